@@ -1,0 +1,11 @@
+"""STAFF Studio's engine: which samples of a fine-tuning set are worth training on.
+
+The names here need numpy only; the other modules are imported by name.
+"""
+
+from staff_engine.coreset import Selection, select_coreset
+from staff_engine.verification import draw_verification
+
+__all__ = ["Selection", "draw_verification", "select_coreset"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,8 @@
+"""`python -m staff_engine`."""
+
+import sys
+
+from staff_engine.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,307 @@
+"""The command line: `python -m staff_engine …`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from staff_engine import runs
+from staff_engine.errors import StaffError
+from staff_engine.export import EXPORT_FORMATS
+from staff_engine.options import PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
+from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.run_folders import Run
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Find the part of a fine-tuning set that is worth training on. Times are in seconds, sizes in "
+    "samples and tokens, rates are fractions from 0 to 1.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, its name, its folder, or latest.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")]
+ExportFormat = Annotated[
+    str,
+    typer.Option("--export-format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F"),
+]
+WithScores = Annotated[
+    bool, typer.Option("--with-scores", help="Put each row's scores into it, under _staff.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run works on in the background.")]
+
+
+@app.callback()
+def _every_command(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+@takes_settings(tuple(Plan.model_fields))
+def run(
+    settings: dict[str, str],
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", help="JSON file of settings; options override it.", metavar="FILE"),
+    ] = None,
+    out: Out = None,
+    export_format: ExportFormat = "jsonl",
+    with_scores: WithScores = False,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the run; made up where not given.", metavar="TEXT")
+    ] = None,
+    detach: Detach = False,
+) -> None:
+    """Fine-tune the small model, score all samples, verify some on the target, select the coreset."""
+    from staff_engine.delivery import plan_delivery
+    from staff_engine.models import find_model
+
+    plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    delivery = plan_delivery(out, export_format, with_scores, plan) if out else None
+    for model in (plan.small, plan.target):
+        find_model(model)
+    created = runs.create_run(plan, name=name, delivery=delivery)
+    runs.start(created)
+    _watch(created, detach)
+
+
+@app.command()
+@takes_settings(SELECTION_FIELDS, default="as in the run's plan")
+def select(
+    run: RunName,
+    settings: dict[str, str],
+    out: Out = None,
+    export_format: ExportFormat = "jsonl",
+    with_scores: WithScores = False,
+    as_json: AsJson = False,
+) -> None:
+    """Select anew from a run's scores with other settings; no model runs. The run's plan gives the rest."""
+    from staff_engine.delivery import plan_delivery
+    from staff_engine.export import export_coreset
+    from staff_engine.results import open_results
+
+    found = runs.require_scores(runs.find_run(run))
+    results = open_results(found.folder)
+    delivery = plan_delivery(out, export_format, with_scores, results.plan) if out else None
+    chosen = results.settings(**settings)
+    selection = results.select(**chosen)
+    answer = {
+        "run_id": found.id,
+        "settings": chosen,
+        "coreset_size": len(selection.indices),
+        "to_verify": len(results.to_verify(**chosen)),
+        "warnings": list(selection.warnings),
+    }
+    if delivery is not None:
+        export_coreset(
+            results, selection, chosen, delivery.out, format=delivery.format, with_scores=delivery.with_scores
+        )
+        answer |= {"out": str(delivery.out), "format": delivery.format}
+    elif as_json:
+        answer["row_ids"] = selection.indices.tolist()
+    _say_selected(answer, as_json)
+
+
+@app.command()
+@takes_settings(VERIFY_FIELDS, default="as in the run's plan")
+def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
+    """Let the target score the samples that these settings still need."""
+    from staff_engine.results import open_results
+
+    found = runs.require_scores(runs.find_run(run))
+    results = open_results(found.folder)
+    plan = results.plan.but(**settings)
+    wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
+    missing = len(results.to_verify(**wanted))
+    if not missing:
+        typer.echo("nothing is left to verify")
+        return
+    typer.echo(f"{missing:,} samples to verify")
+    runs.start(found, verify=wanted)
+    _watch(found, detach)
+
+
+@app.command()
+def resume(run: RunName, detach: Detach = False) -> None:
+    """Let a run that was cancelled, failed or was interrupted go on where its files end."""
+    from staff_engine.delivery import check_delivery
+
+    found = runs.find_run(run)
+    record = runs.read_record(found)
+    if record.delivery is not None:
+        check_delivery(record.delivery, record.plan)
+    runs.resume(found)
+    _watch(found, detach)
+
+
+@app.command()
+def cancel(run: RunName) -> None:
+    """Stop a run; what it has done is kept, and `resume` goes on from there."""
+    found = runs.find_run(run)
+    typer.echo(f"run {found.id} is {runs.cancel(found).state}; to go on: {PROGRAM} resume {found.id}")
+
+
+@app.command()
+def status(
+    run: RunName = "latest",
+    as_json: AsJson = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the progress until the run ends.")] = False,
+) -> None:
+    """Say how far a run is."""
+    found = runs.find_run(run)
+    if follow:
+        _watch(found, cancels=False)
+        return
+    facts = runs.describe(found)
+    if as_json:
+        _say_json(facts)
+        return
+    from staff_engine.report import print_status
+
+    print_status(facts)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the runs, the newest first."""
+    listed = [runs.describe(found) for found in runs.list_runs()]
+    if as_json:
+        _say_json(listed)
+    elif not listed:
+        typer.echo(f"no runs in {runs.home() / 'runs'}")
+    else:
+        from staff_engine.report import print_runs
+
+        print_runs(listed)
+
+
+@app.command()
+def delete(
+    run: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, as the other commands take them.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove runs and all they hold; exported files stay."""
+    found = list(dict.fromkeys(map(runs.find_run, run)))
+    for each in found:
+        if not yes and not typer.confirm(f"Delete {each.folder} and everything in it?"):
+            typer.echo(f"run {each.id} is kept")
+            continue
+        runs.delete(each)
+        typer.echo(f"run {each.id} is deleted")
+
+
+@app.command()
+def export(
+    run: RunName,
+    out: Annotated[Path, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")],
+    format: Annotated[
+        str, typer.Option("--format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
+    ] = "jsonl",
+    with_scores: WithScores = False,
+) -> None:
+    """Write the coreset of a run's own plan in any format."""
+    from staff_engine.delivery import deliver, plan_delivery
+
+    found = runs.require_scores(runs.find_run(run))
+    delivery = plan_delivery(out, format, with_scores, runs.read_record(found).plan)
+    typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
+
+
+@app.command(hidden=True)
+def work(folder: Path) -> None:
+    """Work on a run in this process; `run`, `resume` and `verify` start it."""
+    from staff_engine.reporter import Cancelled
+    from staff_engine.worker import working
+
+    found = Run(folder.name, folder.resolve())
+    try:
+        with working(found) as reporter:
+            from staff_engine import pipeline
+            from staff_engine.delivery import deliver
+            from staff_engine.results import open_results
+
+            settings = runs.read_status(found).verify
+            if settings is not None:
+                pipeline.verify_missing(found.folder, reporter, settings)
+                return
+            pipeline.execute(found.folder, reporter)
+            fingerprint = open_results(found.folder).imported.facts.fingerprint
+            delivery = runs.update_record(found, fingerprint=fingerprint).delivery
+            if delivery is not None:
+                reporter.stage("export", unit="samples")
+                reporter.advance(deliver(found, delivery))
+    except Cancelled:
+        raise typer.Exit(1) from None
+
+
+def _watch(found: Run, detach: bool = False, cancels: bool = True) -> None:
+    from staff_engine.watching import leave, watch
+
+    if detach:
+        leave(found)
+    else:
+        watch(found, cancels=cancels)
+
+
+def _say_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _say_selected(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _say_json(answer)
+        return
+    where = f" written to {answer['out']}" if "out" in answer else " (--out FILE writes them)"
+    typer.echo(f"{answer['coreset_size']:,} samples{where}")
+    for warning in answer["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    if answer["to_verify"]:
+        typer.echo(
+            f"provisional: {answer['to_verify']:,} samples are still to be verified on the target", err=True
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns
+    -------
+    int
+        0 done; 2 a wrong input or plan, with one line on standard error that says
+        what; 1 anything else.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    try:
+        code = app(words, prog_name=PROGRAM, standalone_mode=False) or 0
+        return code if code in (0, 2) else 1
+    except (StaffError, typer.TyperException) as error:
+        if debug:
+            raise
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+        return 2
+    except typer.Abort:
+        typer.echo("stopped; nothing was changed", err=True)
+    except Exception as error:
+        if debug:
+            raise
+        line = " ".join(str(error).split())
+        typer.echo(f"error: {type(error).__name__}: {line} (--debug shows the traceback)", err=True)
+    return 1

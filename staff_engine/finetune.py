@@ -1,0 +1,195 @@
+"""Fine-tune a model with LoRA on the samples: transformers.Trainer and peft."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from staff_engine.forward import Batch, pad, response_logits
+from staff_engine.tokens import EncodedSample
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+
+CHECKPOINTS = "checkpoints"
+
+log = logging.getLogger(__name__)
+
+
+def training_order(lengths: Sequence[int], *, epochs: int, batch_size: int, seed: int) -> list[int]:
+    """The samples of all epochs in one list, like lengths beside each other.
+
+    Written out in advance, so that a fine-tuning that goes on after a kill sees the
+    same batches as one that was never disturbed.
+
+    Parameters
+    ----------
+    lengths
+        int (N,), tokens of each sample.
+
+    Returns
+    -------
+    list of int
+        `epochs` permutations of range(N), one after the other.
+    """
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
+    for _ in range(epochs):
+        order += get_length_grouped_indices(list(lengths), batch_size, generator=generator)
+    return order
+
+
+def count_steps(samples: int, *, epochs: int, batch_size: int) -> int:
+    """Optimizer steps of a fine-tuning."""
+    return -(-samples * epochs // batch_size)
+
+
+def finetune(
+    model: PeftModel,
+    samples: Sequence[EncodedSample],
+    lengths: Sequence[int],
+    folder: Path,
+    *,
+    pad_token_id: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    on_step: Callable[[int], bool] = lambda step: True,
+    on_loss: Callable[[list[dict[str, float]]], None] = lambda history: None,
+) -> bool:
+    """Train the LoRA parameters and write them to `folder` as a PEFT adapter.
+
+    AdamW, cosine schedule, the first tenth of the steps to warm up, no weight decay,
+    gradients clipped at norm 1; the loss is the mean over the response tokens of a
+    batch. Checkpoints lie in a folder beside, and training goes on from the last one.
+
+    Parameters
+    ----------
+    model
+        With fresh LoRA matrices; they are trained, in their own dtype.
+    samples, lengths
+        The samples (read as they are needed) and int (N,) their tokens.
+    on_step
+        Called after each step with the number of steps done; returning False saves and stops.
+    on_loss
+        Called with the loss history so far: dicts of step, loss and learning_rate.
+
+    Returns
+    -------
+    bool
+        Whether training was finished and the adapter written.
+    """
+    from transformers import TrainingArguments
+
+    checkpoints = folder.with_name(CHECKPOINTS)
+    steps = count_steps(len(samples), epochs=epochs, batch_size=batch_size)
+    order = training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)
+    _train_only_lora(model)
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=batch_size,
+        num_train_epochs=1,
+        learning_rate=learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.1,
+        weight_decay=0.0,
+        train_sampling_strategy="sequential",
+        logging_steps=max(1, steps // 100),
+        save_steps=max(10, min(200, steps // 10)),
+        save_total_limit=1,
+        seed=seed,
+        use_cpu=model.device.type == "cpu",
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = _make_trainer(model, arguments, _InOrder(samples, order), pad_token_id, on_step, on_loss)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    finished = trainer.state.global_step == steps
+    if finished:
+        model.save_pretrained(str(folder))
+    return finished
+
+
+def steps_done(folder: Path) -> int:
+    """Steps that an unfinished fine-tuning into `folder` need not do again."""
+    last = _last_checkpoint(folder)
+    return int(last.rpartition("-")[2]) if last else 0
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    checkpoints = folder.with_name(CHECKPOINTS)
+    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+
+
+def _train_only_lora(model: PeftModel) -> None:
+    model.train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+class _InOrder(Sequence[EncodedSample]):
+    """Samples read one by one in a given order."""
+
+    def __init__(self, samples: Sequence[EncodedSample], order: Sequence[int]) -> None:
+        self.samples, self.order = samples, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.samples[self.order[index]]
+
+
+def _make_trainer(
+    model: PeftModel,
+    arguments: Any,
+    samples: Sequence[EncodedSample],
+    pad_token_id: int,
+    on_step: Callable[[int], bool],
+    on_loss: Callable[[list[dict[str, float]]], None],
+) -> Any:
+    from torch.nn import functional
+    from transformers import Trainer, TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
+
+    class ResponseTrainer(Trainer):  # type: ignore[misc]
+        """Trains on the response tokens, and computes logits for no other."""
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> torch.Tensor:
+            batch = Batch(**inputs)
+            logits, _ = response_logits(model, batch)
+            return functional.cross_entropy(logits.float(), batch.targets)
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not on_step(state.global_step):
+                control.should_save = control.should_training_stop = True
+
+        def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            on_loss([entry for entry in state.log_history if "loss" in entry])
+
+    def collate(batch: list[EncodedSample]) -> dict[str, Any]:
+        return vars(pad(batch, pad_token_id=pad_token_id))
+
+    trainer = ResponseTrainer(
+        model=model, args=arguments, train_dataset=samples, data_collator=collate, callbacks=[Watch()]
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer

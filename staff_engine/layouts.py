@@ -1,0 +1,109 @@
+"""Record layouts: the turns of a sample → the fields that a fine-tuning tool reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from staff_engine.errors import StaffError
+
+Turn = dict[str, str]
+Record = dict[str, Any]
+
+SHAREGPT_NAMES = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}
+
+OPTIONAL: dict[str, Any] = {"system": "", "history": []}
+"""Fields of a layout that only some samples need, with what stands for "none" in the others."""
+
+
+def alpaca(turns: Sequence[Turn]) -> Record:
+    """Lay out turns as `instruction, input, output`, with `system` and `history` where there are any.
+
+    Parameters
+    ----------
+    turns
+        An optional system turn, then user and assistant turns in alternation, assistant last.
+
+    Returns
+    -------
+    Record
+        The last question is the instruction, the last answer the output; `history` holds the
+        earlier ones as [question, answer]. `input` is empty: a normalised prompt is one text.
+
+    Raises
+    ------
+    StaffError
+        If the turns are others.
+    """
+    system, pairs = _question_answer_pairs(turns, "alpaca")
+    question, answer = pairs[-1]
+    record: Record = {"instruction": question, "input": "", "output": answer}
+    if system is not None:
+        record["system"] = system
+    if pairs[:-1]:
+        record["history"] = [list(pair) for pair in pairs[:-1]]
+    return record
+
+
+def prompt_completion(turns: Sequence[Turn]) -> Record:
+    """Lay out one question and its answer as `prompt, completion`.
+
+    A system turn goes in front of the prompt, a blank line between: the layout has no
+    place of its own for it.
+
+    Raises
+    ------
+    StaffError
+        If there is more than one question: turns run together in one text would no longer
+        say which of them are to be learnt.
+    """
+    system, pairs = _question_answer_pairs(turns, "prompt-completion")
+    if len(pairs) > 1:
+        raise StaffError(
+            f"{len(turns)} turns do not fit prompt-completion, which holds one prompt and one completion; "
+            "messages, sharegpt, alpaca and llama-factory hold them"
+        )
+    prompt, completion = pairs[0]
+    return {"prompt": prompt if system is None else f"{system}\n\n{prompt}", "completion": completion}
+
+
+def messages(turns: Sequence[Turn]) -> Record:
+    """Lay out turns as `messages: [{role, content}]`, in their order; any turns fit."""
+    return {"messages": [{"role": turn["role"], "content": turn["content"]} for turn in turns]}
+
+
+def sharegpt(turns: Sequence[Turn]) -> Record:
+    """Lay out turns as `conversations: [{from, value}]`, from system, human, gpt or tool; any turns fit."""
+    return {
+        "conversations": [{"from": SHAREGPT_NAMES[turn["role"]], "value": turn["content"]} for turn in turns]
+    }
+
+
+LAYOUTS: dict[str, Callable[[Sequence[Turn]], Record]] = {
+    "alpaca": alpaca,
+    "prompt-completion": prompt_completion,
+    "messages": messages,
+    "sharegpt": sharegpt,
+    "llama-factory": messages,
+}
+
+
+def fill(record: Record, optional: Iterable[str]) -> Record:
+    """Give a record the optional fields that others of its file have: readers want one set of columns."""
+    return record | {name: OPTIONAL[name] for name in OPTIONAL if name in optional and name not in record}
+
+
+def _question_answer_pairs(turns: Sequence[Turn], layout: str) -> tuple[str | None, list[tuple[str, str]]]:
+    """The system turn's text and (question, answer) for the others, which must alternate."""
+    has_system = bool(turns) and turns[0]["role"] == "system"
+    spoken = turns[1:] if has_system else turns
+    roles = [turn["role"] for turn in spoken]
+    if not roles or len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
+        found = ", ".join(turn["role"] for turn in turns) or "(none)"
+        raise StaffError(
+            f"the turns {found} do not fit {layout}, which holds user and assistant in alternation; "
+            "messages and sharegpt hold any turns"
+        )
+    texts = [turn["content"] for turn in spoken]
+    pairs = list(zip(texts[::2], texts[1::2], strict=True))
+    return (turns[0]["content"] if has_system else None), pairs

@@ -1,0 +1,138 @@
+"""Command-line options made from the plan's fields, so that nothing is said twice."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import typer
+
+from staff_engine.errors import PlanError
+from staff_engine.plan import SELECTION_FIELDS, Plan
+
+PROGRAM = "python -m staff_engine"
+
+PANELS = {
+    "Data": ("dataset", "format", "prompt_column", "response_column", "split", "limit"),
+    "Models": ("small", "target", "device", "dtype"),
+    "Fine-tuning of the small model": (
+        "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha",
+    ),
+    "Scoring": ("scored_parameters", "tokens_per_batch"),
+    "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),
+}  # fmt: skip
+
+VERIFY_FIELDS = ("strata", "strata_by", "verify_per_stratum", "drop_hardest", "seed")
+"""The settings that say which samples the target verifies."""
+
+
+def takes_settings(
+    names: Sequence[str], *, default: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an option for each of these fields of the plan.
+
+    The command's parameter `settings` gets those that were given, as text: the plan
+    reads them, and says what is wrong with them.
+
+    Parameters
+    ----------
+    default
+        What holds for those that are not given, in words; the plan's defaults if None.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        added = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, default)
+            )
+            for name in names
+        ]
+
+        @functools.wraps(command)
+        def with_settings(**arguments: Any) -> Any:
+            given = {name: arguments.pop(name) for name in names}
+            return command(
+                settings={name: text for name, text in given.items() if text is not None}, **arguments
+            )
+
+        parameters = [
+            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own if p.name != "settings"),
+            *added,
+        ]
+        vars(with_settings).pop("__wrapped__")
+        with_settings.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_settings.__annotations__ = {p.name: p.annotation for p in parameters}
+        return with_settings
+
+    return decorate
+
+
+def read_plan_file(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file: those of a plan, or a run's plan.json.
+
+    Raises
+    ------
+    PlanError
+        If it cannot be read or is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"plan file {str(path)!r} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise PlanError(f"plan file {str(path)!r} is not JSON: {error}") from None
+    if isinstance(content, dict) and isinstance(content.get("plan"), dict):
+        content = content["plan"]
+    if not isinstance(content, dict):
+        raise PlanError(
+            f"plan file {str(path)!r} holds a {type(content).__name__}; an object of settings is needed"
+        )
+    return content
+
+
+def _option(name: str, default: str | None) -> Any:
+    field = Plan.model_fields[name]
+    sentences = [field.description or "", _bounds(field.metadata)]
+    if default is not None:
+        sentences.append(f"Default: {default}.")
+    elif field.is_required():
+        sentences.append("Required, here or in --plan.")
+    elif field.default is not None:
+        sentences.append(f"Default: {field.default}.")
+    return Annotated[
+        str | None,
+        typer.Option(
+            "--" + name.replace("_", "-"),
+            help=" ".join(filter(None, sentences)),
+            metavar=_metavar(field.annotation),
+            show_default=False,
+            rich_help_panel=next(panel for panel, fields in PANELS.items() if name in fields),
+        ),
+    ]
+
+
+def _metavar(annotation: Any) -> str:
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(kind for kind in get_args(annotation) if kind is not types.NoneType)
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    return {int: "INTEGER", float: "NUMBER"}.get(annotation, "TEXT")
+
+
+def _bounds(metadata: Sequence[Any]) -> str:
+    words = {
+        annotated_types.Ge: lambda bound: f"at least {bound.ge:,g}",
+        annotated_types.Gt: lambda bound: f"above {bound.gt:,g}",
+        annotated_types.Le: lambda bound: f"at most {bound.le:,g}",
+        annotated_types.Lt: lambda bound: f"below {bound.lt:,g}" if bound.lt < 2**63 else "",
+    }
+    parts = [words[type(bound)](bound) for bound in metadata if type(bound) in words]
+    text = ", ".join(filter(None, parts))
+    return f"{text[0].upper()}{text[1:]}." if text else ""

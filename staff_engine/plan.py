@@ -1,0 +1,127 @@
+"""The plan: every setting of a run, with its default, bounds and one sentence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from staff_engine.errors import PlanError
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+SELECTION_FIELDS = (
+    "pruning_rate", "strata", "strata_by", "allocation", "within", "drop_hardest", "seed",
+)  # fmt: skip
+"""The settings that turn scores into a coreset: they move without running a model."""
+
+
+class Plan(BaseModel):
+    """Every setting of a run; frozen. `Plan.field(name).description` is its help text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dataset: str = Field(
+        min_length=1,
+        description="A file (.jsonl .json .csv .parquet, also .gz and .zst), a hub name, or builtin:docstrings.",
+    )
+    format: str | None = Field(None, description="The record format; detected where it is not given.")
+    prompt_column: str | None = Field(None, description="The column that holds the prompt.")
+    response_column: str | None = Field(None, description="The column that holds the response.")
+    split: str = Field("train", description="The split of a hub data set.")
+    limit: int | None = Field(None, ge=2, description="Read only the first rows; all where it is not given.")
+
+    small: str = Field(
+        min_length=1,
+        description="The small model, which scores every sample: hub name, folder, .gguf file or builtin:NAME.",
+    )
+    target: str = Field(
+        min_length=1,
+        description="The target model, which verifies: hub name, folder, .gguf file or builtin:NAME.",
+    )
+    device: str = Field(
+        "auto", description="cpu, cuda, cuda:N, mps, or auto: the first of CUDA, MPS, CPU there is."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
+        "auto",
+        description="Number format of the weights; auto takes bfloat16 where the device is fast in it.",
+    )
+
+    max_length: int = Field(
+        1024, ge=8, description="Most tokens of a sample; what is over is cut, prompts first."
+    )
+    epochs: int = Field(
+        3, ge=1, le=100, description="Passes over the data in which the small model is fine-tuned."
+    )
+    batch_size: int = Field(8, ge=1, description="Samples in each step of fine-tuning.")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Peak learning rate; 1e-4, or what the model's card says, where not given.",
+    )
+    lora_rank: int = Field(8, ge=1, le=512, description="Rank of the LoRA matrices.")
+    lora_alpha: int = Field(16, ge=1, description="LoRA scale: its product is multiplied by alpha / rank.")
+
+    scored_parameters: Literal["all", "last_block"] = Field(
+        "all",
+        description="Whose gradient is the effort: every lora_B, or only the last decoder block's (faster).",
+    )
+    tokens_per_batch: int = Field(
+        2048, ge=64, description="Most tokens, padding counted, that one scoring batch holds."
+    )
+
+    pruning_rate: Share = Field(0.9, description="Fraction of the scorable samples that is removed.")
+    strata: int = Field(50, ge=1, le=10_000, description="K, the number of score regions.")
+    strata_by: Literal["width", "log", "quantile"] = Field(
+        "width",
+        description="How regions are cut: equal width of score (the paper), of log score, or equal count.",
+    )
+    verify_per_stratum: int = Field(
+        10, ge=0, description="b_v, the samples that the target scores in each stratum."
+    )
+    drop_hardest: Share = Field(
+        0.1, description="Fraction of the highest speculative scores left out before stratifying."
+    )
+    allocation: Literal["paper", "normalized"] = Field(
+        "paper", description="How ratios become counts: as in the paper, or as in the released code."
+    )
+    within: Literal["random", "hardest"] = Field(
+        "random", description="Which samples of a stratum are taken: drawn (the paper) or the highest scores."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of fine-tuning and of every draw.")
+
+    @model_validator(mode="after")
+    def _columns_come_in_pairs(self) -> Self:
+        if (self.prompt_column is None) != (self.response_column is None):
+            raise ValueError("prompt_column and response_column are given together or not at all")
+        return self
+
+    @classmethod
+    def make(cls, **settings: object) -> Self:
+        """Build a plan, or say in one line which setting is wrong.
+
+        Raises
+        ------
+        PlanError
+            With the setting's name, its value and what is allowed.
+        """
+        try:
+            return cls(**settings)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise PlanError("; ".join(map(_sentence, error.errors()))) from None
+
+    def but(self, **changes: object) -> Self:
+        """Return the plan with some settings changed, checked anew. Raises PlanError."""
+        return self.make(**{**self.model_dump(), **changes})
+
+
+def _sentence(error: dict) -> str:  # type: ignore[type-arg]
+    name = ".".join(map(str, error["loc"])) or "plan"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no setting of a plan; the settings are {', '.join(Plan.model_fields)}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,135 @@
+"""Processes that outlive us: started in a session of their own, known by pid and start time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SAME_START = 1.0
+"""Seconds by which two readings of one process's start time can differ (the clock is adjusted)."""
+
+POLL = 0.05
+
+_children: list[subprocess.Popen[bytes]] = []
+"""What this process started: it must collect the exit codes, or the dead stay as zombies."""
+
+
+def start_process(command: Sequence[str], *, log: Path, folder: Path, environment: Mapping[str, str]) -> int:
+    """Start a process that lives on when this one, its terminal or its browser goes.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    log
+        File to which its output is appended; a pipe would fill up and stall it.
+    folder
+        Its working directory.
+    environment
+        Variables set beside those of this process.
+
+    Returns
+    -------
+    int
+        Its pid, which is also the number of its process group.
+
+    Raises
+    ------
+    OSError
+        If the program cannot be started or the log cannot be written.
+    """
+    _collect()
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    _children.append(child)
+    return child.pid
+
+
+def start_time(pid: int) -> float:
+    """When a process started, in seconds since the epoch; 0.0 if there is none of that pid."""
+    process = _find(pid)
+    return process.create_time() if process else 0.0
+
+
+def is_alive(pid: int | None, started: float | None) -> bool:
+    """Whether the process that got this pid at this time still runs; a reused pid does not count."""
+    import psutil
+
+    if pid is None or started is None:
+        return False
+    _collect()
+    process = _find(pid)
+    if process is None or abs(process.create_time() - started) >= SAME_START:
+        return False
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until_gone(pid: int, started: float, seconds: float) -> bool:
+    """Wait for a process to end; whether it did within the time."""
+    deadline = time.monotonic() + seconds
+    while is_alive(pid, started):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+def stop_process(pid: int, started: float, *, grace: float, last_grace: float = 10.0) -> None:
+    """See to it that a process and its group end.
+
+    Parameters
+    ----------
+    grace
+        Seconds in which it may end by itself; then its group gets SIGTERM.
+    last_grace
+        Seconds after which the group gets SIGKILL, if the process is still there.
+    """
+    if wait_until_gone(pid, started, grace):
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal_group(pid, number)
+        if wait_until_gone(pid, started, last_grace):
+            return
+
+
+def _find(pid: int) -> Any:
+    """The psutil.Process of a pid, its start time read; None if there is none."""
+    import psutil
+
+    try:
+        process: Any = psutil.Process(pid)  # type: ignore[no-untyped-call]
+        process.create_time()  # is remembered
+    except psutil.NoSuchProcess:
+        return None
+    return process
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        else:  # started by hand, in the group of a shell
+            os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it ended in the meantime
+
+
+def _collect() -> None:
+    """Take the exit codes of children that ended."""
+    _children[:] = [child for child in _children if child.poll() is None]

@@ -1,0 +1,138 @@
+"""Source files → source.jsonl and the byte range of every row in it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from staff_engine.errors import DatasetError
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+COMPRESSED = (".gz", ".zst")
+BOM = b"\xef\xbb\xbf"
+
+csv_limit = 2**31 - 1
+
+
+def suffix_of(path: Path) -> str:
+    """The file's kind: its suffix without that of the compression. Raises DatasetError if it is unknown."""
+    name = path.with_suffix("") if path.suffix in COMPRESSED else path
+    kind = ".jsonl" if name.suffix == ".ndjson" else name.suffix
+    if kind not in SUFFIXES:
+        raise DatasetError(
+            f"data file {str(path)!r} is of no known kind; allowed are {' '.join(SUFFIXES)}, also {' '.join(COMPRESSED)}"
+        )
+    return kind
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes, unpacked if it is compressed."""
+    if path.suffix == ".gz":
+        with gzip.open(path, "rb") as file:
+            yield file  # type: ignore[misc]
+    elif path.suffix == ".zst":
+        import zstandard
+
+        with (
+            path.open("rb") as packed,
+            zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as file,
+        ):
+            yield file
+    else:
+        with path.open("rb") as file:
+            yield file
+
+
+def write_source(path: Path, target: Path) -> None:
+    """Write the rows of a data file as JSON lines; those of a .jsonl file as they are, byte for byte."""
+    kind = suffix_of(path)
+    if kind == ".json" and _is_lines(path):
+        kind = ".jsonl"
+    try:
+        with opened(path) as file:
+            if kind == ".jsonl":
+                with target.open("wb") as out:
+                    shutil.copyfileobj(file, out, 2**20)
+            else:
+                rows = {".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[kind](file, path)
+                write_rows(rows, target)
+    except (EOFError, OSError) as error:
+        raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
+
+
+def write_rows(rows: Iterator[dict[str, Any]], target: Path) -> None:
+    """Write rows as compact JSON lines."""
+    with target.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether a .json file is JSON lines after all: its first line is a whole object and there is another."""
+    with opened(path) as file:
+        first, second = file.readline().removeprefix(BOM).strip(), file.readline().strip()
+    if not first.startswith(b"{") or not second:
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except ValueError:
+        return False
+
+
+def _json_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        content = json.loads(file.read().removeprefix(BOM))
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is not JSON: {error}") from None
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        if len(lists) != 1:
+            raise DatasetError(f"{path} is a JSON object with {len(lists)} lists; an array of rows is needed")
+        content = lists[0]
+    if not isinstance(content, list):
+        raise DatasetError(f"{path} holds a {type(content).__name__}; an array of rows is needed")
+    yield from content
+
+
+def _csv_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
+    import csv
+    import io
+
+    csv.field_size_limit(2**31 - 1)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(text, strict=True)
+    try:
+        header = next(reader, None)
+        if not header:
+            raise DatasetError(f"{path} is empty; a first line with the names of the columns is needed")
+        if len(set(header)) < len(header):
+            raise DatasetError(f"{path}: a column name stands twice in line 1")
+        for fields in reader:
+            if fields and len(fields) != len(header):
+                raise DatasetError(
+                    f"{path}, line {reader.line_num}: {len(fields)} fields, the header has {len(header)}"
+                )
+            if fields:
+                yield dict(zip(header, fields, strict=True))
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _parquet_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path if path.suffix == ".parquet" else io.BytesIO(file.read()))
+        for batch in table.iter_batches(1000):
+            yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise DatasetError(f"{path} is no Parquet file: {error}") from None

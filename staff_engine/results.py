@@ -1,0 +1,154 @@
+"""What a run left in its folder: typed, and read only when it is asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staff_engine.coreset import Selection, select_coreset
+from staff_engine.dataset import Imported, open_imported
+from staff_engine.errors import RunError
+from staff_engine.parts import read_parts
+from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.verification import draw_verification
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run's results; `open_results` makes it. Everything heavy is read once, when first used."""
+
+    folder: Path
+    plan: Plan
+
+    @cached_property
+    def imported(self) -> Imported:
+        """The imported data set."""
+        return open_imported(self.folder / "dataset")
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the imported data, also those that cannot be scored."""
+        return self.imported.facts.rows
+
+    @cached_property
+    def speculative(self) -> np.ndarray:
+        """Float64 (num_rows,): effort on the small model, NaN where there is none."""
+        table = read_parts(self.folder / "speculative", ["row_id", "effort"])
+        scores = np.full(self.num_rows, np.nan)
+        scores[table["row_id"].to_numpy()] = table["effort"].to_numpy()
+        return scores
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The small model's score table, a row for each scored sample, by row_id."""
+        return read_parts(self.folder / "speculative").to_pandas().sort_values("row_id", ignore_index=True)
+
+    @cached_property
+    def verification(self) -> pd.DataFrame:
+        """The target's score table, a row for each verified sample, by row_id."""
+        return read_parts(self.folder / "verification").to_pandas().sort_values("row_id", ignore_index=True)
+
+    @cached_property
+    def _verified(self) -> tuple[np.ndarray, np.ndarray]:
+        table = read_parts(self.folder / "verification", ["row_id", "effort"]).sort_by("row_id")
+        return table["row_id"].to_numpy(), table["effort"].to_numpy()
+
+    @property
+    def verified_ids(self) -> np.ndarray:
+        """Int64 (n,): row ids that the target has scored, ascending."""
+        return self._verified[0]
+
+    @property
+    def verified_scores(self) -> np.ndarray:
+        """Float64 (n,): the target's effort on them; NaN where it is not finite."""
+        return self._verified[1]
+
+    @cached_property
+    def unscorable(self) -> dict[int, str]:
+        """The reason for each row that cannot be scored, by row_id."""
+        import pyarrow.parquet as pq
+
+        path = self.folder / "unscorable.parquet"
+        if not path.exists():
+            return {}
+        table = pq.read_table(path)
+        return dict(zip(table["row_id"].to_pylist(), table["reason"].to_pylist(), strict=True))
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The figures of the finished run. Raises RunError while it is not finished."""
+        return _read_json(self.folder / "summary.json", "the run is not finished")
+
+    @cached_property
+    def timings(self) -> dict[str, Any]:
+        """Seconds of each stage."""
+        return _read_json(self.folder / "timings.json", "no stage of the run is finished")
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """The plan's selection settings with some changed. Raises PlanError."""
+        unknown = set(changes) - set(SELECTION_FIELDS)
+        if unknown:
+            raise TypeError(f"no selection settings: {', '.join(sorted(unknown))}")
+        plan = self.plan.but(**changes)
+        return {name: getattr(plan, name) for name in SELECTION_FIELDS}
+
+    def select(self, **changes: Any) -> Selection:
+        """Select a coreset from the scores that are there; no model runs.
+
+        Parameters
+        ----------
+        **changes
+            Any of `plan.SELECTION_FIELDS`; the run's plan gives the others.
+
+        Raises
+        ------
+        PlanError
+            If a setting is not allowed.
+        RunError
+            If the run has no scores yet.
+        """
+        settings = self.settings(**changes)
+        settings["num_strata"] = settings.pop("strata")
+        return select_coreset(self.speculative, self.verified_ids, self.verified_scores, **settings)
+
+    def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
+        """Row ids, int64, that the target has still to score for these settings; none if all are."""
+        settings = self.settings(**changes)
+        return draw_verification(
+            self.speculative,
+            num_strata=settings["strata"],
+            strata_by=settings["strata_by"],
+            per_stratum=self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
+            drop_hardest=settings["drop_hardest"],
+            seed=settings["seed"],
+            verified=self.verified_ids,
+        )
+
+
+def open_results(folder: Path) -> Results:
+    """Open a run's folder.
+
+    Raises
+    ------
+    RunError
+        If it holds no plan.
+    """
+    content = _read_json(folder / "plan.json", "it is no run folder")
+    return Results(folder, Plan.make(**content["plan"]))
+
+
+def _read_json(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent} has no {path.name}: {missing}") from None
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from None

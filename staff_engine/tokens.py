@@ -1,0 +1,80 @@
+"""The tokenized samples of a run: an Arrow file, memory-mapped, read sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """Token ids of a sample and which of them belong to a response; equally long."""
+
+    input_ids: Sequence[int]
+    response_mask: Sequence[bool]
+
+
+class TokenTable(Sequence[EncodedSample]):
+    """The samples that can be scored, by their place; `row_ids` says which rows they are.
+
+    Attributes
+    ----------
+    row_ids, lengths, response_tokens
+        int64 (n,): row id, number of all tokens and of response tokens of each sample.
+    problems
+        Row id → why the row cannot be scored, for all others.
+    cut
+        How many samples had a response that did not fit.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        import pyarrow.compute as pc
+
+        usable = pc.is_null(table["problem"]).to_numpy(zero_copy_only=False)
+        rows = table["row_id"].to_numpy()
+        reasons = table["problem"].filter(~usable).to_pylist()
+        self.problems: dict[int, str] = dict(zip(rows[~usable].tolist(), reasons, strict=True))
+        self.row_ids: np.ndarray = rows[usable]
+        self.lengths: np.ndarray = (
+            pc.list_value_length(table["input_ids"]).to_numpy()[usable].astype(np.int64)
+        )
+        self.cut = int(pc.sum(table["cut"]).as_py() or 0)
+        self._places = np.nonzero(usable)[0]
+        self._chunks = table.select(["input_ids", "response_mask"]).to_batches()
+        self._starts = np.cumsum([0, *(len(chunk) for chunk in self._chunks)])
+
+    @cached_property
+    def response_tokens(self) -> np.ndarray:
+        counts = []
+        for chunk in self._chunks:
+            masks = chunk["response_mask"]
+            sums = np.concatenate([[0], np.cumsum(masks.values.to_numpy(zero_copy_only=False))])
+            offsets = masks.offsets.to_numpy()
+            counts.append(sums[offsets[1:]] - sums[offsets[:-1]])
+        return np.concatenate([np.zeros(0, dtype=np.int64), *counts])[self._places]
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        place = self._places[index]
+        chunk = int(np.searchsorted(self._starts, place, side="right")) - 1
+        row = self._chunks[chunk].slice(int(place - self._starts[chunk]), 1)
+        ids, mask = (row[name].flatten().to_numpy(zero_copy_only=False) for name in row.schema.names)
+        return EncodedSample(ids, mask)
+
+
+def open_tokens(path: Path) -> TokenTable:
+    """Map the file that `tokenization.tokenize_dataset` wrote."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        return TokenTable(pa.ipc.open_stream(source).read_all())

@@ -1,0 +1,503 @@
+"""The command line: what is typed, what is said, and the exit code."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from staff_engine import pipeline, report, runs
+from staff_engine.cli import main
+from staff_engine.dataset import import_dataset
+from staff_engine.errors import DatasetError
+from staff_engine.files import write_json
+from staff_engine.options import PANELS
+from staff_engine.plan import Plan
+from staff_engine.runs import create_run, list_runs, read_record, read_status
+from staff_engine.status import StageStatus, Status, save_status
+
+ROWS = 60
+SUMMARY = {
+    "samples": 600,
+    "unscorable": 3,
+    "strata": 50,
+    "strata_served": 31,
+    "verified": 210,
+    "to_verify": 0,
+    "coreset_size": 60,
+    "verify_seconds_per_sample": 0.1,
+    "full_target_seconds_estimate": 75.0,
+    "warnings": ["fewer of the hardest were dropped"],
+}
+
+FAKE_WORKER = """
+import json, sys, time
+from pathlib import Path
+from staff_engine.errors import DatasetError
+from staff_engine.runs import Run
+from staff_engine.worker import working
+
+how, summary, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+with working(Run(folder.name, folder)) as reporter:
+    reporter.stage("import", 0, "rows")
+    reporter.advance(603)
+    reporter.stage("verify", 210)
+    if how == "wrong":
+        raise DatasetError("line 3: 'response' is a list, should be text")
+    if how == "broken":
+        raise ZeroDivisionError("by zero")
+    while how == "endless":
+        time.sleep(0.01)
+        reporter.advance(0)
+    reporter.advance(210)
+    (folder / "summary.json").write_text(summary)
+"""
+
+NEEDED = ("--small", "builtin:llama-nano", "--target", "builtin:llama-nano")
+
+
+def use_worker(monkeypatch, how: str) -> None:
+    monkeypatch.setattr(runs, "WORKER", (sys.executable, "-c", FAKE_WORKER, how, json.dumps(SUMMARY)))
+
+
+@pytest.fixture(autouse=True)
+def staff_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "100")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    path = tmp_path / "data.jsonl"
+    rows = [{"prompt": f"What is {i}?", "response": f"It is {i}."} for i in range(ROWS)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def scored(data):
+    """A run that has all its scores, made without a model."""
+    run = create_run(
+        Plan.make(dataset=str(data), small="small", target="target", strata=5, pruning_rate=0.5),
+        name="scored",
+    )
+    import_dataset(str(data), run.folder / "dataset")
+    effort = np.linspace(1, 2, ROWS)
+    columns = {"row_id": np.arange(ROWS), "effort": effort, "seconds": effort * 0}
+    columns |= dict.fromkeys(("loss", "el2n", "entropy"), effort)
+    columns |= {name: np.full(ROWS, 4) for name in ("prompt_tokens", "response_tokens")}
+    for name in ("speculative", "verification"):
+        (run.folder / name).mkdir()
+        pq.write_table(pa.table(columns), run.folder / name / "part-00000.parquet")
+    reasons = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string())})
+    pq.write_table(reasons, run.folder / "unscorable.parquet")
+    write_json(run.folder / "summary.json", SUMMARY)
+    save_status(run.folder, Status(state="finished", exit_code=0))
+    return run
+
+
+def only_run() -> runs.Run:
+    (run,) = list_runs()
+    return run
+
+
+def assert_wrong_input(arguments: list[str], line: str, capsys) -> None:
+    """Exit code 2, one line on standard error, and no run is left behind."""
+    before = list_runs()
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert re.search(line, said.err), said.err
+    assert list_runs() == before
+
+
+# Options and wrong input
+
+
+def test_every_setting_of_the_plan_is_an_option_of_run_with_its_help(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert sorted(sum(PANELS.values(), ())) == sorted(Plan.model_fields)
+    assert main(["run", "--help"]) == 0
+    text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    for name, field in Plan.model_fields.items():
+        assert f"--{name.replace('_', '-')} " in text
+        assert " ".join(field.description.split()) in text
+    assert "At least 0, below 1. Default: 0.9." in text
+    assert "At least 1, at most 10,000. Default: 50." in text
+
+
+@pytest.mark.parametrize(
+    "command", ["select", "verify", "resume", "cancel", "status", "list", "delete", "export"]
+)
+def test_every_command_has_help(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert "select" in said and " work " not in said
+
+
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        (["--pruning-rate", "1"], r"pruning_rate is '1': input should be less than 1"),
+        (["--strata", "many"], r"strata is 'many': input should be a valid integer"),
+        (["--allocation", "best"], r"allocation is 'best': input should be 'paper' or 'normalized'"),
+        (["--prompt-column", "q"], r"prompt_column and response_column are given together"),
+        (["--export-format", "xml", "--out", "x"], r"export format is 'xml'; it can be jsonl, json"),
+        (["--small", "builtin:none"], r"model 'builtin:none' is not built in; built in are"),
+        (["--strata"], r"Option '--strata' requires an argument"),
+        (["--shards", "2"], r"No such option: --shards"),
+        (["--plan", "nowhere.json"], r"plan file 'nowhere.json' cannot be read: No such file"),
+        (["--out", "nowhere/out.jsonl"], r"the folder .*nowhere does not exist"),
+        (["--out", "."], r"is a folder"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_line_before_anything_is_written(arguments, line, data, capsys):
+    assert_wrong_input(["run", "--dataset", str(data), *NEEDED, *arguments], line, capsys)
+
+
+def test_missing_settings_are_named(capsys):
+    assert_wrong_input(["run"], "dataset is missing; small is missing; target is missing", capsys)
+
+
+def test_the_data_set_is_not_overwritten_by_its_coreset(data, capsys):
+    assert_wrong_input(
+        ["run", "--dataset", str(data), *NEEDED, "--out", str(data)], "the data set itself", capsys
+    )
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(data, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root
+    assert_wrong_input(
+        ["run", "--dataset", str(data), *NEEDED, "--out", "out.jsonl"], "cannot be written to", capsys
+    )
+
+
+@pytest.mark.parametrize("command", ["select", "verify", "resume", "cancel", "status", "delete"])
+def test_an_unknown_run_is_named(command, capsys):
+    assert_wrong_input([command, "nope"], "run 'nope' does not exist; there are none in", capsys)
+
+
+def test_an_unexpected_error_is_one_line_unless_debugging(monkeypatch, capsys):
+    def fail() -> None:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(runs, "list_runs", fail)
+    assert main(["list"]) == 1
+    assert capsys.readouterr().err == "error: ZeroDivisionError: by zero (--debug shows the traceback)\n"
+    with pytest.raises(ZeroDivisionError):
+        main(["list", "--debug"])
+
+
+# run
+
+
+def test_run_follows_the_work_to_its_closing_table(data, monkeypatch, capsys):
+    use_worker(monkeypatch, "good")
+    assert main(["run", "--dataset", str(data), *NEEDED, "--strata", "7", "--name", "mine"]) == 0
+    said = capsys.readouterr()
+    record = read_record(only_run())
+    assert (record.name, record.plan.strata, record.plan.pruning_rate) == ("mine", 7, 0.9)
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert lines[0] == f"run {only_run().id}"
+    assert re.fullmatch(r"import 603 rows \d\.\d s", lines[1])
+    assert re.fullmatch(r"verify 210 samples \d\.\d s", lines[2])
+    for line in (
+        "samples 600",
+        "unscorable 3",
+        "strata 50 (31 served)",
+        "verified on the target 210",
+        "coreset size m 60",
+        "scoring everything on the target (estimate) about 1 min 15 s",
+    ):
+        assert line in lines
+    assert any(line.startswith("time of verify ") for line in lines)
+    assert said.err == "warning: fewer of the hardest were dropped\n"
+
+
+def test_options_override_the_plan_file(data, tmp_path, monkeypatch):
+    use_worker(monkeypatch, "good")
+    plan = {"dataset": str(data), "small": NEEDED[1], "target": NEEDED[3], "strata": 9, "seed": 4}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert main(["run", "--plan", str(tmp_path / "plan.json"), "--seed", "5"]) == 0
+    record = read_record(only_run())
+    assert (record.plan.strata, record.plan.seed) == (9, 5)
+    again = only_run().folder / "plan.json"
+    assert main(["run", "--plan", str(again), "--detach"]) == 0
+    assert read_record(list_runs()[0]).plan == read_record(list_runs()[1]).plan == record.plan
+
+
+@pytest.mark.parametrize(
+    "content, line",
+    [
+        ("[1]", "holds a list; an object"),
+        ("{", "is not JSON"),
+        ('{"stratum": 1}', "stratum is no setting of a plan"),
+    ],
+)
+def test_a_wrong_plan_file_is_named(content, line, tmp_path, capsys):
+    (tmp_path / "plan.json").write_text(content)
+    assert_wrong_input(["run", "--plan", str(tmp_path / "plan.json")], line, capsys)
+
+
+def test_a_wrong_input_found_at_work_gives_exit_code_2_and_its_line(data, monkeypatch, capsys):
+    use_worker(monkeypatch, "wrong")
+    assert main(["run", "--dataset", str(data), *NEEDED]) == 2
+    assert capsys.readouterr().err == "error: line 3: 'response' is a list, should be text\n"
+
+
+def test_any_other_failure_gives_exit_code_1_and_the_log(data, monkeypatch, capsys):
+    use_worker(monkeypatch, "broken")
+    assert main(["run", "--dataset", str(data), *NEEDED]) == 1
+    said = capsys.readouterr().err
+    assert f"is failed: ZeroDivisionError: by zero; its log is {only_run().log}" in said
+    assert "Traceback" not in said and "Traceback" in only_run().log.read_text()
+
+
+def test_detached_it_returns_at_once_and_can_be_watched_cancelled_and_resumed(data, monkeypatch, capsys):
+    use_worker(monkeypatch, "endless")
+    assert main(["run", "--dataset", str(data), *NEEDED, "--detach"]) == 0
+    run_id = only_run().id
+    assert f"python -m staff_engine status {run_id} --follow" in capsys.readouterr().out
+    assert main(["delete", run_id, "--yes"]) == 2
+    assert "cancel it first" in capsys.readouterr().err
+    assert main(["cancel", run_id]) == 0
+    assert capsys.readouterr().out == (
+        f"run {run_id} is cancelled; to go on: python -m staff_engine resume {run_id}\n"
+    )
+    use_worker(monkeypatch, "good")
+    assert main(["resume", run_id]) == 0
+    assert "coreset size m" in capsys.readouterr().out
+
+
+def test_ctrl_c_cancels_kindly_and_says_how_to_go_on(data, monkeypatch, capsys):
+    use_worker(monkeypatch, "endless")
+    sleep = report.time.sleep
+
+    def interrupt_while_running(seconds: float) -> None:
+        if read_status(only_run()).stage == "verify":
+            monkeypatch.setattr(report.time, "sleep", sleep)
+            raise KeyboardInterrupt
+        sleep(seconds)
+
+    monkeypatch.setattr(report.time, "sleep", interrupt_while_running)
+    assert main(["run", "--dataset", str(data), *NEEDED]) == 1
+    run = only_run()
+    assert read_status(run).state == "cancelled"
+    said = capsys.readouterr().err
+    assert f"run {run.id} is cancelled; to go on: python -m staff_engine resume {run.id}" in said
+
+
+# The process of a run
+
+
+def test_work_carries_out_the_plan_and_writes_what_was_ordered(scored, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "execute", lambda folder, reporter: reporter.stage("select", 1))
+    runs.update_record(scored, delivery=runs.Delivery(out=tmp_path / "core.jsonl"))
+    assert main(["work", str(scored.folder)]) == 0
+    assert read_status(scored).state == "finished"
+    assert len((tmp_path / "core.jsonl").read_text().splitlines()) == ROWS // 2
+
+
+def test_work_verifies_with_the_settings_it_was_started_with(scored, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        pipeline, "verify_missing", lambda folder, reporter, settings: seen.append((folder, settings))
+    )
+    save_status(scored.folder, Status(verify={"strata": 7}))
+    assert main(["work", str(scored.folder)]) == 0
+    assert seen == [(scored.folder, {"strata": 7})]
+
+
+@pytest.mark.parametrize("error, code", [(DatasetError("no rows"), 2), (OSError("disk full"), 1)])
+def test_work_that_fails_has_the_exit_code_of_its_error(scored, monkeypatch, error, code, capsys):
+    def fail(folder, reporter):
+        raise error
+
+    monkeypatch.setattr(pipeline, "execute", fail)
+    assert main(["work", str(scored.folder)]) == code
+    assert (read_status(scored).state, read_status(scored).exit_code) == ("failed", code)
+
+
+def test_work_that_is_cancelled_ends_with_1(scored, monkeypatch):
+    def ask(folder, reporter):
+        runs.request_cancel(scored)
+        reporter.stage("import")
+
+    monkeypatch.setattr(pipeline, "execute", ask)
+    assert main(["work", str(scored.folder)]) == 1
+    assert read_status(scored).state == "cancelled"
+
+
+# select, verify, export
+
+
+def test_select_writes_another_coreset_without_a_model(scored, tmp_path, data, capsys):
+    out = tmp_path / "core.jsonl"
+    assert main(["select", "scored", "--pruning-rate", "0.8", "--strata", "3", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"12 samples written to {out}\n"
+    chosen = out.read_text().splitlines()
+    assert len(chosen) == 12 and set(chosen) <= set(data.read_text().splitlines())
+    assert (tmp_path / "core.jsonl.manifest.json").exists()
+
+
+def test_select_says_everything_as_json(scored, capsys):
+    assert main(["select", "scored", "--pruning-rate", "0.9", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["coreset_size"] == 6 == len(answer["row_ids"])
+    assert answer["settings"] == {**answer["settings"], "pruning_rate": 0.9, "strata": 5}
+    assert (answer["run_id"], answer["to_verify"], answer["warnings"]) == (scored.id, 0, [])
+
+
+def test_select_says_when_the_result_is_provisional(scored, capsys):
+    (scored.folder / "verification" / "part-00000.parquet").unlink()
+    assert main(["select", "scored"]) == 0
+    assert re.search(r"provisional: \d+ samples are still to be verified", capsys.readouterr().err)
+
+
+def test_select_needs_no_heavy_import(scored, tmp_path):
+    code = (
+        "import sys; from staff_engine.cli import main; "
+        f"assert main(['select', 'scored', '--out', {str(tmp_path / 'core.jsonl')!r}]) == 0; "
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'scipy', 'peft', 'rich'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", [["select"], ["verify"], ["export", "--out", "x.jsonl"]])
+def test_scores_are_needed_first(command, data, capsys):
+    create_run(Plan.make(dataset=str(data), small="s", target="t"), name="new")
+    arguments = [command[0], "new", *command[1:]]
+    assert_wrong_input(arguments, "is queued and has not all scores yet; it has to finish first", capsys)
+
+
+def test_select_refuses_a_wrong_setting(scored, capsys):
+    assert_wrong_input(["select", "scored", "--strata", "0"], "strata is '0'", capsys)
+    assert_wrong_input(["select", "scored", "--out", "nowhere/x"], "does not exist", capsys)
+
+
+def test_verify_starts_only_where_something_is_missing(scored, monkeypatch, capsys):
+    use_worker(monkeypatch, "good")
+    assert main(["verify", "scored"]) == 0
+    assert capsys.readouterr().out == "nothing is left to verify\n"
+    (scored.folder / "verification" / "part-00000.parquet").unlink()
+    assert main(["verify", "scored", "--strata", "4", "--verify-per-stratum", "2"]) == 0
+    assert capsys.readouterr().out.startswith("8 samples to verify\n")
+    verified = read_status(scored).verify
+    assert (verified["strata"], verified["verify_per_stratum"], verified["strata_by"]) == (4, 2, "width")
+
+
+def test_export_writes_the_planned_coreset_in_another_format(scored, tmp_path, capsys):
+    out = tmp_path / "core.json"
+    assert main(["export", "scored", "--format", "json", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"30 samples written to {out}\n"
+    assert len(json.loads(out.read_text())) == 30
+    assert_wrong_input(["export", "scored", "--format", "xml", "--out", str(out)], "format is 'xml'", capsys)
+
+
+# status, list, delete
+
+
+def test_status_and_list_show_runs_also_damaged_ones(scored, capsys):
+    damaged = create_run(read_record(scored).plan)
+    (damaged.folder / "status.json").write_text("{")
+    assert main(["status", "scored"]) == 0
+    said = capsys.readouterr().out
+    assert scored.id in said and "finished" in said and "coreset size m" in said
+    assert main(["status", damaged.id]) == 0
+    assert "damaged" in capsys.readouterr().out
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    assert "finished" in said and "damaged" in said
+
+
+def test_status_and_list_as_json(scored, capsys):
+    assert main(["list", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert main(["status", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert listed == facts
+    assert (facts["run_id"], facts["state"], facts["name"]) == (scored.id, "finished", "scored")
+    assert facts["summary"] == SUMMARY and facts["plan"]["strata"] == 5
+
+
+def test_an_empty_list_says_where_it_looked(capsys, staff_home):
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out == f"no runs in {staff_home / 'runs'}\n"
+
+
+def test_delete_asks_first(scored, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert main(["delete", "scored"]) == 0
+    assert list_runs() == [scored]
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["delete", "scored"]) == 1
+    assert list_runs() == [scored]
+    assert main(["delete", "scored", "--yes"]) == 0
+    assert list_runs() == []
+
+
+# What is shown
+
+
+def test_a_terminal_shows_a_bar_for_each_stage(scored, monkeypatch):
+    stages = (
+        StageStatus(name="import", done=60, unit="rows", seconds=0.5),
+        StageStatus(name="speculate", done=30, total=60, seconds=12.3),
+    )
+    at_work = Status(state="running", stage="speculate", rate=2.5, eta=12.0, stages=stages)
+    seen = iter([Status(message="waits"), at_work, at_work.model_copy(update={"state": "cancelled"})])
+    monkeypatch.setattr(report, "read_status", lambda run: next(seen))
+    monkeypatch.setattr(report, "POLL_SECONDS", 0)
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    assert report.follow(scored, console).state == "cancelled"
+    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).splitlines()[-2:]
+    assert last[0].split()[0] == "import" and "60 rows" in last[0] and "0.5 s" in last[0]
+    assert last[1].split()[0] == "speculate" and "30 of 60 samples" in last[1] and "12 s" in last[1]
+
+
+def test_without_a_terminal_a_long_stage_says_now_and_then_how_far_it_is(scored, monkeypatch):
+    stage = StageStatus(name="speculate", done=30, total=60, seconds=12.3)
+    at_work = Status(state="running", stage="speculate", unit="samples", rate=2.5, eta=12.0, stages=(stage,))
+    seen = iter([Status(message="waits"), at_work, at_work, at_work.model_copy(update={"state": "finished"})])
+    monkeypatch.setattr(report, "read_status", lambda run: next(seen))
+    monkeypatch.setattr(report, "POLL_SECONDS", 0)
+    clock = iter([0, 0, 10, 70, 71, 72])
+    monkeypatch.setattr(report.time, "monotonic", lambda: next(clock))
+    console = Console(file=io.StringIO(), width=120)
+    report.follow(scored, console)
+    assert [" ".join(line.split()) for line in console.file.getvalue().splitlines()] == [
+        "queued waits",
+        "speculate 30 of 60 samples 2.5 samples/s, about 12 s left",
+        "speculate 30 of 60 samples 12 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7380, "2 h 03 min"),
+    ],
+)
+def test_durations_are_said_in_words(seconds, words):
+    assert report.duration(seconds) == words

@@ -1,0 +1,208 @@
+"""Whole runs on tiny models: what they leave, and that no interruption changes it."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny import save_model
+
+from staff_engine import models, pipeline
+from staff_engine.errors import DatasetError, ModelError
+from staff_engine.files import write_json
+from staff_engine.plan import Plan
+from staff_engine.results import open_results
+
+ROWS = 60
+
+
+class Stopped(BaseException):
+    pass
+
+
+class Watch:
+    """A reporter that keeps what it is told, and can stop a run after so many units of a stage."""
+
+    def __init__(self, stop_in=None, after=0):
+        self.stages, self.done = [], {}
+        self.stop_in, self.after = stop_in, after
+
+    def stage(self, name, total=0, unit="samples", done=0):
+        self.stages.append(name)
+        self.done[name] = done
+
+    @property
+    def cancelled(self):
+        return bool(self.stages) and self.stages[-1] == self.stop_in and self.done[self.stop_in] >= self.after
+
+    def advance(self, count=1):
+        self.done[self.stages[-1]] += count
+        if self.cancelled:
+            raise Stopped
+
+    def message(self, text):
+        pass
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A small model, a target and a data set with two rows that cannot be scored."""
+    folder = tmp_path_factory.mktemp("sources")
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "prompt": "abc " * int(rng.integers(1, 6)),
+            "completion": chr(97 + i % 26) * int(rng.integers(1, 12)),
+        }
+        for i in range(ROWS)
+    ]
+    rows[7]["completion"] = ""
+    lines = [json.dumps(row) for row in rows]
+    lines[20] = '{"prompt": "broken'
+    (folder / "data.jsonl").write_text("\n".join(lines))
+    small = save_model(folder / "small", seed=0)
+    target = save_model(folder / "target", seed=1, num_hidden_layers=4)
+    return {"dataset": str(folder / "data.jsonl"), "small": small, "target": target}
+
+
+def make_run(folder, sources, **changes):
+    settings = {
+        **sources, "epochs": 2, "strata": 6, "verify_per_stratum": 2, "pruning_rate": 0.8, "device": "cpu",
+        "tokens_per_batch": 256, "learning_rate": 1e-2,
+    }  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    plan = Plan.make(**{**settings, **changes})
+    write_json(folder / "plan.json", {"plan": plan.model_dump(mode="json")})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, sources):
+    folder = make_run(tmp_path_factory.mktemp("run"), sources)
+    pipeline.execute(folder, Watch())
+    return folder
+
+
+def test_every_scorable_row_has_a_score_and_every_other_a_reason(finished):
+    results = open_results(finished)
+    assert results.num_rows == ROWS
+    assert np.flatnonzero(np.isnan(results.speculative)).tolist() == [7, 20] == sorted(results.unscorable)
+    assert "line 21" in results.unscorable[20]
+    assert (results.scores[["effort", "loss", "el2n", "entropy"]] > 0).all(axis=None)
+
+
+def test_the_coreset_has_exactly_m_rows(finished):
+    assert len(open_results(finished).select().indices) == round(0.2 * (ROWS - 2)) == 12
+
+
+def test_the_target_scores_the_drawn_samples_and_no_more(finished, tmp_path, sources, monkeypatch):
+    scored = []
+    score = pipeline.Scorer.score
+
+    def counting(self, samples):
+        scored.extend([self.model.config.num_hidden_layers] * len(samples))
+        return score(self, samples)
+
+    monkeypatch.setattr(pipeline.Scorer, "score", counting)
+    folder = make_run(tmp_path / "run", sources)
+    pipeline.execute(folder, Watch())
+    results = open_results(folder)
+    sizes = results.select().sizes
+    assert (scored.count(3), scored.count(4)) == (ROWS - 2, np.minimum(sizes, 2).sum())
+    assert len(results.verified_ids) == np.minimum(sizes, 2).sum()
+
+
+def test_the_summary_counts_what_is_there(finished):
+    results = open_results(finished)
+    summary = results.summary
+    assert (summary["samples"], summary["unscorable"], summary["coreset_size"]) == (ROWS - 2, 2, 12)
+    assert (summary["verified"], summary["to_verify"]) == (len(results.verified_ids), 0)
+    assert summary["full_target_seconds_estimate"] > summary["verify_seconds_per_sample"] > 0
+
+
+def test_the_loss_of_fine_tuning_is_kept(finished):
+    history = json.loads((finished / "fine_tuning.json").read_text())
+    assert history[-1]["step"] == 15
+    assert all(entry["loss"] > 0 for entry in history)
+
+
+def contents(folder):
+    results = open_results(folder)
+    return results.speculative, results.verified_ids, results.verified_scores, results.select().indices
+
+
+@pytest.mark.parametrize(
+    ("stage", "after"),
+    [("import", 1), ("tokenize", 1), ("fine-tune", 3), ("speculate", 10), ("speculate", 40), ("verify", 5)],
+)
+def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(finished, tmp_path, sources, stage, after):
+    folder = make_run(tmp_path / "run", sources)
+    with pytest.raises(Stopped):
+        pipeline.execute(folder, Watch(stage, after))
+    assert not (folder / "summary.json").exists()
+    watch = Watch()
+    pipeline.execute(folder, watch)
+    assert stage in watch.stages
+    for whole, resumed in zip(contents(finished), contents(folder), strict=True):
+        np.testing.assert_array_equal(whole, resumed)
+
+
+def test_what_was_scored_before_a_stop_is_not_scored_again(tmp_path, sources):
+    folder = make_run(tmp_path / "run", sources)
+    with pytest.raises(Stopped):
+        pipeline.execute(folder, Watch("speculate", 30))
+    watch = Watch()
+    pipeline.execute(folder, watch)
+    assert watch.done["speculate"] == ROWS - 2
+    table = pipeline.read_parts(folder / "speculative")
+    assert len(set(table["row_id"].to_pylist())) == table.num_rows == ROWS - 2
+    assert len(list((folder / "speculative").iterdir())) == 2
+
+
+def test_a_finished_run_needs_no_model_again(finished, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(models, "load_model", refuse)
+    before = contents(finished)
+    pipeline.execute(finished, Watch())
+    for one, other in zip(before, contents(finished), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_other_strata_are_verified_by_scoring_only_what_is_missing(tmp_path, sources):
+    folder = make_run(tmp_path / "run", sources)
+    pipeline.execute(folder, Watch())
+    before = open_results(folder)
+    missing = before.to_verify(strata=12, verify_per_stratum=3)
+    assert len(missing)
+    assert not set(missing) & set(before.verified_ids)
+    pipeline.verify_missing(folder, Watch(), {"strata": 12, "verify_per_stratum": 3})
+    after = open_results(folder)
+    assert sorted([*before.verified_ids, *missing]) == after.verified_ids.tolist()
+    assert len(after.to_verify(strata=12, verify_per_stratum=3)) == 0
+    kept = np.isin(after.verified_ids, before.verified_ids)
+    np.testing.assert_array_equal(after.verified_scores[kept], before.verified_scores)
+
+
+@pytest.mark.parametrize("changes", [{"scored_parameters": "last_block"}, {"seed": 1}])
+def test_a_setting_of_the_scores_changes_them(finished, tmp_path, sources, changes):
+    folder = make_run(tmp_path / "run", sources, **changes)
+    pipeline.execute(folder, Watch())
+    assert not np.array_equal(
+        open_results(folder).speculative, open_results(finished).speculative, equal_nan=True
+    )
+
+
+def test_a_model_that_is_not_there_is_found_out_before_any_work(tmp_path, sources):
+    folder = make_run(tmp_path / "run", sources, target=str(tmp_path / "none" / "x" / "y"))
+    with pytest.raises(ModelError, match="does not exist"):
+        pipeline.execute(folder, Watch())
+    assert not (folder / "dataset").exists()
+
+
+def test_too_few_scorable_samples_are_an_error(tmp_path, sources):
+    data = tmp_path / "two.jsonl"
+    data.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "completion": ""}\n')
+    folder = make_run(tmp_path / "run", {**sources, "dataset": str(data)})
+    with pytest.raises(DatasetError, match="has 1 scorable samples; at least 2"):
+        pipeline.execute(folder, Watch())

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+from tiny import ARCHITECTURES, VOCABULARY, make_samples, make_scored_model
+
+from staff_engine import models
+from staff_engine.scoring import Scorer, plan_batches
+from staff_engine.tokens import EncodedSample
+
+WHICH = ["all", "last_block"]
+FLOAT32_TOLERANCE = 1e-4
+FLOAT64_TOLERANCE = 1e-8
+
+
+def score(model, samples, which="all", pad_token_id=0):
+    layers = models.scored_layers(model, which)
+    return Scorer(model, layers, pad_token_id=pad_token_id).score(samples)
+
+
+def oracle(model, samples, which="all"):
+    """One sample at a time, logits at every position, autograd's own weight gradients, float64."""
+    weights = [layer.weight for layer in models.scored_layers(model, which)]
+    rows = []
+    for sample in samples:
+        for weight in weights:
+            weight.requires_grad_(True)
+        ids = torch.tensor([sample.input_ids])
+        logits = model(input_ids=ids).logits[0]
+        losses, distances, entropies = [], [], []
+        for place in range(1, len(sample.input_ids)):
+            if sample.response_mask[place]:
+                probabilities = torch.softmax(logits[place - 1], dim=-1)
+                token = sample.input_ids[place]
+                losses.append(-torch.log(probabilities[token]))
+                onehot = torch.zeros_like(probabilities)
+                onehot[token] = 1
+                distances.append((probabilities - onehot).square().sum().sqrt())
+                entropies.append(-(probabilities * probabilities.log()).sum())
+        loss = torch.stack(losses).mean()
+        gradients = torch.autograd.grad(loss, weights)
+        effort = sum(gradient.square().sum() for gradient in gradients).sqrt()
+        rows.append(
+            [v.item() for v in (effort, loss, sum(distances) / len(losses), sum(entropies) / len(losses))]
+        )
+        model.requires_grad_(False)
+    return np.array(rows)
+
+
+def table(scores):
+    return np.column_stack([scores.effort, scores.loss, scores.el2n, scores.entropy])
+
+
+@pytest.mark.parametrize("which", WHICH)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_batch_scores_like_one_sample_at_a_time_in_float64(architecture, which):
+    model = make_scored_model(architecture, dtype=torch.float64)
+    samples = make_samples()
+    np.testing.assert_allclose(
+        table(score(model, samples, which)), oracle(model, samples, which), rtol=FLOAT64_TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_float32_agrees_with_the_float64_oracle(which):
+    samples = make_samples()
+    exact = oracle(make_scored_model(dtype=torch.float64), samples, which)
+    np.testing.assert_allclose(
+        table(score(make_scored_model(), samples, which)), exact, rtol=FLOAT32_TOLERANCE
+    )
+
+
+def test_an_untrained_adapter_has_an_effort_too():
+    model = make_scored_model(trained=False, dtype=torch.float64)
+    samples = make_samples()
+    scores = score(model, samples)
+    assert (scores.effort > 0).all()
+    np.testing.assert_allclose(scores.effort, oracle(model, samples)[:, 0], rtol=FLOAT64_TOLERANCE)
+
+
+def test_the_last_block_is_a_part_of_all():
+    model, samples = make_scored_model(), make_samples()
+    assert (score(model, samples, "last_block").effort < score(model, samples, "all").effort).all()
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_batch_size_order_and_padding_do_not_change_a_score(which):
+    model, samples = make_scored_model(dtype=torch.float64), make_samples()
+    together = table(score(model, samples, which))
+    alone = np.concatenate([table(score(model, [sample], which)) for sample in samples])
+    reversed_order = table(score(model, samples[::-1], which))[::-1]
+    other_padding = table(score(model, samples, which, pad_token_id=7))
+    for other in (alone, reversed_order, other_padding):
+        np.testing.assert_allclose(other, together, rtol=FLOAT64_TOLERANCE)
+
+
+def test_every_response_of_a_conversation_counts():
+    sample = EncodedSample([1, 5, 6, 7, 8, 9, 10, 11], [False, False, True, True, False, False, True, True])
+    first_only = EncodedSample(sample.input_ids, [False, False, True, True, False, False, False, False])
+    model = make_scored_model(dtype=torch.float64)
+    scores = table(score(model, [sample, first_only]))
+    np.testing.assert_allclose(scores, oracle(model, [sample, first_only]), rtol=FLOAT64_TOLERANCE)
+    assert abs(scores[0, 1] - scores[1, 1]) > 1e-6
+
+
+def test_the_embedding_is_the_mean_of_the_last_hidden_state_over_the_tokens():
+    model, samples = make_scored_model(dtype=torch.float64), make_samples()
+    embedding = score(model, samples).embedding
+    assert embedding.dtype == np.float16
+    backbone = model.get_base_model().model
+    for sample, vector in zip(samples, embedding, strict=True):
+        hidden = backbone(input_ids=torch.tensor([sample.input_ids])).last_hidden_state[0]
+        np.testing.assert_allclose(vector, hidden.mean(0).detach().numpy(), atol=2e-3)
+
+
+def test_scoring_leaves_no_gradient_and_no_hook_behind():
+    model = make_scored_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    score(model, make_samples())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_below_the_last_block_no_graph_is_built():
+    model = make_scored_model()
+    needs_grad = []
+    first = model.get_base_model().model.layers[0]
+    first.register_forward_hook(lambda layer, inputs, output: needs_grad.append(output.requires_grad))
+    score(model, make_samples(), "last_block")
+    score(model, make_samples(), "all")
+    assert needs_grad == [False, True]
+
+
+def test_a_weight_that_is_not_a_number_makes_scores_that_are_not_finite():
+    model = make_scored_model()
+    model.get_base_model().model.layers[1].mlp.up_proj.base_layer.weight.data[0, 0] = float("nan")
+    assert not score(model, make_samples()).finite.any()
+
+
+def test_half_precision_ranks_as_single_precision():
+    samples = make_samples(tuple(range(4, 44)))
+    single = score(make_scored_model(), samples).effort
+    half = score(make_scored_model(dtype=torch.bfloat16), samples).effort
+    assert not np.array_equal(single, half)
+    assert np.corrcoef(np.argsort(np.argsort(single)), np.argsort(np.argsort(half)))[0, 1] > 0.98
+
+
+class TestBatches:
+    lengths = np.array([3, 9, 4, 9, 1, 20, 5])
+    responses = np.array([1, 4, 2, 4, 1, 10, 2])
+
+    def test_every_sample_is_in_exactly_one_batch_and_like_lengths_stand_together(self):
+        batches = plan_batches(self.lengths, self.responses, tokens=18, vocabulary=VOCABULARY)
+        assert [batch.tolist() for batch in batches] == [[5], [1, 3], [6, 2, 0], [4]]
+
+    def test_no_batch_of_several_samples_holds_more_tokens_than_allowed(self):
+        rng = np.random.default_rng(0)
+        lengths = rng.integers(1, 60, 300)
+        batches = plan_batches(lengths, lengths // 2, tokens=100, vocabulary=VOCABULARY)
+        assert sorted(np.concatenate(batches)) == list(range(300))
+        assert all(len(batch) == 1 or lengths[batch].max() * len(batch) <= 100 for batch in batches)
+
+    def test_a_large_vocabulary_makes_smaller_batches(self):
+        lengths = np.full(64, 10)
+        few = plan_batches(lengths, lengths, tokens=640, vocabulary=1000)
+        many = plan_batches(lengths, lengths, tokens=640, vocabulary=2**25 // 40)
+        assert (len(few), len(many)) == (1, 16)
+
+    def test_no_samples_make_no_batch(self):
+        nothing = np.zeros(0, dtype=int)
+        assert plan_batches(nothing, nothing, tokens=10, vocabulary=10) == []

@@ -1,0 +1,84 @@
+"""The order of the modules, and what they may not import."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENGINE = Path(__file__).parent.parent / "staff_engine"
+
+ORDER = [
+    ["errors", "files", "hub"],
+    ["plan"],
+    ["tasks", "records", "readers", "dataset"],
+    ["tokens", "tokenization"],
+    ["models", "forward", "finetune", "scoring", "parts"],
+    ["strata", "drawing", "verification", "budget", "coreset", "__init__"],
+    ["results"],
+    ["layouts", "lines", "tabular", "llama_factory", "decisions", "manifest", "export"],
+    ["status", "processes", "run_folders", "runs", "reporter", "worker"],
+    ["pipeline"],
+    ["delivery", "options", "report", "watching", "cli", "__main__"],
+]
+MODULES = [module for group in ORDER for module in group]
+
+HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate"}
+
+
+def imports(module):
+    """Names of the engine's modules that a module imports, in functions too, but not for types only."""
+    found = set()
+
+    def visit(node):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom) and node.module == "staff_engine":
+            found.update(alias.name for alias in node.names if (ENGINE / f"{alias.name}.py").exists())
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("staff_engine."):
+            found.add(node.module.partition(".")[2])
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse((ENGINE / f"{module}.py").read_text(encoding="utf-8")))
+    return found
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert sorted(MODULES) == sorted(path.stem for path in ENGINE.glob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_those_above_it(module):
+    above = set(MODULES[: MODULES.index(module)])
+    assert imports(module) <= above
+
+
+def test_the_contributors_guide_shows_the_same_order():
+    guide = (ENGINE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^([a-z_]{4,})  ", guide, flags=re.MULTILINE)
+    assert shown == [module for module in MODULES if not module.startswith("__")]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "__main__"])
+def test_no_module_loads_torch_or_its_kin_when_it_is_imported(module):
+    tree = ast.parse((ENGINE / f"{module}.py").read_text(encoding="utf-8"))
+    top = {
+        name.partition(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+    }
+    assert not top & HEAVY
+
+
+def test_selecting_again_loads_neither_torch_nor_pandas():
+    code = "import sys, staff_engine.cli, staff_engine.results, staff_engine.export, staff_engine.delivery\n"
+    code += "print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ENGINE.parent
+    )
+    assert not (HEAVY | {"pandas", "scipy"}) & set(loaded.stdout.split())
+    assert "staff_engine.coreset" in loaded.stdout.split()
