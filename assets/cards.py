@@ -15,6 +15,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,14 +24,14 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from staff_engine import models  # noqa: E402
-from staff_engine.files import write_json  # noqa: E402
-from staff_engine.finetune import finetune  # noqa: E402
-from staff_engine.plan import Plan  # noqa: E402
-from staff_engine.scoring import Scorer, plan_batches  # noqa: E402
-from staff_engine.tasks import docstrings  # noqa: E402
-from staff_engine.tokenization import tokenize_sample  # noqa: E402
-from staff_engine.tokens import EncodedSample  # noqa: E402
+from staff_engine import models
+from staff_engine.files import write_json
+from staff_engine.finetune import finetune
+from staff_engine.plan import Plan
+from staff_engine.scoring import Scorer, plan_batches
+from staff_engine.tasks import docstrings
+from staff_engine.tokenization import tokenize_sample
+from staff_engine.tokens import EncodedSample
 
 MODELS = Path(__file__).parent / "models"
 TRAIN, HELD_OUT = 600, 300
@@ -88,62 +89,43 @@ def measure(name: str, size: str, plan: Plan) -> dict[str, Any]:
 
 
 def card(family: str, size: str, measured: dict[str, Any]) -> str:
-    """The text of a model's README.md."""
+    """The text of a model's README.md: card.md with the model's figures."""
     folder = MODELS / f"{family}-{size}"
     record = json.loads((folder / "pretraining.json").read_text())
-    config = json.loads((folder / "config.json").read_text())
     corpus = record["corpus"]
-    packages = ", ".join(f"{name} {version}" for name, version in corpus["packages"].items())
-    own = measured[size]
-    rate = f"{record['finetune_learning_rate']:g}"
-    lines = "\n".join(
-        f"| {name} | {measured[name]['zero_shot']:.3f} | {min(v for k, v in measured[name].items() if k != 'zero_shot'):.3f} |"
-        for name in RATES
+    tuned = {name: min(v for k, v in own.items() if k != "zero_shot") for name, own in measured.items()}
+    return (
+        (Path(__file__).parent / "card.md")
+        .read_text(encoding="utf-8")
+        .format(
+            family=family,
+            size=size,
+            record=record,
+            corpus=corpus,
+            config=json.loads((folder / "config.json").read_text()),
+            origin=f"Its weights started from those of {family}-nano, doubled in width and depth so that they "
+            f"compute the same (`grow` in pretrain.py). Then "
+            if size == "mini"
+            else "",
+            packages=", ".join(f"{name} {version}" for name, version in corpus["packages"].items()),
+            locales=", ".join(corpus["locales"]),
+            locale_count=len(corpus["locales"]),
+            millions=corpus["characters"] / 1e6,
+            millions_of_tokens=corpus["tokens"] / 1e6,
+            millions_seen=record["tokens_seen"] / 1e6,
+            minutes=record["seconds"] / 60,
+            held_out=HELD_OUT,
+            train=TRAIN,
+            losses=_table((name, own["zero_shot"], tuned[name]) for name, own in measured.items()),
+            rates=_table((name, value) for name, value in measured[size].items() if name != "zero_shot"),
+            curve=_table((f"{tokens / 1e6:.2f}", value) for tokens, value in _thinned(record["loss_curve"])),
+        )
     )
-    rates = "\n".join(f"| {name} | {value:.3f} |" for name, value in own.items() if name != "zero_shot")
-    curve = "\n".join(
-        f"| {tokens / 1e6:.2f} | {value:.3f} |" for tokens, value in _thinned(record["loss_curve"])
-    )
-    return f"""# {family}-{size}
 
-A causal language model of {record["parameters"]:,} parameters for trying STAFF Studio offline: {config["model_type"]}
-architecture, hidden size {config["hidden_size"]}, {config["num_hidden_layers"]} blocks, {config["vocab_size"]:,} BPE tokens,
-{config["max_position_embeddings"]} positions, float16 safetensors. It writes nothing worth reading; it scores samples.
 
-**Data.** Python source and documentation of installed packages ({packages}), functions with the first
-paragraph of their docstring as prompt and response, and names of countries, languages and currencies from
-CLDR in {len(corpus["locales"])} languages ({", ".join(corpus["locales"])}): {corpus["documents"]:,} documents,
-{corpus["characters"] / 1e6:.1f} M characters, {corpus["tokens"] / 1e6:.1f} M tokens. The standard library, which
-`builtin:docstrings` is made of, was not read, and what the packages share with it was left out.
-
-**Training.** {record["tokens_seen"] / 1e6:.1f} M tokens in {record["seconds"] / 60:.0f} minutes on two CPU cores shared with other
-work; loss on pretraining text that was held out: {record["held_out_loss"]:.3f} nats a token.
-
-**On `builtin:docstrings`**, loss in nats a token averaged over {HELD_OUT} samples that were not trained on, before and
-after fine-tuning on {TRAIN} others with LoRA (rank 8, 3 epochs, batch 8, seed 0):
-
-| model | zero-shot | fine-tuned |
-|---|---|---|
-{lines}
-
-By learning rate; the default for this model is {rate}:
-
-| learning rate | loss |
-|---|---|
-{rates}
-
-**Loss curve** of pretraining:
-
-| M tokens | loss |
-|---|---|
-{curve}
-
-**Licence.** The weights are under the project's licence. The packages read are under permissive licences (BSD,
-MIT, Apache 2.0, PSF-based, HPND); CLDR is under the Unicode licence.
-
-**To make it again:** `pip install -r requirements.txt -r assets/requirements.txt`, then
-`python assets/pretrain.py {family} {size} --tokens {record["tokens_seen"]}` and `python assets/cards.py {family}`.
-"""
+def _table(rows: Iterable[tuple[Any, ...]]) -> str:
+    cells = ([f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def _thinned(curve: list[list[float]]) -> list[list[float]]:

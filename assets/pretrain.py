@@ -30,8 +30,8 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from staff_engine.tasks import documented_functions, docstrings  # noqa: E402
-from staff_engine.tokenization import plain_text  # noqa: E402
+from staff_engine.tasks import docstrings, documented_functions
+from staff_engine.tokenization import plain_text
 
 MODELS = Path(__file__).parent / "models"
 CONTEXT = 512
@@ -264,7 +264,7 @@ def train(size: str, family: Family, tokens: int, work: Path, target: Path) -> d
             ),
             model,
         )
-        print("held-out loss to start from:", held_out_loss(model, held_out))
+        typer.echo(f"held-out loss to start from: {held_out_loss(model, held_out):.4f}")
     steps = math.ceil(tokens / (BATCH * CONTEXT))
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "curve": []}
     checkpoint = work / f"{size}.pt"
@@ -293,7 +293,7 @@ def train(size: str, family: Family, tokens: int, work: Path, target: Path) -> d
             now = time.monotonic()
             state["seconds"] += now - last_tick
             last_tick = now
-            if state["step"] % 50 == 0:
+            if state["step"] % 25 == 0:
                 state["curve"].append([state["step"] * BATCH * CONTEXT, round(float(np.mean(losses)), 4)])
                 progress.console.print(size, state["curve"][-1], f"{state['seconds']:.0f} s")
                 losses = []

@@ -149,7 +149,7 @@ def check_export(out: Path, format: str, *, with_scores: bool = False) -> None:
 def _refuse_sources(results: Results, targets: list[Path]) -> None:
     """Raise StaffError if a file to be written is the data that the run was made from, or the run's copy."""
     folder = results.imported.folder
-    sources = [Path(results.imported.facts.source), *folder.iterdir()]
+    sources = [Path(results.imported.facts.source).expanduser(), *folder.iterdir()]
     for target in filter(Path.exists, targets):
         if any(source.exists() and source.samefile(target) for source in sources):
             raise StaffError(f"{target} is the data that the coreset is selected from; give another name")
@@ -180,11 +180,10 @@ class _Rows:
                 row |= {f"{STAFF}.{name}": value for name, value in row.pop(STAFF).items()}
             yield row
 
-    def records(self, layout: str) -> Iterator[Record]:
-        """The turns laid out, with `_staff` if scores are asked for."""
+    def records(self, layout: str) -> Iterator[tuple[int, Record]]:
+        """The row ids, and the turns laid out."""
         for row_id, turns in selected_turns(self.imported, self.row_ids):
-            record: Record = _of_row(row_id, LAYOUTS[layout], turns)
-            yield record | {STAFF: self.decisions.staff(row_id)} if self.with_scores else record
+            yield row_id, _of_row(row_id, LAYOUTS[layout], turns)
 
 
 def _of_row(row_id: int, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -224,9 +223,12 @@ def _keeps_lines(facts: Facts, format: str) -> bool:
 
 
 def _record_lines(rows: _Rows, layout: str) -> Iterator[bytes]:
-    optional = {name for record in rows.records(layout) for name in record if name in OPTIONAL}
-    for record in rows.records(layout):
-        yield json.dumps(fill(record, optional), ensure_ascii=False).encode("utf-8")
+    """The records as JSON; those of Alpaca in a second pass, when it is known which fields the file needs."""
+    records = rows.records(layout) if layout == "alpaca" else ()
+    optional = {name for _, record in records for name in record if name in OPTIONAL}
+    for row_id, record in rows.records(layout):
+        staff = {STAFF: rows.decisions.staff(row_id)} if rows.with_scores else {}
+        yield json.dumps(fill(record, optional) | staff, ensure_ascii=False).encode("utf-8")
 
 
 def _warnings(rows: _Rows, format: str) -> list[str]:

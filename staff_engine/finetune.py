@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from staff_engine.forward import Batch, pad, response_logits
 from staff_engine.tokens import EncodedSample
 
@@ -19,7 +21,9 @@ CHECKPOINTS = "checkpoints"
 log = logging.getLogger(__name__)
 
 
-def training_order(lengths: Sequence[int], *, epochs: int, batch_size: int, seed: int) -> list[int]:
+def training_order(
+    lengths: Sequence[int] | np.ndarray, *, epochs: int, batch_size: int, seed: int
+) -> list[int]:
     """The samples of all epochs in one list, like lengths beside each other.
 
     Written out in advance, so that a fine-tuning that goes on after a kill sees the
@@ -53,7 +57,7 @@ def count_steps(samples: int, *, epochs: int, batch_size: int) -> int:
 def finetune(
     model: PeftModel,
     samples: Sequence[EncodedSample],
-    lengths: Sequence[int],
+    lengths: Sequence[int] | np.ndarray,
     folder: Path,
     *,
     pad_token_id: int,

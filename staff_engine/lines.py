@@ -16,7 +16,6 @@ from staff_engine.layouts import Turn
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BOM = b"\xef\xbb\xbf"
 STAFF = "_staff"
 """The field that carries a sample's scores, where they are asked for."""
 
@@ -28,8 +27,8 @@ def selected_lines(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, b
     """Yield some rows' ids and lines, byte for byte, without their line ends.
 
     Only the two offset columns of the memory-mapped rows are read, and of the source
-    only the lines asked for. A byte order mark belongs to the file and not to its first
-    row: it is left out. What ended a line (LF, CRLF, the end of the file) is no part of it.
+    only the lines asked for. What ended a line (LF, CRLF, the end of the file) is no part
+    of it, nor is a byte order mark before the first: the import's offsets leave them out.
 
     Parameters
     ----------
@@ -43,7 +42,7 @@ def selected_lines(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, b
             places = (rows.column(name).to_pylist() for name in ("start", "end"))
             for row_id, start, end in zip(ids, *places, strict=True):
                 source.seek(start)
-                yield row_id, source.read(end - start).removeprefix(BOM)
+                yield row_id, source.read(end - start)
 
 
 def selected_turns(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, list[Turn]]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.columns import read_table, to_arrow
 from staff_engine.files import replaced
 
 if TYPE_CHECKING:
@@ -103,12 +104,11 @@ def _write(folder: Path, number: int, table: Any) -> None:
 def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
     """All whole parts of a score folder in one table; an empty one where none is written yet."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
         names = columns or SCORE_COLUMNS
         return pa.table(
-            {name: pa.array([], pa.int64() if name in COUNTS else pa.float64()) for name in names}
+            {name: to_arrow(np.zeros(0, np.int64 if name in COUNTS else float)) for name in names}
         )
-    return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+    return pa.concat_tables([read_table(path, columns) for path in paths])

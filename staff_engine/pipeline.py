@@ -123,7 +123,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
     if len(tokens.row_ids) < 2:
         reason = next(iter(tokens.problems.values()), "no reason")
         raise DatasetError(
-            f"{plan.dataset} has {len(tokens.row_ids)} scorable samples; at least 2 are needed (first: {reason})"
+            f"{plan.dataset} has {len(tokens)} scorable samples; at least 2 are needed (first: {reason})"
         )
     if tokens.cut:
         log.warning("%d responses did not fit into %d tokens and were cut", tokens.cut, plan.max_length)

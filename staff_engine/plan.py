@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,7 +23,7 @@ class Plan(BaseModel):
 
     dataset: str = Field(
         min_length=1,
-        description="A file (.jsonl .json .csv .parquet, also .gz and .zst), a hub name, or builtin:docstrings.",
+        description="A file (.jsonl .json .csv .parquet, also .gz .zst), a hub name, or builtin:docstrings.",
     )
     format: str | None = Field(None, description="The record format; detected where it is not given.")
     prompt_column: str | None = Field(None, description="The column that holds the prompt.")
@@ -33,7 +33,7 @@ class Plan(BaseModel):
 
     small: str = Field(
         min_length=1,
-        description="The small model, which scores every sample: hub name, folder, .gguf file or builtin:NAME.",
+        description="The small model, which scores all samples: hub name, folder, .gguf file, builtin:NAME.",
     )
     target: str = Field(
         min_length=1,
@@ -116,7 +116,7 @@ class Plan(BaseModel):
         return self.make(**{**self.model_dump(), **changes})
 
 
-def _sentence(error: dict) -> str:  # type: ignore[type-arg]
+def _sentence(error: Any) -> str:
     name = ".".join(map(str, error["loc"])) or "plan"
     if error["type"] == "missing":
         return f"{name} is missing"

@@ -201,7 +201,11 @@ def status_table(facts: Mapping[str, Any]) -> Table:
     table.add_column(overflow="fold")
     state = facts["state"] + (f": {facts['message']}" if facts["message"] else "")
     rows = [("run", facts["run_id"]), ("name", facts["name"]), ("state", state)]
-    rows += [(name, facts[name]) for name in ("dataset", "small", "target", "created", "folder")]
+    rows += [(name, facts[name]) for name in ("dataset", "small", "target")]
+    rows += [
+        ("created", (facts["created"] or "?")[:19].replace("T", " ") + " UTC"),
+        ("folder", facts["folder"]),
+    ]
     for stage in map(StageStatus.model_validate, facts["stages"]):
         rows.append((stage.name, f"{_counts(stage)}, {duration(stage.seconds)}"))
     for name, value in rows:
@@ -210,16 +214,13 @@ def status_table(facts: Mapping[str, Any]) -> Table:
 
 
 def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
-    """A row for each run."""
+    """A row for each run; its id names data set and small model."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    for name in ("name", "state", "stage", "dataset", "small", "target"):
-        table.add_column(name, overflow="fold")
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    table.add_column("target", overflow="fold")
     for facts in runs:
-        stage = (
-            facts["stage"] if facts["state"] in ("running", "cancelled", "interrupted", "failed") else None
-        )
-        cells = [facts["run_id"], facts["name"], facts["state"], stage]
-        cells += [facts["dataset"], facts["small"], facts["target"]]
-        table.add_row(*(escape(str(cell)) if cell else "" for cell in cells))
+        own_name = facts["name"] if facts["name"] and facts["name"] not in facts["run_id"] else ""
+        table.add_row(*map(escape, (facts["run_id"], facts["state"], own_name, facts["target"] or "")))
     return table

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.columns import read_table, to_numpy
 from staff_engine.coreset import Selection, select_coreset
 from staff_engine.dataset import Imported, open_imported
 from staff_engine.errors import RunError
@@ -43,7 +44,7 @@ class Results:
         """Float64 (num_rows,): effort on the small model, NaN where there is none."""
         table = read_parts(self.folder / "speculative", ["row_id", "effort"])
         scores = np.full(self.num_rows, np.nan)
-        scores[table["row_id"].to_numpy()] = table["effort"].to_numpy()
+        scores[to_numpy(table["row_id"])] = to_numpy(table["effort"])
         return scores
 
     @cached_property
@@ -58,8 +59,10 @@ class Results:
 
     @cached_property
     def _verified(self) -> tuple[np.ndarray, np.ndarray]:
-        table = read_parts(self.folder / "verification", ["row_id", "effort"]).sort_by("row_id")
-        return table["row_id"].to_numpy(), table["effort"].to_numpy()
+        table = read_parts(self.folder / "verification", ["row_id", "effort"])
+        rows = to_numpy(table["row_id"])
+        order = np.argsort(rows)
+        return rows[order], to_numpy(table["effort"])[order]
 
     @property
     def verified_ids(self) -> np.ndarray:
@@ -74,12 +77,10 @@ class Results:
     @cached_property
     def unscorable(self) -> dict[int, str]:
         """The reason for each row that cannot be scored, by row_id."""
-        import pyarrow.parquet as pq
-
         path = self.folder / "unscorable.parquet"
         if not path.exists():
             return {}
-        table = pq.read_table(path)
+        table = read_table(path)
         return dict(zip(table["row_id"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
     @cached_property

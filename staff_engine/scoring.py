@@ -109,8 +109,8 @@ class Scorer:
             return self._score(samples)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise ModelError(
-                f"{len(samples)} samples of up to {max(len(s.input_ids) for s in samples)} tokens do not fit into "
-                "memory; lower tokens_per_batch or max_length"
+                f"{len(samples)} samples of up to {max(len(s.input_ids) for s in samples)} tokens do not fit "
+                "into memory; lower tokens_per_batch or max_length"
             ) from error
 
     def _score(self, samples: Sequence[EncodedSample]) -> Scores:

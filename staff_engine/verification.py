@@ -15,6 +15,8 @@ from staff_engine.strata import Strata, check_scores, coreset_size, count_droppe
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+NOTHING = 1e-200
+"""A share of the speculative scores up to this is none: a quotient by it could overflow."""
 MOST_RESAMPLED = 200
 """The bootstrap of a stratum draws from at most that many groups of samples."""
 
@@ -163,7 +165,7 @@ class Ratios:
         low, high = np.full((2, len(self.values)), np.nan)
         starts = np.cumsum(self.verified) - self.verified
         tails = (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)
-        silent = np.bincount(self.strata, self.speculative, len(self.values)) == 0
+        silent = np.bincount(self.strata, self.speculative, len(self.values)) <= NOTHING
         draw = cache(partial(_draw_again, seed=seed))
         for count in np.unique(self.verified[self.verified > 1]).tolist():
             alike = np.flatnonzero((self.verified == count) & ~silent)
@@ -259,14 +261,16 @@ def _by_stratum(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def _shares(speculative: np.ndarray, verification: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as shares of their sums; zeros if a sum is 0, as there is no ratio then."""
-    sums = speculative.sum(), verification.sum()
+    # By a power of 2, which is exact, to at most 1: no sum overflows.
+    both = [np.ldexp(scores, -np.frexp(scores.max(initial=0))[1]) for scores in (speculative, verification)]
+    sums = [scores.sum() for scores in both]
     if not all(sums):
-        return np.zeros_like(speculative), np.zeros_like(verification)
-    return speculative / sums[0], verification / sums[1]
+        return np.zeros(len(speculative)), np.zeros(len(verification))
+    return both[0] / sums[0], both[1] / sums[1]
 
 
 def _ratio(verification: np.ndarray, speculative: np.ndarray) -> np.ndarray:
-    """Their quotient, and 1 where the speculative scores sum to 0 and there is none."""
+    """Their quotient, and 1 where the speculative scores sum to nothing and there is none."""
     ratio = np.ones(verification.shape)
-    np.divide(verification, speculative, out=ratio, where=speculative > 0)
+    np.divide(verification, speculative, out=ratio, where=speculative > NOTHING)
     return ratio

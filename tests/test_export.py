@@ -315,11 +315,12 @@ def test_pairs_are_laid_out_as_other_tools_read_them(pairs, tmp_path, layout, ex
     assert json.loads((tmp_path / "out.json").read_bytes()) == written
 
 
-def test_a_layout_with_scores_has_them_in_a_field_of_its_own(pairs, tmp_path):
-    export(pairs[0], tmp_path / "out.jsonl", format="alpaca", with_scores=True, **ALL)
-    row = read_lines(tmp_path / "out.jsonl")[0]
-    assert list(row) == ["instruction", "input", "output", "_staff"]
-    assert row["_staff"]["row_id"] == 0
+def test_a_layout_with_scores_has_them_in_a_last_field_of_its_own(tmp_path):
+    results, _ = conversations(tmp_path, "user assistant", "user assistant user assistant", "user assistant")
+    export(results, tmp_path / "out.jsonl", format="alpaca", with_scores=True, **ALL)
+    for i, row in enumerate(read_lines(tmp_path / "out.jsonl")):
+        assert list(row) == ["instruction", "input", "output", "history", "_staff"]
+        assert row["_staff"]["row_id"] == i
 
 
 def test_rows_that_are_in_the_layout_already_stay_byte_for_byte(mixed, tmp_path):

@@ -9,7 +9,7 @@ from staff_engine.strata import STRATA_BY, check_scores, count_dropped, count_sc
 
 NAN, INF = float("nan"), float("inf")
 
-SCORES = st.floats(0, 1e6) | st.sampled_from([0.0, 0.5, 1.0, 3.0, NAN, INF])
+SCORES = st.floats(0) | st.floats(0, 100) | st.sampled_from([0.0, 0.5, 1.0, 3.0, NAN, INF])
 SAMPLES = st.lists(SCORES, min_size=1, max_size=80).map(np.array).filter(lambda s: np.isfinite(s).any())
 
 
