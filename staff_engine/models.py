@@ -125,7 +125,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> PreTr
 
     source = find_model(name)
     place = choose_device(device)
-    weights = {} if source.gguf_file else {"use_safetensors": True}
+    weights = _unpacked_gguf() if source.gguf_file else {"use_safetensors": True}
     with _named_failure(name, "model"):
         model, report = AutoModelForCausalLM.from_pretrained(
             source.location,
@@ -145,6 +145,13 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> PreTr
         model.config.use_cache = False
         _refuse_encoders(model, name)
     return model
+
+
+def _unpacked_gguf() -> dict[str, Any]:
+    """Weights that are unpacked when they are loaded: gradients do not pass through packed ones."""
+    from transformers import GgufConfig
+
+    return {"quantization_config": GgufConfig(dequantize=True)}
 
 
 def longest_input(model_config: Any) -> int | None:
