@@ -1,6 +1,6 @@
-"""Measure the built-in models on the built-in task, and write their cards.
+"""Measure a built-in model on the built-in task, and write the family's cards.
 
-    python assets/cards.py llama
+    python assets/cards.py llama nano
 
 Takes TRAIN docstrings for fine-tuning and HELD_OUT others for the loss, both chosen by
 the hash of the prompt. What was measured stands in assets/models/FAMILY.json, and each
@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,8 +32,13 @@ from staff_engine.tokenization import tokenize_sample
 from staff_engine.tokens import EncodedSample
 
 MODELS = Path(__file__).parent / "models"
-TRAIN, HELD_OUT = 600, 300
-RATES = {"nano": (1e-4, 1e-3, 4e-3, 1e-2), "mini": (1e-4, 1e-3, 4e-3)}
+TRAIN, HELD_OUT = 400, 200
+RATES = {"nano": (1e-4, 1e-3, 4e-3, 1e-2), "mini": (1e-3, 4e-3)}
+ORIGIN = {
+    "nano": "",
+    "mini": "Its weights started from those of {family}-nano, doubled in width and depth so that they computed "
+    "the same\n(`grow` in pretrain.py). Then ",
+}
 
 
 def samples(tokenizer: Any) -> list[EncodedSample]:
@@ -103,10 +106,7 @@ def card(family: str, size: str, measured: dict[str, Any]) -> str:
             record=record,
             corpus=corpus,
             config=json.loads((folder / "config.json").read_text()),
-            origin=f"Its weights started from those of {family}-nano, doubled in width and depth so that they "
-            f"compute the same (`grow` in pretrain.py). Then "
-            if size == "mini"
-            else "",
+            origin=ORIGIN[size].format(family=family),
             packages=", ".join(f"{name} {version}" for name, version in corpus["packages"].items()),
             locales=", ".join(corpus["locales"]),
             locale_count=len(corpus["locales"]),
@@ -133,23 +133,23 @@ def _thinned(curve: list[list[float]]) -> list[list[float]]:
     return [*curve[:-1:step], curve[-1]]
 
 
-def main(family: Annotated[str, typer.Argument(help="the family's name, as llama")]) -> None:
-    """Measure a family's models and write their cards."""
+def main(
+    family: Annotated[str, typer.Argument(help="the family's name, as llama")],
+    size: Annotated[str, typer.Argument(help=f"one of {', '.join(RATES)}")],
+) -> None:
+    """Measure a model, then write the cards of the family's models that are measured."""
     plan = Plan(dataset="builtin:docstrings", small="builtin:x", target="builtin:x")
-    started = time.time()
-    measured: dict[str, Any] = {size: measure(str(MODELS / f"{family}-{size}"), size, plan) for size in RATES}
-    for size in RATES:
-        path = MODELS / f"{family}-{size}" / "pretraining.json"
-        rates = {name: value for name, value in measured[size].items() if name != "zero_shot"}
-        best = min(rates, key=lambda name: rates[name])
-        write_json(path, {**json.loads(path.read_text()), "finetune_learning_rate": float(best)})
-    facts = {
-        "command": f"python assets/cards.py {family}",
-        "machine": platform.processor() or platform.machine(),
-    }
-    write_json(MODELS / f"{family}.json", {**facts, "seconds": round(time.time() - started), **measured})
-    for size in RATES:
-        (MODELS / f"{family}-{size}" / "README.md").write_text(card(family, size, measured), encoding="utf-8")
+    path = MODELS / f"{family}.json"
+    measured = json.loads(path.read_text()) if path.exists() else {}
+    measured[size] = measure(str(MODELS / f"{family}-{size}"), size, plan)
+    write_json(path, measured)
+    record_path = MODELS / f"{family}-{size}" / "pretraining.json"
+    rates = {name: value for name, value in measured[size].items() if name != "zero_shot"}
+    best = min(rates, key=lambda name: rates[name])
+    write_json(record_path, {**json.loads(record_path.read_text()), "finetune_learning_rate": float(best)})
+    for each in measured:
+        text = card(family, each, measured)
+        (MODELS / f"{family}-{each}" / "README.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

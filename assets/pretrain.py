@@ -66,7 +66,7 @@ SIZES = {
     "nano": {"hidden_size": 128, "num_hidden_layers": 4, "intermediate_size": 352, "num_attention_heads": 4},
     "mini": {"hidden_size": 256, "num_hidden_layers": 8, "intermediate_size": 704, "num_attention_heads": 8},
 }
-LEARNING_RATE = {"nano": 4e-3, "mini": 2e-3}
+LEARNING_RATE = {"nano": 4e-3, "mini": 1.2e-3}
 
 
 def package_documents(family: Family, rng: random.Random) -> Iterator[str]:

@@ -129,6 +129,7 @@ class Results:
             strata_by=settings["strata_by"],
             per_stratum=self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
             drop_hardest=settings["drop_hardest"],
+            pruning_rate=settings["pruning_rate"],
             seed=settings["seed"],
             verified=self.verified_ids,
         )

@@ -206,7 +206,9 @@ def _cut(values: np.ndarray, low: float, high: float, num_strata: int) -> tuple[
     values /= high - low
     values *= num_strata
     np.minimum(values, num_strata - 1, out=values)
-    return values, np.linspace(low, high, num_strata + 1)
+    edges = low + (high - low) * (np.arange(num_strata + 1) / num_strata)
+    edges[-1] = high
+    return values, edges
 
 
 def _equal_sizes(values: np.ndarray, kept: np.ndarray, num_strata: int) -> tuple[np.ndarray, np.ndarray]:
