@@ -36,8 +36,8 @@ TRAIN, HELD_OUT = 400, 200
 RATES = {"nano": (1e-4, 1e-3, 4e-3, 1e-2), "mini": (1e-3, 4e-3)}
 ORIGIN = {
     "nano": "",
-    "mini": "Its weights started from those of {family}-nano, doubled in width and depth so that they computed "
-    "the same\n(`grow` in pretrain.py). Then ",
+    "mini": "Its weights started from those of {family}-nano, doubled in width and depth so that they\n"
+    "computed the same (`grow` in pretrain.py). Then ",
 }
 
 

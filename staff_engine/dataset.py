@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from staff_engine.errors import DatasetError
-from staff_engine.files import write_json
+from staff_engine.files import new_folder, write_json
 from staff_engine.hub import hub_answers, in_hub_cache
 from staff_engine.readers import BOM, write_rows, write_source
 from staff_engine.records import CONVERSATIONS, Mapping, Row, Turn, choose_mapping, normalise
@@ -83,25 +82,22 @@ def import_dataset(
     DatasetError
         If it cannot be read, or no row of it can be used.
     """
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    lines = part / "source.jsonl"
-    _write_source(source, lines, split, limit)
-    mapping = _choose(lines, source, format, (prompt_column, response_column))
-    rows, fingerprint = _write_rows(lines, part / "rows.arrow", mapping, limit, on_progress)
-    facts = Facts(
-        source,
-        mapping.format,
-        mapping.prompt_column,
-        mapping.response_column,
-        rows,
-        fingerprint,
-        _sha256(lines),
-        mapping.format in CONVERSATIONS,
-    )
-    write_json(part / "facts.json", asdict(facts))
-    part.replace(folder)
+    with new_folder(folder) as part:
+        lines = part / "source.jsonl"
+        _write_source(source, lines, split, limit)
+        mapping = _choose(lines, source, format, (prompt_column, response_column))
+        rows, fingerprint = _write_rows(lines, part / "rows.arrow", mapping, limit, on_progress)
+        facts = Facts(
+            source,
+            mapping.format,
+            mapping.prompt_column,
+            mapping.response_column,
+            rows,
+            fingerprint,
+            _sha256(lines),
+            mapping.format in CONVERSATIONS,
+        )
+        write_json(part / "facts.json", asdict(facts))
     return open_imported(folder)
 
 
@@ -212,7 +208,7 @@ def _write_rows(
             rows = []
             for line in chunk:
                 turns, problem = _turns(line, mapping)
-                digest.update(json.dumps(turns, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+                digest.update(json.dumps(turns, ensure_ascii=False).encode("utf-8"))
                 usable += problem is None
                 first_problem = first_problem or problem
                 rows.append((count, turns, problem, line.start, line.end))
@@ -231,9 +227,13 @@ def _write_rows(
 
 def _turns(line: _Line, mapping: Mapping) -> tuple[list[Turn], str | None]:
     try:
-        return normalise(_parse(line), mapping), None
+        turns = normalise(_parse(line), mapping)
+        "".join(turn["content"] for turn in turns).encode("utf-8")
     except DatasetError as error:
         return [], f"line {line.number}: {error}"
+    except UnicodeEncodeError as error:
+        return [], f"line {line.number}: \\u{ord(error.object[error.start]):04x} is half a character, no text"
+    return turns, None
 
 
 def _batched(lines: Iterator[_Line]) -> Iterator[list[_Line]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,8 +16,6 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 COMPRESSED = (".gz", ".zst")
 BOM = b"\xef\xbb\xbf"
 
-csv_limit = 2**31 - 1
-
 
 def suffix_of(path: Path) -> str:
     """The file's kind: its suffix without that of the compression. Raises DatasetError if it is unknown."""
@@ -25,28 +23,24 @@ def suffix_of(path: Path) -> str:
     kind = ".jsonl" if name.suffix == ".ndjson" else name.suffix
     if kind not in SUFFIXES:
         raise DatasetError(
-            f"data file {str(path)!r} is of no known kind; allowed are {' '.join(SUFFIXES)}, also {' '.join(COMPRESSED)}"
+            f"data file {str(path)!r} is of no known kind; allowed are {' '.join(SUFFIXES)}, "
+            f"also with {' '.join(COMPRESSED)} behind"
         )
     return kind
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading bytes, unpacked if it is compressed."""
-    if path.suffix == ".gz":
-        with gzip.open(path, "rb") as file:
-            yield file  # type: ignore[misc]
-    elif path.suffix == ".zst":
-        import zstandard
-
-        with (
-            path.open("rb") as packed,
-            zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as file,
-        ):
-            yield file
-    else:
+    """Open a file for reading bytes, unpacked if it is compressed; a damaged one raises OSError."""
+    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    if codec is None:
         with path.open("rb") as file:
             yield file
+        return
+    import pyarrow as pa  # of the unpackers at hand the one that notices a file cut short
+
+    with pa.OSFile(str(path), "rb") as packed, pa.CompressedInputStream(packed, codec) as stream:
+        yield io.BufferedReader(stream)
 
 
 def write_source(path: Path, target: Path) -> None:
@@ -62,7 +56,7 @@ def write_source(path: Path, target: Path) -> None:
             else:
                 rows = {".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[kind](file, path)
                 write_rows(rows, target)
-    except (EOFError, OSError) as error:
+    except OSError as error:
         raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
 
 
@@ -102,7 +96,6 @@ def _json_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
 
 def _csv_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
     import csv
-    import io
 
     csv.field_size_limit(2**31 - 1)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -122,11 +115,11 @@ def _csv_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
                 yield dict(zip(header, fields, strict=True))
     except csv.Error as error:
         raise DatasetError(f"{path}, line {reader.line_num}: {error}") from None
+    finally:
+        text.detach()
 
 
 def _parquet_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
-    import io
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 

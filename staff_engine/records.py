@@ -27,13 +27,14 @@ FORMATS = (
 )
 CONVERSATIONS = ("messages", "sharegpt")
 
-ROLES = {
-    "system": "system",
-    "user": "user", "human": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "model": "assistant", "bot": "assistant",
-    "tool": "tool", "function": "tool", "observation": "tool", "function_call": "assistant",
-    "developer": "system",
-}  # fmt: skip
+_NAMES = {
+    "system": ("system", "developer"),
+    "user": ("user", "human", "prompter"),
+    "assistant": ("assistant", "gpt", "chatgpt", "bing", "bard", "model", "bot", "function_call"),
+    "tool": ("tool", "function", "observation"),
+}
+ROLES = {name: role for role, names in _NAMES.items() for name in names}
+"""What records call a role, in lower case → its role."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def detect_format(rows: Sequence[Row]) -> Mapping:
         if 2 * sum(all(name in row for name in mapping.needed) for row in rows) > len(rows):
             return mapping
     raise DatasetError(
-        f"no record format is recognised in the columns {_columns(rows)}; give --prompt-column and --response-column"
+        f"no record format is recognised in the columns {_columns(rows)}; "
+        "give --prompt-column and --response-column"
     )
 
 
@@ -110,7 +112,8 @@ def choose_mapping(
         )
     if not any(all(name in row for name in mapping.needed) for row in rows):
         raise DatasetError(
-            f"format {mapping.format!r} needs the columns {', '.join(mapping.needed)}; found are {_columns(rows)}"
+            f"format {mapping.format!r} needs the columns {', '.join(mapping.needed)}; "
+            f"found are {_columns(rows)}"
         )
     return mapping
 

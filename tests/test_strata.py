@@ -44,10 +44,9 @@ def test_every_scorable_sample_that_is_not_dropped_is_in_one_stratum_within_its_
     assert strata.sizes.tolist() == np.bincount(strata.labels[inside], minlength=len(strata.sizes)).tolist()
     assert len(strata.edges) == len(strata.sizes) + 1 <= num_strata + 1
     kept, stratum = scores[inside], strata.labels[inside]
-    rounding = 1e-9 * strata.edges[-1]
-    assert (kept >= strata.edges[stratum] - rounding).all()
-    assert (kept <= strata.edges[stratum + 1] + rounding).all()
     assert strata.edges[0] == kept.min() and strata.edges[-1] == kept.max()
+    shares, edges = (values / (kept.max() or 1) for values in (kept, strata.edges))
+    assert (shares >= edges[stratum] - 1e-9).all() and (shares <= edges[stratum + 1] + 1e-9).all()
     assert (np.diff(stratum[np.argsort(kept)]) >= 0).all(), "a harder sample is in no easier stratum"
 
 
