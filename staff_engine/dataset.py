@@ -86,7 +86,7 @@ def import_dataset(
         lines = part / "source.jsonl"
         _write_source(source, lines, split, limit)
         mapping = _choose(lines, source, format, (prompt_column, response_column))
-        rows, fingerprint = _write_rows(lines, part / "rows.arrow", mapping, limit, on_progress)
+        rows, fingerprint = _write_rows(lines, part / "rows.arrow", mapping, source, limit, on_progress)
         facts = Facts(
             source,
             mapping.format,
@@ -184,7 +184,12 @@ def _choose(path: Path, source: str, format: str | None, columns: tuple[str | No
 
 
 def _write_rows(
-    lines: Path, target: Path, mapping: Mapping, limit: int | None, on_progress: Callable[[int], None] | None
+    lines: Path,
+    target: Path,
+    mapping: Mapping,
+    source: str,
+    limit: int | None,
+    on_progress: Callable[[int], None] | None,
 ) -> tuple[int, str]:
     """Normalise every row into an Arrow file; returns their number and the fingerprint."""
     import pyarrow as pa
@@ -221,7 +226,7 @@ def _write_rows(
             if on_progress:
                 on_progress(len(rows))
     if not usable:
-        raise DatasetError(f"no row can be used: {first_problem}")
+        raise DatasetError(f"{source} has no row that can be used: {first_problem}")
     return count, digest.hexdigest()
 
 

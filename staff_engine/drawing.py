@@ -130,7 +130,7 @@ def _descending(scores: np.ndarray) -> np.ndarray:
     # The bits of a float of 0 or more rise with it. Inverted, without the sign and the last
     # 27, and with its place in their stead, they are keys that a plain sort puts nearly right.
     places = np.uint64(2**ROW_BITS - 1)
-    keys = ~(scores + 0.0).view(np.uint64) << np.uint64(1) & ~places
+    keys = ~scores.view(np.uint64) << np.uint64(1) & ~places
     keys |= np.arange(len(scores), dtype=np.uint64)
     keys.sort()
     order = (keys & places).astype(np.int64)

@@ -194,8 +194,7 @@ def _equal_log_widths(values: np.ndarray, kept: np.ndarray, num_strata: int) -> 
     if log_low == log_high:  # zeros and one other score, or scores that a rounding parts
         return np.zeros(len(values)), np.array([kept.min(), high])
     regions, edges = _cut(np.log(np.maximum(values, least)), log_low, log_high, num_strata)
-    with np.errstate(over="ignore"):  # a rounding above the greatest float there is
-        edges = np.clip(np.exp(edges), least, high)
+    edges = np.clip(np.exp(edges), least, high)
     edges[0], edges[-1] = kept.min(), high
     return regions, edges
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from staff_engine.files import replaced
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
 ROLE_NAMES = {"user": "prompt", "assistant": "response"}
@@ -83,40 +84,68 @@ def tokenize_sample(
 ) -> TokenizedSample:
     """Turn a sample into token ids, with its responses marked.
 
+    Prompts and responses are tokenized apart, so that the mask is exact. The sequence
+    opens with the tokenizer's first token, if it has one; in the plain template its end
+    token closes every response, and special tokens that stand in a text are text.
+
     Parameters
     ----------
     turns
         Dicts of role and content.
     max_length
-        Most tokens. What is over is cut from the left, after the first token where that
-        opens the sequence, but never from the last response; if that alone is too long,
-        it is cut on the right.
+        Most tokens. What is over is cut from the left, the first token kept, up to the
+        last response; if that alone is too long, it is cut on the right.
     conversation
-        Whether the tokenizer's chat template is used, where there is one; else the plain one.
+        Whether the tokenizer's chat template is used, where there is one that can be cut
+        into prompts and responses; else the plain template is.
     """
+    prepared = [_prepare(turns, tokenizer, conversation)]
+    return _encode(prepared, tokenizer, max_length)[0]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A sample as pieces of text, and which template made them."""
+
+    pieces: list[Piece]
+    chat: bool
+
+
+def _prepare(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, conversation: bool) -> _Prepared:
     pieces = chat_pieces(turns, tokenizer) if conversation and tokenizer.chat_template else None
-    chat = pieces is not None
-    if pieces is None:
-        pieces = plain_pieces(turns)
-    texts = [text for text, _ in pieces]
-    encoded = (
-        tokenizer(texts, add_special_tokens=False, split_special_tokens=not chat, verbose=False)["input_ids"]
-        if texts
-        else []
-    )
+    return _Prepared(plain_pieces(turns), False) if pieces is None else _Prepared(pieces, True)
+
+
+def _encode(
+    prepared: Sequence[_Prepared], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[TokenizedSample]:
+    """Tokenize the pieces of many samples, all of one template in one call of the tokenizer."""
+    parts: dict[bool, Iterator[list[int]]] = {}
+    for chat in (False, True):
+        texts = [text for sample in prepared if sample.chat == chat for text, _ in sample.pieces]
+        options = {"add_special_tokens": False, "split_special_tokens": not chat, "verbose": False}
+        parts[chat] = iter(tokenizer(texts, **options)["input_ids"] if texts else [])
+    return [_joined(sample, parts[sample.chat], tokenizer, max_length) for sample in prepared]
+
+
+def _joined(
+    sample: _Prepared, parts: Iterator[list[int]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> TokenizedSample:
     ids: list[int] = []
     mask: list[bool] = []
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if bos is not None and not (chat and encoded and encoded[0][:1] == [bos]):
-        ids, mask = [bos], [False]
-    for (_, is_response), part in zip(pieces, encoded, strict=True):
-        closed = [*part, eos] if is_response and not chat else part
-        ids += closed
-        mask += [is_response] * len(closed)
+    for _, is_response in sample.pieces:
+        part = next(parts)
+        closing = [tokenizer.eos_token_id] if is_response and not sample.chat else []
+        ids += [*part, *closing]
+        mask += [is_response] * (len(part) + len(closing))
+    bos = tokenizer.bos_token_id
+    if bos is not None and ids[:1] != [bos]:
+        ids, mask = [bos, *ids], [False, *mask]
     return _fitted(ids, mask, max_length, keep_first=bos is not None)
 
 
 def _fitted(ids: list[int], mask: list[bool], max_length: int, *, keep_first: bool) -> TokenizedSample:
+    """Cut what is over `max_length`, and look whether a response is left."""
     cut = False
     if len(ids) > max_length:
         last = len(mask) - 1 - mask[::-1].index(True) if any(mask) else -1
@@ -156,6 +185,7 @@ def tokenize_dataset(
             "cut": pa.bool_(),
         }
     )
+    uncut = 0
     with (
         replaced(path) as part,
         pa.OSFile(str(part), "wb") as sink,
@@ -163,20 +193,39 @@ def tokenize_dataset(
     ):
         for start in range(0, len(rows), CHUNK):
             chunk: dict[str, Any] = rows[start : start + CHUNK]
+            prepared = {
+                place: _prepare(turns, tokenizer, conversation)
+                for place, turns in enumerate(chunk["turns"])
+                if not chunk["problem"][place]
+            }
+            uncut += sum(not sample.chat for sample in prepared.values())
+            encoded = iter(_encode(list(prepared.values()), tokenizer, max_length))
             samples = [
-                TokenizedSample([], [], problem)
-                if problem
-                else tokenize_sample(turns, tokenizer, max_length=max_length, conversation=conversation)
-                for turns, problem in zip(chunk["turns"], chunk["problem"], strict=True)
+                next(encoded) if place in prepared else TokenizedSample([], [], problem)
+                for place, problem in enumerate(chunk["problem"])
             ]
-            columns = [
-                chunk["row_id"],
-                [s.input_ids for s in samples],
-                [s.response_mask for s in samples],
-                [s.problem for s in samples],
-                [s.cut for s in samples],
-            ]
-            arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+            writer.write_batch(_as_batch(chunk["row_id"], samples, schema))
             if on_progress:
                 on_progress(len(samples))
+    if uncut and conversation and tokenizer.chat_template:
+        log.warning(
+            "the chat template of %d samples cannot be cut into prompts and responses; "
+            "they have the plain one",
+            uncut,
+        )
+
+
+def _as_batch(
+    row_ids: Sequence[int], samples: Sequence[TokenizedSample], schema: pa.Schema
+) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    columns: list[Sequence[Any]] = [
+        row_ids,
+        [sample.input_ids for sample in samples],
+        [sample.response_mask for sample in samples],
+        [sample.problem for sample in samples],
+        [sample.cut for sample in samples],
+    ]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

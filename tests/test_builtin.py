@@ -71,7 +71,8 @@ def home(tmp_path, monkeypatch):
 
 def run(out, **options):
     settings = {
-        "dataset": "builtin:docstrings", "limit": 60, "small": "builtin:llama-nano", "target": "builtin:llama-mini",
+        "dataset": "builtin:docstrings", "limit": 60,
+        "small": "builtin:llama-nano", "target": "builtin:llama-mini",
         "epochs": 1, "strata": 10, "verify-per-stratum": 2, "pruning-rate": 0.9, "out": out,
     }  # fmt: skip
     arguments = [word for name, value in (settings | options).items() for word in (f"--{name}", str(value))]

@@ -56,6 +56,11 @@ def test_strata_are_half_open_and_the_top_edge_is_in_the_last():
     assert strata.edges.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_the_last_edge_is_the_greatest_score_to_the_last_bit():
+    assert 1.4 + (7.3 - 1.4) != 7.3
+    assert cut([1.4, 7.3], 5).edges[-1] == 7.3
+
+
 def test_empty_strata_stay_with_size_0():
     assert cut([0, 1, 10], 5).sizes.tolist() == [2, 0, 0, 0, 1]
 

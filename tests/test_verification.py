@@ -273,6 +273,12 @@ def test_intervals_narrow_as_more_is_verified():
     assert 0.7 < widths[2] / widths[3] / 2 < 1.4
 
 
+def test_intervals_of_many_samples_do_not_depend_on_how_the_data_is_sorted():
+    ratios, mixed = np.sort(lognormal(2000)), lognormal(2000)
+    widths = [np.ptp(ratios_of(np.ones(2000), dict(enumerate(v))).intervals(0)) for v in (ratios, mixed)]
+    assert 0.7 < widths[0] / widths[1] < 1.4
+
+
 def test_one_verified_sample_has_a_ratio_but_no_interval():
     ratios = ratios_of([1, 2, 8, 9], {0: 5, 2: 1, 3: 2}, num_strata=2)
     low, high = ratios.intervals(0)
