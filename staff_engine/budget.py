@@ -81,7 +81,7 @@ def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> 
     placed = sum(counts)
     if not placed:
         return _one_each(room, ratios, left)
-    most = min(left // placed, *(free // count for free, count in zip(room, counts, strict=True) if count))
+    most = min(free // count for free, count in zip(room, counts, strict=True) if count)
     times = 1
     # Shares fall with what is left, so the walks between two equal ones equal them. Ratios
     # near 0 would take a million walks one by one.

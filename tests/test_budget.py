@@ -4,6 +4,7 @@ import oracles
 import pytest
 from hypothesis import given, settings
 
+import staff_engine.budget as core
 from staff_engine.budget import ALLOCATIONS, allocate
 from staff_engine.errors import PlanError
 
@@ -94,11 +95,14 @@ def test_a_share_that_rounding_puts_below_a_whole_number_is_that_number():
     assert budget([50, 60], [nearly_1, nearly_1], 100) == budget([50, 60], [1, 1], 100) == [50, 50]
 
 
-@pytest.mark.parametrize("ratio", [1e-3, 1e-5])
-def test_ratios_near_0_end_soon_with_the_counts_of_the_slow_loop(ratio):
-    sizes, ratios = [900, 3000], [ratio] * 2
-    assert budget(sizes, ratios, 2500) == oracles.paper_budget(sizes, ratios, 2500)
-    assert sum(budget([10**6] * 20, [ratio] * 20, 10**7)) == 10**7
+@pytest.mark.parametrize("ratio", [0, 1e-5, 1e-4])
+def test_ratios_near_0_end_after_few_walks_with_the_counts_of_the_slow_loop(monkeypatch, ratio):
+    walks = []
+    walk = core._walk
+    monkeypatch.setattr(core, "_walk", lambda *args: walks.append(1) or walk(*args))
+    assert budget([900, 1700], [ratio] * 2, 2500) == oracles.paper_budget([900, 1700], [ratio] * 2, 2500)
+    assert sum(budget([10**6] * 3, [ratio] * 3, 2 * 10**6)) == 2 * 10**6
+    assert len(walks) < 6_000  # one by one it would be 50,000 and more
 
 
 def test_huge_ratios_take_what_is_left():

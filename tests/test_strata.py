@@ -106,6 +106,12 @@ def test_in_log_strata_a_score_of_0_lies_with_the_least_one_above_it():
     assert cut([0, 3], 5, "log").sizes.tolist() == [2], "no two scores above 0: no width"
 
 
+def test_the_edges_of_log_strata_rise_even_where_roundings_part_the_scores():
+    scores = 1000 + np.spacing(1000.0) * np.array([0, 5, 20])
+    edges = cut(scores, 7, "log").edges
+    assert len(edges) == 8 and (np.diff(edges) >= 0).all()
+
+
 def test_quantile_strata_are_equally_large():
     scores = np.random.default_rng(0).lognormal(sigma=3, size=1003)
     sizes = cut(scores, 10, "quantile").sizes

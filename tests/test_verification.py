@@ -218,6 +218,11 @@ def test_a_stratum_whose_speculative_scores_are_0_has_ratio_1_beside_the_others(
     assert np.isnan(ratios.intervals(0)).tolist() == [[True, False]] * 2
 
 
+def test_speculative_scores_that_are_next_to_nothing_count_as_nothing():
+    ratios = ratios_of([1e-310, 1e-310, 4, 4], {0: 7, 1: 9, 2: 2, 3: 6}, num_strata=2)
+    assert ratios.values[0] == 1 and np.isnan(ratios.intervals(0)[0][0])
+
+
 @pytest.mark.parametrize(
     ("ids", "scores", "says"),
     [
