@@ -1,0 +1,52 @@
+"""What the README and the docs tell people to type is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from staff_engine.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands
+
+
+def typed_commands():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"python -m staff_engine ([a-z]+ [^`\n]*)", text):
+            yield pytest.param(shlex.split(line.partition("#")[0]), id=f"{page.name}: {line[:40]}")
+
+
+@pytest.mark.parametrize("words", typed_commands())
+def test_a_command_that_is_shown_exists_with_its_options(words):
+    options = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options | {"--help"}
+
+
+def test_the_python_example_runs():
+    [example] = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    names = {}
+    exec(example, names)
+    assert len(names["selection"].indices) == 1000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_measured_page_shows_the_measured_file():
+    import json
+
+    facts = json.loads((ROOT / "docs" / "measured.json").read_text())
+    page = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
+    assert f"| {facts['run_seconds']} s |" in page
+    assert f"| {facts['run_peak_mb']:,} MB |" in page
+    assert all(f"| {stage} | {seconds:.1f} |" in page for stage, seconds in facts["stages"].items())
