@@ -1,5 +1,6 @@
 """What the README and the docs tell people to type is there."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -21,7 +22,7 @@ def typed_commands():
             yield pytest.param(shlex.split(line.partition("#")[0]), id=f"{page.name}: {line[:40]}")
 
 
-@pytest.mark.parametrize("words", typed_commands())
+@pytest.mark.parametrize("words", list(typed_commands()))
 def test_a_command_that_is_shown_exists_with_its_options(words):
     options = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options | {"--help"}
@@ -43,8 +44,6 @@ def test_links_lead_to_files(page):
 
 
 def test_the_measured_page_shows_the_measured_file():
-    import json
-
     facts = json.loads((ROOT / "docs" / "measured.json").read_text())
     page = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
     assert f"| {facts['run_seconds']} s |" in page
