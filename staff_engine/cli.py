@@ -66,11 +66,13 @@ def run(
     detach: Detach = False,
 ) -> None:
     """Fine-tune the small model, score all samples, verify some on the target, select the coreset."""
+    from staff_engine.dataset import check_source
     from staff_engine.delivery import plan_delivery
     from staff_engine.models import find_model
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
     delivery = plan_delivery(out, export_format, with_scores, plan) if out else None
+    check_source(plan.dataset)
     for model in (plan.small, plan.target):
         find_model(model)
     created = runs.create_run(plan, name=name, delivery=delivery)

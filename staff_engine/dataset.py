@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from staff_engine.errors import DatasetError
 from staff_engine.files import new_folder, write_json
 from staff_engine.hub import hub_answers, in_hub_cache
-from staff_engine.readers import BOM, write_rows, write_source
+from staff_engine.readers import BOM, suffix_of, write_rows, write_source
 from staff_engine.records import CONVERSATIONS, Mapping, Row, Turn, choose_mapping, normalise
 from staff_engine.tasks import TASKS
 
@@ -101,30 +101,43 @@ def import_dataset(
     return open_imported(folder)
 
 
+def check_source(source: str) -> None:
+    """Say before any work whether a data set is there: a file, a built-in task, or a hub to ask.
+
+    Raises
+    ------
+    DatasetError
+        If it is not, or is of no known kind.
+    """
+    path = Path(source).expanduser()
+    if source.startswith("builtin:"):
+        if source.removeprefix("builtin:") not in TASKS:
+            raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
+    elif path.is_file():
+        suffix_of(path)
+    elif path.is_dir():
+        raise DatasetError(f"data file {source!r} is a folder")
+    elif path.suffix or path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
+        raise DatasetError(f"data file {source!r} does not exist")
+    elif not in_hub_cache(source, "README.md", "dataset") and not hub_answers():
+        raise DatasetError(f"data set {source!r} is no file on this machine, and the hub cannot be reached")
+
+
 def _write_source(source: str, lines: Path, split: str, limit: int | None) -> None:
     """Write source.jsonl from wherever the data comes from."""
-    if source.startswith("builtin:"):
-        task = TASKS.get(source.removeprefix("builtin:"))
-        if task is None:
-            raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
-        write_rows(itertools.islice(task(), limit), lines)
-        return
+    check_source(source)
     path = Path(source).expanduser()
     if path.is_file():
         write_source(path, lines)
-    elif path.suffix or path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
-        raise DatasetError(
-            f"data file {source!r} does not exist" + (": it is a folder" if path.is_dir() else "")
-        )
-    else:
-        write_rows(itertools.islice(_hub_rows(source, split), limit), lines)
+        return
+    task = TASKS.get(source.removeprefix("builtin:"))
+    rows = task() if source.startswith("builtin:") and task else _hub_rows(source, split)
+    write_rows(itertools.islice(rows, limit), lines)
 
 
 def _hub_rows(name: str, split: str) -> Iterator[Row]:
     from datasets import load_dataset
 
-    if not in_hub_cache(name, "README.md", "dataset") and not hub_answers():
-        raise DatasetError(f"data set {name!r} is no file on this machine, and the hub cannot be reached")
     try:
         yield from load_dataset(name, split=split)
     except (OSError, ValueError, RuntimeError) as error:

@@ -220,7 +220,10 @@ def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
     table.add_column("state", no_wrap=True)
     table.add_column("name", overflow="fold")
     table.add_column("target", overflow="fold")
+    table.add_column("m", justify="right")
     for facts in runs:
         own_name = facts["name"] if facts["name"] and facts["name"] not in facts["run_id"] else ""
-        table.add_row(*map(escape, (facts["run_id"], facts["state"], own_name, facts["target"] or "")))
+        target = (facts["target"] or "").rpartition("/")[2].removeprefix("builtin:")
+        size = (facts["summary"] or {}).get("coreset_size", "")
+        table.add_row(*map(escape, (facts["run_id"], facts["state"], own_name, target, str(size))))
     return table
