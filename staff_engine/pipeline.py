@@ -219,11 +219,12 @@ def _score(
     scorer = Scorer(
         model, models.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
     )
+    vocabulary = model.get_output_embeddings().weight.shape[0]
     batches = plan_batches(
         tokens.lengths,
         tokens.response_tokens,
         tokens=plan.tokens_per_batch,
-        vocabulary=model.config.vocab_size,
+        vocabulary=vocabulary,
     )
     try:
         for batch in batches:

@@ -13,12 +13,12 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.files import write_json
 from staff_engine.plan import Plan
-from staff_engine.status import STATUS_FILE, Status, now, save_status
+from staff_engine.status import STATUS_FILE, Status, now, read_model, save_status
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
@@ -155,15 +155,7 @@ def find_run(text: str) -> Run:
 
 def read_record(run: Run) -> Record:
     """What a run was asked to do. Raises RunError if plan.json is missing or damaged."""
-    path = run.folder / PLAN_FILE
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path} is damaged: {f'{where}: ' if where else ''}{first['msg']}") from None
+    return read_model(run.folder / PLAN_FILE, Record)
 
 
 def _with_absolute_paths(plan: Plan) -> Plan:

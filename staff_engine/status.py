@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +15,8 @@ State = Literal["queued", "running", "finished", "failed", "cancelled", "interru
 
 ACTIVE: tuple[State, ...] = ("queued", "running")
 """States in which a process works on the run, or waits for its turn."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 STATUS_FILE = "status.json"
 CANCEL_FILE = "cancel"
@@ -88,9 +90,13 @@ def decide_state(recorded: State, *, started: bool, alive: bool, cancel_asked: b
 
 def load_status(folder: Path) -> Status:
     """Read status.json as it was written. Raises RunError if it is missing or damaged."""
-    path = folder / STATUS_FILE
+    return read_model(folder / STATUS_FILE, Status)
+
+
+def read_model(path: Path, kind: type[Model]) -> Model:
+    """Read a JSON file as a pydantic model. Raises RunError if it is missing or damaged."""
     try:
-        return Status.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
