@@ -106,6 +106,7 @@ def card(family: str, size: str, measured: dict[str, Any]) -> str:
             record=record,
             corpus=corpus,
             config=json.loads((folder / "config.json").read_text()),
+            note="".join(f"\n{line}" for line in record.get("notes", [])),
             origin=ORIGIN[size].format(family=family),
             packages=", ".join(f"{name} {version}" for name, version in corpus["packages"].items()),
             locales=", ".join(corpus["locales"]),
