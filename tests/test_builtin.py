@@ -3,13 +3,15 @@
 import hashlib
 import itertools
 import json
+import time
 
 import numpy as np
+import psutil
 import pytest
 
 from staff_engine import cli, models
 from staff_engine.results import open_results
-from staff_engine.runs import find_run
+from staff_engine.runs import find_run, read_status
 from staff_engine.scoring import Scorer, plan_batches
 from staff_engine.tasks import docstrings
 from staff_engine.tokenization import tokenize_sample
@@ -69,14 +71,17 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(out, **options):
+def arguments(out, **options):
     settings = {
         "dataset": "builtin:docstrings", "limit": 60,
         "small": "builtin:llama-nano", "target": "builtin:llama-mini",
         "epochs": 1, "strata": 10, "verify-per-stratum": 2, "pruning-rate": 0.9, "out": out,
     }  # fmt: skip
-    arguments = [word for name, value in (settings | options).items() for word in (f"--{name}", str(value))]
-    return cli.main(["run", *arguments])
+    return [word for name, value in (settings | options).items() for word in (f"--{name}", str(value))]
+
+
+def run(out, **options):
+    return cli.main(["run", *arguments(out, **options)])
 
 
 @pytest.mark.long
@@ -103,3 +108,26 @@ def test_a_run_on_a_file_that_cannot_be_used_says_so_in_one_line(home, capfd):
     error = capfd.readouterr().err.strip().splitlines()[-1]
     assert "text" in error
     assert "--prompt-column" in error
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_goes_on_and_writes_the_same_coreset(home):
+    assert run(home / "whole.jsonl") == 0
+    assert cli.main(["run", *arguments(home / "killed.jsonl"), "--detach"]) == 0
+    killed = find_run("latest")
+    for stage in ("fine-tune", "speculate"):
+        kill_in(killed, stage)
+        assert read_status(killed).state == "interrupted"
+        assert cli.main(["resume", killed.id, *(["--detach"] if stage == "fine-tune" else [])]) == 0
+    assert (home / "killed.jsonl").read_bytes() == (home / "whole.jsonl").read_bytes()
+
+
+def kill_in(run, stage):
+    """Wait until a run has begun a stage, and kill its process as a power cut would."""
+    deadline = time.monotonic() + 60
+    while (status := read_status(run)).stage != stage or status.state != "running":
+        assert time.monotonic() < deadline and status.state in ("queued", "running"), status
+        time.sleep(0.02)
+    process = psutil.Process(status.pid)
+    process.kill()
+    psutil.wait_procs([process], timeout=10)
