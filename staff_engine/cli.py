@@ -100,7 +100,7 @@ def select(
     delivery = plan_delivery(out, export_format, with_scores, results.plan) if out else None
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
-    answer = {
+    answer: dict[str, Any] = {
         "run_id": found.id,
         "settings": chosen,
         "coreset_size": len(selection.indices),
@@ -114,7 +114,11 @@ def select(
         answer |= {"out": str(delivery.out), "format": delivery.format}
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
-    _say_selected(answer, as_json)
+    wanted = "".join(
+        f" --{name.replace('_', '-')} {settings[name]}" for name in VERIFY_FIELDS if name in settings
+    )
+    each = results.summary.get("verify_seconds_per_sample") or 0.0
+    _say_selected(answer, as_json, f"{PROGRAM} verify {found.id}{wanted}", each * answer["to_verify"])
 
 
 @app.command()
@@ -264,7 +268,8 @@ def _say_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def _say_selected(answer: dict[str, Any], as_json: bool) -> None:
+def _say_selected(answer: dict[str, Any], as_json: bool, verify: str, seconds: float) -> None:
+    """Say what was selected; where samples are still to be verified, how, and about how long it takes."""
     if as_json:
         _say_json(answer)
         return
@@ -273,8 +278,9 @@ def _say_selected(answer: dict[str, Any], as_json: bool) -> None:
     for warning in answer["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     if answer["to_verify"]:
+        took = f", about {seconds:.0f} s" if seconds else ""
         typer.echo(
-            f"provisional: {answer['to_verify']:,} samples are still to be verified on the target", err=True
+            f"provisional: {answer['to_verify']:,} more to verify on the target{took}: {verify}", err=True
         )
 
 

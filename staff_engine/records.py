@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,11 +32,17 @@ CONVERSATIONS = ("messages", "sharegpt")
 _NAMES = {
     "system": ("system", "developer"),
     "user": ("user", "human", "prompter"),
-    "assistant": ("assistant", "gpt", "chatgpt", "bing", "bard", "model", "bot", "function_call"),
-    "tool": ("tool", "function", "observation"),
+    "assistant": ("assistant", "gpt", "chatgpt", "bing", "bard", "model", "bot", "function_call", "tool_call"),
+    "tool": ("tool", "function", "observation", "tool_response", "function_response", "ipython"),
 }
 ROLES = {name: role for role, names in _NAMES.items() for name in names}
 """What records call a role, in lower case → its role."""
+
+ENTRY_NAMES = (("role", "content"), ("from", "value"))
+"""What an entry of a conversation calls the speaker and the text; either stands in either format."""
+
+SHOWN = 300
+"""Most characters of a file's own text in an error."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +84,29 @@ def detect_format(rows: Sequence[Row]) -> Mapping:
     Raises
     ------
     DatasetError
-        If no format fits; names the columns that were found.
+        If no format fits more than half of the rows; names those that fit some, or the
+        columns that were found.
     """
+    found = {}
     for mapping in _candidates():
-        if 2 * sum(all(name in row for name in mapping.needed) for row in rows) > len(rows):
+        fitting = sum(_fits(row, mapping) for row in rows)
+        if 2 * fitting > len(rows):
             return mapping
+        if fitting:
+            found[mapping.format] = max(fitting, found.get(mapping.format, 0))
+    if found:
+        counts = ", ".join(f"{count} as {name}" for name, count in found.items())
+        raise DatasetError(
+            f"no record format fits most of the first {len(rows)} rows ({counts}); choose one with --format"
+        )
     raise DatasetError(
         f"no record format is recognised in the columns {_columns(rows)}; "
         "give --prompt-column and --response-column"
     )
+
+
+def _fits(row: Row, mapping: Mapping) -> bool:
+    return all(name in row for name in mapping.needed)
 
 
 def choose_mapping(
@@ -106,11 +128,9 @@ def choose_mapping(
     elif format is None:
         return detect_format(rows)
     else:
-        fitting = [m for m in _candidates() if m.format == format]
-        mapping = next(
-            (m for m in fitting if any(all(n in row for n in m.needed) for row in rows)), fitting[0]
-        )
-    if not any(all(name in row for name in mapping.needed) for row in rows):
+        named = [m for m in _candidates() if m.format == format]
+        mapping = next((m for m in named if any(_fits(row, m) for row in rows)), named[0])
+    if not any(_fits(row, mapping) for row in rows):
         raise DatasetError(
             f"format {mapping.format!r} needs the columns {', '.join(mapping.needed)}; "
             f"found are {_columns(rows)}"
@@ -120,7 +140,13 @@ def choose_mapping(
 
 def _columns(rows: Sequence[Row]) -> str:
     names = dict.fromkeys(name for row in rows for name in row)
-    return ", ".join(list(names)[:20]) or "none"
+    return _shown(", ".join(list(names)[:20])) or "none"
+
+
+def _shown(text: str) -> str:
+    """A file's own text as an error can show it: not endless, and no half characters."""
+    short = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return short.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def normalise(row: Row, mapping: Mapping) -> list[Turn]:
@@ -141,17 +167,17 @@ def normalise(row: Row, mapping: Mapping) -> list[Turn]:
 
 
 def _pair(row: Row, mapping: Mapping) -> list[Turn]:
-    prompt, response = (_text(row, name) for name in mapping.needed)
-    system = [_turn("system", _text(row, "system"))] if row.get("system") else []
-    return [*system, _turn("user", prompt), _turn("assistant", response)]
+    prompt, response = mapping.needed
+    return [*_system(row), _turn("user", _prompt(row, prompt)), _turn("assistant", _text(row, response))]
 
 
 def _alpaca(row: Row, mapping: Mapping) -> list[Turn]:
-    prompt = _text(row, "instruction")
-    if row.get("input"):
-        prompt = f"{prompt}\n\n{_text(row, 'input')}"
-    turns = [_turn("system", _text(row, "system"))] if row.get("system") else []
-    for pair in row.get("history") or []:
+    prompt = _prompt(row, "instruction")
+    more = _text(row, "input")
+    if more:
+        prompt = f"{prompt}\n\n{more}"
+    turns = _system(row)
+    for pair in _entries(row.get("history") or [], "history"):
         if not isinstance(pair, list) or len(pair) != 2:
             raise DatasetError("'history' is to be a list of pairs of prompt and response")
         turns += [_turn("user", _scalar(pair[0], "history")), _turn("assistant", _scalar(pair[1], "history"))]
@@ -159,12 +185,12 @@ def _alpaca(row: Row, mapping: Mapping) -> list[Turn]:
 
 
 def _messages(row: Row, mapping: Mapping) -> list[Turn]:
-    return [_message(item, "role", "content", "messages") for item in _list(row, "messages")]
+    return [_message(item, "messages") for item in _entries(row["messages"], "messages")]
 
 
 def _sharegpt(row: Row, mapping: Mapping) -> list[Turn]:
-    turns = [_message(item, "from", "value", "conversations") for item in _list(row, "conversations")]
-    return [_turn("system", _text(row, "system")), *turns] if row.get("system") else turns
+    turns = [_message(item, "conversations") for item in _entries(row["conversations"], "conversations")]
+    return [*_system(row), *turns]
 
 
 _READERS: dict[str, Callable[[Row, Mapping], list[Turn]]] = {
@@ -174,47 +200,81 @@ _READERS: dict[str, Callable[[Row, Mapping], list[Turn]]] = {
 }
 
 
-def _message(item: Any, role_name: str, content_name: str, where: str) -> Turn:
-    if not isinstance(item, dict) or role_name not in item:
-        raise DatasetError(f"an entry of {where!r} has no {role_name!r}")
-    role = ROLES.get(str(item[role_name]).lower())
+def _system(row: Row) -> list[Turn]:
+    text = _text(row, "system")
+    return [_turn("system", text)] if text else []
+
+
+def _message(item: Any, where: str) -> Turn:
+    names = next((n for n in ENTRY_NAMES if isinstance(item, dict) and n[0] in item), None)
+    if names is None:
+        raise DatasetError(f"an entry of {where!r} has no {ENTRY_NAMES[where == 'conversations'][0]!r}")
+    speaker, text = names
+    role = ROLES.get(str(item[speaker]).lower())
     if role is None:
-        raise DatasetError(f"{role_name} is {item[role_name]!r}; known are {', '.join(ROLES)}")
-    return _turn(role, _content(item.get(content_name), content_name))
+        raise DatasetError(f"{speaker} is {_shown(str(item[speaker]))!r}; known are {', '.join(ROLES)}")
+    content, calls = _content(item.get(text), text), _calls(item)
+    if item.get(text) is None and not calls:
+        raise DatasetError(f"an entry of {where!r} has no {text!r}")
+    return _turn(role, "\n".join(part for part in (content, calls) if part))
 
 
 def _content(value: Any, name: str) -> str:
-    """Text, or the text parts of a list of parts; null, as beside tool calls, is empty."""
-    if value is None:
+    """Text, or the text parts of a list of parts."""
+    if not isinstance(value, list):
+        return _scalar(value, name)
+    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
+        raise DatasetError(f"{name!r} has a part that is no text")
+    return "".join(part["text"] for part in value)
+
+
+def _calls(message: Row) -> str:
+    """The tool calls of a message as a JSON array of functions, since they are what a model answers there."""
+    calls = message.get("tool_calls") or message.get("function_call")
+    if not calls:
         return ""
-    if isinstance(value, list):
-        if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
-            raise DatasetError(f"{name!r} has a part that is no text")
-        return "".join(part["text"] for part in value)
-    return _scalar(value, name)
+    listed = calls if isinstance(calls, list) else [calls]
+    functions = [call.get("function", call) if isinstance(call, dict) else call for call in listed]
+    return json.dumps(functions, ensure_ascii=False)
 
 
-def _list(row: Row, name: str) -> list[Any]:
-    if not isinstance(row[name], list):
-        raise DatasetError(f"{name!r} is {_kind(row[name])}, should be a list")
-    return row[name]
+def _entries(value: Any, name: str) -> list[Any]:
+    """A list; in a CSV file it is JSON in a text."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"{name!r} is text that is no JSON list ({error})") from None
+    if not isinstance(value, list):
+        raise DatasetError(f"{name!r} is {_kind(value)}, should be a list")
+    return value
+
+
+def _prompt(row: Row, name: str) -> str:
+    """An empty prompt is one; a missing value is not, or the sample would pass for a hard one."""
+    if _is_missing(row[name]):
+        raise DatasetError(f"{name!r} is null, should be text")
+    return _text(row, name)
 
 
 def _text(row: Row, name: str) -> str:
-    return _scalar(row[name], name)
+    return _scalar(row.get(name), name)
 
 
 def _scalar(value: Any, name: str) -> str:
-    """Text as it is; numbers and truth values, as answers often are, in JSON's spelling."""
+    """Text as it is; numbers and truth values, as answers often are, in JSON's spelling; nothing for null."""
     if isinstance(value, str):
         return value
-    if value is None:
+    if _is_missing(value):
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
     raise DatasetError(f"{name!r} is {_kind(value)}, should be text")
+
+
+def _is_missing(value: Any) -> bool:
+    """Null, or the NaN that data frames write for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _kind(value: Any) -> str:

@@ -364,7 +364,10 @@ def test_select_says_everything_as_json(scored, capsys):
 def test_select_says_when_the_result_is_provisional(scored, capsys):
     (scored.folder / "verification" / "part-00000.parquet").unlink()
     assert main(["select", "scored"]) == 0
-    assert re.search(r"provisional: \d+ samples are still to be verified", capsys.readouterr().err)
+    assert re.search(
+        r"provisional: 50 more to verify on the target, about 5 s: \S+ -m staff_engine verify",
+        capsys.readouterr().err,
+    )
 
 
 def test_select_needs_no_heavy_import(scored, tmp_path):
