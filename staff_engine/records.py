@@ -32,7 +32,17 @@ CONVERSATIONS = ("messages", "sharegpt")
 _NAMES = {
     "system": ("system", "developer"),
     "user": ("user", "human", "prompter"),
-    "assistant": ("assistant", "gpt", "chatgpt", "bing", "bard", "model", "bot", "function_call", "tool_call"),
+    "assistant": (
+        "assistant",
+        "gpt",
+        "chatgpt",
+        "bing",
+        "bard",
+        "model",
+        "bot",
+        "function_call",
+        "tool_call",
+    ),
     "tool": ("tool", "function", "observation", "tool_response", "function_response", "ipython"),
 }
 ROLES = {name: role for role, names in _NAMES.items() for name in names}
@@ -87,7 +97,7 @@ def detect_format(rows: Sequence[Row]) -> Mapping:
         If no format fits more than half of the rows; names those that fit some, or the
         columns that were found.
     """
-    found = {}
+    found: dict[str, int] = {}
     for mapping in _candidates():
         fitting = sum(_fits(row, mapping) for row in rows)
         if 2 * fitting > len(rows):
@@ -117,13 +127,18 @@ def choose_mapping(
     Raises
     ------
     DatasetError
-        If the format is unknown, or none of the rows has its columns.
+        If the format is unknown, does not go with the columns given, or none of the rows
+        has its columns.
     """
     if format is not None and format not in FORMATS:
         raise DatasetError(f"format is {format!r}; it can be {', '.join(FORMATS)}")
     if format == "columns" and (prompt_column is None or response_column is None):
         raise DatasetError("format 'columns' needs --prompt-column and --response-column")
-    if prompt_column is not None or response_column is not None:
+    if (prompt_column is None) != (response_column is None):
+        raise DatasetError("--prompt-column and --response-column are given together or not at all")
+    if prompt_column is not None and format in (*CONVERSATIONS, "alpaca"):
+        raise DatasetError(f"format {format!r} has columns of its own; --prompt-column goes with 'columns'")
+    if prompt_column is not None:
         mapping = Mapping(format or "columns", prompt_column, response_column)
     elif format is None:
         return detect_format(rows)

@@ -118,8 +118,8 @@ def test_a_row_that_cannot_be_used_stays_with_its_reason(tmp_path, line, says):
 def test_odd_rows_that_can_be_used_are_used(tmp_path):
     odd = [
         b'{"prompt": "q", "completion": "a", "completion": "b"}',
-        b'{"prompt": null, "completion": "a"}',
-        b'{"prompt": NaN, "completion": 12345678901234567890}',
+        b'{"prompt": "", "completion": "a"}',
+        b'{"prompt": 0.5, "completion": 12345678901234567890}',
         b'{"prompt": "' + b"x" * 5_000_000 + b'", "completion": "a"}',
     ]
     imported = load(tmp_path, "a.jsonl", b"\n".join([LINE, *odd]))

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from staff_engine.errors import DatasetError
@@ -55,16 +57,16 @@ def test_an_empty_input_of_alpaca_leaves_no_blank_lines():
     assert normalise(row, detect_format([row])) == turns(("user", "do"), ("assistant", "a"))
 
 
-def test_text_parts_are_joined_and_a_tool_call_without_text_is_empty():
+def test_text_parts_are_joined_and_tool_calls_are_what_the_assistant_says():
     row = {
         "messages": [
             {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": 1}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": 1, "function": {"name": "f"}}]},
             {"role": "tool", "content": "22"},
             {"role": "assistant", "content": "c"},
         ]
     }
-    expected = turns(("user", "ab"), ("assistant", ""), ("tool", "22"), ("assistant", "c"))
+    expected = turns(("user", "ab"), ("assistant", '[{"name": "f"}]'), ("tool", "22"), ("assistant", "c"))
     assert normalise(row, Mapping("messages")) == expected
 
 
@@ -74,6 +76,8 @@ def test_text_parts_are_joined_and_a_tool_call_without_text_is_empty():
         ({"prompt": "q"}, "has no 'completion'"),
         ({"prompt": ["q"], "completion": "a"}, "'prompt' is a list, should be text"),
         ({"prompt": {"x": 1}, "completion": "a"}, "'prompt' is an object, should be text"),
+        ({"prompt": None, "completion": "a"}, "'prompt' is null, should be text"),
+        ({"prompt": float("nan"), "completion": "a"}, "'prompt' is null, should be text"),
         ({"prompt": "q", "completion": ""}, "no response"),
         ({"prompt": "q", "completion": "  \n"}, "no response"),
         ({"prompt": "q", "completion": None}, "no response"),
@@ -92,6 +96,7 @@ def test_a_pair_that_cannot_be_used_says_why(row, says):
         ([{"role": "user", "content": "q"}], "no response"),
         ([{"content": "q"}], "an entry of 'messages' has no 'role'"),
         (["q"], "an entry of 'messages' has no 'role'"),
+        ([{"role": "user"}], "an entry of 'messages' has no 'content'"),
         ([{"role": "narrator", "content": "q"}], "role is 'narrator'; known are"),
         ([{"role": "user", "content": [{"type": "image"}]}], "'content' has a part that is no text"),
     ],
@@ -99,6 +104,19 @@ def test_a_pair_that_cannot_be_used_says_why(row, says):
 def test_a_conversation_that_cannot_be_used_says_why(messages, says):
     with pytest.raises(DatasetError, match=says):
         normalise({"messages": messages}, Mapping("messages"))
+
+
+def test_a_conversation_in_a_csv_field_is_read_as_json():
+    row = {"messages": json.dumps(CASES["messages"][0]["messages"])}
+    assert normalise(row, Mapping("messages")) == CASES["messages"][1]
+
+
+def test_formats_that_fit_some_rows_each_are_counted():
+    rows = [{"prompt": "a", "completion": "b"}, {"question": "a", "answer": "b"}]
+    with pytest.raises(
+        DatasetError, match=r"most of the first 2 rows \(1 as prompt-completion, 1 as question-answer\)"
+    ):
+        detect_format(rows)
 
 
 def test_unknown_columns_are_named():
