@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 from staff_engine.errors import DatasetError
 from staff_engine.files import new_folder, write_json
 from staff_engine.hub import hub_answers, in_hub_cache
-from staff_engine.readers import BOM, suffix_of, write_rows, write_source
+from staff_engine.readers import (
+    COMPRESSED,
+    SUFFIXES,
+    Line,
+    parse_line,
+    read_lines,
+    suffix_of,
+    write_rows,
+    write_source,
+)
 from staff_engine.records import CONVERSATIONS, Mapping, Row, Turn, choose_mapping, normalise
 from staff_engine.tasks import TASKS
 
@@ -22,6 +31,9 @@ if TYPE_CHECKING:
     import datasets
 
 CHUNK = 1000
+CHUNK_BYTES = 2**25
+"""Rows and bytes, whichever is reached first, that are held in memory at once."""
+
 LOOKED_AT = 100
 """Rows from which the format is detected."""
 
@@ -59,9 +71,9 @@ def open_imported(folder: Path) -> Imported:
     """Open what `import_dataset` wrote. Raises DatasetError if it is not there."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return Imported(folder, Facts(**facts))
+    except (OSError, ValueError, TypeError) as error:
         raise DatasetError(f"{folder} holds no imported data set: {error}") from None
-    return Imported(folder, Facts(**facts))
 
 
 def import_dataset(
@@ -77,6 +89,21 @@ def import_dataset(
 ) -> Imported:
     """Copy a data set into a folder and normalise its rows; memory does not grow with them.
 
+    Parameters
+    ----------
+    source
+        A file, `builtin:NAME`, or a hub name, where `NAME:CONFIG` chooses a configuration.
+    folder
+        Where to write; made whole or not at all, and not there yet.
+    format, prompt_column, response_column
+        The record format by hand; detected where they are not given.
+    split
+        The split of a hub data set.
+    limit
+        Most rows, from the first on.
+    on_progress
+        Called with the number of rows after each chunk of them.
+
     Raises
     ------
     DatasetError
@@ -84,9 +111,9 @@ def import_dataset(
     """
     with new_folder(folder) as part:
         lines = part / "source.jsonl"
-        _write_source(source, lines, split, limit)
-        mapping = _choose(lines, source, format, (prompt_column, response_column))
-        rows, fingerprint = _write_rows(lines, part / "rows.arrow", mapping, source, limit, on_progress)
+        unit = "line" if _write_source(source, lines, split, limit) else "row"
+        mapping = _choose(lines, unit, source, (format, prompt_column, response_column))
+        rows, fingerprint = _write_rows(lines, unit, source, mapping, part / "rows.arrow", on_progress)
         facts = Facts(
             source,
             mapping.format,
@@ -107,7 +134,7 @@ def check_source(source: str) -> None:
     Raises
     ------
     DatasetError
-        If it is not, or is of no known kind.
+        If it is not, or is of no known kind; says what is allowed.
     """
     path = Path(source).expanduser()
     if source.startswith("builtin:"):
@@ -116,92 +143,81 @@ def check_source(source: str) -> None:
     elif path.is_file():
         suffix_of(path)
     elif path.is_dir():
-        raise DatasetError(f"data file {source!r} is a folder")
-    elif path.suffix or path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
+        raise DatasetError(f"data file {source!r} is a folder; a file in it is needed")
+    elif _names_a_file(source):
         raise DatasetError(f"data file {source!r} does not exist")
-    elif not in_hub_cache(source, "README.md", "dataset") and not hub_answers():
-        raise DatasetError(f"data set {source!r} is no file on this machine, and the hub cannot be reached")
+    elif not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():
+        raise DatasetError(
+            f"data set {source!r} is no file on this machine, and the hub cannot be reached; allowed are "
+            f"a file ({' '.join(SUFFIXES)}), a hub name and {', '.join(f'builtin:{name}' for name in TASKS)}"
+        )
 
 
-def _write_source(source: str, lines: Path, split: str, limit: int | None) -> None:
-    """Write source.jsonl from wherever the data comes from."""
+def _names_a_file(source: str) -> bool:
+    """Whether what is not there would be a file. Hub names may have a dot too, as teknium/OpenHermes-2.5."""
+    path = Path(source).expanduser()
+    if path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or "\\" in source:
+        return True
+    if "/" in source:
+        return path.suffix.lower() in (*SUFFIXES, *COMPRESSED) or path.parent.is_dir()
+    return bool(path.suffix)
+
+
+def _write_source(source: str, lines: Path, split: str, limit: int | None) -> bool:
+    """Write source.jsonl from wherever the data comes from; returns whether its lines are a file's own."""
     check_source(source)
     path = Path(source).expanduser()
     if path.is_file():
-        write_source(path, lines)
-        return
+        return write_source(path, lines, limit)
     task = TASKS.get(source.removeprefix("builtin:"))
     rows = task() if source.startswith("builtin:") and task else _hub_rows(source, split)
     write_rows(itertools.islice(rows, limit), lines)
+    return False
 
 
-def _hub_rows(name: str, split: str) -> Iterator[Row]:
+def _hub_rows(source: str, split: str) -> Iterator[Row]:
     from datasets import load_dataset
 
+    name, _, config = source.partition(":")
     try:
-        yield from load_dataset(name, split=split)
-    except (OSError, ValueError, RuntimeError) as error:
+        yield from load_dataset(name, config or None, split=split)
+    except Exception as error:  # the library's, its network client's, and those of whatever it decodes with
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DatasetError(f"data set {name!r} cannot be loaded: {reason}") from error
+        if "Config name is missing" in reason:
+            reason = f"it has several configurations; say {name}:CONFIG ({' '.join(str(error).split())})"
+        raise DatasetError(f"data set {source!r} cannot be loaded: {reason}") from error
 
 
-@dataclass(frozen=True)
-class _Line:
-    number: int  # in the file, from 1
-    start: int
-    end: int
-    text: bytes
-
-
-def _lines(path: Path) -> Iterator[_Line]:
-    """The lines that are not blank, without their line ends and the file's byte order mark."""
-    place = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            start = place + (len(BOM) if number == 1 and raw.startswith(BOM) else 0)
-            text = raw[start - place :].rstrip(b"\r\n")
-            if text.strip():
-                yield _Line(number, start, start + len(text), text)
-            place += len(raw)
-
-
-def _parse(line: _Line) -> Row:
-    """The object in a line. Raises DatasetError that says what is wrong with it."""
-    try:
-        row = json.loads(line.text.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"not UTF-8 (byte {error.start + 1})") from None
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"not JSON ({error})") from None
-    if not isinstance(row, dict):
-        raise DatasetError(f"is a JSON {type(row).__name__}, should be an object")
-    return row
-
-
-def _choose(path: Path, source: str, format: str | None, columns: tuple[str | None, str | None]) -> Mapping:
+def _choose(
+    path: Path, unit: str, source: str, by_hand: tuple[str | None, str | None, str | None]
+) -> Mapping:
     """Look at the first rows that can be read, and say how to read all."""
     head: list[Row] = []
-    first_problem = "it is empty"
-    for line in _lines(path):
+    seen = 0
+    first_problem = None
+    for line in read_lines(path):
         try:
-            head.append(_parse(line))
+            head.append(parse_line(line))
         except DatasetError as error:
-            first_problem = (
-                f"line {line.number}: {error}" if first_problem == "it is empty" else first_problem
-            )
-        if len(head) == LOOKED_AT:
+            first_problem = first_problem or f"{unit} {line.number}: {error}"
+        else:
+            seen += len(line.text)
+        if len(head) == LOOKED_AT or seen > CHUNK_BYTES:
             break
     if not head:
-        raise DatasetError(f"{source} has no row that can be used: {first_problem}")
-    return choose_mapping(head, format, *columns)
+        raise DatasetError(f"{source} has no row that can be used: {first_problem or 'it is empty'}")
+    try:
+        return choose_mapping(head, *by_hand)
+    except DatasetError as error:
+        raise DatasetError(f"{source}: {error}") from None
 
 
 def _write_rows(
-    lines: Path,
-    target: Path,
-    mapping: Mapping,
+    path: Path,
+    unit: str,
     source: str,
-    limit: int | None,
+    mapping: Mapping,
+    target: Path,
     on_progress: Callable[[int], None] | None,
 ) -> tuple[int, str]:
     """Normalise every row into an Arrow file; returns their number and the fingerprint."""
@@ -222,12 +238,13 @@ def _write_rows(
     count = 0
     first_problem = None
     with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for chunk in _batched(itertools.islice(_lines(lines), limit)):
+        for chunk in _chunks(path):
             rows = []
             for line in chunk:
                 turns, problem = _turns(line, mapping)
                 digest.update(json.dumps(turns, ensure_ascii=False).encode("utf-8"))
                 usable += problem is None
+                problem = problem and f"{unit} {line.number}: {problem}"
                 first_problem = first_problem or problem
                 rows.append((count, turns, problem, line.start, line.end))
                 count += 1
@@ -243,19 +260,28 @@ def _write_rows(
     return count, digest.hexdigest()
 
 
-def _turns(line: _Line, mapping: Mapping) -> tuple[list[Turn], str | None]:
+def _turns(line: Line, mapping: Mapping) -> tuple[list[Turn], str | None]:
+    """The turns of a row, or none and what is wrong with it."""
     try:
-        turns = normalise(_parse(line), mapping)
+        turns = normalise(parse_line(line), mapping)
         "".join(turn["content"] for turn in turns).encode("utf-8")
     except DatasetError as error:
-        return [], f"line {line.number}: {error}"
+        return [], str(error)
     except UnicodeEncodeError as error:
-        return [], f"line {line.number}: \\u{ord(error.object[error.start]):04x} is half a character, no text"
+        return [], f"\\u{ord(error.object[error.start]):04x} is half a character, no text"
     return turns, None
 
 
-def _batched(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
-    while chunk := list(itertools.islice(lines, CHUNK)):
+def _chunks(path: Path) -> Iterator[list[Line]]:
+    chunk: list[Line] = []
+    size = 0
+    for line in read_lines(path):
+        chunk.append(line)
+        size += len(line.text)
+        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
         yield chunk
 
 

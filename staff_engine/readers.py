@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,8 +21,8 @@ BOM = b"\xef\xbb\xbf"
 
 def suffix_of(path: Path) -> str:
     """The file's kind: its suffix without that of the compression. Raises DatasetError if it is unknown."""
-    name = path.with_suffix("") if path.suffix in COMPRESSED else path
-    kind = ".jsonl" if name.suffix == ".ndjson" else name.suffix
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    kind = ".jsonl" if name.suffix.lower() == ".ndjson" else name.suffix.lower()
     if kind not in SUFFIXES:
         raise DatasetError(
             f"data file {str(path)!r} is of no known kind; allowed are {' '.join(SUFFIXES)}, "
@@ -32,7 +34,7 @@ def suffix_of(path: Path) -> str:
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading bytes, unpacked if it is compressed; a damaged one raises OSError."""
-    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
     if codec is None:
         with path.open("rb") as file:
             yield file
@@ -43,21 +45,48 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         yield io.BufferedReader(stream)
 
 
-def write_source(path: Path, target: Path) -> None:
-    """Write the rows of a data file as JSON lines; those of a .jsonl file as they are, byte for byte."""
+def write_source(path: Path, target: Path, limit: int | None = None) -> bool:
+    """Write the rows of a data file as JSON lines; those of a .jsonl file as they are, byte for byte.
+
+    Parameters
+    ----------
+    limit
+        Most rows, from the first on; what stands behind them is not read.
+
+    Returns
+    -------
+    bool
+        Whether the lines are the file's own.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read, is damaged or of no known kind; names it and the line.
+    """
     kind = suffix_of(path)
     if kind == ".json" and _is_lines(path):
         kind = ".jsonl"
     try:
         with opened(path) as file:
             if kind == ".jsonl":
-                with target.open("wb") as out:
-                    shutil.copyfileobj(file, out, 2**20)
+                _copy_lines(file, target, limit)
             else:
                 rows = {".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[kind](file, path)
-                write_rows(rows, target)
+                write_rows(itertools.islice(rows, limit), target)
     except OSError as error:
         raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
+    return kind == ".jsonl"
+
+
+def _copy_lines(file: IO[bytes], target: Path, limit: int | None) -> None:
+    with target.open("wb") as out:
+        if limit is None:
+            shutil.copyfileobj(file, out, 2**20)
+            return
+        rows = 0
+        while rows < limit and (line := file.readline()):
+            out.write(line)
+            rows += bool(line.removeprefix(BOM).strip())
 
 
 def write_rows(rows: Iterator[dict[str, Any]], target: Path) -> None:
@@ -70,7 +99,8 @@ def write_rows(rows: Iterator[dict[str, Any]], target: Path) -> None:
 def _is_lines(path: Path) -> bool:
     """Whether a .json file is JSON lines after all: its first line is a whole object and there is another."""
     with opened(path) as file:
-        first, second = file.readline().removeprefix(BOM).strip(), file.readline().strip()
+        lines = (line for raw in file if (line := raw.removeprefix(BOM).strip()))
+        first, second = next(lines, b""), next(lines, b"")
     if not first.startswith(b"{") or not second:
         return False
     try:
@@ -81,7 +111,9 @@ def _is_lines(path: Path) -> bool:
 
 def _json_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
     try:
-        content = json.loads(file.read().removeprefix(BOM))
+        raw = file.read()
+        # a byte that is no text is to hurt its row, not the file
+        content = json.loads(raw.decode(json.detect_encoding(raw), "surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON: {error}") from None
     if isinstance(content, dict):
@@ -124,8 +156,47 @@ def _parquet_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path if path.suffix == ".parquet" else io.BytesIO(file.read()))
+        packed = path.suffix.lower() in COMPRESSED
+        table = pq.ParquetFile(io.BytesIO(file.read()) if packed else path)
+        names = table.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise DatasetError(f"{path}: a column name stands twice in {', '.join(names)}")
         for batch in table.iter_batches(1000):
             yield from batch.to_pylist()
     except pa.ArrowException as error:
         raise DatasetError(f"{path} is no Parquet file: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file that is not blank, without its line end."""
+
+    number: int  # in the file, from 1
+    start: int  # place of its first byte
+    end: int  # place behind its last byte
+    text: bytes
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The lines that are not blank; a byte order mark is no part of the first."""
+    place = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            start = place + (len(BOM) if number == 1 and raw.startswith(BOM) else 0)
+            text = raw[start - place :].rstrip(b"\r\n")
+            if text.strip():
+                yield Line(number, start, start + len(text), text)
+            place += len(raw)
+
+
+def parse_line(line: Line) -> dict[str, Any]:
+    """The object in a line. Raises DatasetError that says what is wrong with it."""
+    try:
+        row = json.loads(line.text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"not UTF-8 (byte {error.start + 1})") from None
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise DatasetError(f"is a JSON {type(row).__name__}, should be an object")
+    return row

@@ -166,6 +166,8 @@ def test_a_file_that_cannot_be_used_is_an_error_that_names_it(tmp_path, name, co
         ("builtin:poems", "'builtin:poems' is not built in; built in are docstrings"),
         ("nowhere.jsonl", "'nowhere.jsonl' does not exist"),
         ("./nowhere", "'./nowhere' does not exist"),
+        ("nobody/data.jsonl", "'nobody/data.jsonl' does not exist"),
+        ("nobody/Data-2.5", "'nobody/Data-2.5' is no file on this machine, and the hub cannot be reached"),
         ("nobody/nothing", "'nobody/nothing' is no file on this machine, and the hub cannot be reached"),
     ],
 )
@@ -195,6 +197,17 @@ def test_a_limit_reads_the_first_rows(tmp_path):
     lines = b"\n".join(json.dumps({"prompt": str(i), "completion": "a"}).encode() for i in range(50))
     imported = load(tmp_path, "a.jsonl", lines, limit=7)
     assert [turns[0]["content"] for turns in imported.rows["turns"]] == [str(i) for i in range(7)]
+
+
+def test_what_stands_behind_the_limit_is_not_read(tmp_path):
+    imported = load(tmp_path, "a.jsonl", b"\n".join([LINE, LINE, b"{" * 100, LINE]), limit=2)
+    assert imported.facts.rows == 2
+    assert (imported.folder / "source.jsonl").read_bytes().splitlines() == [LINE, LINE]
+
+
+def test_a_problem_of_a_file_without_lines_names_the_row(tmp_path):
+    rows = [PAIR, {"prompt": "q", "completion": ""}]
+    assert problems(load(tmp_path, "array.json", json.dumps(rows).encode())) == ["row 2: no response"]
 
 
 def test_the_built_in_task_is_imported_and_opened_again(tmp_path):
