@@ -25,7 +25,7 @@ SCORE_COLUMNS = (*COUNTS, "effort", "loss", "el2n", "entropy", "seconds")
 
 
 class PartWriter:
-    """Collects scored batches and writes a part whenever `PART_SECONDS` have passed.
+    """Collects scored batches and writes a part of each folder whenever `PART_SECONDS` have passed.
 
     Parameters
     ----------
@@ -33,11 +33,15 @@ class PartWriter:
         Takes the scores, a row for each sample.
     embeddings
         Takes the embeddings, row_id and a float16 vector; None to leave them out.
+    token_losses
+        Takes the loss of each response token, row_id and a list of float16; None to leave them out.
     """
 
-    def __init__(self, folder: Path, embeddings: Path | None = None) -> None:
-        self.folder, self.embeddings = folder, embeddings
-        for each in (folder, embeddings):
+    def __init__(
+        self, folder: Path, embeddings: Path | None = None, token_losses: Path | None = None
+    ) -> None:
+        self.folder, self.embeddings, self.token_losses = folder, embeddings, token_losses
+        for each in (folder, embeddings, token_losses):
             if each is not None:
                 each.mkdir(exist_ok=True)
         self._clear()
@@ -45,6 +49,7 @@ class PartWriter:
     def _clear(self) -> None:
         self._columns: dict[str, list[np.ndarray]] = {name: [] for name in SCORE_COLUMNS}
         self._vectors: list[np.ndarray] = []
+        self._losses: list[np.ndarray] = []
         self._since = time.monotonic()
 
     def add(self, tokens: TokenTable, batch: np.ndarray, scores: Scores, seconds: float) -> None:
@@ -60,6 +65,7 @@ class PartWriter:
             seconds=np.full(len(batch), seconds / len(batch)),
         )
         self._vectors.append(scores.embedding)
+        self._losses += scores.token_losses
         if time.monotonic() - self._since > PART_SECONDS:
             self.flush()
 
@@ -90,6 +96,10 @@ class PartWriter:
             vectors = np.concatenate(self._vectors)
             vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
             _write(self.embeddings, number, pa.table({"row_id": columns["row_id"], "vector": vector}))
+        if self.token_losses is not None:
+            ends = np.cumsum([0, *map(len, self._losses)])
+            losses = pa.LargeListArray.from_arrays(ends, pa.array(np.concatenate(self._losses)))
+            _write(self.token_losses, number, pa.table({"row_id": columns["row_id"], "losses": losses}))
         _write(self.folder, number, pa.table(columns))
         self._clear()
 

@@ -110,9 +110,13 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         return
     imported = open_imported(folder / "dataset")
     reporter.stage("tokenize", imported.facts.rows)
+    tokenizer = models.load_tokenizer(plan.small)
+    if tokenizer.is_fast:  # so that people can be shown what a token says
+        with replaced(folder / "tokenizer.json") as part:
+            tokenizer.backend_tokenizer.save(str(part))
     tokenize_dataset(
         imported.rows,
-        models.load_tokenizer(plan.small),
+        tokenizer,
         path,
         max_length=_length_bound(plan, plan.small),
         conversation=imported.facts.conversation,
@@ -179,7 +183,7 @@ def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
         model = models.load_model(plan.small, device=plan.device, dtype=plan.dtype)
         adapted = models.load_adapter(model, folder / "adapter")
         tokenizer = models.load_tokenizer(plan.small)
-        writer = PartWriter(folder / "speculative", folder / "embedding")
+        writer = PartWriter(folder / "speculative", folder / "embedding", folder / "token_loss")
         _score(plan, adapted, tokenizer, tokens, done, writer, reporter)
     _write_unscorable(folder, {**tokens.problems, **_not_finite(folder)})
 

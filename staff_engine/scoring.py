@@ -33,13 +33,14 @@ LOGITS_PER_BATCH = 2**25
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a batch of samples, in its order; float arrays (b,) but for the embedding."""
+    """Scores of a batch of samples, in its order; float arrays (b,) but for the last two."""
 
     effort: np.ndarray  # norm of the gradient, ≥ 0; higher: the sample asks for more learning
     loss: np.ndarray  # mean negative log-likelihood of the response tokens, nats
     el2n: np.ndarray  # mean over response tokens of ‖softmax(z) − onehot‖₂, 0 to √2
     entropy: np.ndarray  # mean entropy of the predictions, nats
     embedding: np.ndarray  # (b, h) float16, last hidden state averaged over the tokens
+    token_losses: list[np.ndarray]  # b times (n_i,) float16: of each predicted response token, nats
 
     @property
     def finite(self) -> np.ndarray:
@@ -126,7 +127,8 @@ class Scorer:
             logits.backward((error / counts[batch.rows, None]).to(logits.dtype))
             loss, el2n, entropy = (_mean_by_row(values, batch.rows, counts) for values in means)
             embedding = _mean_embedding(hidden.detach(), batch.lengths)
-        return Scores(_numbers(squares.sqrt()), loss, el2n, entropy, embedding)
+            token_losses = np.split(means[0].half().cpu().numpy(), np.cumsum(counts.cpu().numpy())[:-1])
+        return Scores(_numbers(squares.sqrt()), loss, el2n, entropy, embedding, token_losses)
 
     @property
     def _accumulate(self) -> torch.dtype:

@@ -169,3 +169,14 @@ class TestBatches:
     def test_no_samples_make_no_batch(self):
         nothing = np.zeros(0, dtype=int)
         assert plan_batches(nothing, nothing, tokens=10, vocabulary=10) == []
+
+
+def test_token_losses_of_a_sample_average_to_its_loss():
+    samples = make_samples()
+    scores = score(make_scored_model(), samples)
+    assert [len(losses) for losses in scores.token_losses] == [
+        sum(sample.response_mask[1:]) for sample in samples
+    ]
+    np.testing.assert_allclose(
+        [losses.mean(dtype=float) for losses in scores.token_losses], scores.loss, rtol=1e-3
+    )

@@ -19,6 +19,8 @@ ORDER = [
     ["strata", "drawing", "verification", "budget", "coreset", "__init__"],
     ["results"],
     ["layouts", "lines", "tabular", "llama_factory", "decisions", "manifest", "export"],
+    ["samples", "filters"],
+    ["charts.__init__", "charts.style"],
     ["status", "processes", "run_folders", "runs", "reporter", "worker"],
     ["pipeline"],
     ["delivery", "options", "report", "watching", "cli", "__main__"],
@@ -35,19 +37,26 @@ def imports(module):
     def visit(node):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return
-        if isinstance(node, ast.ImportFrom) and node.module == "staff_engine":
-            found.update(alias.name for alias in node.names if (ENGINE / f"{alias.name}.py").exists())
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("staff_engine."):
-            found.add(node.module.partition(".")[2])
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "staff_engine":
+            package = node.module.partition(".")[2]
+            if package in MODULES:
+                found.add(package)
+            names = [f"{package}.{alias.name}".lstrip(".") for alias in node.names]
+            found.update(name for name in names if name in MODULES)
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(ast.parse((ENGINE / f"{module}.py").read_text(encoding="utf-8")))
+    visit(ast.parse(source_of(module)))
     return found
 
 
+def source_of(module):
+    return (ENGINE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
+
 def test_every_module_has_its_place_in_the_order():
-    assert sorted(MODULES) == sorted(path.stem for path in ENGINE.glob("*.py"))
+    found = (path.relative_to(ENGINE).with_suffix("").as_posix() for path in ENGINE.rglob("*.py"))
+    assert sorted(MODULES) == sorted(name.replace("/", ".") for name in found)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -60,14 +69,14 @@ def test_the_contributors_guide_shows_the_same_order():
     guide = (ENGINE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     block = guide.partition("```\nerrors ")
     shown = re.findall(
-        r"^([a-z_]{3,}) +[a-zA-Z]", "errors " + block[2].partition("```")[0], flags=re.MULTILINE
+        r"^([a-z_.]{3,}) +[a-zA-Z]", "errors " + block[2].partition("```")[0], flags=re.MULTILINE
     )
-    assert shown == [module for module in MODULES if not module.startswith("__")]
+    assert shown == [module for module in MODULES if "__" not in module]
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m != "__main__"])
 def test_no_module_loads_torch_or_its_kin_when_it_is_imported(module):
-    tree = ast.parse((ENGINE / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(source_of(module))
     top = {
         name.partition(".")[0]
         for node in tree.body

@@ -67,7 +67,8 @@ def test_a_sample_is_read_by_its_place(tokens):
 
 def make_scores(efforts):
     column = np.array(efforts, dtype=float)
-    return Scores(column, column + 1, column / 10, column, np.ones((len(column), 2), np.float16))
+    losses = [np.full(place + 1, place, np.float16) for place in range(len(column))]
+    return Scores(column, column + 1, column / 10, column, np.ones((len(column), 2), np.float16), losses)
 
 
 def test_parts_are_numbered_on_and_read_as_one_table(tokens, tmp_path):
@@ -84,6 +85,15 @@ def test_parts_are_numbered_on_and_read_as_one_table(tokens, tmp_path):
     assert table["effort"].tolist() == [3.0, 1.0, 2.0]
     assert table["prompt_tokens"].tolist() == [1, 2, 1]
     assert table["seconds"].tolist() == [0.5, 0.5, 1.0]
+
+
+def test_token_losses_lie_beside_the_row_that_they_belong_to(tokens, tmp_path):
+    writer = PartWriter(tmp_path / "scores", token_losses=tmp_path / "token_loss")
+    writer.add(tokens, np.array([2, 0]), make_scores([3.0, 1.0]), seconds=1.0)
+    writer.flush()
+    table = read_parts(tmp_path / "token_loss")
+    assert table["row_id"].to_pylist() == [5, 0]
+    assert table["losses"].to_pylist() == [[0.0], [1.0, 1.0]]
 
 
 def test_a_score_that_is_not_finite_is_written_as_nan(tokens, tmp_path):

@@ -1,0 +1,1 @@
+"""Results → data frames → Plotly figures; no Streamlit, no model."""
