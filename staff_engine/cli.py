@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -226,6 +227,55 @@ def export(
     found = runs.require_scores(runs.find_run(run))
     delivery = plan_delivery(out, format, with_scores, runs.read_record(found).plan)
     typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
+
+
+@app.command()
+@takes_settings(("dataset", "format", "prompt_column", "response_column", "split", "limit"))
+def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
+    """Look at every row of a data set: format, lengths, duplicates, rows that cannot be used and why."""
+    from staff_engine.findings import DataChoice, in_sentences
+    from staff_engine.inspecting import findings_of
+
+    plan = Plan.make(**{"small": "-", "target": "-", **settings})
+    findings = findings_of(DataChoice(**plan.model_dump(include=set(DataChoice.model_fields))))
+    if as_json:
+        _say_json(findings.model_dump(mode="json"))
+        return
+    for sentence in in_sentences(findings):
+        typer.echo(sentence)
+
+
+@app.command()
+@takes_settings(tuple(Plan.model_fields))
+def forecast(
+    settings: dict[str, str],
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", help="JSON file of settings; options override it.", metavar="FILE"),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            help="Time for the batches that are measured; reading data and loading models comes on top.",
+            min=1,
+        ),
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a few batches, and say what a run would take: seconds of each stage, memory, what is saved."""
+    os.environ.update(runs.QUIET_LOG)  # before the libraries that read it are loaded
+    from rich.console import Console
+
+    from staff_engine.forecast import make_forecast
+    from staff_engine.forecast_table import forecast_table
+
+    plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    with Console(stderr=True).status("starting") as shown:
+        found = make_forecast(plan, seconds=seconds, say=shown.update)
+    if as_json:
+        _say_json(found.model_dump(mode="json"))
+    else:
+        Console().print(forecast_table(found))
 
 
 @app.command(hidden=True)

@@ -111,8 +111,8 @@ def import_dataset(
     """
     with new_folder(folder) as part:
         lines = part / "source.jsonl"
-        unit = "line" if _write_source(source, lines, split, limit) else "row"
-        mapping = _choose(lines, unit, source, (format, prompt_column, response_column))
+        unit = "line" if fetch_lines(source, lines, split, limit) else "row"
+        mapping = choose_for_lines(lines, unit, source, (format, prompt_column, response_column))
         rows, fingerprint = _write_rows(lines, unit, source, mapping, part / "rows.arrow", on_progress)
         facts = Facts(
             source,
@@ -136,15 +136,19 @@ def check_source(source: str) -> None:
     DatasetError
         If it is not, or is of no known kind; says what is allowed.
     """
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+        there = path.is_file(), path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home, a NUL
+        raise DatasetError(f"data set {source!r} is no name of a file: {error}") from None
     if source.startswith("builtin:"):
         if source.removeprefix("builtin:") not in TASKS:
             raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
-    elif path.is_file():
+    elif there[0]:
         suffix_of(path)
-    elif path.is_dir():
+    elif there[1]:
         raise DatasetError(f"data file {source!r} is a folder; a file in it is needed")
-    elif _names_a_file(source):
+    elif names_a_file(source):
         raise DatasetError(f"data file {source!r} does not exist")
     elif not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():
         raise DatasetError(
@@ -153,7 +157,7 @@ def check_source(source: str) -> None:
         )
 
 
-def _names_a_file(source: str) -> bool:
+def names_a_file(source: str) -> bool:
     """Whether what is not there would be a file. Hub names may have a dot too, as teknium/OpenHermes-2.5."""
     path = Path(source).expanduser()
     if path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or "\\" in source:
@@ -163,7 +167,7 @@ def _names_a_file(source: str) -> bool:
     return bool(path.suffix)
 
 
-def _write_source(source: str, lines: Path, split: str, limit: int | None) -> bool:
+def fetch_lines(source: str, lines: Path, split: str, limit: int | None) -> bool:
     """Write source.jsonl from wherever the data comes from; returns whether its lines are a file's own."""
     check_source(source)
     path = Path(source).expanduser()
@@ -188,7 +192,7 @@ def _hub_rows(source: str, split: str) -> Iterator[Row]:
         raise DatasetError(f"data set {source!r} cannot be loaded: {reason}") from error
 
 
-def _choose(
+def choose_for_lines(
     path: Path, unit: str, source: str, by_hand: tuple[str | None, str | None, str | None]
 ) -> Mapping:
     """Look at the first rows that can be read, and say how to read all."""
@@ -241,7 +245,7 @@ def _write_rows(
         for chunk in _chunks(path):
             rows = []
             for line in chunk:
-                turns, problem = _turns(line, mapping)
+                turns, problem = turns_of(line, mapping)
                 digest.update(json.dumps(turns, ensure_ascii=False).encode("utf-8"))
                 usable += problem is None
                 problem = problem and f"{unit} {line.number}: {problem}"
@@ -260,7 +264,7 @@ def _write_rows(
     return count, digest.hexdigest()
 
 
-def _turns(line: Line, mapping: Mapping) -> tuple[list[Turn], str | None]:
+def turns_of(line: Line, mapping: Mapping) -> tuple[list[Turn], str | None]:
     """The turns of a row, or none and what is wrong with it."""
     try:
         turns = normalise(parse_line(line), mapping)

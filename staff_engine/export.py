@@ -99,7 +99,7 @@ def export_coreset(
     _refuse_sources(results, targets)
 
     decisions = decide(results, selection)
-    rows = _Rows(results.imported.folder, results.imported.facts, selection.indices, decisions, with_scores)
+    rows = Rows(results.imported.folder, results.imported.facts, selection.indices, decisions, with_scores)
     with ExitStack() as stack:  # leaves in reverse: the manifest is renamed last
         manifest_part = stack.enter_context(replaced(manifest_path))
         info_part = stack.enter_context(replaced(info_path)) if info else None
@@ -156,7 +156,7 @@ def _refuse_sources(results: Results, targets: list[Path]) -> None:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """The rows of an export; each method starts a pass over them."""
 
     imported: Path
@@ -193,7 +193,7 @@ def _of_row(row_id: int, step: Callable[..., Any], *arguments: Any) -> Any:
         raise StaffError(f"row {row_id}: {error}") from None
 
 
-def _write(rows: _Rows, format: str, out: Path, part: Path) -> int:
+def _write(rows: Rows, format: str, out: Path, part: Path) -> int:
     """Write the data file; return the rows in it."""
     if format == "csv":
         return write_csv(part, lambda: rows.objects(flat=True))
@@ -202,9 +202,13 @@ def _write(rows: _Rows, format: str, out: Path, part: Path) -> int:
     with part.open("wb") as file:
         if format == "indices":
             return _write_indices(file, rows.row_ids, binary=out.suffix == ".npy")
-        texts = rows.lines() if _keeps_lines(rows.facts, format) else _record_lines(rows, format)
         array = format == "json" or (format in LAYOUTS and out.suffix == ".json")
-        return write_lines(file, texts, array=array)
+        return write_lines(file, json_texts(rows, format), array=array)
+
+
+def json_texts(rows: Rows, format: str) -> Iterator[bytes]:
+    """The rows as JSON texts in a format that has one for each: the imported lines, or the turns laid out."""
+    return rows.lines() if _keeps_lines(rows.facts, format) else _record_lines(rows, format)
 
 
 def _write_indices(file: BinaryIO, row_ids: np.ndarray, *, binary: bool) -> int:
@@ -222,7 +226,7 @@ def _keeps_lines(facts: Facts, format: str) -> bool:
     return format in ("jsonl", "json") or (format == facts.format and format in LAYOUTS)
 
 
-def _record_lines(rows: _Rows, layout: str) -> Iterator[bytes]:
+def _record_lines(rows: Rows, layout: str) -> Iterator[bytes]:
     """The records as JSON; those of Alpaca in a second pass, when it is known which fields the file needs."""
     records = rows.records(layout) if layout == "alpaca" else ()
     optional = {name for _, record in records for name in record if name in OPTIONAL}
@@ -231,7 +235,7 @@ def _record_lines(rows: _Rows, layout: str) -> Iterator[bytes]:
         yield json.dumps(fill(record, optional) | staff, ensure_ascii=False).encode("utf-8")
 
 
-def _warnings(rows: _Rows, format: str) -> list[str]:
+def _warnings(rows: Rows, format: str) -> list[str]:
     """What a layout does not carry over, and what its reader will not take."""
     warnings = []
     if format in LAYOUTS and not _keeps_lines(rows.facts, format):

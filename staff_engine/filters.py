@@ -147,9 +147,7 @@ class Filter:
         return mask
 
 
-QUERY_NAMES = frozenset(
-    {f.name if f.name in (*_CHOICES, "text") else f"{f.name}_in" for f in fields(Filter)}
-)
+QUERY_NAMES = frozenset({f.name if f.name in (*_CHOICES, "text") else f"{f.name}_in" for f in fields(Filter)})
 """Every parameter that a filter can stand for in a link."""
 
 

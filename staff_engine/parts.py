@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PART_SECONDS = 15
 """How much scoring a kill can lose."""
 
+LISTS_IN_GROUP = 16_384
+"""Rows of embeddings or token losses that are read at a time."""
+
 COUNTS = ("row_id", "prompt_tokens", "response_tokens")
 SCORE_COLUMNS = (*COUNTS, "effort", "loss", "el2n", "entropy", "seconds")
 
@@ -95,20 +98,29 @@ class PartWriter:
         if self.embeddings is not None:
             vectors = np.concatenate(self._vectors)
             vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-            _write(self.embeddings, number, pa.table({"row_id": columns["row_id"], "vector": vector}))
+            _write(
+                self.embeddings, number, pa.table({"row_id": columns["row_id"], "vector": vector}), lists=True
+            )
         if self.token_losses is not None:
             ends = np.cumsum([0, *map(len, self._losses)])
             losses = pa.LargeListArray.from_arrays(ends, pa.array(np.concatenate(self._losses)))
-            _write(self.token_losses, number, pa.table({"row_id": columns["row_id"], "losses": losses}))
+            _write(
+                self.token_losses,
+                number,
+                pa.table({"row_id": columns["row_id"], "losses": losses}),
+                lists=True,
+            )
         _write(self.folder, number, pa.table(columns))
         self._clear()
 
 
-def _write(folder: Path, number: int, table: Any) -> None:
+def _write(folder: Path, number: int, table: Any, *, lists: bool = False) -> None:
     import pyarrow.parquet as pq
 
+    # A dictionary of a list's numbers, hardly any of them alike, makes reading three times as slow.
+    rows = LISTS_IN_GROUP if lists else None
     with replaced(folder / f"part-{number:05d}.parquet") as part:
-        pq.write_table(table, part)
+        pq.write_table(table, part, use_dictionary=not lists, row_group_size=rows)
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:

@@ -6,8 +6,8 @@ import io
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -72,7 +72,8 @@ def write_source(path: Path, target: Path, limit: int | None = None) -> bool:
                 _copy_lines(file, target, limit)
             else:
                 rows = {".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[kind](file, path)
-                write_rows(itertools.islice(rows, limit), target)
+                with closing(rows):  # before the file that it reads
+                    write_rows(itertools.islice(rows, limit), target)
     except OSError as error:
         raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
     return kind == ".jsonl"
@@ -109,7 +110,7 @@ def _is_lines(path: Path) -> bool:
         return False
 
 
-def _json_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
+def _json_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     try:
         raw = file.read()
         # a byte that is no text is to hurt its row, not the file
@@ -126,7 +127,7 @@ def _json_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
     yield from content
 
 
-def _csv_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
+def _csv_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     import csv
 
     csv.field_size_limit(2**31 - 1)
@@ -151,7 +152,7 @@ def _csv_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
         text.detach()
 
 
-def _parquet_rows(file: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -38,12 +38,13 @@ from staff_engine.status import (
 
 __all__ = [
     "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run", "home",
-    "launching", "list_runs", "read_record", "read_status", "rename", "request_cancel", "require_scores",
+    "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel", "require_scores",
     "resume", "start", "update_record",
 ]  # fmt: skip
 
 LAUNCH_LOCK = ".launch.lock"
 LAUNCH_SECONDS = 60
+LOG_TAIL_BYTES = 20_000
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -94,6 +95,16 @@ def describe(run: Run) -> dict[str, Any]:
     facts["summary"] = _json_or(run.folder / SUMMARY_FILE, None)
     facts["timings"] = _json_or(run.folder / "timings.json", {})
     return facts
+
+
+def log_tail(run: Run, lines: int) -> list[str]:
+    """The last lines of a run's log; none where there is no log yet."""
+    try:
+        with run.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - LOG_TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    except OSError:
+        return []
 
 
 def require_scores(run: Run) -> Run:

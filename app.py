@@ -1,0 +1,34 @@
+"""STAFF Studio: `streamlit run app.py` reads this as the server, and as the script of each page view."""
+
+import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
+
+if __name__ == "__main__":
+    from pages import _frame
+
+    st.set_page_config(
+        page_title="STAFF Studio", page_icon="assets/icon.svg", layout="wide", initial_sidebar_state="auto"
+    )
+    shown = st.navigation(
+        {
+            "": [
+                st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+                st.Page("pages/data.py", title="Data", icon=":material/dataset:"),
+                st.Page("pages/run.py", title="Run", icon=":material/play_circle:"),
+            ],
+            "Results": [
+                st.Page("pages/scores.py", title="Scores", icon=":material/bar_chart:"),
+                st.Page("pages/select.py", title="Select", icon=":material/tune:"),
+                st.Page("pages/samples.py", title="Samples", icon=":material/table_rows:"),
+                st.Page("pages/export.py", title="Export", icon=":material/download:"),
+            ],
+        }
+    )
+    _frame.show(shown)
+else:
+    from pages import _downloads, _failure
+
+    # Streamlit takes a folder "pages" for its older kind of app until st.navigation has run once,
+    # so that a link to a page would break on a fresh server.
+    PagesManager.uses_pages_directory = False
+    app = st.App(__file__, routes=_downloads.ROUTES, on_script_error=_failure.show)

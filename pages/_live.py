@@ -1,0 +1,157 @@
+"""A run at work: stages, loss, scores so far and the log, all read from its folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages import _shared
+from staff_engine import runs
+from staff_engine.charts import progress as charts
+from staff_engine.report import duration
+from staff_engine.runs import Run
+from staff_engine.status import ACTIVE
+
+REFRESH_SECONDS = 1.0
+LOG_LINES = 12
+
+ORDER = ("import", "tokenize", "fine-tune", "speculate", "verify", "select")
+
+NEXT = {
+    "queued": "Another run is at work; this one starts when it ends.",
+    "running": "You can close this page or the app: the run goes on by itself.",
+    "finished": "The scores are there. Look at them, or turn the settings: no model runs for that.",
+    "failed": "Resume tries again from where it stopped; Plan again lets you change the settings first.",
+    "cancelled": "Resume goes on from where it stopped.",
+    "interrupted": "Its process is gone, killed or by a power cut. Resume goes on from where it stopped.",
+    "damaged": "Its folder cannot be read any more; delete it on the Home page.",
+}
+
+
+def show(run: Run) -> None:
+    """The page of a run; it refreshes itself while the run is at work."""
+    facts = runs.describe(run)
+    st.title(_shared.plain(facts["name"] or run.id), anchor=False)
+    _shared.say_refusals()
+    st.fragment(_follow, run_every=REFRESH_SECONDS if facts["state"] in ACTIVE else None)(run, facts["state"])
+
+
+def _follow(run: Run, seen: str) -> None:
+    if not run.folder.is_dir():
+        st.info("This run is deleted.")
+        return
+    facts = runs.describe(run)
+    if facts["state"] != seen:
+        st.rerun()
+    _head(run, facts)
+    if facts["state"] == "damaged":
+        st.error(_shared.sentence(facts["message"] or "it ended with an error; the log below says more"))
+        return
+    if facts["state"] == "failed":
+        st.error(_shared.sentence(facts["message"] or "it ended with an error; the log below says more"))
+    if facts["state"] == "finished" and facts["summary"]:
+        _finished(run, facts)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        _stages(facts)
+    with right:
+        _charts(run)
+    _log(run, expanded=facts["state"] == "failed")
+
+
+def _head(run: Run, facts: dict[str, Any]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _shared.state_badge(facts["state"])
+        st.caption(_words(facts), width="content")
+    st.markdown(NEXT[facts["state"]])
+    with st.container(horizontal=True), _shared.errors():
+        if facts["state"] in ACTIVE and st.button("Cancel", icon=":material/stop:", key="run_cancel"):
+            runs.request_cancel(run)
+            st.toast("The run stops after the batch at hand.", icon=":material/stop:")
+        resumable = facts["state"] in ("failed", "cancelled", "interrupted")
+        if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key="run_resume"):
+            runs.resume(run)
+            st.rerun()
+        if facts["plan"] and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
+            _shared.plan_again(facts["plan"])
+        if st.button("New run", icon=":material/add:", key="run_new"):
+            _shared.choose_run(None)
+            st.rerun()
+
+
+def _words(facts: dict[str, Any]) -> str:
+    if not facts["plan"]:
+        return ""
+    plan = facts["plan"]
+    return _shared.plain(f"{plan['dataset']} · {plan['small']} speculates for {plan['target']}")
+
+
+def _finished(run: Run, facts: dict[str, Any]) -> None:
+    summary = facts["summary"]
+    with st.grid(4, min_column_width=150):
+        st.metric("Coreset", f"{summary['coreset_size']:,} of {summary['samples']:,}")
+        st.metric("Verified on the target", f"{summary['verified'] / summary['samples']:.0%}")
+        st.metric("Strata served", f"{summary['strata_served']:,} of {summary['strata']:,}")
+        st.metric("Took", duration(sum(facts["timings"].values())))
+    for warning in summary["warnings"]:
+        st.caption(f":material/info: {warning}")
+    if summary["unscorable"]:
+        st.caption(f":material/info: {summary['unscorable']:,} rows have no score; Samples says why.")
+    with st.container(horizontal=True):
+        if st.button("See the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
+            st.switch_page(_shared.page("scores"))
+        if st.button("Turn the settings", icon=":material/tune:", key="run_select"):
+            st.switch_page(_shared.page("select"))
+        if st.button("Export the coreset", icon=":material/download:", key="run_export"):
+            st.switch_page(_shared.page("export"))
+
+
+def _stages(facts: dict[str, Any]) -> None:
+    st.subheader("Stages", anchor=False)
+    done = {stage["name"]: stage for stage in facts["stages"]}
+    names = [name for name in (*ORDER, *done) if name in done or name in ORDER]
+    for name in dict.fromkeys(names):
+        label = _shared.STAGES.get(name, name)
+        stage = done.get(name)
+        if stage is None:
+            st.progress(0.0, f":gray[{label}]")
+            continue
+        at_work = facts["state"] == "running" and facts["stage"] == name
+        share = stage["done"] / stage["total"] if stage["total"] else float(not at_work)
+        st.progress(min(share, 1.0), f"{label} · {_counts(stage, facts if at_work else None)}")
+
+
+def _counts(stage: dict[str, Any], at_work: dict[str, Any] | None) -> str:
+    if at_work is None:
+        return duration(stage["seconds"])
+    total = f" of {stage['total']:,}" if stage["total"] else ""
+    words = f"{stage['done']:,}{total} {stage['unit']}"
+    if at_work["rate"]:
+        words += f", {at_work['rate']:.3g} a second"
+    return words + (f", {duration(at_work['eta'])} left" if at_work["eta"] else "")
+
+
+def _charts(run: Run) -> None:
+    losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
+    st.subheader("Fine-tuning of the small model", anchor=False)
+    if losses.empty:
+        st.caption("The loss appears here once fine-tuning has begun.")
+    else:
+        _shared.chart(charts.loss_figure(losses), alt="Loss of the fine-tuning by step", key="run_losses")
+    st.subheader("Scores so far", anchor=False)
+    if scores.empty:
+        st.caption("The small model's scores appear here as they are written, every few seconds.")
+    else:
+        _shared.chart(
+            charts.scored_figure(scores),
+            alt=f"Distribution of the {int(scores['samples'].sum()):,} scores that are written",
+            key="run_scored",
+        )
+
+
+def _log(run: Run, *, expanded: bool) -> None:
+    with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
+        lines = runs.log_tail(run, LOG_LINES)
+        st.code("\n".join(lines) or "Nothing yet.", language=None, wrap_lines=True)
+        st.caption(f"All of it is in {_shared.plain(str(run.log))}")

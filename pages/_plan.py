@@ -1,0 +1,211 @@
+"""Plan a run: data, models, settings, what it will cost; then start it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages import _plan_field, _shared
+from staff_engine import forecast
+from staff_engine.commands import run_command
+from staff_engine.dataset import check_source
+from staff_engine.errors import StaffError
+from staff_engine.models import find_model
+from staff_engine.options import PANELS
+from staff_engine.plan import Plan
+from staff_engine.presets import Preset, presets
+from staff_engine.report import duration
+from staff_engine.runs import create_run, start
+
+IN_SIGHT = ("pruning_rate", "strata", "verify_per_stratum", "epochs")
+DATA_FIELDS = PANELS["Data"]
+OWN = "My own"
+
+FOLDED = {
+    "Fine-tuning of the small model": PANELS["Fine-tuning of the small model"],
+    "Scoring and device": ("device", "dtype", *PANELS["Scoring"]),
+    "Selection (can be turned after the run too)": PANELS["Selection"],
+}
+
+MUCH = 0.5
+"""Verifying more than this share of the samples, little is saved."""
+
+
+def show() -> None:
+    """The page where no run is chosen."""
+    _shared.header(
+        "New run",
+        "Choose the models and settings, see what the run will cost, start it. It works in the background.",
+    )
+    chosen = _plan_field.take_up(st.session_state.get("new_plan") or {})
+    if not _data(chosen):
+        return
+    _models()
+    _settings()
+    settings = {**{name: chosen.get(name) for name in DATA_FIELDS if name in chosen}, **_plan_field.values()}
+    plan = _checked(settings)
+    if plan is None:
+        return
+    st.session_state.new_plan = _plan_field.put_down(settings)
+    _cost(plan)
+    _start(plan)
+
+
+def _data(chosen: dict[str, Any]) -> bool:
+    st.subheader("Data", anchor=False)
+    if not chosen.get("dataset"):
+        st.info("No data is chosen yet.", icon=":material/dataset:")
+        with st.container(horizontal=True):
+            if st.button("Choose my data", type="primary", key="plan_choose"):
+                st.switch_page(_shared.page("data"))
+            if st.button("Take the built-in docstrings", key="plan_builtin"):
+                st.session_state.new_plan = {**chosen, "dataset": "builtin:docstrings", "limit": 600}
+                st.rerun()
+        return False
+    words = [_shared.plain(str(chosen["dataset"]))]
+    if chosen.get("format"):
+        words.append(f"read as {chosen['format']}")
+    if chosen.get("prompt_column"):
+        words.append(_shared.plain(f"{chosen['prompt_column']} → {chosen['response_column']}"))
+    if chosen.get("limit"):
+        words.append(f"the first {chosen['limit']:,} rows")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{words[0]}**{''.join(f' · {word}' for word in words[1:])}", width="content")
+        if st.button("Change", key="plan_change_data", type="tertiary", icon=":material/edit:"):
+            st.switch_page(_shared.page("data"))
+    return True
+
+
+def _models() -> None:
+    st.subheader("Models", anchor=False)
+    known = {_label(preset): preset for preset in presets()}
+    pair = (st.session_state.plan_small, st.session_state.plan_target)
+    fitting = (label for label, preset in known.items() if (preset.small, preset.target) == pair)
+    st.session_state.plan_preset = next(fitting, OWN)
+    st.selectbox(
+        "Family",
+        [*known, OWN],
+        key="plan_preset",
+        on_change=_take_preset,
+        args=(known,),
+        help="A small model may speak for a target of its own family: same architecture and tokenizer.",
+    )
+    left, right = st.columns(2)
+    with left:
+        _plan_field.field("small", label="Small model: scores every sample")
+    with right:
+        _plan_field.field("target", label="Target model: checks a few, and is what you will train")
+    preset = known.get(st.session_state.plan_preset)
+    if preset:
+        _say_preset(preset)
+
+
+def _take_preset(known: dict[str, Preset]) -> None:
+    preset = known.get(st.session_state.plan_preset)
+    if preset:
+        st.session_state.plan_small, st.session_state.plan_target = preset.small, preset.target
+
+
+def _label(preset: Preset) -> str:
+    return f"{preset.family}: {preset.small} → {preset.target}"
+
+
+def _say_preset(preset: Preset) -> None:
+    small, target = preset.small_parameters, preset.target_parameters
+    words = [f"{small / 1e6:,.3g} M and {target / 1e6:,.5g} M parameters", preset.license]
+    if preset.gated:
+        words.append("the hub asks you to accept its licence first")
+    if preset.note:
+        words.append(preset.note)
+    st.caption(" · ".join(words))
+
+
+def _settings() -> None:
+    st.subheader("Settings", anchor=False)
+    with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
+        for name in IN_SIGHT:
+            _plan_field.field(name)
+    for title, names in FOLDED.items():
+        with st.expander(title), st.grid(3, min_column_width=220, vertical_alignment="bottom"):
+            for name in names:
+                if name not in IN_SIGHT:
+                    _plan_field.field(name)
+
+
+def _checked(settings: dict[str, Any]) -> Plan | None:
+    """The plan, or None where something in it is wrong, which is said."""
+    try:
+        plan = Plan.make(**settings)
+        check_source(plan.dataset)
+        for model in (plan.small, plan.target):
+            if model.startswith(("builtin:", "/", ".", "~")):
+                find_model(model)
+    except StaffError as error:
+        st.error(_shared.sentence(error))
+        return None
+    return plan
+
+
+def _cost(plan: Plan) -> None:
+    st.subheader("What it will cost", anchor=False)
+    with _shared.errors():
+        key = forecast.key_of(plan)
+    found = forecast.read_forecast(key, plan)
+    if found is None or found.state == "failed":
+        if found is not None:
+            st.warning(f"The forecast failed: {_shared.plain(found.message)}")
+        st.caption("A forecast measures a few batches of your data on both models, on this machine.")
+        if st.button("Make a forecast", icon=":material/speed:", key="plan_forecast"):
+            with _shared.errors():
+                forecast.start_forecast(plan, again=True)
+            st.rerun()
+        return
+    st.fragment(_forecast, run_every=1.0 if found.state == "measuring" else None)(key, plan)
+
+
+def _forecast(key: str, plan: Plan) -> None:
+    found = forecast.read_forecast(key, plan)
+    if found is None or found.state == "failed":
+        st.rerun()
+    if found.state == "measuring":
+        st.info("Measuring a few batches on both models …", icon=":material/hourglass_top:")
+        return
+    with st.grid(4, min_column_width=160):
+        st.metric("Takes about", duration(found.total_seconds))
+        st.metric("Memory", f"{found.memory_bytes / 1e9:.1f} GB", help="Of the run's process, at its peak.")
+        st.metric(
+            "The target verifies",
+            f"{found.verified_at_most:,} of {found.samples:,}" if found.samples else "–",
+            help="At most: K times b_v.",
+        )
+        st.metric(
+            "Time saved",
+            "–" if found.share_saved is None else f"{found.share_saved:.0%}",
+            help="Against letting the target score every sample.",
+        )
+    stages = " · ".join(
+        f"{_shared.STAGES.get(name, name)}: {duration(seconds)}" for name, seconds in found.stages.items()
+    )
+    st.caption(stages)
+    if found.message:
+        st.caption(f":material/info: {_shared.plain(found.message)}")
+    if found.samples and found.verified_at_most > MUCH * found.samples:
+        fewer = max(1, int(found.samples / 5 / max(plan.verify_per_stratum, 1)))
+        st.warning(
+            f"The target would verify more than half of the samples, which saves little. {fewer} strata, or"
+            " fewer verified in each, bring it to a fifth.",
+            icon=":material/lightbulb:",
+        )
+
+
+def _start(plan: Plan) -> None:
+    st.subheader("Start", anchor=False)
+    name = st.text_input("Name of the run", key="plan_name", max_chars=80, placeholder="made from the data")
+    if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="plan_start"):
+        with _shared.errors():
+            run = create_run(plan, name=name.strip() or None)
+            start(run)
+        _shared.open_run(run.id)
+    st.caption("The same from the command line:")
+    st.code(run_command(plan, name=name.strip()), language="bash", wrap_lines=True)

@@ -1,0 +1,99 @@
+"""One widget for each setting of a plan, made from the plan's own type, bounds and sentence."""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import streamlit as st
+
+from staff_engine.plan import Plan
+
+TAKEN_UP = "_plan_taken_up"
+"""Session key: the plan that the widgets were last set from."""
+
+DEFAULT_MODELS = {"small": "builtin:llama-nano", "target": "builtin:llama-mini"}
+
+LABELS = {
+    "pruning_rate": "Pruning rate",
+    "strata": "Strata (K)",
+    "verify_per_stratum": "Verified per stratum (b_v)",
+    "epochs": "Epochs",
+    "strata_by": "Cut strata by",
+    "drop_hardest": "Hardest dropped",
+    "within": "Within a stratum",
+    "max_length": "Longest sample (tokens)",
+    "batch_size": "Batch size (samples)",
+    "learning_rate": "Learning rate",
+    "lora_rank": "LoRA rank",
+    "lora_alpha": "LoRA alpha",
+    "scored_parameters": "Scored parameters",
+    "tokens_per_batch": "Scoring batch (tokens)",
+    "dtype": "Number format",
+}
+
+NOT_DATA = [name for name in Plan.model_fields if name not in (
+    "dataset", "format", "prompt_column", "response_column", "split", "limit"
+)]  # fmt: skip
+
+
+def take_up(plan: dict[str, Any]) -> dict[str, Any]:
+    """Set the widgets from a plan's settings where these have changed; returns the plan."""
+    if st.session_state.get(TAKEN_UP) != plan:
+        for name in NOT_DATA:
+            default = DEFAULT_MODELS.get(name, Plan.model_fields[name].default)
+            st.session_state[f"plan_{name}"] = plan.get(name, default)
+        st.session_state[TAKEN_UP] = dict(plan)
+    return plan
+
+
+def put_down(plan: dict[str, Any]) -> dict[str, Any]:
+    """Note that the widgets stand at this plan; returns it."""
+    st.session_state[TAKEN_UP] = dict(plan)
+    return dict(plan)
+
+
+def values() -> dict[str, Any]:
+    """What the widgets say."""
+    return {name: st.session_state[f"plan_{name}"] for name in NOT_DATA}
+
+
+def field(name: str, *, label: str = "") -> None:
+    """The widget of a setting."""
+    info = Plan.model_fields[name]
+    kind = _kind(info.annotation)
+    common: dict[str, Any] = {
+        "label": label or LABELS.get(name, name.replace("_", " ").capitalize()),
+        "key": f"plan_{name}",
+        "help": info.description,
+        "persist_state": "session",
+    }
+    if get_origin(kind) is Literal:
+        st.selectbox(options=get_args(kind), **common)
+    elif kind in (int, float):
+        st.number_input(**_bounds(info.metadata, kind), **common)
+    else:
+        st.text_input(**common)
+
+
+def _kind(annotation: Any) -> Any:
+    """The type without None."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(kind for kind in get_args(annotation) if kind is not types.NoneType)
+    return annotation
+
+
+def _bounds(metadata: list[Any], kind: type) -> dict[str, Any]:
+    """Bounds and step of a number; the plan itself refuses a bound that is not part of the range."""
+    bounds: dict[str, Any] = {"step": 1} if kind is int else {"step": 0.01, "format": "%.4g"}
+    for each in metadata:
+        if isinstance(each, annotated_types.Ge):
+            bounds["min_value"] = kind(each.ge)
+        if isinstance(each, annotated_types.Le):
+            bounds["max_value"] = kind(each.le)
+        if isinstance(each, annotated_types.Gt):
+            bounds["min_value"] = kind(each.gt)
+        if isinstance(each, annotated_types.Lt) and each.lt < 2**53:
+            bounds["max_value"] = kind(each.lt)
+    return bounds

@@ -1,0 +1,149 @@
+"""All runs, newest first, with what can be done to each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import streamlit as st
+
+from pages import _shared
+from staff_engine import runs
+from staff_engine.report import duration
+from staff_engine.runs import Run
+from staff_engine.status import ACTIVE, now
+
+ON_A_PAGE = 10
+REFRESH_SECONDS = 2.0
+
+LABELS = {
+    "rename": ":material/edit: Rename",
+    "again": ":material/content_copy: Plan again",
+    "cancel": ":material/stop: Cancel",
+    "resume": ":material/play_arrow: Resume",
+    "delete": ":material/delete: Delete",
+}
+
+
+def show() -> None:
+    """The list; it follows runs that are at work."""
+    all_runs = runs.list_runs()
+    st.subheader("Runs", anchor=False)
+    if not all_runs:
+        st.caption("None yet. Each run appears here with its state; it goes on when you close the browser.")
+        return
+    pages = -(-len(all_runs) // ON_A_PAGE)
+    slot = st.container()
+    page = st.pagination(pages, key="home_page") if pages > 1 else 1
+    shown = all_runs[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]
+    active = any(runs.read_status(run).state in ACTIVE for run in shown)
+    with slot:
+        st.fragment(_show_page, run_every=REFRESH_SECONDS if active else None)(shown)
+
+
+def _show_page(shown: list[Run]) -> None:
+    for run in shown:
+        if run.folder.is_dir():
+            _show_run(run, runs.describe(run))
+
+
+def _show_run(run: Run, facts: dict[str, Any]) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_run_{run.id}"):
+        with st.container(gap="xsmall"):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"**{_shared.plain(facts['name'] or run.id)}**", width="content")
+                _shared.state_badge(facts["state"])
+            st.caption(_words(facts))
+            if facts["state"] == "running" and facts["total"]:
+                share = min(facts["done"] / facts["total"], 1.0)
+                left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
+                st.progress(share, f"{_shared.STAGES.get(facts['stage'], facts['stage'])}{left}")
+        done = facts["summary"] is not None
+        if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
+            _shared.open_run(run.id, "select" if done else "run")
+        chosen = st.menu_button(
+            "More",
+            _actions(facts),
+            format_func=LABELS.__getitem__,
+            key=f"home_more_{run.id}",
+            type="tertiary",
+            icon=":material/more_vert:",
+        )
+        if chosen:
+            with _shared.errors():
+                _do(chosen, run, facts)
+
+
+def _actions(facts: dict[str, Any]) -> list[str]:
+    actions = [] if facts["state"] == "damaged" else ["rename", "again"]
+    if facts["state"] in ACTIVE:
+        return [*actions, "cancel"]
+    if facts["state"] in ("failed", "cancelled", "interrupted"):
+        actions.append("resume")
+    return [*actions, "delete"]
+
+
+def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
+    if action == "rename":
+        _rename(run, facts["name"])
+    elif action == "delete":
+        _delete(run, facts["name"] or run.id)
+    elif action == "again":
+        _shared.plan_again(facts["plan"])
+    elif action == "cancel":
+        runs.request_cancel(run)
+        st.toast("The run stops after the batch at hand.", icon=":material/stop:")
+    elif action == "resume":
+        runs.resume(run)
+        _shared.open_run(run.id)
+
+
+@st.dialog("Rename the run")
+def _rename(run: Run, name: str) -> None:
+    chosen = st.text_input("Name", name, max_chars=80, key="home_new_name")
+    if st.button("Rename", type="primary", key="home_rename"):
+        with _shared.errors():
+            runs.rename(run, chosen)
+        st.rerun()
+
+
+@st.dialog("Delete the run?")
+def _delete(run: Run, name: str) -> None:
+    st.markdown(f"**{_shared.plain(name)}** and its scores are removed for good. Exported files stay.")
+    with st.container(horizontal=True):
+        if st.button("Delete", type="primary", icon=":material/delete:", key="home_delete"):
+            with _shared.errors():
+                runs.delete(run)
+            if st.session_state.run == run.id:
+                _shared.choose_run(None)
+            st.rerun()
+        if st.button("Keep it", key="home_keep"):
+            st.rerun()
+
+
+def _words(facts: dict[str, Any]) -> str:
+    """Data, models, coreset size and age of a run in a line."""
+    parts = []
+    if facts["plan"]:
+        parts.append(_shared.plain(_short(facts["dataset"])))
+        parts.append(_shared.plain(f"{_short(facts['small'])} for {_short(facts['target'])}"))
+    if facts["summary"]:
+        parts.append(f"{facts['summary']['coreset_size']:,} of {facts['summary']['samples']:,} samples")
+    if facts["created"]:
+        parts.append(_age(datetime.fromisoformat(facts["created"])))
+    if facts["message"] and facts["state"] in ("failed", "damaged"):
+        parts.append(_shared.plain(facts["message"][:160]))
+    return " · ".join(parts)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
+
+
+def _age(created: datetime) -> str:
+    seconds = (now() - created).total_seconds()
+    for size, one in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {one}{'s' if count > 1 else ''} ago"
+    return "just now"

@@ -1,0 +1,176 @@
+"""Data: where the samples come from, how they are read, and what stands in every row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages import _data_check, _data_source
+from pages._data_source import DETECT
+from pages._shared import errors, header, page, sentence
+from staff_engine.errors import DatasetError
+from staff_engine.findings import DataChoice
+from staff_engine.first_rows import FirstRows, ReadRow, first_rows
+from staff_engine.inspecting import key_of
+from staff_engine.records import FORMATS, Mapping
+from staff_engine.sources import in_words, is_on_hub
+
+FORMAT_WORDS = {
+    "messages": "Messages: role and content",
+    "sharegpt": "ShareGPT: from and value",
+    "prompt-completion": "Prompt and completion",
+    "alpaca": "Alpaca: instruction, input, output",
+    "query-response": "Query and response",
+    "question-answer": "Question and answer",
+    "columns": "Two columns that I choose",
+}
+ROLES = {
+    "system": ("System", "gray"),
+    "user": ("Prompt", "blue"),
+    "assistant": ("Response", "violet"),
+    "tool": ("Tool", "gray"),
+}
+ROWS_SHOWN = 3
+TEXT_SHOWN = 1500
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the first rows …")
+def _first_rows(source: str, version: str) -> FirstRows:
+    return first_rows(source)
+
+
+def _choose_columns(first: FirstRows) -> dict[str, Any]:
+    """Let the columns of prompt and response be chosen; empty until both are."""
+    for name in ("data_prompt_column", "data_response_column"):
+        if st.session_state[name] not in first.columns:
+            st.session_state[name] = None
+    chosen = [
+        st.selectbox(
+            label, first.columns, index=None, key=key, placeholder="Choose a column", persist_state="session"
+        )
+        for label, key in (
+            ("Column of the prompt", "data_prompt_column"),
+            ("Column of the response", "data_response_column"),
+        )
+    ]
+    if not all(chosen):
+        return {}
+    return {"format": "columns", "prompt_column": chosen[0], "response_column": chosen[1]}
+
+
+def _choose_mapping(first: FirstRows) -> tuple[dict[str, Any], Mapping | None]:
+    """Let the record format be seen and changed; what a plan says of it, and the mapping if there is one."""
+    try:
+        detected = first.mapping()
+    except DatasetError as error:
+        detected = None
+        if not first.columns:
+            st.error(f"{sentence(error)} Is this the right file?")
+            return {}, None
+    format = st.selectbox(
+        "Format of a row",
+        [DETECT, *FORMATS],
+        format_func=lambda name: _format_words(name, detected),
+        key="data_format",
+        help="How a row says what is asked and what is answered.",
+        persist_state="session",
+    )
+    said: dict[str, Any] = {} if format == DETECT else {"format": format}
+    if format == "columns" or (format == DETECT and detected is None):
+        if format == DETECT:
+            st.caption("No known format fits these rows. Choose which columns to read.")
+        said = _choose_columns(first)
+        if not said:
+            return {}, None
+    try:
+        return said, first.mapping(**said)
+    except DatasetError as error:
+        st.warning(sentence(error))
+        return said, None
+
+
+def _format_words(name: str, detected: Mapping | None) -> str:
+    if name != DETECT:
+        return FORMAT_WORDS[name]
+    return f"{FORMAT_WORDS[detected.format]} (detected)" if detected else "None detected"
+
+
+def _show_rows(first: FirstRows, mapping: Mapping | None, version: str) -> None:
+    """Some of the first rows, as prompt and response; without a mapping, as they are."""
+    pages = -(-len(first.lines) // ROWS_SHOWN)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown("**How the first rows are read**", width="content")
+        shown = st.pagination(pages, max_visible_pages=5, key=f"data_page_{version}")
+    with st.container(height=460, border=True, key="data_preview", gap="xsmall"):
+        for row in first.read(mapping, (shown - 1) * ROWS_SHOWN, ROWS_SHOWN):
+            _show_row(row, first.unit)
+    if first.more:
+        st.caption(f"The first {len(first.lines):,} rows can be seen here.")
+
+
+def _show_row(row: ReadRow, unit: str) -> None:
+    st.caption(f"{unit.capitalize()} {row.number:,}")
+    if row.problem:
+        st.badge("Cannot be used", color="orange", icon=":material/warning:")
+        st.text(row.problem)
+    for turn in row.turns:
+        name, color = ROLES[turn["role"]]
+        st.badge(name, color=color)
+        st.code(_cut(turn["content"]), language=None, wrap_lines=True)
+    if not row.turns:
+        st.code(_cut(row.text), language=None, wrap_lines=True)
+
+
+def _cut(text: str) -> str:
+    more = len(text) - TEXT_SHOWN
+    return text if more <= 0 else f"{text[:TEXT_SHOWN]}…\n[{more:,} more characters]"
+
+
+def _use(choice: DataChoice) -> None:
+    st.session_state.new_plan = choice.into(st.session_state.get("new_plan") or {})
+    st.session_state.run = None
+
+
+header("Data", "Choose the samples to select from, see how they are read, and check every row before a run.")
+_data_source.begin()
+source = _data_source.choose()
+if source is None:
+    st.stop()
+
+base = DataChoice(dataset=source, split=st.session_state.data_split if is_on_hub(source) else "train")
+with errors():
+    first = _data_check.first_of_hub(base) if is_on_hub(source) else _first_rows(source, key_of(base))
+    st.caption(f":material/check_circle: {in_words(source, first.unit)}")
+
+reading, preview = st.columns([2, 3], gap="medium")
+with reading:
+    said, mapping = _choose_mapping(first)
+    limit = st.number_input(
+        "Rows to use",
+        min_value=2,
+        value=None,
+        step=1000,
+        key="data_limit",
+        placeholder="all",
+        help="Only the first so many rows; all where nothing is given.",
+        persist_state="session",
+    )
+    choice = base.model_copy(update={**said, "limit": limit})
+    use = st.button(
+        "Use this data",
+        type="primary",
+        icon=":material/arrow_forward:",
+        icon_position="right",
+        disabled=mapping is None,
+        on_click=_use,
+        args=(choice,),
+        width="stretch",
+        help="Goes on to the Run page, where models and settings are chosen.",
+    )
+with preview:
+    _show_rows(first, mapping, key_of(base))
+if use:
+    st.switch_page(page("run"))
+if mapping is not None:
+    _data_check.show(choice)

@@ -1,0 +1,208 @@
+"""Export: the coreset as a file, to download or on this machine, and the command that writes the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from staff_engine.saved import list_saved
+
+from pages import _downloads, _shared
+from staff_engine import downloads, preview
+from staff_engine.coreset import Selection
+from staff_engine.errors import StaffError
+from staff_engine.export import Manifest
+from staff_engine.results import Results
+from staff_engine.run_folders import Run
+
+# The choice that stands for the link's settings; the others are ids of saved selections.
+CURRENT = "current"
+
+# Session keys: what was prepared and written last, with the choices that it was made from.
+PREPARED, WRITTEN = "_export_prepared", "_export_written"
+
+
+def choose_settings(run: Run) -> dict[str, Any]:
+    """The settings of the coreset: the link's, or those of a saved selection."""
+    saved = {each.id: each for each in list_saved(run.folder)}
+    if not saved:
+        return _shared.settings()
+    names = {CURRENT: "As set on the Select page"} | {id: each.name for id, each in saved.items()}
+    chosen = st.selectbox(
+        "Selection",
+        list(names),
+        format_func=lambda id: names.get(id, id),
+        key="export_selection",
+        persist_state="session",
+    )
+    return dict(saved[chosen].settings) if chosen in saved else _shared.settings()
+
+
+def say_what_is_exported(results: Results, selection: Selection, settings: dict[str, Any]) -> None:
+    missing = len(results.to_verify(verify_per_stratum=st.session_state.verify_per_stratum, **settings))
+    if missing:
+        st.warning(
+            f"This coreset is provisional: {missing:,} samples are still to be verified for these settings.",
+            icon=":material/hourglass_empty:",
+        )
+        st.page_link(_shared.page("select"), label="Verify them on Select", icon=":material/tune:")
+    for warning in selection.warnings:
+        st.caption(f":material/info: {warning}")
+    if not st.session_state.filter.empty:
+        st.info(
+            "A filter is set. It changes what the pages show, not the coreset, which is exported whole.",
+            icon=":material/filter_alt:",
+        )
+
+
+def choose_format() -> tuple[str, bool]:
+    """The format, and whether scores go into the rows."""
+    if st.session_state.export_format not in preview.FORMATS:
+        st.warning(f"There is no format {st.session_state.export_format!r}; JSON lines are shown.")
+        st.session_state.export_format = "jsonl"
+    format = st.selectbox(
+        "Format",
+        list(preview.FORMATS),
+        key="export_format",
+        format_func=lambda name: preview.FORMATS[name].label,
+        persist_state="session",
+    )
+    st.caption(preview.FORMATS[format].sentence)
+    rows_only = format == "indices"
+    st.toggle(
+        "With scores",
+        key="export_scores",
+        disabled=rows_only,
+        help="Adds a field _staff to every row: row number, both models' scores and the stratum. Without it"
+        " the rows stay as they were imported. The decisions file has the scores in any case.",
+        persist_state="session",
+    )
+    return format, st.session_state.export_scores and not rows_only
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def preview_of(choices: tuple[Any, ...], _results: Results, _selection: Selection) -> str:
+    format, with_scores = choices[-2:]
+    return preview.preview_export(_results, _selection, format, with_scores)
+
+
+def show_preview(choices: tuple[Any, ...], results: Results, selection: Selection) -> bool:
+    """The first rows; False where the format cannot hold them."""
+    try:
+        text = preview_of(choices, results, selection)
+    except StaffError as error:
+        st.error(f"This coreset cannot be written in this format: {error}.")
+        return False
+    shown = min(5, len(selection.indices))
+    st.caption(f"The first {shown} of {len(selection.indices):,} rows, as they will be written")
+    language = "json" if choices[-2] not in ("csv", "indices") else None
+    st.code(text, language=language, line_numbers=True, wrap_lines=True, height=320)
+    return True
+
+
+def offer_download(
+    run: Run, choices: tuple[Any, ...], settings: dict[str, Any], rows: int, fits: bool
+) -> Manifest | None:
+    """Prepare the files when asked to, then link to them; the manifest once they are there."""
+    format, with_scores = choices[-2:]
+    made_from, prepared = st.session_state.get(PREPARED, (None, None))
+    if made_from != choices or not prepared.whole:
+        st.caption("Writes the file, the decision on every row and a manifest, ready to download.")
+        if not st.button("Prepare download", type="primary", icon=":material/package_2:", disabled=not fits):
+            return None
+        with (
+            _shared.errors(),
+            st.spinner(f"Writing {rows:,} rows, and the decision on every row …", show_time=True),
+        ):
+            prepared = downloads.prepare(run, settings, format, with_scores)
+        st.session_state[PREPARED] = (choices, prepared)
+        st.rerun()
+    with _shared.errors():
+        manifest = prepared.manifest()
+    with st.container(horizontal=True):
+        file = prepared.files["coreset"]
+        st.link_button(
+            f"Download {file.name} ({downloads.size_words(file)})",
+            _downloads.address(prepared),
+            type="primary",
+            icon=":material/download:",
+        )
+        st.link_button(
+            "All files as zip", _downloads.address(prepared, _downloads.ARCHIVE), icon=":material/folder_zip:"
+        )
+        for part in ("decisions", "manifest", "entry"):
+            if part in prepared.files:
+                name = prepared.files[part].name
+                st.link_button(name, _downloads.address(prepared, part), type="tertiary")
+    return manifest
+
+
+def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fits: bool) -> Path:
+    """A form that writes the files to a place on this machine; returns the place."""
+    format, with_scores = choices[-2:]
+    with st.form("export_write", border=False):
+        out = Path(
+            st.text_input(
+                "File on this machine",
+                str(downloads.suggest_file(format)),
+                key=f"export_out_{format}",
+                help="The decisions and the manifest go beside it, under its name.",
+            )
+        )
+        replace = st.checkbox("Replace a file that is there already", key="export_replace")
+        asked = st.form_submit_button("Write the files", icon=":material/save:", disabled=not fits)
+    if asked:
+        with _shared.errors(), st.spinner("Writing …", show_time=True):
+            manifest = downloads.write_out(
+                run, settings, out, format=format, with_scores=with_scores, replace=replace
+            )
+        st.session_state[WRITTEN] = (choices, out, manifest)
+    made_from, where, manifest = st.session_state.get(WRITTEN, (None, None, None))
+    if made_from == choices:
+        names = ", ".join(file["name"] for file in manifest["files"])
+        st.success(
+            f"{manifest['counts']['selected']:,} rows written to {where} (with {names} and the manifest)."
+        )
+    return out
+
+
+def show_manifest(manifest: Manifest) -> None:
+    for warning in manifest["warnings"]:
+        st.warning(warning)
+    with st.expander("Manifest: from which data and by which settings", icon=":material/receipt_long:"):
+        st.json(manifest, expanded=1)
+
+
+_shared.header(
+    "Export", "Take the coreset home: the rows worth training on, as your training tool reads them."
+)
+results = _shared.scored_results()
+run = _shared.current_run()
+settings = choose_settings(run)
+with _shared.errors():
+    selection = results.select(**settings)
+choices_of_link = (run.id, _shared.results_version(run), tuple(settings.items()))
+say_what_is_exported(results, selection, settings)
+left, right = st.columns([1, 2], gap="medium")
+with left:
+    st.metric("Rows in the coreset", f"{len(selection.indices):,} of {results.num_rows:,}")
+    choices = (*choices_of_link, *choose_format())
+with right:
+    fits = show_preview(choices, results, selection)
+st.subheader("Download", anchor=False)
+manifest = offer_download(run, choices, settings, len(selection.indices), fits)
+if manifest:
+    show_manifest(manifest)
+if choices[-2] == "llama-factory":
+    with st.expander("Entry for LLaMA-Factory's dataset_info.json", icon=":material/data_object:"):
+        st.caption("It comes with the file. Training finds the coreset under the entry's name.")
+        st.code(downloads.llama_factory_entry(downloads.file_name("llama-factory")), language="json")
+st.subheader("On this machine", anchor=False)
+out = offer_write(run, choices, settings, fits)
+st.caption("The same from the command line:")
+st.code(
+    downloads.export_command(run.id, downloads.changed_settings(results.plan, settings), *choices[-2:], out),
+    language="bash",
+    wrap_lines=True,
+)

@@ -1,0 +1,213 @@
+"""Samples: every imported row, in a table or on a map of the embeddings; one of them in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from pages import _sample, _sample_filters, _sample_map, _shared
+from staff_engine import reading
+from staff_engine.coreset import Selection
+from staff_engine.results import Results
+from staff_engine.run_folders import Run
+from staff_engine.samples import SampleColumns
+
+PAGE_ROWS = 25
+
+HEADINGS = {
+    "row_id": "Row",
+    "score": "Score",
+    "prompt": "Prompt",
+    "response": "Response",
+    "kept": "Kept",
+    "stratum": "Stratum",
+    "verification": "Target's score",
+    "loss": "Loss",
+    "tokens": "Tokens",
+}  # the columns that the table can be sorted by, in their order
+
+VIEWS = {"table": ":material/table_rows: Table", "map": ":material/scatter_plot: Map"}
+
+Key = tuple[Any, ...]
+
+
+def main() -> None:
+    _shared.header(
+        "Samples",
+        "Every row of the data: what it says, how hard the small model finds it, and why it was kept or not.",
+    )
+    results = _shared.scored_results()
+    selection = _shared.current_selection(results)
+    columns = _shared.current_columns(results)
+    _check_link(columns)
+    with _shared.errors():
+        _controls(columns, selection)
+        _shared.filter_bar(results)
+        rows = _sorted(_key(results), _sorting(), results, columns, _shared.current_mask(results))
+        if not len(rows):
+            st.info(
+                "No sample passes the filter. Remove a part of it above.", icon=":material/filter_alt_off:"
+            )
+        elif st.session_state.samples_view == "map":
+            _sample_map.show(results, columns, selection)
+        else:
+            _show_table(results, columns, rows)
+        if st.session_state.row is not None:
+            _sample.drawer(results, selection, columns, rows)
+
+
+def _key(results: Results) -> Key:
+    """What the rows that pass depend on, to remember their order by."""
+    run = Run(results.folder.name, results.folder)
+    chosen = tuple(_shared.settings().items())
+    return run.id, _shared.results_version(run), chosen, st.session_state.filter
+
+
+def _sorting() -> tuple[str, bool]:
+    return st.session_state.samples_sort, st.session_state.samples_order == "descending"
+
+
+def _check_link(columns: SampleColumns) -> None:
+    """Leave out what a link asks for and this run does not have."""
+    row = st.session_state.row
+    if row is not None and row >= len(columns):
+        st.warning(f"This link's row is {row:,}; this run's rows are 0 to {len(columns) - 1:,}.")
+        st.session_state.row = None
+    if st.session_state.samples_sort not in HEADINGS:
+        st.session_state.samples_sort = "row_id"
+
+
+def _controls(columns: SampleColumns, selection: Selection) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.segmented_control(
+            "View",
+            list(VIEWS),
+            key="samples_view",
+            format_func=VIEWS.__getitem__,
+            label_visibility="collapsed",
+            required=True,
+            persist_state="session",
+        )
+        _sample_filters.popover(columns, selection)
+        if st.session_state.samples_view == "map":
+            _sample_map.controls()
+        else:
+            st.selectbox(
+                "Sort by",
+                list(HEADINGS),
+                key="samples_sort",
+                format_func=lambda name: f"Sort by {HEADINGS[name].lower()}",
+                label_visibility="collapsed",
+                width=210,
+                persist_state="session",
+                on_change=_to_first_page,
+            )
+            st.segmented_control(
+                "Order",
+                ["ascending", "descending"],
+                key="samples_order",
+                format_func=str.capitalize,
+                label_visibility="collapsed",
+                required=True,
+                persist_state="session",
+                on_change=_to_first_page,
+            )
+
+
+def _to_first_page() -> None:
+    st.session_state.samples_page = 1
+
+
+@st.cache_resource(max_entries=16, show_spinner="Sorting …")
+def _sorted(
+    key: Key, sorting: tuple[str, bool], _results: Results, _columns: SampleColumns, _mask: np.ndarray
+) -> np.ndarray:
+    sort, descending = sorting
+    ranks = _ranks(key[0], sort, _results) if sort in reading.TEXTS else None
+    return reading.sorted_rows(_columns, _mask, sort=sort, descending=descending, ranks=ranks)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _ranks(run_id: str, which: str, _results: Results) -> np.ndarray:
+    return reading.text_ranks(_results.imported.folder, which)
+
+
+def _show_table(results: Results, columns: SampleColumns, rows: np.ndarray) -> None:
+    pages = -(-len(rows) // PAGE_ROWS)
+    if not 1 <= st.session_state.samples_page <= pages:
+        st.session_state.samples_page = min(max(st.session_state.samples_page, 1), pages)
+    slot = st.container()
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        count = st.container(width="content")
+        page = st.pagination(pages, key="samples_page", persist_state="session")
+    first = (page - 1) * PAGE_ROWS
+    shown = rows[first : first + PAGE_ROWS]
+    count.caption(
+        f"Rows {first + 1:,} to {first + len(shown):,} of {len(rows):,}."
+        " Click a row to read it, a heading to sort."
+    )
+    frame = reading.table_page(results.imported.folder, columns, shown)
+    slot.dataframe(
+        frame,
+        key=_sample.choice_key("samples_table"),
+        hide_index=True,
+        column_order=[*HEADINGS, "why"],
+        height="content",
+        placeholder="–",
+        on_select=_chosen_in_table,
+        selection_mode=["single-row", "single-cell", "single-column"],
+        column_config=_column_config(),
+        alt="Samples, a row each; choose one to read it, or a column to sort by it",
+    )
+    st.session_state.samples_shown = shown.tolist()
+
+
+def _column_config() -> dict[str, Any]:
+    sort, descending = _sorting()
+    words = {**HEADINGS, sort: f"{HEADINGS[sort]} {'↓' if descending else '↑'}"}
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    return {
+        "row_id": number(words["row_id"], width=70, pinned=True),
+        "score": number(
+            words["score"], width=80, format="%.3g", help="Effort on the small model; higher is harder."
+        ),
+        "verification": number(
+            words["verification"],
+            width=110,
+            format="%.3g",
+            help="Effort on the target, where it is verified.",
+        ),
+        "stratum": number(words["stratum"], width=85, help="Score region; 0 holds the easiest samples."),
+        "kept": st.column_config.CheckboxColumn(words["kept"], width=70),
+        "prompt": text(words["prompt"], width=290),
+        "response": text(words["response"], width=290),
+        "loss": number(
+            words["loss"],
+            width=80,
+            format="%.3g",
+            help="Mean loss on the small model, nats a response token.",
+        ),
+        "tokens": number(words["tokens"], width=80, help="Tokens of the response."),
+        "why": text("Why", width=260),
+    }
+
+
+def _chosen_in_table() -> None:
+    """Open the sample of a chosen row or cell; sort by a chosen column, the other way at the second time."""
+    selection = st.session_state[_sample.choice_key("samples_table")].selection
+    shown = st.session_state.samples_shown
+    places = [*selection.rows, *(cell[0] for cell in selection.cells)]
+    if places and places[0] < len(shown):
+        st.session_state.row = shown[places[0]]
+    for name in selection.columns:
+        if name in HEADINGS:
+            again = st.session_state.samples_sort == name and st.session_state.samples_order == "ascending"
+            st.session_state.samples_order = "descending" if again else "ascending"
+            st.session_state.samples_sort = name
+            _to_first_page()
+            _sample.forget_choice()
+
+
+main()

@@ -1,0 +1,189 @@
+"""Select: turn the settings, see at once what the coreset becomes, keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages import _link, _saved, _shared, _verifying
+from staff_engine import cost
+from staff_engine.charts import selection as charts
+from staff_engine.comparison import compare_selections
+from staff_engine.coreset import Selection
+from staff_engine.plan import Plan
+from staff_engine.report import duration
+from staff_engine.results import Results
+from staff_engine.saved import list_saved
+
+# The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
+SLIDERS = {
+    "strata": ("Strata (K)", 1, 200, 1, "%d"),
+    "pruning_rate": ("Pruning rate", 0.0, 0.99, 0.01, "%.2f"),
+}
+CHOICES = {
+    "strata_by": ("Cut strata by", {"width": "Width", "log": "Log width", "quantile": "Equal size"}),
+    "allocation": ("Allocation", {"paper": "Paper", "normalized": "Normalized"}),
+    "within": ("Within a stratum", {"random": "Random", "hardest": "Hardest first"}),
+}
+
+
+def main() -> None:
+    _shared.header(
+        "Select",
+        "Turn the settings; the coreset answers at once, since no model runs. Strata are groups of samples"
+        " of like score: the target's verification says which of them deserve more of the coreset.",
+    )
+    studio(_shared.scored_results())
+
+
+@st.fragment
+def studio(results: Results) -> None:
+    """Everything that moves with the settings, rerun without the rest of the page."""
+    run = _shared.current_run()
+    results = _shared.scored_results()  # what was verified meanwhile counts
+    for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
+        with column:
+            _dial(name)
+    with st.expander("More settings", icon=":material/tune:"):
+        _more_settings()
+    _shared.filter_bar(results)
+    selection = _shared.current_selection(results)
+    _figures(results, selection)
+    _verifying.offer(run, results)
+    for warning in selection.warnings:
+        st.caption(f":material/info: {warning}")
+    _charts(selection)
+    _saved.keep_and_load(run, results)
+    _link.keep()
+
+
+def _dial(name: str) -> None:
+    """A slider, and a number beside it that also takes what lies beyond the slider's end."""
+    label, low, high, step, form = SLIDERS[name]
+    slider = f"_slider_{name}"
+    st.session_state[slider] = min(max(st.session_state[name], low), high)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.slider(
+            label, low, high, step=step, format=form, key=slider, on_change=_take_slider, args=(name,),
+            help=Plan.model_fields[name].description,
+        )  # fmt: skip
+        most = 10_000 if name == "strata" else 0.9999
+        st.number_input(
+            f"{label}, exactly", low, most, step=step, key=name, persist_state="session",
+            label_visibility="collapsed", width=130, format=None if name == "strata" else "%.4g",
+        )  # fmt: skip
+
+
+def _take_slider(name: str) -> None:
+    st.session_state[name] = st.session_state[f"_slider_{name}"]
+
+
+def _more_settings() -> None:
+    with st.container(horizontal=True, gap="large"):
+        for name, (label, options) in CHOICES.items():
+            st.segmented_control(
+                label,
+                list(options),
+                format_func=options.__getitem__,
+                key=name,
+                required=True,
+                persist_state="session",
+                help=Plan.model_fields[name].description,
+            )
+    with st.container(horizontal=True, gap="large"):
+        numbers: dict[str, tuple[str, dict[str, Any]]] = {
+            "drop_hardest": ("Hardest dropped", {"max_value": 0.99, "step": 0.01, "format": "%.2f"}),
+            "verify_per_stratum": ("Verified per stratum (b_v)", {"max_value": 10_000, "step": 1}),
+            "seed": ("Seed", {"step": 1}),
+        }
+        for name, (label, more) in numbers.items():
+            st.number_input(
+                label,
+                min_value=0.0 if name == "drop_hardest" else 0,
+                key=name,
+                persist_state="session",
+                width=220,
+                help=Plan.model_fields[name].description,
+                **more,
+            )
+
+
+def _figures(results: Results, selection: Selection) -> None:
+    scorable = int((selection.labels >= -1).sum())
+    served = int((selection.budget > 0).sum())
+    empty = int((selection.sizes == 0).sum())
+    verified = len(results.verified_ids)
+    took = cost.run_cost(results)
+    saved = list_saved(results.folder)
+    with st.grid(5, min_column_width=150):
+        st.metric("Samples", f"{scorable:,}", help="Rows that have a score.")
+        st.metric(
+            "Coreset", f"{len(selection.indices):,}",
+            delta=_change(results, selection, saved[0].settings) if saved else None,
+            delta_color="off", delta_arrow="off",
+            help="Samples that are kept. With saved selections: what changes against the newest of them.",
+        )  # fmt: skip
+        st.metric(
+            "Strata served", f"{served:,} of {len(selection.sizes):,}",
+            delta=f"{empty:,} empty" if empty else None, delta_color="off", delta_arrow="off",
+            help="Strata that give at least one sample.",
+        )  # fmt: skip
+        st.metric(
+            "Verified", f"{verified:,}", delta=f"{verified / scorable:.0%} of the data",
+            delta_color="off", delta_arrow="off", help="Samples that the target model has scored.",
+        )  # fmt: skip
+        st.metric(
+            "Time saved", "–" if took.saved is None else f"{took.saved:.0%}",
+            delta=took.full and f"{duration(took.staff)}, not {duration(took.full)}",
+            delta_color="off", delta_arrow="off",
+            help="Against letting the target score every sample: its measured speed, times all tokens.",
+        )  # fmt: skip
+
+
+def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:
+    compared = compare_selections(_shared.selection_of(results, settings), selection)
+    if not len(compared.only_a) and not len(compared.only_b):
+        return "as last saved"
+    return f"+{len(compared.only_b):,} −{len(compared.only_a):,} since last saved"
+
+
+def _charts(selection: Selection) -> None:
+    frame = charts.strata_frame(
+        selection,
+        per_stratum=st.session_state.verify_per_stratum,
+        chosen=st.session_state.filter.strata,
+    )
+    st.subheader("Where the coreset comes from", anchor=False)
+    st.caption(
+        "Above 1, the target finds a stratum harder than the small model does, and more of it is kept."
+        " Hollow marks rest on few verified samples. Drag over bars to look at those strata on every page."
+    )
+    _shared.chart(
+        charts.strata_figure(frame),
+        alt="Verification ratio, samples and rate kept of each stratum, from the easiest to the hardest",
+        key="select_strata",
+        on_select=_choose_strata,
+        selection_mode="box",
+    )
+    st.subheader("Easy or hard?", anchor=False)
+    st.caption("Above the dashed line the coreset leans to easy samples, below it to hard ones.")
+    _shared.chart(
+        charts.cumulative_figure(charts.cumulative_frame(selection)),
+        alt="Share of the coreset that lies in the easiest share of the data",
+        key="select_cumulative",
+    )
+
+
+def _choose_strata() -> None:
+    points = st.session_state.select_strata.selection.points
+    chosen = {
+        stratum
+        for point in points
+        for stratum in range(int(point["customdata"][0]), int(point["customdata"][1]) + 1)
+    }
+    if chosen:
+        _shared.set_filter(strata=tuple(sorted(chosen)))
+
+
+main()

@@ -1,0 +1,182 @@
+"""The map of the embeddings: which points are drawn, and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from staff_engine.charts.style import COLORS, STRATA, base_figure
+from staff_engine.decisions import DROPPED, NO_SCORE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from staff_engine.samples import SampleColumns
+
+DRAWN = 20_000
+"""Most points on the map."""
+
+BEHIND = 4_000
+"""Most of them that stand grey behind those that pass a filter."""
+
+COLORINGS = ("stratum", "score", "kept")
+
+SEEN = (0.25, 0.95)
+"""The part of a colour scale that can be seen on a white and on a near-black page."""
+
+
+def score_range(scores: np.ndarray) -> tuple[float, float]:
+    """The ends of a colour scale that few samples lie beyond: the 1st and 99th percentile of the scores."""
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = np.percentile(finite, [1, 99])
+    return float(low), float(high)
+
+
+def map_frame(
+    coordinates: np.ndarray, columns: SampleColumns, passing: np.ndarray, *, drawn: int = DRAWN
+) -> pd.DataFrame:
+    """The points of the map: of every stratum its share, the same ones each time.
+
+    Columns: row_id; x, y; stratum, score, kept; passing, whether the sample passes the
+    filter. Of those that do not, at most a fifth of `drawn` is taken.
+
+    Parameters
+    ----------
+    coordinates
+        float (rows, 2), NaN where a row has no place.
+    columns
+        The columns of all rows.
+    passing
+        bool (rows,).
+    drawn
+        Most points.
+    """
+    import pandas as pd
+
+    placed = np.isfinite(coordinates).all(axis=1)
+    inside, outside = np.flatnonzero(placed & passing), np.flatnonzero(placed & ~passing)
+    behind = _draw(outside, columns.strata, min(BEHIND, drawn // 5))
+    rows = np.concatenate([behind, _draw(inside, columns.strata, drawn - len(behind))])
+    return pd.DataFrame(
+        {
+            "row_id": rows,
+            "x": coordinates[rows, 0],
+            "y": coordinates[rows, 1],
+            "stratum": columns.strata[rows],
+            "score": columns.speculative[rows],
+            "kept": columns.kept[rows],
+            "passing": passing[rows],
+        }
+    )
+
+
+def _draw(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray:
+    """Take every n-th of the rows as they lie by stratum, shuffled in each: a share of every stratum."""
+    if len(rows) <= count:
+        return rows
+    shuffled = np.random.default_rng(0).permutation(rows)
+    by_stratum = shuffled[np.argsort(strata[shuffled], kind="stable")]
+    return np.sort(by_stratum[np.arange(count) * len(rows) // count])
+
+
+def map_figure(
+    frame: pd.DataFrame,
+    *,
+    color: str,
+    explained: tuple[float, float],
+    score_range: tuple[float, float],
+    num_strata: int,
+    total: int,
+) -> go.Figure:
+    """The map: a point for each sample of the frame.
+
+    Parameters
+    ----------
+    frame
+        From `map_frame`.
+    color
+        One of `COLORINGS`.
+    explained
+        Share of the embeddings' variance along each axis.
+    score_range
+        Scores at the ends of the colour scale; what lies beyond has the colour of the end.
+    num_strata
+        K.
+    total
+        Samples that there are; where fewer are drawn, the figure says so.
+    """
+    figure = base_figure(
+        x=f"First principal component ({explained[0]:.0%} of the variance)",
+        y=f"Second principal component ({explained[1]:.0%})",
+        height=560,
+    )
+    figure.update_layout(hovermode="closest", clickmode="event+select")
+    figure.update_yaxes(zeroline=False)
+    figure.update_xaxes(zeroline=False)
+    if len(frame) < total:
+        figure.add_annotation(
+            x=1,
+            y=1.02,
+            xref="paper",
+            yref="paper",
+            xanchor="right",
+            yanchor="bottom",
+            showarrow=False,
+            text=f"{len(frame):,} of {total:,} samples drawn, a share of every stratum",
+        )
+    inside, strata = frame["passing"].to_numpy(), frame["stratum"].to_numpy()
+    grey = {"color": COLORS["dropped"]}
+    if not inside.all():
+        _add_points(figure, frame[~inside], "filtered out", {**grey, "opacity": 0.18})
+    if color != "kept":
+        _add_points(
+            figure, frame[inside & (strata == NO_SCORE)], "without a score", {**grey, "symbol": "cross"}
+        )
+        inside = inside & (strata != NO_SCORE)
+    if color == "kept":
+        for kept, name, shade in ((False, "not kept", "dropped"), (True, "kept", "kept")):
+            marker = {"color": COLORS[shade], "opacity": 0.85 if kept else 0.45}
+            _add_points(figure, frame[inside & (frame["kept"].to_numpy() == kept)], name, marker)
+    elif color == "score":
+        low, high = score_range
+        marker = _scale(frame.loc[inside, "score"], low, high, "Score on the<br>small model")
+        _add_points(figure, frame[inside], "samples", marker)
+    else:
+        _add_points(figure, frame[inside & (strata == DROPPED)], "hardest, left out", {**grey, "symbol": "x"})
+        shown = frame[inside & (strata >= 0)]
+        marker = _scale(shown["stratum"], 0, max(num_strata - 1, 1), "Stratum,<br>hardest on top")
+        _add_points(figure, shown, "in a stratum", marker)
+    figure.update_traces(marker={"size": 7 if len(frame) < 2_000 else 5 if len(frame) < 8_000 else 4})
+    return figure
+
+
+def _scale(values: pd.Series, low: float, high: float, title: str) -> dict[str, object]:
+    bar = {"title": {"text": title}, "thickness": 12, "len": 0.9, "outlinewidth": 0}
+    middle = sample_colorscale(STRATA, np.linspace(*SEEN, 9).tolist())
+    return {
+        "color": values,
+        "colorscale": middle,
+        "cmin": low,
+        "cmax": high,
+        "colorbar": bar,
+        "opacity": 0.85,
+    }
+
+
+def _add_points(figure: go.Figure, frame: pd.DataFrame, name: str, marker: dict[str, object]) -> None:
+    if not len(frame):
+        return
+    figure.add_scattergl(
+        x=frame["x"],
+        y=frame["y"],
+        mode="markers",
+        name=f"{name} ({len(frame):,})",
+        marker=marker,
+        customdata=frame[["row_id", "stratum", "score", "kept"]],
+        hovertemplate="row %{customdata[0]}<br>score %{customdata[2]:.3g}<extra>%{fullData.name}</extra>",
+    )

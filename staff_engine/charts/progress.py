@@ -1,0 +1,83 @@
+"""A run at work → its loss curve, and the scores that are there so far."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.columns import to_numpy
+from staff_engine.parts import read_parts
+
+MOST_STEPS = 500
+BARS = 40
+
+
+def loss_frame(folder: Path) -> pd.DataFrame:
+    """The fine-tuning's loss so far.
+
+    Returns
+    -------
+    pandas.DataFrame
+        step; loss, nats for each token; smooth, its running mean over about a tenth of
+        the steps. At most `MOST_STEPS` steps, evenly spread; empty before the first.
+    """
+    try:
+        history = json.loads((folder / "fine_tuning.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        history = []
+    rows = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    frame = pd.DataFrame(rows, columns=["step", "loss"])
+    frame["smooth"] = frame["loss"].ewm(span=max(10, len(frame) / 10)).mean()
+    if len(frame) > MOST_STEPS:
+        frame = frame.iloc[np.linspace(0, len(frame) - 1, MOST_STEPS).astype(int)]
+    return frame.reset_index(drop=True)
+
+
+def loss_figure(frame: pd.DataFrame) -> go.Figure:
+    """Loss by step, and its running mean."""
+    figure = base_figure(x="Step", y="Loss (nats per token)", height=260)
+    figure.add_scatter(
+        x=frame["step"], y=frame["loss"], name="Each batch", mode="lines", opacity=0.35,
+        line={"color": COLORS["small"], "width": 1}, hovertemplate="%{y:.3f}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=frame["step"], y=frame["smooth"], name="Running mean", mode="lines",
+        line={"color": COLORS["small"], "width": 2.5}, hovertemplate="%{y:.3f} on average<extra></extra>",
+    )  # fmt: skip
+    return figure
+
+
+def scored_frame(folder: Path) -> pd.DataFrame:
+    """How the small model's scores that are written so far are distributed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        low and high, a bar's edges; samples in it. The last bar holds what is above the
+        99.5 % quantile too. Empty before the first part is written.
+    """
+    scores = to_numpy(read_parts(folder / "speculative", ["effort"])["effort"])
+    scores = scores[np.isfinite(scores)]
+    if not len(scores):
+        return pd.DataFrame({"low": [], "high": [], "samples": []})
+    top = np.quantile(scores, 0.995) or 1.0
+    counts, edges = np.histogram(np.minimum(scores, top), bins=BARS, range=(0, top))
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "samples": counts})
+
+
+def scored_figure(frame: pd.DataFrame) -> go.Figure:
+    """The histogram of the scores so far."""
+    figure = base_figure(x="Score on the small model", y="Samples", height=260, legend=False)
+    figure.add_bar(
+        x=(frame["low"] + frame["high"]) / 2,
+        y=frame["samples"],
+        width=frame["high"] - frame["low"],
+        marker_color=COLORS["small"],
+        hovertemplate="%{y:,} samples<extra></extra>",
+    )
+    return figure

@@ -1,0 +1,126 @@
+"""The axis of scores that charts share: in medians, linear or logarithmic, with outliers at its ends.
+
+Each model's scores are divided by that model's median over the verified samples, so that
+the two models' units cancel: 1 is a sample of middling difficulty on either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from staff_engine.samples import SampleColumns
+
+CLIP_QUANTILE = 0.995
+FAR, FAR_LOG = 1.5, 4.0
+"""Outliers are scores of over so many times the quantile, on a linear and on a logarithmic axis."""
+
+MUTED = "rgba(138, 143, 152, 0.35)"
+"""Colour of all samples behind those that a filter leaves."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """What 1 stands for on the axes: each model's median score; NaN for a model without scores."""
+
+    small: float
+    target: float
+    samples: int
+    """The verified samples behind them; 0 where there are none, then the small model's is over all."""
+
+
+def score_units(columns: SampleColumns) -> Units:
+    """Each model's median over the samples that both have scored; for the small model alone, over all."""
+    both = columns.scorable & columns.verified
+    count = int(both.sum())
+    small = _unit(columns.speculative[both if count else columns.scorable])
+    return Units(small, _unit(columns.verification[both]), count)
+
+
+def _unit(scores: np.ndarray) -> float:
+    """The median, or what else is above 0 where that is 0."""
+    if not len(scores):
+        return np.nan
+    median = float(np.median(scores))
+    return median or float(scores.mean()) or 1.0
+
+
+def limits(values: np.ndarray, scale: str) -> tuple[float, float]:
+    """The scores that the axis reaches from and to: far outliers would press all else into one bar."""
+    if scale == "log":
+        positive = values[values > 0]
+        if not len(positive):
+            return 0.5, 2.0
+        low, high = np.quantile(positive, [1 - CLIP_QUANTILE, CLIP_QUANTILE]) * [1 / FAR_LOG, FAR_LOG]
+        low, high = float(max(low, positive.min())), float(min(high, positive.max()))
+        return (low, high) if low < high else (low / 2, high * 2)
+    high = min(float(values.max()), float(np.quantile(values, CLIP_QUANTILE)) * FAR)
+    return 0.0, high or 1.0
+
+
+def spaced(low: float, high: float, scale: str, count: int) -> np.ndarray:
+    """Edges of bars or cells, float (count + 1,): evenly spaced on the axis."""
+    edges = np.geomspace(low, high, count + 1) if scale == "log" else np.linspace(low, high, count + 1)
+    edges[0], edges[-1] = low, high
+    return edges
+
+
+def placed(scores: Any, scale: str) -> np.ndarray:
+    """Where scores lie on the axis; `scored` is the inverse.
+
+    The axis stays a linear one also for logarithms: on Plotly's logarithmic one bars lose their widths.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    return np.log10(scores) if scale == "log" else scores
+
+
+def scored(places: Any, scale: str) -> np.ndarray:
+    """The scores, in medians, at places on the axis."""
+    places = np.asarray(places, dtype=np.float64)
+    return 10.0**places if scale == "log" else places
+
+
+def chosen_range(
+    bounds: Sequence[float], scale: str, unit: float, scores: np.ndarray, edges: np.ndarray, *, whole: bool
+) -> tuple[float, float]:
+    """The range of scores, in the model's own unit, that somebody chose on an axis.
+
+    Parameters
+    ----------
+    bounds
+        Two places on the axis, in any order.
+    scores : float
+        The model's scores: what is drawn at an end of the axis is chosen with all that it stands for.
+    edges : float (n + 1,)
+        Edges of the bars or cells in medians; of points, the least and the greatest.
+    whole
+        Whether what is touched is chosen as a whole, as a bar is.
+    """
+    low, high = scored(sorted(bounds), scale)
+    if whole:
+        low = edges[max(0, np.searchsorted(edges, low, side="right") - 1)]
+        high = edges[min(len(edges) - 1, np.searchsorted(edges, high))]
+    finite = scores[np.isfinite(scores)]
+    return (
+        float(finite.min() if low <= edges[0] else low * unit),
+        float(finite.max() if high >= edges[-1] else high * unit),
+    )
+
+
+def score_axis(update: Callable[..., Any], low: float, high: float, scale: str) -> None:
+    """Set an axis to a range of scores, with scores as its labels whatever the scale."""
+    if scale == "log":
+        decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        steps = (1, 2, 5) if len(decades) < 5 else (1,)
+        ticks = np.array([step * 10.0**decade for decade in decades for step in steps])
+        update(tickvals=np.log10(ticks), ticktext=[f"{tick:g}" for tick in ticks])
+    update(range=placed([low, high], scale).tolist())
+
+
+def faint(color: str) -> str:
+    """A color of the palette, let through."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.2)"

@@ -1,0 +1,228 @@
+"""What a few measured batches say of a whole run: tokens, seconds of each stage, memory.
+
+Numbers in, numbers out; no model is needed. So a forecast follows at once when the epochs
+or the settings of the selection change, and only other data, models or batches are measured anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from staff_engine.cost import STAGES
+from staff_engine.finetune import count_steps
+from staff_engine.plan import Plan
+from staff_engine.scoring import plan_batches
+from staff_engine.strata import coreset_size, count_dropped
+from staff_engine.verification import draw_verification
+
+MOST_SIMULATED = 100_000
+"""Samples whose batches are planned one by one; for more, their cost is scaled up."""
+
+SMOOTHING = 0.53
+"""Of the spread of log scores, times n^(-1/5): half of Silverman's width, so that tails stay thin."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Speed(_Frozen):
+    """Seconds of a batch: `batch` and, for each of its tokens, padding counted, `token`."""
+
+    batch: float
+    token: float
+
+    def seconds(self, tokens: np.ndarray) -> float:
+        """Seconds of batches of these tokens, in all."""
+        return float(self.batch * len(tokens) + self.token * tokens.sum())
+
+
+class Side(_Frozen):
+    """What was measured on one of the two models."""
+
+    load: float  # seconds until it can score
+    scoring: Speed
+    tokenize_row: float  # seconds
+    lengths: tuple[int, ...]  # tokens of each row that was read, 0 where it cannot be scored
+    responses: tuple[int, ...]  # those of them that belong to a response
+    vocabulary: int
+
+
+class Measured(_Frozen):
+    """What a few rows and batches of a plan showed."""
+
+    rows: int  # of the data set, up to the limit
+    small: Side
+    target: Side
+    start: dict[str, float]  # seconds that import, tokenize and fine-tune take before their first row or step
+    import_row: float  # seconds
+    finetuning: Speed
+    checkpoint: float  # seconds
+    scored: tuple[int, ...]  # places of the rows that the small model scored
+    efforts: tuple[float, ...]  # and what it gave them
+    memory_bytes: int
+
+
+class Forecast(_Frozen):
+    """What a run will take, as far as it is known.
+
+    Attributes
+    ----------
+    state, message
+        "measuring" with what is being done, "done", or "failed" with the reason.
+    samples, tokens
+        Scorable samples, and all their tokens as the small model reads them.
+    stages
+        Seconds of import, tokenize, fine-tune, speculate and verify.
+    verified, verified_at_most
+        Samples that the target will score, as expected and at most: b_v in each of K
+        strata, or all that are left when the hardest are dropped.
+    full_target_seconds
+        Seconds in which the target, being loaded, would score every sample.
+    share_saved
+        1 − (fine-tune + speculate + verify) / full_target_seconds. Below 0 if STAFF
+        takes longer. Import and tokenizing are needed either way; the fine-tuning that
+        the target itself would need for such scores is not counted.
+    memory_bytes
+        The most that the models' device holds at once: graphics memory, or the process's own.
+    """
+
+    state: Literal["measuring", "done", "failed"]
+    message: str = ""
+    samples: int | None = None
+    tokens: int | None = None
+    stages: dict[str, float] = {}
+    total_seconds: float | None = None
+    verified: int | None = None
+    verified_at_most: int | None = None
+    full_target_seconds: float | None = None
+    share_saved: float | None = None
+    memory_bytes: int | None = None
+
+
+def fit_speed(tokens: Sequence[int] | np.ndarray, seconds: Sequence[float] | np.ndarray) -> Speed:
+    """Fit seconds = batch + token · tokens, both 0 or more, by medians (Theil and Sen).
+
+    Parameters
+    ----------
+    tokens
+        Of each measured batch, at least one, padding counted.
+    seconds
+        What each took. A batch that something else held up hardly moves the line.
+    """
+    x, y = np.asarray(tokens, dtype=float), np.asarray(seconds, dtype=float)
+    apart = np.subtract.outer(x, x)
+    pairs = apart > 0
+    slope = float(np.median(np.subtract.outer(y, y)[pairs] / apart[pairs])) if pairs.any() else 0.0
+    if slope <= 0:
+        return Speed(batch=float(np.median(y)), token=0.0)
+    batch = float(np.median(y - slope * x))
+    return Speed(batch=batch, token=slope) if batch >= 0 else Speed(batch=0.0, token=float(np.median(y / x)))
+
+
+def extrapolate(plan: Plan, measured: Measured) -> Forecast:
+    """Forecast a run of a plan from what was measured of it.
+
+    Parameters
+    ----------
+    plan
+        Its epochs and the settings of its selection need not be those of the plan that
+        was measured; data, models and batches are.
+    """
+    lengths = np.array(measured.small.lengths)
+    usable = lengths > 0
+    samples = round(measured.rows * float(usable.mean()))
+    drawn = _drawn(plan, measured, samples)
+    full = _scoring_seconds(plan, measured.target, np.flatnonzero(usable), samples)
+    stages = {
+        "import": measured.start["import"] + measured.rows * measured.import_row,
+        "tokenize": measured.start["tokenize"] + measured.rows * measured.small.tokenize_row,
+        "fine-tune": _finetuning_seconds(plan, measured, lengths[usable], samples),
+        "speculate": measured.small.load
+        + _scoring_seconds(plan, measured.small, np.flatnonzero(usable), samples),
+        "verify": _verifying_seconds(plan, measured.target, drawn),
+    }
+    dropped = count_dropped(samples, plan.drop_hardest, keep=coreset_size(samples, plan.pruning_rate))
+    return Forecast(
+        state="done",
+        samples=samples,
+        tokens=round(samples * float(lengths[usable].mean())),
+        stages=stages,
+        total_seconds=sum(stages.values()),
+        verified=len(drawn),
+        verified_at_most=min(plan.strata * plan.verify_per_stratum, samples - dropped),
+        full_target_seconds=full,
+        share_saved=1 - sum(stages[stage] for stage in STAGES) / full,
+        memory_bytes=measured.memory_bytes,
+    )
+
+
+def padded_steps(lengths: np.ndarray, batch_size: int, seed: int = 0) -> np.ndarray:
+    """Tokens, padding counted, of each step of an epoch of fine-tuning; like `finetune.training_order`."""
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    group = batch_size * max(1, min(len(lengths) // (batch_size * 4), 50))
+    grouped = [np.sort(lengths[order[start : start + group]])[::-1] for start in range(0, len(order), group)]
+    ordered = np.concatenate(grouped)
+    starts = np.arange(0, len(ordered), batch_size)
+    counts = np.minimum(batch_size, len(ordered) - starts)
+    return np.maximum.reduceat(ordered, starts) * counts
+
+
+def padded_batches(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Tokens, padding counted, of each of some batches: int places of its samples."""
+    return np.array([lengths[batch].max() * len(batch) for batch in batches])
+
+
+def _finetuning_seconds(plan: Plan, measured: Measured, lengths: np.ndarray, samples: int) -> float:
+    simulated = min(samples, MOST_SIMULATED)
+    steps = padded_steps(np.resize(lengths, simulated), plan.batch_size)
+    epoch = measured.finetuning.seconds(steps) * samples / simulated
+    count = count_steps(samples, epochs=plan.epochs, batch_size=plan.batch_size)
+    checkpoints = count // max(10, min(200, count // 10)) + 1  # as `finetune` writes them, and the last
+    return measured.start["fine-tune"] + plan.epochs * epoch + checkpoints * measured.checkpoint
+
+
+def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -> float:
+    """Seconds in which a loaded model scores so many samples that are like those at some places."""
+    if not samples or not len(places):
+        return 0.0
+    simulated = min(samples, MOST_SIMULATED)
+    chosen = np.resize(places, simulated)
+    lengths, responses = np.array(side.lengths)[chosen], np.array(side.responses)[chosen]
+    batches = plan_batches(lengths, responses, tokens=plan.tokens_per_batch, vocabulary=side.vocabulary)
+    return side.scoring.seconds(padded_batches(lengths, batches)) * samples / simulated
+
+
+def _verifying_seconds(plan: Plan, target: Side, drawn: np.ndarray) -> float:
+    if not len(drawn):
+        return 0.0  # the target is not even loaded
+    scoring = _scoring_seconds(plan, target, drawn, len(drawn))
+    return target.load + len(drawn) * target.tokenize_row + scoring
+
+
+def _drawn(plan: Plan, measured: Measured, samples: int) -> np.ndarray:
+    """Places of rows that stand for those that will be verified.
+
+    How many that are depends on how many strata are full, so it is drawn from as many
+    made-up scores as there will be, each near one of those measured.
+    """
+    rng = np.random.default_rng(plan.seed)
+    efforts = np.array(measured.efforts)
+    logs = np.log(np.maximum(efforts, min(efforts[efforts > 0], default=1.0)))
+    chosen = rng.integers(len(logs), size=min(samples, MOST_SIMULATED))
+    width = SMOOTHING * logs.std() * len(logs) ** -0.2
+    made_up = np.exp(logs[chosen] + width * rng.standard_normal(len(chosen)))
+    drawn = draw_verification(
+        made_up,
+        num_strata=plan.strata,
+        strata_by=plan.strata_by,
+        per_stratum=plan.verify_per_stratum,
+        drop_hardest=plan.drop_hardest,
+        pruning_rate=plan.pruning_rate,
+        seed=plan.seed,
+    )
+    return np.array(measured.scored)[chosen[drawn]]

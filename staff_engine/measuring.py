@@ -1,0 +1,277 @@
+"""Measure a few rows and batches of a plan, in the way in which a run of it works."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staff_engine import models
+from staff_engine.counting import count_rows
+from staff_engine.dataset import Imported, import_dataset
+from staff_engine.errors import DatasetError
+from staff_engine.extrapolation import Measured, Side, Speed, fit_speed, padded_batches
+from staff_engine.finetune import finetune, training_order
+from staff_engine.pipeline import _length_bound as length_bound
+from staff_engine.plan import Plan
+from staff_engine.scoring import Scorer, plan_batches
+from staff_engine.sources import is_on_hub
+from staff_engine.tokenization import tokenize_dataset
+from staff_engine.tokens import TokenTable, open_tokens
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+ROWS = 1000
+"""Rows that are read."""
+
+SHARES = {"fine-tune": 0.4, "speculate": 0.3, "verify": 0.3}
+"""Of the time, for the batches of each stage."""
+
+MOST_STEPS = 60
+
+GROUPS = 4
+"""Steps of which the first has the longest samples and the last the shortest, then it begins anew."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """The rows that were read, as one of the models sees them, and how long that took."""
+
+    model: str
+    table: TokenTable
+    rows: int
+    pad_token_id: int
+    start: float  # seconds before the first row
+    row: float  # seconds for each
+
+
+def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) -> Measured:
+    """Measure what a run of a plan does, on the first rows of its data.
+
+    The steps are those of a run, in its order and with its functions, so that what a
+    process does for the first time, as reading the libraries, takes as long as in a run.
+
+    Parameters
+    ----------
+    seconds
+        For timed batches, in all. Reading data and loading models comes on top, and
+        each stage is given a batch, however long that takes.
+    say
+        Told in a few words what is being done.
+
+    Raises
+    ------
+    StaffError
+        If the data, the plan or a model does not allow it; the message says why.
+    """
+    for name in (plan.small, plan.target):
+        models.find_model(name)
+    models.choose_device(plan.device)
+    with tempfile.TemporaryDirectory(prefix="staff-forecast-") as temporary:
+        folder = Path(temporary)
+        say("reading the first rows")
+        imported, import_start, import_row = _import(plan, folder)
+        rows = count_rows(plan, read=imported.facts.rows, asked=_asked(plan))
+        say("tokenizing them")
+        small = _tokenize(plan, plan.small, imported, folder / "small.arrow")
+        target = _tokenize(plan, plan.target, imported, folder / "target.arrow")
+        _refuse_empty(plan, small, target)
+        say("fine-tuning the small model for a few steps")
+        adapter = folder / "adapter"
+        start, speed, checkpoint = _finetune(plan, small, adapter, seconds * SHARES["fine-tune"])
+        say("scoring a few batches on the small model")
+        small_side, scored, efforts = _score(plan, small, adapter, seconds * SHARES["speculate"])
+        say("scoring a few batches on the target")
+        target_side, _, _ = _score(plan, target, None, seconds * SHARES["verify"])
+    return Measured(
+        rows=rows,
+        small=small_side,
+        target=target_side,
+        start={"import": import_start, "tokenize": small.start, "fine-tune": start},
+        import_row=import_row,
+        finetuning=speed,
+        checkpoint=checkpoint,
+        scored=scored,
+        efforts=efforts,
+        memory_bytes=peak_memory(),
+    )
+
+
+def peak_memory() -> int:
+    """The most bytes that were held at once: on graphics cards if they were used, else by this process."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_reserved():
+        return sum(torch.cuda.max_memory_reserved(card) for card in range(torch.cuda.device_count()))
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would also count the process that started this one
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    import psutil
+
+    memory = psutil.Process().memory_info()  # type: ignore[no-untyped-call]
+    return int(getattr(memory, "peak_wset", memory.rss))
+
+
+def _asked(plan: Plan) -> int:
+    return min(ROWS, plan.limit or ROWS)
+
+
+def _import(plan: Plan, folder: Path) -> tuple[Imported, float, float]:
+    """The first rows; the seconds before the first of them, and of each."""
+
+    def timed(name: str, source: str, limit: int) -> tuple[Imported, float]:
+        begun = time.perf_counter()
+        imported = import_dataset(
+            source,
+            folder / name,
+            format=plan.format if name != "warm" else None,
+            prompt_column=plan.prompt_column if name != "warm" else None,
+            response_column=plan.response_column if name != "warm" else None,
+            split=plan.split,
+            limit=limit,
+        )
+        return imported, time.perf_counter() - begun
+
+    example = folder / "example.jsonl"
+    example.write_text('{"prompt": "a", "completion": "b"}\n', encoding="utf-8")
+    _, cold = timed("warm", str(example), 2)
+    half = max(2, _asked(plan) // 2)
+    if is_on_hub(plan.dataset):
+        timed("fetched", plan.dataset, half)  # a run finds it on this machine
+    few, few_seconds = timed("half", plan.dataset, half)
+    imported, seconds = timed("all", plan.dataset, _asked(plan))
+    more = imported.facts.rows - few.facts.rows
+    row = max(seconds - few_seconds, 0.0) / more if more else seconds / imported.facts.rows
+    return imported, cold + max(seconds - row * imported.facts.rows, 0.0), row
+
+
+def _tokenize(plan: Plan, model: str, imported: Imported, path: Path) -> _Tokens:
+    begun = time.perf_counter()
+    tokenizer = models.load_tokenizer(model)
+    bound = length_bound(plan, model)
+    rows = imported.rows
+    start = time.perf_counter() - begun
+    begun = time.perf_counter()
+    tokenize_dataset(rows, tokenizer, path, max_length=bound, conversation=imported.facts.conversation)
+    row = (time.perf_counter() - begun) / len(rows)
+    return _Tokens(model, open_tokens(path), len(rows), int(tokenizer.pad_token_id), start, row)
+
+
+def _refuse_empty(plan: Plan, small: _Tokens, target: _Tokens) -> None:
+    """As a run does: one sample is no data set."""
+    for tokens in (small, target):
+        if len(tokens.table) < 2:
+            reason = next(iter(tokens.table.problems.values()), "there are no more rows")
+            raise DatasetError(
+                f"{plan.dataset} has {len(tokens.table)} scorable samples in its first {tokens.rows:,} rows; "
+                f"at least 2 are needed (first: {reason})"
+            )
+
+
+def _finetune(plan: Plan, small: _Tokens, adapter: Path, seconds: float) -> tuple[float, Speed, float]:
+    """Seconds before the first step, of a step and of a checkpoint; writes what the model has learnt."""
+    begun = time.perf_counter()
+    model = models.load_model(plan.small, device=plan.device, dtype=plan.dtype)
+    adapted = models.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    models.load_tokenizer(plan.small)  # as a run does here
+    loaded = time.perf_counter()
+    few = 4 * GROUPS * plan.batch_size
+    table = small.table
+    chosen = np.random.default_rng(plan.seed).permutation(len(table))[:few]
+    lengths = table.lengths[chosen]
+    epochs = -(-MOST_STEPS * plan.batch_size // len(chosen))
+    moments: list[float] = []
+
+    def on_step(step: int) -> bool:
+        moments.append(time.perf_counter())
+        return step < MOST_STEPS and moments[-1] - moments[0] < seconds
+
+    finetune(
+        adapted,
+        [table[place] for place in chosen.tolist()],
+        lengths,
+        adapter.with_name("checkpointed"),
+        pad_token_id=small.pad_token_id,
+        epochs=epochs,
+        batch_size=plan.batch_size,
+        learning_rate=plan.learning_rate or models.default_learning_rate(plan.small),
+        seed=plan.seed,
+        on_step=on_step,
+    )
+    ended = time.perf_counter()
+    adapted.save_pretrained(str(adapter))
+    order = training_order(lengths, epochs=epochs, batch_size=plan.batch_size, seed=plan.seed)
+    steps = [order[first : first + plan.batch_size] for first in range(0, len(order), plan.batch_size)]
+    tokens = padded_batches(lengths, [np.array(step) for step in steps[: len(moments)]])
+    if len(moments) > 1:
+        speed = fit_speed(tokens[1:], np.diff(moments))
+    else:  # a single step took all the time there was
+        speed = fit_speed(tokens, [moments[0] - loaded])
+    start = moments[0] - begun - speed.seconds(tokens[:1])
+    return max(start, 0.0), speed, ended - moments[-1]
+
+
+def _score(
+    plan: Plan, tokens: _Tokens, adapter: Path | None, seconds: float
+) -> tuple[Side, tuple[int, ...], tuple[float, ...]]:
+    """What loading and scoring takes; the rows that were scored, and their efforts."""
+    begun = time.perf_counter()
+    model = models.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
+    adapted: PeftModel
+    if adapter is None:
+        adapted = models.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    else:
+        adapted = models.load_adapter(model, adapter)
+    models.load_tokenizer(tokens.model)  # as a run does here
+    load = time.perf_counter() - begun
+    adapted.requires_grad_(False)
+    layers = models.scored_layers(adapted, plan.scored_parameters)
+    scorer = Scorer(adapted, layers, pad_token_id=tokens.pad_token_id)
+    vocabulary = int(adapted.get_output_embeddings().weight.shape[0])
+    table = tokens.table
+    batches = plan_batches(
+        table.lengths, table.response_tokens, tokens=plan.tokens_per_batch, vocabulary=vocabulary
+    )
+    # The longest first, as in a run: it takes the most memory. Then any, so that they stand for all.
+    begun = time.perf_counter()
+    scorer.score([table[place] for place in batches[0]])
+    times = [time.perf_counter() - begun]
+    timed = [batches[0]]
+    efforts: list[np.ndarray] = []
+    for number in np.random.default_rng(plan.seed).permutation(len(batches)):
+        batch = batches[number]
+        start = time.perf_counter()
+        if start - begun > seconds and efforts:
+            break
+        efforts.append(scorer.score([table[place] for place in batch]).effort)
+        times.append(time.perf_counter() - start)
+        timed.append(batch)
+    speed = fit_speed(padded_batches(table.lengths, timed[1:]), times[1:])
+    places = np.concatenate(timed[1:])
+    found = np.concatenate(efforts)
+    finite = np.isfinite(found)
+    side = Side(
+        load=load,
+        scoring=speed,
+        tokenize_row=tokens.row,
+        lengths=_by_row(tokens, table.lengths),
+        responses=_by_row(tokens, table.response_tokens),
+        vocabulary=vocabulary,
+    )
+    return side, tuple(table.row_ids[places[finite]].tolist()), tuple(found[finite].tolist())
+
+
+def _by_row(tokens: _Tokens, values: np.ndarray) -> tuple[int, ...]:
+    """Values of the scorable samples by row, 0 for the others."""
+    every = np.zeros(tokens.rows, dtype=np.int64)
+    every[tokens.table.row_ids] = values
+    return tuple(every.tolist())

@@ -1,0 +1,48 @@
+"""What a person does who has never seen the app, in a real browser."""
+
+import json
+import re
+
+from driving import PATIENCE, go_to, open_page, settle
+from playwright.sync_api import expect
+
+RUN_SECONDS = 240  # the demo takes under a minute on two free cores
+
+
+def finish_demo(page, app):
+    """From an empty home to the demo's results."""
+    open_page(page, app)
+    page.get_by_role("button", name="Try the demo").click()
+    expect(page.get_by_text("finished").first).to_be_visible(timeout=RUN_SECONDS * 1000)
+    settle(page)
+
+
+def test_from_an_empty_home_to_a_downloaded_coreset(page, app, home):
+    finish_demo(page, app)
+    [run] = (home / "runs").iterdir()
+    rows = (run / "dataset" / "source.jsonl").read_bytes().splitlines()
+
+    go_to(page, "Scores")
+    assert page.get_by_test_id("stPlotlyChart").count() >= 2
+
+    go_to(page, "Select")
+    for name in ("Strata", "Pruning rate"):
+        slider = page.get_by_role("slider", name=re.compile(name)).first
+        before = slider.get_attribute("aria-valuenow")
+        slider.focus()
+        slider.press("ArrowLeft")
+        expect(slider).not_to_have_attribute("aria-valuenow", before, timeout=PATIENCE)
+        settle(page)
+    expect(page).to_have_url(re.compile(r"pruning_rate="), timeout=PATIENCE)
+
+    go_to(page, "Samples")
+    expect(page.get_by_test_id("stDataFrame").first).to_be_visible(timeout=PATIENCE)
+
+    go_to(page, "Export")
+    page.get_by_role("button", name="Prepare").click()
+    with page.expect_download(timeout=PATIENCE) as waiting:
+        page.get_by_role("link", name=re.compile("Download")).first.click()
+    lines = waiting.value.path().read_bytes().splitlines()
+    settings = json.loads((run / "plan.json").read_text())["plan"]
+    assert len(lines) != round((1 - settings["pruning_rate"]) * len(rows))
+    assert set(lines) <= set(rows)

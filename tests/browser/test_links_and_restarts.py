@@ -1,0 +1,97 @@
+"""What must survive: a refresh, a restart of the app in the middle of a run, a link in another browser."""
+
+import re
+
+import pytest
+from driving import PATIENCE, go_to, open_page, running_app, settle
+from made_run import make_finished_run
+from playwright.sync_api import expect
+
+from staff_engine.plan import Plan
+from staff_engine.runs import create_run, read_status, start
+
+
+@pytest.fixture
+def finished_run(home, tmp_path):
+    return make_finished_run(tmp_path)
+
+
+def select_link(run):
+    return f"select?run={run.id}&strata=7&pruning_rate=0.75"
+
+
+def test_a_link_shows_the_same_in_another_browser(chromium, page, app, finished_run):
+    open_page(page, f"{app}/{select_link(finished_run)}")
+    slider = page.get_by_role("slider", name=re.compile("Pruning rate"))
+    slider.focus()
+    slider.press("ArrowLeft")
+    expect(page).to_have_url(re.compile(r"pruning_rate=0\.7[0-4]"), timeout=PATIENCE)
+    settle(page)
+    figures = page.get_by_test_id("stMetric").all_inner_texts()
+
+    stranger = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    open_page(stranger, page.url)
+    assert stranger.get_by_test_id("stMetric").all_inner_texts() == figures
+    stranger.context.close()
+
+
+def test_a_deep_link_works_on_a_server_that_nobody_has_visited(page, app, finished_run):
+    open_page(page, f"{app}/samples?run={finished_run.id}&row=3")
+    expect(page.get_by_text("What is number 3 about weather?").first).to_be_visible(timeout=PATIENCE)
+
+
+def test_settings_and_filter_go_along_from_page_to_page(page, app, finished_run):
+    open_page(page, f"{app}/{select_link(finished_run)}&strata_in=2-3")
+    for title in ("Samples", "Export", "Scores", "Select"):
+        go_to(page, title)
+        for part in (f"run={finished_run.id}", "strata=7", "pruning_rate=0.75", "strata_in=2-3"):
+            expect(page).to_have_url(re.compile(re.escape(part)), timeout=PATIENCE)
+
+
+def test_a_run_goes_on_over_a_refresh_and_a_restart_of_the_app(page, home):
+    plan = Plan.make(
+        dataset="builtin:docstrings",
+        limit=200,
+        small="builtin:llama-nano",
+        target="builtin:llama-nano",
+        epochs=1,
+        strata=4,
+        verify_per_stratum=2,
+    )
+    run = create_run(plan, name="survivor")
+    with running_app(home) as app:
+        start(run)
+        open_page(page, f"{app}/run?run={run.id}")
+        expect(page.get_by_text("survivor").first).to_be_visible(timeout=PATIENCE)
+        page.reload()
+        expect(page.get_by_text("survivor").first).to_be_visible(timeout=PATIENCE)
+    assert read_status(run).state in ("queued", "running", "finished")
+    with running_app(home) as app:
+        open_page(page, f"{app}/run?run={run.id}")
+        expect(page.get_by_text(re.compile("finished", re.I)).first).to_be_visible(timeout=4 * PATIENCE)
+    assert read_status(run).state == "finished"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [800, 1440])
+def test_every_page_is_whole_in_both_themes_and_widths(chromium, app, finished_run, scheme, width):
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    broken = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    for name in ("", "data", "run", "scores", "select", "samples", "compare", "export"):
+        open_page(page, f"{app}/{name}?run={finished_run.id}")
+        expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+        expect(page.get_by_text("This page broke")).to_have_count(0)
+        over = page.evaluate(
+            "() => { const main = document.querySelector('[data-testid=stMain]');"
+            " return main.scrollWidth - main.clientWidth; }"
+        )
+        assert over <= 1, f"{name} is {over} px wider than the window"
+        dark = page.evaluate(
+            "() => getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        )
+        assert (dark == "rgb(17, 22, 29)") == (scheme == "dark")
+    context.close()
+    assert broken == []

@@ -1,0 +1,76 @@
+"""What a link brings back, and what it is refused."""
+
+from staff_engine.filters import Filter
+from staff_engine.results import open_results
+
+
+def query_of(app):
+    return {name: value if isinstance(value, str) else value[0] for name, value in app.query_params.items()}
+
+
+def warnings_of(app):
+    return [warning.value for warning in app.warning]
+
+
+def test_a_link_brings_back_run_settings_filter_and_the_pages_own_choices(open_page, finished_run):
+    asked = {
+        "run": finished_run.id,
+        "strata": "20",
+        "pruning_rate": "0.75",
+        "strata_in": "1-3",
+        "samples_view": "map",
+    }
+    app = open_page("samples", **asked)
+    assert not app.exception
+    assert app.session_state.run == finished_run.id
+    assert app.session_state.strata == 20
+    assert app.session_state.pruning_rate == 0.75
+    assert app.session_state.filter == Filter(strata=(1, 2, 3))
+    assert query_of(app) == asked
+    assert warnings_of(app) == []
+
+
+def test_what_equals_the_runs_plan_is_left_out_of_the_link(open_page, finished_run):
+    app = open_page("select", run=finished_run.id, strata="10")
+    assert open_results(finished_run.folder).plan.strata == 10
+    assert query_of(app) == {"run": finished_run.id}
+
+
+def test_a_setting_out_of_range_is_refused_with_its_value_and_the_plans_is_shown(open_page, finished_run):
+    app = open_page("select", run=finished_run.id, strata="99999")
+    assert not app.exception
+    [said] = warnings_of(app)
+    assert "99999" in said
+    assert "10000" in said
+    assert app.session_state.strata == 10
+    assert query_of(app) == {"run": finished_run.id}
+
+
+def test_a_run_that_is_gone_is_said_and_the_page_stays_whole(open_page, finished_run):
+    app = open_page("scores", run="20200101-000000-gone-0000")
+    assert not app.exception
+    assert any("20200101-000000-gone-0000" in said for said in warnings_of(app))
+
+
+def test_a_link_cannot_name_a_folder(open_page, finished_run):
+    app = open_page("scores", run=str(finished_run.folder))
+    assert not app.exception
+    assert app.session_state.run is None
+
+
+def test_a_filter_that_says_nonsense_is_left_out(open_page, finished_run):
+    app = open_page("samples", run=finished_run.id, score_in="high")
+    assert app.session_state.filter == Filter()
+    assert any("score_in is 'high'" in said for said in warnings_of(app))
+
+
+def test_another_run_brings_its_own_settings_and_no_filter(open_page, finished_run, tmp_path):
+    from made_run import make_finished_run
+
+    (tmp_path / "other").mkdir()
+    other = make_finished_run(tmp_path / "other", 100, strata=4)
+    app = open_page("select", run=finished_run.id, strata="20", strata_in="1")
+    app.selectbox(key="run").select_index(0).run()  # the newest
+    assert app.session_state.strata == 4
+    assert app.session_state.filter == Filter()
+    assert query_of(app) == {"run": other.id}

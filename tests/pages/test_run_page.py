@@ -1,0 +1,127 @@
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from staff_engine import forecast, runs
+from staff_engine.processes import start_time
+from staff_engine.status import Status, save_status
+
+PLAN = {"dataset": "builtin:docstrings", "limit": 600}
+
+
+def texts(app):
+    kinds = ("markdown", "caption", "info", "error", "warning")
+    return " ".join(element.value for kind in kinds for element in app.get(kind))
+
+
+@pytest.fixture
+def planned(open_page, monkeypatch):
+    """The Run page with data chosen; runs start without a process of theirs."""
+    from pages import _plan
+
+    def start(run, **_):
+        save_status(run.folder, Status(pid=os.getpid(), pid_started=start_time(os.getpid())))
+
+    monkeypatch.setattr(_plan, "start", start)
+    app = open_page("run")
+    app.session_state.new_plan = dict(PLAN)
+    return app.run()
+
+
+def test_without_data_the_page_says_where_to_choose_it(open_page):
+    app = open_page("run")
+    assert not app.exception
+    assert "No data is chosen yet" in texts(app)
+    app.button(key="plan_builtin").click().run()
+    assert not app.exception
+    assert "builtin\\:docstrings" in texts(app)
+
+
+def test_a_plan_has_sensible_models_and_a_command_line_to_copy(planned):
+    assert not planned.exception
+    assert planned.text_input(key="plan_small").value == "builtin:llama-nano"
+    assert planned.selectbox(key="plan_preset").value.startswith("Llama")
+    [command] = [code.value for code in planned.code if "staff_engine run" in code.value]
+    assert "--limit 600" in command
+
+
+def test_what_is_turned_stands_in_the_command_and_in_the_run(planned):
+    planned.number_input(key="plan_strata").set_value(12).run()
+    planned.selectbox(key="plan_strata_by").set_value("log").run()
+    [command] = [code.value for code in planned.code if "staff_engine run" in code.value]
+    assert "--strata 12" in command
+    assert "--strata-by log" in command
+    planned.button(key="plan_start").click().run()
+    [run] = runs.list_runs()
+    plan = runs.read_record(run).plan
+    assert (plan.strata, plan.strata_by, plan.limit, plan.small) == (12, "log", 600, "builtin:llama-nano")
+    assert planned.session_state.run == run.id
+
+
+def test_a_wrong_model_is_said_and_nothing_can_be_started(planned):
+    planned.text_input(key="plan_small").set_value("builtin:nothing").run()
+    assert not planned.exception
+    assert "builtin\\:nothing" in planned.error[0].value
+    assert not [button for button in planned.button if button.key == "plan_start"]
+
+
+def test_a_forecast_is_shown_when_it_is_done(planned, monkeypatch):
+    found = SimpleNamespace(
+        state="done", message="", samples=600, tokens=60_000, stages={"fine-tune": 12.0, "verify": 30.0},
+        total_seconds=42.0, memory_bytes=1_300_000_000, verified_at_most=500, full_target_seconds=90.0,
+        share_saved=0.53,
+    )  # fmt: skip
+    monkeypatch.setattr(forecast, "read_forecast", lambda key, plan: found)
+    planned.run()
+    values = {metric.label: metric.value for metric in planned.metric}
+    assert values["Takes about"] == "42 s"
+    assert values["Memory"] == "1.3 GB"
+    assert values["Time saved"] == "53%"
+    assert "12 strata" in texts(planned)  # 500 of 600 verified saves little: 600 / 5 / 10
+
+
+@pytest.mark.parametrize(
+    ("state", "button"),
+    [
+        ("queued", "run_cancel"),
+        ("running", "run_cancel"),
+        ("failed", "run_resume"),
+        ("cancelled", "run_resume"),
+        ("interrupted", "run_resume"),
+        ("damaged", None),
+    ],
+)
+def test_every_state_says_the_next_step(open_page, run_in_state, state, button):
+    from pages._live import NEXT
+
+    run = run_in_state(state, message="the disk is full" if state == "failed" else "")
+    app = open_page("run", run=run.id)
+    assert not app.exception
+    assert NEXT[state] in texts(app)
+    keys = {each.key for each in app.button}
+    assert button is None or button in keys
+    if state == "failed":
+        assert "The disk is full" in texts(app)
+
+
+def test_a_run_at_work_shows_stages_rate_and_time_left(open_page, run_in_state):
+    app = open_page("run", run=run_in_state("running").id)
+    said = [progress.proto.text for progress in app.get("progress")]
+    assert any("120 of 600 samples, 60 a second, 8.0 s left" in text for text in said)
+
+
+def test_a_finished_run_leads_on_to_its_results(open_page, finished_run):
+    app = open_page("run", run=finished_run.id)
+    assert not app.exception
+    assert {metric.label: metric.value for metric in app.metric}["Coreset"] == "39 of 393"
+    app.button(key="run_select").click().run()
+    assert app.title[0].value == "Select"
+
+
+def test_plan_again_brings_the_settings_of_the_run(open_page, finished_run):
+    app = open_page("run", run=finished_run.id)
+    app.button(key="run_again").click().run()
+    assert not app.exception
+    assert app.session_state.run is None
+    assert app.number_input(key="plan_strata").value == 10

@@ -1,0 +1,40 @@
+import os
+
+import pytest
+
+from staff_engine import demo, runs
+from staff_engine.demo import DEMO_PLAN, start_demo
+from staff_engine.processes import start_time
+from staff_engine.status import Status, save_status
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Runs that were started, without a process of theirs: this one stands in."""
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path))
+    begun = []
+
+    def start(run):
+        begun.append(run)
+        save_status(run.folder, Status(pid=os.getpid(), pid_started=start_time(os.getpid())))
+
+    monkeypatch.setattr(demo, "start", start)
+    return begun
+
+
+def test_the_demo_lets_the_target_verify_at_most_a_fifth():
+    assert DEMO_PLAN.strata * DEMO_PLAN.verify_per_stratum <= DEMO_PLAN.limit / 5
+
+
+def test_a_second_click_finds_the_demo_that_is_at_work(started):
+    first = start_demo()
+    assert start_demo() == first
+    assert started == [first]
+    assert len(runs.list_runs()) == 1
+
+
+def test_when_it_has_ended_a_click_starts_another(started):
+    first = start_demo()
+    save_status(first.folder, Status(state="finished"))
+    assert start_demo() != first
+    assert len(started) == 2
