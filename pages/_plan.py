@@ -112,13 +112,17 @@ def _label(preset: Preset) -> str:
 
 
 def _say_preset(preset: Preset) -> None:
-    small, target = preset.small_parameters, preset.target_parameters
-    words = [f"{small / 1e6:,.3g} M and {target / 1e6:,.5g} M parameters", preset.license]
+    sizes = (_parameters(preset.small_parameters), _parameters(preset.target_parameters))
+    words = [f"{' and '.join(sizes)} parameters", preset.license]
     if preset.gated:
         words.append("the hub asks you to accept its licence first")
     if preset.note:
         words.append(preset.note)
     st.caption(" · ".join(words))
+
+
+def _parameters(count: int) -> str:
+    return f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.3g} million"
 
 
 def _settings() -> None:

@@ -263,7 +263,7 @@ def forecast(
     as_json: AsJson = False,
 ) -> None:
     """Measure a few batches, and say what a run would take: seconds of each stage, memory, what is saved."""
-    os.environ.update(runs.QUIET_LOG)  # before the libraries that read it are loaded
+    os.environ.update(runs.QUIET_LOG, TRANSFORMERS_VERBOSITY="error")  # read when the libraries are loaded
     from rich.console import Console
 
     from staff_engine.forecast import make_forecast

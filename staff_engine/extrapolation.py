@@ -6,6 +6,7 @@ or the settings of the selection change, and only other data, models or batches 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -22,6 +23,9 @@ from staff_engine.verification import draw_verification
 MOST_SIMULATED = 100_000
 """Samples whose batches are planned one by one; for more, their cost is scaled up."""
 
+FEWEST = 5
+"""Batches from which more than seconds for each token can be fitted."""
+
 SMOOTHING = 0.53
 """Of the spread of log scores, times n^(-1/5): half of Silverman's width, so that tails stay thin."""
 
@@ -31,14 +35,15 @@ class _Frozen(BaseModel):
 
 
 class Speed(_Frozen):
-    """Seconds of a batch: `batch` and, for each of its tokens, padding counted, `token`."""
+    """Seconds of a batch of n samples padded to length t: batch + token·n·t + pair·n·t²."""
 
     batch: float
     token: float
+    pair: float  # every token looks at those before it
 
-    def seconds(self, tokens: np.ndarray) -> float:
-        """Seconds of batches of these tokens, in all."""
-        return float(self.batch * len(tokens) + self.token * tokens.sum())
+    def seconds(self, batches: np.ndarray) -> float:
+        """Seconds of some batches, int (k, 2): samples and padded length of each."""
+        return float((_terms(batches) @ [self.batch, self.token, self.pair]).sum())
 
 
 class Side(_Frozen):
@@ -104,24 +109,46 @@ class Forecast(_Frozen):
     memory_bytes: int | None = None
 
 
-def fit_speed(tokens: Sequence[int] | np.ndarray, seconds: Sequence[float] | np.ndarray) -> Speed:
-    """Fit seconds = batch + token · tokens, both 0 or more, by medians (Theil and Sen).
+def fit_speed(batches: np.ndarray, seconds: Sequence[float] | np.ndarray) -> Speed:
+    """Fit what a batch takes, by the least sum of relative errors: one that was held up hardly counts.
 
     Parameters
     ----------
-    tokens
-        Of each measured batch, at least one, padding counted.
+    batches
+        int (k, 2): samples and padded length of each measured batch, at least one.
     seconds
-        What each took. A batch that something else held up hardly moves the line.
+        float (k,): what each took, above 0.
     """
-    x, y = np.asarray(tokens, dtype=float), np.asarray(seconds, dtype=float)
-    apart = np.subtract.outer(x, x)
-    pairs = apart > 0
-    slope = float(np.median(np.subtract.outer(y, y)[pairs] / apart[pairs])) if pairs.any() else 0.0
-    if slope <= 0:
-        return Speed(batch=float(np.median(y)), token=0.0)
-    batch = float(np.median(y - slope * x))
-    return Speed(batch=batch, token=slope) if batch >= 0 else Speed(batch=0.0, token=float(np.median(y / x)))
+    relative = _terms(batches) / np.asarray(seconds)[:, None]
+    if len(relative) < FEWEST:
+        return Speed(batch=0.0, token=float(1 / np.median(relative[:, 1])), pair=0.0)
+    best = (np.inf, np.zeros(3))
+    for used in itertools.chain.from_iterable(itertools.combinations(range(3), n) for n in (1, 2, 3)):
+        factors = _least_absolute(relative[:, used])
+        if (factors >= 0).all():
+            error = float(np.abs(relative[:, used] @ factors - 1).sum())
+            if error < best[0]:
+                best = (error, np.zeros(3))
+                best[1][list(used)] = factors
+    batch, token, pair = best[1].tolist()
+    return Speed(batch=batch, token=token, pair=pair)
+
+
+def _terms(batches: np.ndarray) -> np.ndarray:
+    """float (k, 3): what the factors of a `Speed` are multiplied by."""
+    samples, length = np.asarray(batches, dtype=float).T
+    return np.stack([np.ones(len(samples)), samples * length, samples * length**2], axis=1)
+
+
+def _least_absolute(terms: np.ndarray) -> np.ndarray:
+    """The factors with the least sum of |terms @ factors − 1|, by least squares that are weighted anew."""
+    scale = terms.max(axis=0)
+    weights = np.ones(len(terms))
+    for _ in range(30):
+        root = np.sqrt(weights)
+        factors = np.linalg.lstsq(terms / scale * root[:, None], root, rcond=None)[0]
+        weights = 1 / np.maximum(np.abs(terms / scale @ factors - 1), 1e-4)
+    return factors / scale
 
 
 def extrapolate(plan: Plan, measured: Measured) -> Forecast:
@@ -161,25 +188,25 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
     )
 
 
-def padded_steps(lengths: np.ndarray, batch_size: int, seed: int = 0) -> np.ndarray:
-    """Tokens, padding counted, of each step of an epoch of fine-tuning; like `finetune.training_order`."""
+def plan_steps(lengths: np.ndarray, batch_size: int, seed: int = 0) -> np.ndarray:
+    """Samples and padded length, int (k, 2), of an epoch of steps, grouped as in `finetune.training_order`."""
     order = np.random.default_rng(seed).permutation(len(lengths))
     group = batch_size * max(1, min(len(lengths) // (batch_size * 4), 50))
     grouped = [np.sort(lengths[order[start : start + group]])[::-1] for start in range(0, len(order), group)]
     ordered = np.concatenate(grouped)
     starts = np.arange(0, len(ordered), batch_size)
-    counts = np.minimum(batch_size, len(ordered) - starts)
-    return np.maximum.reduceat(ordered, starts) * counts
+    samples = np.minimum(batch_size, len(ordered) - starts)
+    return np.stack([samples, np.maximum.reduceat(ordered, starts)], axis=1)
 
 
-def padded_batches(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> np.ndarray:
-    """Tokens, padding counted, of each of some batches: int places of its samples."""
-    return np.array([lengths[batch].max() * len(batch) for batch in batches])
+def shapes(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Samples and padded length, int (k, 2), of batches that are given by the places of their samples."""
+    return np.array([(len(batch), lengths[batch].max()) for batch in batches])
 
 
 def _finetuning_seconds(plan: Plan, measured: Measured, lengths: np.ndarray, samples: int) -> float:
     simulated = min(samples, MOST_SIMULATED)
-    steps = padded_steps(np.resize(lengths, simulated), plan.batch_size)
+    steps = plan_steps(np.resize(lengths, simulated), plan.batch_size)
     epoch = measured.finetuning.seconds(steps) * samples / simulated
     count = count_steps(samples, epochs=plan.epochs, batch_size=plan.batch_size)
     checkpoints = count // max(10, min(200, count // 10)) + 1  # as `finetune` writes them, and the last
@@ -194,7 +221,7 @@ def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -
     chosen = np.resize(places, simulated)
     lengths, responses = np.array(side.lengths)[chosen], np.array(side.responses)[chosen]
     batches = plan_batches(lengths, responses, tokens=plan.tokens_per_batch, vocabulary=side.vocabulary)
-    return side.scoring.seconds(padded_batches(lengths, batches)) * samples / simulated
+    return side.scoring.seconds(shapes(lengths, batches)) * samples / simulated
 
 
 def _verifying_seconds(plan: Plan, target: Side, drawn: np.ndarray) -> float:

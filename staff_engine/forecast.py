@@ -211,7 +211,7 @@ def forecast_error(folder: Path) -> dict[str, Any] | None:
 
 
 def key_of(plan: Plan) -> str:
-    """What a measurement is found by: the settings that matter to it, and the state of the files they name."""
+    """What a measurement is found by: the settings that matter to it, and the files they name."""
     settings = with_absolute_paths(plan).model_dump(exclude=set(FREE))
     files = [_state_of(Path(settings[name])) for name in ("dataset", "small", "target")]
     return hashlib.sha256(json.dumps([VERSION, settings, files]).encode()).hexdigest()[:24]

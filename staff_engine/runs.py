@@ -38,8 +38,8 @@ from staff_engine.status import (
 
 __all__ = [
     "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run", "home",
-    "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel", "require_scores",
-    "resume", "start", "update_record",
+    "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
+    "require_scores", "resume", "start", "update_record",
 ]  # fmt: skip
 
 LAUNCH_LOCK = ".launch.lock"

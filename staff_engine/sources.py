@@ -7,8 +7,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from staff_engine.dataset import names_a_file
-from staff_engine.dataset import check_source
+from staff_engine.dataset import check_source, names_a_file
 from staff_engine.errors import DatasetError
 from staff_engine.files import replaced
 from staff_engine.readers import COMPRESSED, SUFFIXES, suffix_of

@@ -37,7 +37,8 @@ def test_a_link_shows_the_same_in_another_browser(chromium, page, app, finished_
 
 def test_a_deep_link_works_on_a_server_that_nobody_has_visited(page, app, finished_run):
     open_page(page, f"{app}/samples?run={finished_run.id}&row=3")
-    expect(page.get_by_text("What is number 3 about weather?").first).to_be_visible(timeout=PATIENCE)
+    opened = page.get_by_role("dialog").get_by_text("What is number 3 about weather?")
+    expect(opened.first).to_be_visible(timeout=PATIENCE)
 
 
 def test_settings_and_filter_go_along_from_page_to_page(page, app, finished_run):

@@ -1,0 +1,561 @@
+"""Forecasts: what measured batches say of a run, the process that measures them, and the run's end."""
+
+import gzip
+import json
+import os
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tiny import save_model
+
+from staff_engine import forecast, pipeline
+from staff_engine.cli import main
+from staff_engine.counting import count_rows
+from staff_engine.errors import DatasetError, ModelError, RunError
+from staff_engine.extrapolation import (
+    Forecast,
+    Measured,
+    Side,
+    Speed,
+    extrapolate,
+    fit_speed,
+    plan_steps,
+    shapes,
+)
+from staff_engine.files import write_json
+from staff_engine.finetune import training_order
+from staff_engine.measuring import measure, peak_memory
+from staff_engine.plan import Plan
+from staff_engine.processes import start_time
+from staff_engine.runs import create_run
+from staff_engine.verification import draw_verification
+
+ROWS = 60
+
+
+@pytest.fixture(autouse=True)
+def staff_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "100")
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A small model, a target and a data set with two rows that cannot be scored."""
+    folder = tmp_path_factory.mktemp("sources")
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "prompt": "abc " * int(rng.integers(1, 6)),
+            "completion": chr(97 + i % 26) * int(rng.integers(1, 12)),
+        }
+        for i in range(ROWS)
+    ]
+    rows[7]["completion"] = ""
+    lines = [json.dumps(row) for row in rows]
+    lines[20] = '{"prompt": "broken'
+    (folder / "data.jsonl").write_text("\n".join(lines))
+    small = save_model(folder / "small", seed=0)
+    target = save_model(folder / "target", seed=1, num_hidden_layers=4)
+    return {"dataset": str(folder / "data.jsonl"), "small": small, "target": target}
+
+
+def make_plan(sources, **changes):
+    settings = {
+        **sources, "epochs": 2, "strata": 6, "verify_per_stratum": 2, "pruning_rate": 0.8, "device": "cpu",
+        "tokens_per_batch": 256, "learning_rate": 1e-2,
+    }  # fmt: skip
+    return Plan.make(**{**settings, **changes})
+
+
+def make_measured(rows=1000, read=100, **changes):
+    """Measurements with round numbers: a millisecond a token on the small model, ten on the target."""
+    lengths = tuple(np.resize([10, 20, 30, 40], read).tolist())
+    side = {
+        "load": 2.0,
+        "tokenize_row": 0.001,
+        "lengths": lengths,
+        "responses": tuple(length // 2 for length in lengths),
+        "vocabulary": 100,
+    }
+    efforts = np.random.default_rng(0).lognormal(sigma=0.3, size=read)
+    return Measured(
+        **{
+            "rows": rows,
+            "small": Side(**side, scoring=Speed(batch=0, token=1e-3, pair=0)),
+            "target": Side(**{**side, "load": 5.0}, scoring=Speed(batch=0, token=1e-2, pair=0)),
+            "start": {"import": 0.5, "tokenize": 3.0, "fine-tune": 4.0},
+            "import_row": 0.002,
+            "finetuning": Speed(batch=0.1, token=0, pair=0),
+            "checkpoint": 0.5,
+            "scored": tuple(range(read)),
+            "efforts": tuple(efforts.tolist()),
+            "memory_bytes": 10**9,
+            **changes,
+        }
+    )
+
+
+PLAN = Plan.make(dataset="data.jsonl", small="small", target="target", strata=20, verify_per_stratum=5)
+
+
+# --- the speed of batches
+
+
+def test_a_speed_is_found_again_from_batches_that_follow_it():
+    true = Speed(batch=0.02, token=3e-5, pair=2e-7)
+    rng = np.random.default_rng(1)
+    batches = np.stack([rng.integers(1, 40, 30), rng.integers(5, 500, 30)], axis=1)
+    seconds = [true.seconds(batch[None]) for batch in batches]
+    found = fit_speed(batches, seconds)
+    assert found.batch == pytest.approx(true.batch, rel=1e-3)
+    assert found.token == pytest.approx(true.token, rel=1e-3)
+    assert found.pair == pytest.approx(true.pair, rel=1e-3)
+
+
+def test_batches_that_were_held_up_hardly_move_the_speed():
+    true = Speed(batch=0, token=1e-4, pair=1e-7)
+    rng = np.random.default_rng(2)
+    batches = np.stack([rng.integers(1, 40, 20), rng.integers(5, 500, 20)], axis=1)
+    seconds = np.array([true.seconds(batch[None]) for batch in batches])
+    seconds[[3, 8, 15]] *= 7
+    assert fit_speed(batches, seconds).seconds(batches) == pytest.approx(true.seconds(batches), rel=0.02)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_few_batches_give_seconds_for_each_token_only(count):
+    batches = np.array([(4, 100), (8, 50), (2, 200), (10, 40)])[:count]
+    assert fit_speed(batches, [0.8] * count) == Speed(batch=0, token=pytest.approx(0.002), pair=0)
+
+
+def test_no_speed_makes_a_batch_take_less_than_nothing():
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        batches = np.stack([rng.integers(1, 9, 6), rng.integers(5, 90, 6)], axis=1)
+        speed = fit_speed(batches, rng.uniform(0.001, 1, 6))
+        assert min(speed.batch, speed.token, speed.pair) >= 0
+        assert speed.seconds(batches) > 0
+
+
+def test_planned_steps_have_the_padding_of_a_real_epoch():
+    lengths = np.random.default_rng(0).integers(5, 500, 1200)
+    order = training_order(lengths, epochs=1, batch_size=8, seed=0)
+    real = shapes(lengths, [np.array(order[start : start + 8]) for start in range(0, 1200, 8)])
+    planned = plan_steps(lengths, 8)
+    assert len(planned) == len(real)
+    assert planned.prod(axis=1).sum() == pytest.approx(real.prod(axis=1).sum(), rel=0.02)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (7, 8), (8, 8), (9, 2), (33, 8)])
+def test_steps_are_planned_for_every_sample_once(count, batch_size):
+    planned = plan_steps(np.arange(1, count + 1), batch_size)
+    assert planned[:, 0].sum() == count
+    assert planned[:, 1].max() == count
+
+
+# --- from what was measured to a whole run
+
+
+def test_a_forecast_is_the_sum_of_its_parts():
+    said = extrapolate(PLAN, make_measured())
+    assert said.state == "done"
+    assert said.samples == 1000
+    assert said.tokens == 25_000
+    assert said.stages["import"] == pytest.approx(0.5 + 1000 * 0.002)
+    assert said.stages["tokenize"] == pytest.approx(3 + 1000 * 0.001)
+    steps, epochs = 125, 3
+    assert said.stages["fine-tune"] == pytest.approx(4 + epochs * steps * 0.1 + (375 // 37 + 1) * 0.5)
+    assert said.stages["speculate"] == pytest.approx(2 + 25.0, rel=0.05)
+    assert said.full_target_seconds == pytest.approx(250.0, rel=0.05)
+    assert said.total_seconds == pytest.approx(sum(said.stages.values()))
+    spent = said.stages["fine-tune"] + said.stages["speculate"] + said.stages["verify"]
+    assert said.share_saved == pytest.approx(1 - spent / said.full_target_seconds)
+    assert said.memory_bytes == 10**9
+
+
+def test_what_is_verified_is_bounded_by_the_budget_and_by_what_is_left_of_the_samples():
+    said = extrapolate(PLAN, make_measured())
+    assert 0 < said.verified <= said.verified_at_most == 20 * 5
+    said = extrapolate(PLAN.but(strata=500, drop_hardest=0.2), make_measured(rows=40))
+    assert said.verified_at_most == 32
+    said = extrapolate(PLAN.but(strata_by="quantile"), make_measured())
+    assert said.verified == 100
+
+
+def test_the_number_verified_is_near_what_such_scores_give():
+    """The scores that were measured are 100 of 5,000; the strata's tails are not all filled."""
+    efforts = np.random.default_rng(5).lognormal(sigma=0.6, size=5000)
+    plan = PLAN.but(strata=50, verify_per_stratum=10)
+    settings = {
+        "num_strata": 50, "per_stratum": 10, "drop_hardest": plan.drop_hardest,
+        "pruning_rate": plan.pruning_rate,
+    }  # fmt: skip
+    real = len(draw_verification(efforts, **settings))
+    measured = make_measured(rows=5000, efforts=tuple(efforts[:100].tolist()))
+    assert extrapolate(plan, measured).verified == pytest.approx(real, rel=0.1)
+
+
+def test_nothing_to_verify_does_not_load_the_target():
+    said = extrapolate(PLAN.but(verify_per_stratum=0), make_measured())
+    assert said.stages["verify"] == 0
+    assert said.verified == said.verified_at_most == 0
+
+
+def test_rows_that_cannot_be_scored_are_left_out_of_the_whole_too():
+    measured = make_measured()
+    lengths = [length * (place % 2) for place, length in enumerate(measured.small.lengths)]
+    small = measured.small.model_copy(update={"lengths": tuple(lengths)})
+    assert extrapolate(PLAN, measured.model_copy(update={"small": small})).samples == 500
+
+
+def test_ten_times_the_rows_take_ten_times_the_time_beyond_any_that_are_planned_one_by_one():
+    few, many = (extrapolate(PLAN, make_measured(rows=rows)) for rows in (200_000, 2_000_000))
+    for stage, start in (("fine-tune", 4.0), ("speculate", 2.0)):
+        assert many.stages[stage] - start == pytest.approx(10 * (few.stages[stage] - start), rel=0.05)
+    assert many.verified == pytest.approx(few.verified, abs=2)
+
+
+def test_a_small_model_of_equal_or_no_effort_is_forecast_too():
+    for efforts in ([0.0] * 100, [1.5] * 100, [0.0] * 99 + [2.0]):
+        said = extrapolate(PLAN, make_measured(efforts=tuple(efforts)))
+        assert 0 < said.verified <= said.verified_at_most
+
+
+def test_a_forecast_is_read_back_from_json():
+    said = extrapolate(PLAN, make_measured())
+    assert Forecast.model_validate_json(said.model_dump_json()) == said
+    with pytest.raises(ValueError, match="frozen"):
+        said.state = "failed"
+
+
+# --- counting rows
+
+
+@pytest.fixture
+def rows_file(tmp_path):
+    rows = [{"prompt": f"a\n{i}", "completion": "b"} for i in range(7)]
+
+    def write(name):
+        path = tmp_path / name
+        plain = path.with_suffix("") if path.suffix == ".gz" else path
+        if plain.suffix == ".jsonl":
+            text = "\ufeff" + "\n\n".join(map(json.dumps, rows)) + "\n \n"
+        elif plain.suffix == ".csv":
+            text = "prompt,completion\n" + "".join(f'"{row["prompt"]}",b\n' for row in rows)
+        elif plain.suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+            return path
+        elif name == "lines.json":
+            text = "\n".join(map(json.dumps, rows))
+        else:
+            text = json.dumps({"data": rows})
+        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jsonl", "a.jsonl.gz", "a.json", "lines.json", "a.csv", "a.csv.gz", "a.parquet"]
+)
+def test_the_rows_of_a_file_are_counted_whatever_its_kind(rows_file, name):
+    plan = PLAN.but(dataset=str(rows_file(name)))
+    assert count_rows(plan, read=3, asked=3) == 7
+    assert count_rows(plan.but(limit=5), read=3, asked=3) == 5
+    assert count_rows(plan.but(limit=50), read=3, asked=3) == 7
+
+
+def test_rows_that_were_all_read_are_not_counted_again():
+    plan = PLAN.but(dataset="/nowhere.jsonl")
+    assert count_rows(plan, read=4, asked=1000) == 4
+    assert count_rows(plan.but(limit=6), read=6, asked=6) == 6
+
+
+def test_a_built_in_task_is_counted_up_to_the_limit():
+    plan = PLAN.but(dataset="builtin:docstrings", limit=30)
+    assert count_rows(plan, read=10, asked=10) == 30
+
+
+# --- measuring
+
+
+def test_a_tiny_plan_is_measured_and_forecast(sources):
+    plan = make_plan(sources)
+    said = []
+    measured = measure(plan, seconds=0.5, say=said.append)
+    assert measured.rows == ROWS
+    assert np.count_nonzero(measured.small.lengths) == ROWS - 2
+    assert set(measured.scored) <= set(np.flatnonzero(measured.small.lengths))
+    assert len(measured.scored) == len(measured.efforts) > 0
+    assert min(measured.efforts) > 0
+    assert measured.memory_bytes > 10**8
+    assert said[0] == "reading the first rows" and said[-1] == "scoring a few batches on the target"
+    result = extrapolate(plan, measured)
+    assert result.samples == ROWS - 2
+    assert all(seconds > 0 for seconds in result.stages.values())
+
+
+def test_little_time_measures_a_batch_of_each_stage_all_the_same(sources):
+    measured = measure(make_plan(sources), seconds=1e-9)
+    for speed in (measured.finetuning, measured.small.scoring, measured.target.scoring):
+        assert speed.token > 0
+    assert measured.efforts
+
+
+def test_measuring_leaves_nothing_behind(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    measure(make_plan(sources, limit=20), seconds=1e-9)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_without_two_samples_is_refused(sources, tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n' * 1)
+    with pytest.raises(DatasetError, match="has 1 scorable samples in its first 2 rows"):
+        measure(make_plan(sources, dataset=str(tmp_path / "one.jsonl")))
+
+
+def test_the_peak_memory_of_this_process_is_no_less_than_what_it_holds():
+    import psutil
+
+    assert peak_memory() >= psutil.Process().memory_info().rss * 0.9
+
+
+# --- the file of a forecast, and its process
+
+
+@pytest.fixture
+def measuring_is_quick(monkeypatch):
+    monkeypatch.setattr(forecast, "measure", lambda plan, *, seconds, say: say("looking") or make_measured())
+
+
+def use_process(monkeypatch, code):
+    monkeypatch.setattr(forecast, "COMMAND", (sys.executable, "-c", code))
+
+
+def wait_for(key, *states):
+    deadline = time.monotonic() + 60
+    while (found := forecast.read_forecast(key)) is None or found.state not in states:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+    return found
+
+
+def test_a_made_forecast_is_found_again(measuring_is_quick):
+    made = forecast.make_forecast(PLAN)
+    key = forecast.key_of(PLAN)
+    assert forecast.read_forecast(key) == made
+    assert made.state == "done"
+
+
+def test_other_epochs_and_selection_settings_need_no_new_measurement(measuring_is_quick):
+    forecast.make_forecast(PLAN)
+    other = PLAN.but(epochs=6, strata=5, seed=3, pruning_rate=0.5)
+    key = forecast.key_of(other)
+    assert key == forecast.key_of(PLAN)
+    before, after = forecast.read_forecast(key), forecast.read_forecast(key, other)
+    assert after.stages["fine-tune"] > 1.5 * before.stages["fine-tune"]
+    assert after.verified_at_most == 25
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"small": "other"}, {"target": "other"}, {"limit": 10}, {"batch_size": 4}, {"tokens_per_batch": 64},
+     {"max_length": 64}, {"dtype": "float32"}, {"lora_rank": 4}, {"scored_parameters": "last_block"}],
+)  # fmt: skip
+def test_what_changes_the_work_changes_the_key(changes):
+    assert forecast.key_of(PLAN.but(**changes)) != forecast.key_of(PLAN)
+
+
+def test_a_file_that_was_changed_has_another_key(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text("a")
+    plan = PLAN.but(dataset=str(path))
+    before = forecast.key_of(plan)
+    assert forecast.key_of(plan) == before
+    path.write_text("ab")
+    assert forecast.key_of(plan) != before
+
+
+def test_a_relative_path_has_the_key_of_its_absolute_one(tmp_path, monkeypatch):
+    (tmp_path / "data.jsonl").write_text("a")
+    monkeypatch.chdir(tmp_path)
+    assert forecast.key_of(PLAN) == forecast.key_of(PLAN.but(dataset=str(tmp_path / "data.jsonl")))
+
+
+def test_there_is_no_forecast_of_what_was_never_asked():
+    assert forecast.read_forecast("0" * 24) is None
+
+
+def test_a_failure_is_raised_and_kept(monkeypatch):
+    def fails(plan, *, seconds, say):
+        raise ModelError("model 'small'\nis not there")
+
+    monkeypatch.setattr(forecast, "measure", fails)
+    with pytest.raises(ModelError):
+        forecast.make_forecast(PLAN)
+    found = forecast.read_forecast(forecast.key_of(PLAN))
+    assert (found.state, found.message) == ("failed", "model 'small' is not there")
+
+
+def test_the_process_says_what_it_does_and_then_what_it_found(sources):
+    plan = make_plan(sources)
+    key = forecast.start_forecast(plan)
+    first = forecast.read_forecast(key)
+    assert first.state == "measuring" and first.message
+    assert forecast.start_forecast(plan) == key
+    found = wait_for(key, "done", "failed")
+    assert found.state == "done", found.message
+    assert found.samples == ROWS - 2
+    written = forecast._folder() / f"{key}.json"
+    before = written.stat().st_mtime_ns
+    assert forecast.start_forecast(plan) == key
+    assert written.stat().st_mtime_ns == before
+
+
+def test_a_process_that_dies_reads_as_failed_and_is_started_again_only_on_request(monkeypatch):
+    use_process(monkeypatch, "import sys; sys.exit('out of luck')")
+    key = forecast.start_forecast(PLAN)
+    found = wait_for(key, "failed")
+    assert found.message == "the process ended before it was done: out of luck"
+    use_process(monkeypatch, "import time; time.sleep(60)")
+    forecast.start_forecast(PLAN)
+    assert forecast.read_forecast(key).state == "failed"
+    forecast.start_forecast(PLAN, again=True)
+    assert forecast.read_forecast(key).state == "measuring"
+    forecast.stop_forecast(key)
+    assert forecast.read_forecast(key) is None
+
+
+def test_stopping_what_is_done_keeps_it(measuring_is_quick):
+    made = forecast.make_forecast(PLAN)
+    forecast.stop_forecast(forecast.key_of(PLAN))
+    assert forecast.read_forecast(forecast.key_of(PLAN)) == made
+
+
+def test_a_process_that_cannot_be_started_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(forecast, "COMMAND", ("/nowhere/python",))
+    with pytest.raises(RunError, match="the forecast cannot be started"):
+        forecast.start_forecast(PLAN)
+
+
+def test_a_damaged_file_is_none_at_all(staff_home):
+    (staff_home / "forecasts").mkdir(parents=True)
+    key = forecast.key_of(PLAN)
+    (staff_home / "forecasts" / f"{key}.json").write_text("{")
+    assert forecast.read_forecast(key) is None
+
+
+def test_only_the_newest_are_kept(staff_home, monkeypatch, measuring_is_quick):
+    monkeypatch.setattr(forecast, "KEPT", 3)
+    plans = [PLAN.but(batch_size=size) for size in range(1, 6)]
+    keys = [forecast.key_of(plan) for plan in plans]
+    for age, (plan, key) in enumerate(zip(plans, keys, strict=True)):
+        forecast.make_forecast(plan)
+        os.utime(staff_home / "forecasts" / f"{key}.json", (1000 + age, 1000 + age))
+    forecast.make_forecast(PLAN)
+    kept = [forecast.read_forecast(key) is not None for key in keys]
+    assert kept == [False, False, True, True, True]
+
+
+def test_one_at_work_is_not_pruned(staff_home, monkeypatch, measuring_is_quick):
+    monkeypatch.setattr(forecast, "KEPT", 0)
+    forecast._made_folder()
+    at_work = forecast.Measurement(plan=PLAN, pid=os.getpid(), pid_started=start_time(os.getpid()))
+    forecast._save("old", at_work)
+    forecast.make_forecast(PLAN)
+    forecast._made_folder()
+    assert forecast.read_forecast("old").state == "measuring"
+    assert forecast.read_forecast(forecast.key_of(PLAN)) is None
+
+
+def test_reading_a_forecast_loads_no_torch():
+    import subprocess
+
+    code = "import sys; from staff_engine.forecast import *; read_forecast('a'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "peft", "datasets", "accelerate"} & set(loaded.stdout.split())
+
+
+# --- the command
+
+
+def test_the_command_prints_a_table(measuring_is_quick, capsys):
+    assert main(["forecast", "--dataset", "data.jsonl", "--small", "small", "--target", "target"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = {line[:35].strip(): line[35:].strip() for line in lines if line.strip()}
+    assert table["samples"] == "1,000"
+    assert table["tokens"] == "25,000"
+    assert table["memory"] == "1.0 GB"
+    assert {"time of fine-tune", "time of verify", "time in all"} <= set(table)
+
+
+def test_the_command_prints_json(measuring_is_quick, capsys):
+    settings = ["--dataset", "data.jsonl", "--small", "small", "--target", "target", "--strata", "4"]
+    assert main(["forecast", *settings, "--json"]) == 0
+    said = Forecast.model_validate_json(capsys.readouterr().out)
+    assert said.verified_at_most == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dataset", "none.jsonl", "--small", "builtin:llama-nano", "--target", "builtin:llama-nano"],
+         "data file 'none.jsonl' does not exist"),
+        (["--dataset", "builtin:docstrings", "--small", "builtin:none", "--target", "builtin:llama-nano"],
+         "model 'builtin:none' is not built in"),
+        (["--dataset", "builtin:docstrings", "--small", "builtin:llama-nano"], "target is missing"),
+        (["--dataset", "a", "--small", "b", "--target", "c", "--epochs", "0"], "epochs is '0'"),
+    ],
+)  # fmt: skip
+def test_the_command_says_what_is_wrong_in_one_line(arguments, said, capsys):
+    assert main(["forecast", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+# --- the finished run
+
+
+class Silent:
+    cancelled = False
+
+    def stage(self, name, total=0, unit="samples", done=0): ...
+    def advance(self, count=1): ...
+    def message(self, text): ...
+
+
+def test_a_run_carries_its_forecast_and_its_end_says_how_far_that_was_off(sources):
+    plan = make_plan(sources)
+    run = create_run(plan)
+    assert not forecast.keep_forecast(run)
+    assert forecast.forecast_error(run.folder) is None
+    made = forecast.make_forecast(plan, seconds=0.5)
+    assert forecast.keep_forecast(run)
+    assert Forecast.model_validate_json((run.folder / "forecast.json").read_bytes()) == made
+    pipeline.execute(run.folder, Silent())
+    timings = {stage: 2 * seconds for stage, seconds in made.stages.items()}
+    write_json(run.folder / "timings.json", {**timings, "select": 0.1})
+    off = forecast.forecast_error(run.folder)
+    assert off == json.loads((run.folder / "forecast_error.json").read_bytes())
+    for stage, seconds in made.stages.items():
+        assert off[stage] == {
+            "forecast": seconds, "found": pytest.approx(2 * seconds), "error": pytest.approx(-0.5)
+        }  # fmt: skip
+    assert off["total_seconds"]["error"] == pytest.approx(-0.5)
+    assert off["verified"]["found"] == json.loads((run.folder / "summary.json").read_bytes())["verified"]
+    assert off["memory_bytes"]["error"] == pytest.approx(0, abs=0.5)
+    assert {"full_target_seconds"} <= set(off)
+
+
+def test_a_forecast_that_failed_is_not_carried(monkeypatch):
+    def fails(plan, *, seconds, say):
+        raise DatasetError("no")
+
+    monkeypatch.setattr(forecast, "measure", fails)
+    with pytest.raises(DatasetError):
+        forecast.make_forecast(PLAN)
+    assert not forecast.keep_forecast(create_run(PLAN))
