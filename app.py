@@ -20,6 +20,7 @@ if __name__ == "__main__":
                 st.Page("pages/scores.py", title="Scores", icon=":material/bar_chart:"),
                 st.Page("pages/select.py", title="Select", icon=":material/tune:"),
                 st.Page("pages/samples.py", title="Samples", icon=":material/table_rows:"),
+                st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
                 st.Page("pages/export.py", title="Export", icon=":material/download:"),
             ],
         }

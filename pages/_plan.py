@@ -179,9 +179,9 @@ def _forecast(key: str, plan: Plan) -> None:
         st.metric("Takes about", duration(found.total_seconds))
         st.metric("Memory", f"{found.memory_bytes / 1e9:.1f} GB", help="Of the run's process, at its peak.")
         st.metric(
-            "The target verifies",
+            "The target verifies at most",
             f"{found.verified_at_most:,} of {found.samples:,}" if found.samples else "–",
-            help="At most: K times b_v.",
+            help="K times b_v, or all that are left when the hardest are dropped.",
         )
         st.metric(
             "Time saved",
@@ -209,6 +209,8 @@ def _start(plan: Plan) -> None:
     if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="plan_start"):
         with _shared.errors():
             run = create_run(plan, name=name.strip() or None)
+            forecast.stop_forecast(forecast.key_of(plan))
+            forecast.keep_forecast(run)
             start(run)
         _shared.open_run(run.id)
     st.caption("The same from the command line:")

@@ -22,7 +22,7 @@ def keep_and_load(run: Run, results: Results) -> None:
     if asked:
         with _shared.errors():
             saved.save_selection(run.folder, name or _suggestion(), _shared.settings())
-        st.rerun(scope="fragment")
+        st.rerun()
     kept = saved.list_saved(run.folder)
     st.caption(
         "Saved selections can be compared and exported later. The address of this page is a link to these"

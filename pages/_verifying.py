@@ -40,7 +40,7 @@ def offer(run: Run, results: Results) -> None:
         if st.button(f"Verify {missing:,} more{about}", type="primary", key="verify_more"):
             with _shared.errors():
                 runs.start(run, verify={name: st.session_state[name] for name in VERIFY_FIELDS})
-            st.rerun(scope="fragment")
+            st.rerun()
 
 
 @st.fragment(run_every=1.0)

@@ -157,7 +157,8 @@ def _charts(selection: Selection) -> None:
     st.subheader("Where the coreset comes from", anchor=False)
     st.caption(
         "Above 1, the target finds a stratum harder than the small model does, and more of it is kept."
-        " Hollow marks rest on few verified samples. Drag over bars to look at those strata on every page."
+        " Below each point stands how many samples were verified; hollow points rest on too few. Drag over"
+        " bars to look at those strata on every page."
     )
     _shared.chart(
         charts.strata_figure(frame),
@@ -176,12 +177,11 @@ def _charts(selection: Selection) -> None:
 
 
 def _choose_strata() -> None:
-    points = st.session_state.select_strata.selection.points
-    chosen = {
-        stratum
-        for point in points
-        for stratum in range(int(point["customdata"][0]), int(point["customdata"][1]) + 1)
-    }
+    chosen: set[int] = set()
+    for point in st.session_state.select_strata.selection.points:
+        ends = point["customdata"]  # a list in Python, an object of the same from the browser
+        first, last, *_ = ends.values() if isinstance(ends, dict) else ends
+        chosen.update(range(int(first), int(last) + 1))
     if chosen:
         _shared.set_filter(strata=tuple(sorted(chosen)))
 

@@ -69,6 +69,7 @@ def run(
     """Fine-tune the small model, score all samples, verify some on the target, select the coreset."""
     from staff_engine.dataset import check_source
     from staff_engine.delivery import plan_delivery
+    from staff_engine.forecast import keep_forecast
     from staff_engine.models import find_model
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
@@ -77,6 +78,7 @@ def run(
     for model in (plan.small, plan.target):
         find_model(model)
     created = runs.create_run(plan, name=name, delivery=delivery)
+    keep_forecast(created)
     runs.start(created)
     _watch(created, detach)
 
@@ -289,6 +291,7 @@ def work(folder: Path) -> None:
         with working(found) as reporter:
             from staff_engine import pipeline
             from staff_engine.delivery import deliver
+            from staff_engine.forecast import forecast_error
             from staff_engine.results import open_results
 
             settings = runs.read_status(found).verify
@@ -296,6 +299,7 @@ def work(folder: Path) -> None:
                 pipeline.verify_missing(found.folder, reporter, settings)
                 return
             pipeline.execute(found.folder, reporter)
+            forecast_error(found.folder)
             fingerprint = open_results(found.folder).imported.facts.fingerprint
             delivery = runs.update_record(found, fingerprint=fingerprint).delivery
             if delivery is not None:

@@ -189,7 +189,7 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
 
 
 def plan_steps(lengths: np.ndarray, batch_size: int, seed: int = 0) -> np.ndarray:
-    """Samples and padded length, int (k, 2), of an epoch of steps, grouped as in `finetune.training_order`."""
+    """Samples and padded length, int (k, 2), of the steps of an epoch, as `finetune` groups them."""
     order = np.random.default_rng(seed).permutation(len(lengths))
     group = batch_size * max(1, min(len(lengths) // (batch_size * 4), 50))
     grouped = [np.sort(lengths[order[start : start + group]])[::-1] for start in range(0, len(order), group)]

@@ -21,11 +21,11 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.errors import RunError, StaffError
 from staff_engine.extrapolation import Forecast, Measured, extrapolate
 from staff_engine.files import write_json
-from staff_engine.measuring import measure, peak_memory
+from staff_engine.measuring import measure
+from staff_engine.memory import peak_memory
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.processes import is_alive, start_process, start_time, stop_process
-from staff_engine.run_folders import Run, home, read_record
-from staff_engine.run_folders import _with_absolute_paths as with_absolute_paths
+from staff_engine.run_folders import Run, home, read_record, with_absolute_paths
 from staff_engine.runs import PROJECT_FOLDER, QUIET_LOG
 from staff_engine.status import read_model
 

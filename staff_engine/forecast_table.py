@@ -42,4 +42,4 @@ def _time(seconds: float | None) -> str:
 def _saving(share: float | None) -> str:
     if share is None:
         return "?"
-    return f"{share:.0%}" if share >= 0 else f"nothing: {-share:.0%} more"
+    return f"{share:.0%}" if share >= 0 else f"nothing: it takes {1 - share:.1f} times as long"

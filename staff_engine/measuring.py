@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import itertools
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from staff_engine import models
 from staff_engine.counting import count_rows
-from staff_engine.dataset import Imported, import_dataset
+from staff_engine.dataset import Imported, check_source, import_dataset
 from staff_engine.errors import DatasetError
 from staff_engine.extrapolation import Measured, Side, Speed, fit_speed, shapes
 from staff_engine.finetune import finetune, training_order
-from staff_engine.pipeline import _length_bound as length_bound
+from staff_engine.memory import peak_memory
+from staff_engine.pipeline import length_bound
 from staff_engine.plan import Plan
 from staff_engine.scoring import Scorer, plan_batches
 from staff_engine.sources import is_on_hub
@@ -35,9 +36,6 @@ SHARES = {"fine-tune": 0.35, "speculate": 0.25, "verify": 0.4}
 """Of the time, for the batches of each stage."""
 
 MOST_STEPS = 60
-
-GROUPS = 4
-"""Steps of which the first has the longest samples and the last the shortest, then it begins anew."""
 
 Say = Callable[[str], None]
 
@@ -73,6 +71,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
     StaffError
         If the data, the plan or a model does not allow it; the message says why.
     """
+    check_source(plan.dataset)
     for name in (plan.small, plan.target):
         models.find_model(name)
     models.choose_device(plan.device)
@@ -104,21 +103,6 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         efforts=efforts,
         memory_bytes=peak_memory(),
     )
-
-
-def peak_memory() -> int:
-    """The most bytes that were held at once: on graphics cards if they were used, else by this process."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_reserved():
-        return sum(torch.cuda.max_memory_reserved(card) for card in range(torch.cuda.device_count()))
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would also count the process that started this one
-        lines = status.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    import psutil
-
-    memory = psutil.Process().memory_info()  # type: ignore[no-untyped-call]
-    return int(getattr(memory, "peak_wset", memory.rss))
 
 
 def _asked(plan: Plan) -> int:
@@ -184,11 +168,13 @@ def _finetune(plan: Plan, small: _Tokens, adapter: Path, seconds: float) -> tupl
     adapted = models.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
     models.load_tokenizer(plan.small)  # as a run does here
     loaded = time.perf_counter()
-    few = 4 * GROUPS * plan.batch_size
     table = small.table
-    chosen = np.random.default_rng(plan.seed).permutation(len(table))[:few]
-    lengths = table.lengths[chosen]
-    epochs = -(-MOST_STEPS * plan.batch_size // len(chosen))
+    size = min(plan.batch_size, len(table))
+    steps = _steps(table.lengths, size, plan.seed)
+    wanted = np.concatenate(steps)
+    even = np.ones(len(wanted), dtype=np.int64)  # lengths that leave the batches as they are
+    places = np.empty_like(wanted)
+    places[training_order(even, epochs=1, batch_size=size, seed=plan.seed)] = wanted
     moments: list[float] = []
 
     def on_step(step: int) -> bool:
@@ -197,27 +183,34 @@ def _finetune(plan: Plan, small: _Tokens, adapter: Path, seconds: float) -> tupl
 
     finetune(
         adapted,
-        [table[place] for place in chosen.tolist()],
-        lengths,
+        [table[place] for place in places.tolist()],
+        even,
         adapter.with_name("checkpointed"),
         pad_token_id=small.pad_token_id,
-        epochs=epochs,
-        batch_size=plan.batch_size,
+        epochs=1,
+        batch_size=size,
         learning_rate=plan.learning_rate or models.default_learning_rate(plan.small),
         seed=plan.seed,
         on_step=on_step,
     )
     ended = time.perf_counter()
     adapted.save_pretrained(str(adapter))
-    order = training_order(lengths, epochs=epochs, batch_size=plan.batch_size, seed=plan.seed)
-    steps = [order[first : first + plan.batch_size] for first in range(0, len(order), plan.batch_size)]
-    batches = shapes(lengths, [np.array(step) for step in steps[: len(moments)]])
+    batches = shapes(table.lengths, steps[: len(moments)])
     if len(moments) > 1:
         speed = fit_speed(batches[1:], np.diff(moments))
     else:  # a single step took all the time there was
         speed = fit_speed(batches, [moments[0] - loaded])
     start = moments[0] - begun - speed.seconds(batches[:1])
     return max(start, 0.0), speed, ended - moments[-1]
+
+
+def _steps(lengths: np.ndarray, size: int, seed: int) -> list[np.ndarray]:
+    """Batches of a run's own fine-tuning: the longest, which takes the most memory, then some for all."""
+    order = training_order(lengths, epochs=1, batch_size=size, seed=seed)
+    whole = len(order) // size
+    batches = list(np.reshape(order[: whole * size], (whole, size)))
+    longest = max(batches, key=lambda batch: int(lengths[batch].max()))
+    return [longest, *itertools.islice(itertools.cycle(_spread(batches)), MOST_STEPS)]
 
 
 def _score(

@@ -118,7 +118,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         imported.rows,
         tokenizer,
         path,
-        max_length=_length_bound(plan, plan.small),
+        max_length=length_bound(plan, plan.small),
         conversation=imported.facts.conversation,
         on_progress=reporter.advance,
     )
@@ -199,7 +199,7 @@ def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> No
         imported.rows.select(ids),
         tokenizer,
         path,
-        max_length=_length_bound(plan, plan.target),
+        max_length=length_bound(plan, plan.target),
         conversation=imported.facts.conversation,
     )
     tokens, writer = open_tokens(path), PartWriter(folder / "verification")
@@ -263,7 +263,7 @@ def _write_unscorable(folder: Path, reasons: dict[int, str]) -> None:
         pq.write_table(table, part)
 
 
-def _length_bound(plan: Plan, model: str) -> int:
+def length_bound(plan: Plan, model: str) -> int:
     return min(plan.max_length, models.context_length(model) or plan.max_length)
 
 

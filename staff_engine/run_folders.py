@@ -90,7 +90,7 @@ def create_run(plan: Plan, *, name: str | None = None, delivery: Delivery | None
     RunError
         If the folder cannot be written.
     """
-    plan = _with_absolute_paths(plan)
+    plan = with_absolute_paths(plan)
     slug = f"{_slug(plan.dataset, 24)}-{_slug(plan.small, 16)}"
     record = Record(name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery)
     run_id = f"{record.created:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
@@ -158,7 +158,7 @@ def read_record(run: Run) -> Record:
     return read_model(run.folder / PLAN_FILE, Record)
 
 
-def _with_absolute_paths(plan: Plan) -> Plan:
+def with_absolute_paths(plan: Plan) -> Plan:
     names = ("dataset", "small", "target")
     paths = {name: Path(getattr(plan, name)).expanduser() for name in names}
     return plan.but(**{name: str(path.resolve()) for name, path in paths.items() if path.exists()})

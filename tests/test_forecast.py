@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import save_model
 
-from staff_engine import forecast, pipeline
+from staff_engine import finetune, forecast, measuring, pipeline
 from staff_engine.cli import main
 from staff_engine.counting import count_rows
 from staff_engine.errors import DatasetError, ModelError, RunError
@@ -28,7 +28,8 @@ from staff_engine.extrapolation import (
 )
 from staff_engine.files import write_json
 from staff_engine.finetune import training_order
-from staff_engine.measuring import measure, peak_memory
+from staff_engine.measuring import measure
+from staff_engine.memory import peak_memory
 from staff_engine.plan import Plan
 from staff_engine.processes import start_time
 from staff_engine.runs import create_run
@@ -130,7 +131,8 @@ def test_batches_that_were_held_up_hardly_move_the_speed():
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_few_batches_give_seconds_for_each_token_only(count):
     batches = np.array([(4, 100), (8, 50), (2, 200), (10, 40)])[:count]
-    assert fit_speed(batches, [0.8] * count) == Speed(batch=0, token=pytest.approx(0.002), pair=0)
+    speed = fit_speed(batches, [0.8] * count)
+    assert (speed.batch, speed.token, speed.pair) == (0, pytest.approx(0.002), 0)
 
 
 def test_no_speed_makes_a_batch_take_less_than_nothing():
@@ -307,6 +309,31 @@ def test_little_time_measures_a_batch_of_each_stage_all_the_same(sources):
     assert measured.efforts
 
 
+def test_the_steps_that_are_timed_are_those_of_a_run_the_longest_first(sources, monkeypatch):
+    seen = {}
+
+    def watched(model, samples, lengths, folder, **settings):
+        order = training_order(
+            lengths, epochs=settings["epochs"], batch_size=settings["batch_size"], seed=settings["seed"]
+        )
+        size = settings["batch_size"]
+        seen["batches"] = [
+            sorted(len(samples[place].input_ids) for place in order[start : start + size])
+            for start in range(0, len(order), size)
+        ]
+        return finetune.finetune(model, samples, lengths, folder, **settings)
+
+    monkeypatch.setattr(measuring, "finetune", watched)
+    plan = make_plan(sources, batch_size=4)
+    measured = measure(plan, seconds=1e-9)
+    lengths = np.array([length for length in measured.small.lengths if length])
+    order = training_order(lengths, epochs=1, batch_size=4, seed=plan.seed)
+    real = [sorted(lengths[order[start : start + 4]].tolist()) for start in range(0, 56, 4)]
+    assert all(batch in real for batch in seen["batches"])
+    assert {tuple(batch) for batch in seen["batches"]} == set(map(tuple, real))
+    assert max(seen["batches"][0]) == lengths.max()
+
+
 def test_measuring_leaves_nothing_behind(sources, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     measure(make_plan(sources, limit=20), seconds=1e-9)
@@ -314,8 +341,9 @@ def test_measuring_leaves_nothing_behind(sources, tmp_path, monkeypatch):
 
 
 def test_data_without_two_samples_is_refused(sources, tmp_path):
-    (tmp_path / "one.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n' * 1)
-    with pytest.raises(DatasetError, match="has 1 scorable samples in its first 2 rows"):
+    rows = [{"prompt": "a", "completion": completion} for completion in ("b", "", "")]
+    (tmp_path / "one.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DatasetError, match="has 1 scorable samples in its first 3 rows"):
         measure(make_plan(sources, dataset=str(tmp_path / "one.jsonl")))
 
 

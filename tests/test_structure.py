@@ -23,12 +23,12 @@ ORDER = [
     ["status", "processes", "run_folders", "runs", "saved", "reporter", "worker"],
     ["sources", "first_rows", "duplicates", "findings", "inspection", "inspecting"],
     ["pipeline"],
-    ["counting", "extrapolation", "measuring", "forecast"],
+    ["memory", "counting", "extrapolation", "measuring", "forecast"],
     ["delivery", "options", "commands", "downloads", "demo"],
     ["report", "forecast_table", "watching", "cli", "__main__"],
     ["charts.__init__", "charts.style", "charts.score_axis", "charts.scores", "charts.relations"],
     ["charts.selection", "charts.samples", "charts.embedding_map", "charts.tokens"],
-    ["charts.data", "charts.progress"],
+    ["charts.comparison", "charts.data", "charts.progress"],
 ]
 MODULES = [module for group in ORDER for module in group]
 

@@ -18,6 +18,9 @@ MOST_DRAWN = 200
 FADED = 0.25
 """Opacity of the strata that the filter leaves out."""
 
+MOST_COUNTED = 40
+"""With more strata than this, only pointing at one says how many samples are verified in it."""
+
 PANELS = (0.42, 0.36, 0.22)
 
 
@@ -105,7 +108,7 @@ def strata_figure(frame: pd.DataFrame) -> go.Figure:
     title = f"Strata, easiest to hardest{' (neighbours drawn together)' if together else ''}"
     figure.update_xaxes(title=title, row=3, col=1)
     figure.update_xaxes(automargin=True, range=[-0.6, (x.max() if len(x) else 1) + 0.6])
-    figure.update_yaxes(title="Verification ratio", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title="Verification ratio", row=1, col=1)
     figure.update_yaxes(title="Samples", row=2, col=1)
     figure.update_yaxes(title="Rate kept", tickformat=".0%", rangemode="tozero", row=3, col=1)
     figure.update_yaxes(automargin=True)
@@ -143,6 +146,12 @@ def _add_ratios(figure: go.Figure, frame: pd.DataFrame, opacity: np.ndarray) -> 
             col=1,
         )
     figure.add_hline(y=1, line_dash="dash", line_width=1, line_color=COLORS["dropped"], row=1, col=1)
+    if len(frame) <= MOST_COUNTED:
+        for place, (stratum, count) in enumerate(zip(frame["first"], frame["verified"], strict=True)):
+            figure.add_annotation(
+                x=stratum, y=0, xref="x", yref="y domain", yanchor="top", showarrow=False, font_size=10,
+                text=f"n={count}" if place == 0 else str(count),
+            )  # fmt: skip
 
 
 def cumulative_frame(selection: Selection) -> pd.DataFrame:

@@ -10,6 +10,8 @@ COLORS = {
     "kept": "#1FA37A",
     "dropped": "#8A8F98",
     "accent": "#7A5AC8",
+    "first": "#7A5AC8",
+    "second": "#B8791A",
 }
 """Apart for the colour-blind, and at 3:1 or more on a white and on a near-black page."""
 

@@ -1,0 +1,103 @@
+"""Two selections → how many samples each takes of every stratum, and how they are distributed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from staff_engine.charts.style import COLORS, base_figure
+
+BARS = 24
+MOST_STRATA = 200
+
+SIDES = (("a", "first"), ("b", "second"))
+
+
+def strata_frame(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
+    """Count the samples of two coresets in the strata of one of them.
+
+    Parameters
+    ----------
+    labels : int (rows,)
+        Stratum of every row, below 0 where it has none.
+    a, b : int64 (m,)
+        Row ids.
+
+    Returns
+    -------
+    pandas.DataFrame
+        first and last, a stratum or neighbours drawn together; a and b, samples in them. What
+        the other coreset took from the hardest that this one drops stands at stratum -1.
+    """
+    count = int(labels.max(initial=-1)) + 1
+    step = -(-max(count, 1) // MOST_STRATA)
+    places = {side: labels[ids] for side, ids in (("a", a), ("b", b))}
+    first = np.arange(0, max(count, 1), step)
+    frame = pd.DataFrame({"first": first, "last": np.minimum(first + step, count) - 1})
+    for side, of_rows in places.items():
+        inside = of_rows[of_rows >= 0].astype(np.int64)
+        frame[side] = np.bincount(inside // step, minlength=len(first))
+    dropped = {side: int((of_rows < 0).sum()) for side, of_rows in places.items()}
+    if any(dropped.values()):
+        frame = pd.concat([pd.DataFrame([{"first": -1, "last": -1, **dropped}]), frame], ignore_index=True)
+    return frame
+
+
+def strata_figure(frame: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
+    """Both coresets' samples of each stratum side by side; the dropped hardest behind the last one."""
+    together = bool((frame["first"] != frame["last"]).any())
+    title = f"Strata of the first, easiest to hardest{' (neighbours drawn together)' if together else ''}"
+    figure = base_figure(x=title, y="Samples in the coreset", height=320)
+    outside = frame["first"].max() + 1.5 * max(1, (frame["last"] - frame["first"]).max() + 1)
+    x = np.where(frame["first"] < 0, outside, frame["first"])
+    for (side, color), name in zip(SIDES, names, strict=True):
+        figure.add_bar(
+            x=x, y=frame[side], name=name, marker_color=COLORS[color],
+            hovertemplate=f"%{{y:,}} in {name}<extra></extra>",
+        )  # fmt: skip
+    if (frame["first"] < 0).any():
+        figure.add_annotation(
+            x=outside, y=1, yref="paper", yanchor="bottom", text="hardest, dropped", showarrow=False
+        )
+    return figure
+
+
+def profile_frame(values: np.ndarray, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
+    """How a column of the data is distributed in two coresets.
+
+    Parameters
+    ----------
+    values : float or int (rows,)
+        For every row; those of the coresets are finite.
+    a, b : int64 (m,)
+        Row ids.
+
+    Returns
+    -------
+    pandas.DataFrame
+        low and high, a bar's edges; a and b, shares of each coreset in it. The last bar
+        holds what is above the 99 % quantile of both too.
+    """
+    both = values[np.concatenate([a, b])].astype(float)
+    low, high = float(both.min()), float(np.quantile(both, 0.99))
+    edges = np.linspace(low, high if high > low else low + 1, BARS + 1)
+    frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:]})
+    for side, ids in (("a", a), ("b", b)):
+        counts, _ = np.histogram(np.minimum(values[ids], edges[-1]), bins=edges)
+        frame[side] = counts / len(ids)
+    return frame
+
+
+def profile_figure(frame: pd.DataFrame, names: tuple[str, str], *, x: str) -> go.Figure:
+    """Both distributions as steps over each other."""
+    figure = base_figure(x=x, y="Share of the coreset", height=280)
+    edges = np.append(frame["low"], frame["high"].iloc[-1:])
+    for (side, color), name in zip(SIDES, names, strict=True):
+        figure.add_scatter(
+            x=edges, y=np.append(frame[side], frame[side].iloc[-1:]), name=name, mode="lines",
+            line={"shape": "hv", "color": COLORS[color], "width": 2},
+            hovertemplate=f"%{{y:.1%}} of {name}<extra></extra>",
+        )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return figure

@@ -1,0 +1,22 @@
+"""How much memory this process has taken."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def peak_memory() -> int:
+    """The most bytes that were held at once: on graphics cards if they were used, else by this process."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_reserved():
+        return sum(torch.cuda.max_memory_reserved(card) for card in range(torch.cuda.device_count()))
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would also count the process that started this one
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    import psutil
+
+    memory = psutil.Process().memory_info()  # type: ignore[no-untyped-call]
+    return int(getattr(memory, "peak_wset", memory.rss))

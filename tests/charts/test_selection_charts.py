@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from staff_engine.charts.selection import cumulative_figure, cumulative_frame, strata_figure, strata_frame
+from staff_engine.coreset import select_coreset
+from staff_engine.verification import draw_verification
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return np.random.default_rng(0).lognormal(0, 0.5, 5000)
+
+
+def select(scores, per_stratum=5, **settings):
+    drawn = draw_verification(scores, num_strata=settings["num_strata"], per_stratum=per_stratum)
+    return select_coreset(scores, drawn, 2 * scores[drawn], pruning_rate=0.9, **settings)
+
+
+def test_a_row_for_each_stratum_that_has_samples(scores):
+    selection = select(scores, num_strata=50)
+    frame = strata_frame(selection, per_stratum=5)
+    assert frame["first"].tolist() == np.flatnonzero(selection.sizes).tolist()
+    assert frame["size"].sum() == selection.sizes.sum()
+    assert frame["budget"].sum() == len(selection.indices)
+    np.testing.assert_allclose(frame["kept"], frame["budget"] / frame["size"])
+
+
+def test_a_stratum_with_fewer_verified_than_asked_for_is_thin_if_it_has_more(scores):
+    selection = select(scores, num_strata=20)
+    assert not strata_frame(selection, per_stratum=5)["thin"].any()
+    frame = strata_frame(selection, per_stratum=6)
+    np.testing.assert_array_equal(frame["thin"], frame["size"] > 5)
+
+
+def test_what_the_filter_leaves_out_is_faded(scores):
+    frame = strata_frame(select(scores, num_strata=10), per_stratum=5, chosen=(2, 3))
+    assert frame.loc[~frame["faded"], "first"].tolist() == [2, 3]
+
+
+def test_many_strata_are_put_together_and_keep_their_sums(scores):
+    selection = select(scores, num_strata=1000)
+    frame = strata_frame(selection, per_stratum=5)
+    assert len(frame) == 200
+    assert frame["size"].sum() == selection.sizes.sum()
+    assert frame["budget"].sum() == len(selection.indices)
+    assert frame["verified"].sum() == selection.verified.sum()
+    assert (frame["first"].iloc[1:].to_numpy() > frame["last"].iloc[:-1].to_numpy()).all()
+    assert frame["ratio_low"].isna().all()
+    assert "neighbours drawn together" in strata_figure(frame).layout.xaxis3.title.text
+
+
+def test_the_figure_has_a_hollow_mark_for_each_thin_stratum(scores):
+    frame = strata_frame(select(scores, num_strata=60), per_stratum=6)
+    assert frame["thin"].any() and not frame["thin"].all()
+    points = [trace for trace in strata_figure(frame).data if trace.type == "scatter"]
+    marks = {trace.marker.symbol: len(trace.x) for trace in points}
+    assert marks == {"circle-open": int(frame["thin"].sum()), "circle": int((~frame["thin"]).sum())}
+
+
+def test_few_strata_say_how_many_samples_stand_behind_each_ratio(scores):
+    frame = strata_frame(select(scores, num_strata=8), per_stratum=5)
+    said = [note.text for note in strata_figure(frame).layout.annotations]
+    assert said == [f"n={frame['verified'].iloc[0]}", *map(str, frame["verified"].iloc[1:])]
+    frame = strata_frame(select(scores, num_strata=200), per_stratum=5)
+    assert len(frame) > 40
+    assert not strata_figure(frame).layout.annotations
+
+
+def test_every_axis_has_a_title(scores):
+    figure = strata_figure(strata_frame(select(scores, num_strata=8), per_stratum=5))
+    titles = [axis.title.text for axis in (figure.layout.xaxis3, *figure.select_yaxes())]
+    assert titles == ["Strata, easiest to hardest", "Verification ratio", "Samples", "Rate kept"]
+
+
+def test_running_shares_go_from_nothing_to_all(scores):
+    selection = select(scores, num_strata=10)
+    frame = cumulative_frame(selection)
+    assert frame.iloc[0].tolist() == [-1, 0, 0]
+    assert frame.iloc[-1].tolist() == [9, 1, 1]
+    assert frame["coreset"].iloc[3] == selection.budget[:3].sum() / len(selection.indices)
+    assert cumulative_figure(frame).layout.yaxis.title.text == "Share of the coreset"

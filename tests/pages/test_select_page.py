@@ -1,0 +1,163 @@
+import os
+
+import pytest
+
+from staff_engine.processes import start_time
+from staff_engine.results import open_results
+from staff_engine.saved import list_saved, save_selection
+from staff_engine.status import Status, load_status, save_status
+
+STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged")
+
+
+def texts(app):
+    kinds = ("markdown", "caption", "info", "error", "warning")
+    return " ".join(element.value for kind in kinds for element in app.get(kind))
+
+
+def figures(app):
+    return {metric.label: metric.value for metric in app.metric}
+
+
+@pytest.mark.parametrize("name", ["select", "compare", "scores", "samples", "export"])
+def test_without_a_run_every_page_of_results_says_what_to_do(open_page, name):
+    app = open_page(name)
+    assert not app.exception
+    assert "There is no run yet" in texts(app)
+
+
+@pytest.mark.parametrize("name", ["select", "compare"])
+@pytest.mark.parametrize("state", STATES)
+def test_a_run_without_scores_says_its_state_and_the_next_step(open_page, run_in_state, name, state):
+    from pages._shared import NEXT_STEPS
+
+    app = open_page(name, run=run_in_state(state).id)
+    assert not app.exception
+    assert f"This run is {state}" in texts(app)
+    assert NEXT_STEPS[state] in texts(app)
+
+
+def test_the_figures_are_those_of_the_plans_selection(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    assert not app.exception
+    selection = open_results(finished_run.folder).select()
+    said = figures(app)
+    assert said["Samples"] == "393"
+    assert said["Coreset"] == f"{len(selection.indices)}"
+    assert said["Strata served"] == f"{(selection.budget > 0).sum()} of 10"
+    assert said["Verified"] == "50"
+    assert "Provisional" not in texts(app)
+
+
+def test_the_slider_and_the_number_turn_the_same_setting(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    app.slider(key="_slider_pruning_rate").set_value(0.5).run()
+    assert app.number_input(key="pruning_rate").value == 0.5
+    assert figures(app)["Coreset"] == "196"  # Python rounds 196.5 to the even number
+    app.number_input(key="pruning_rate").set_value(0.995).run()
+    assert app.slider(key="_slider_pruning_rate").value == 0.99
+    assert figures(app)["Coreset"] == "2"
+
+
+def test_more_strata_than_the_slider_has_can_be_typed(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    app.number_input(key="strata").set_value(5000).run()
+    assert not app.exception
+    assert app.slider(key="_slider_strata").value == 200
+    assert "of 5,000" in figures(app)["Strata served"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("strata_by", "quantile"), ("allocation", "normalized"), ("within", "hardest")]
+)
+def test_the_folded_choices_change_the_coreset(open_page, finished_run, name, value):
+    results = open_results(finished_run.folder)
+    app = open_page("select", run=finished_run.id, **{name: value})
+    assert not app.exception
+    assert app.session_state[name] == value
+    assert figures(app)["Coreset"] == str(len(results.select(**{name: value}).indices))
+
+
+def test_strata_that_still_need_the_target_make_the_coreset_provisional(open_page, finished_run, monkeypatch):
+    from staff_engine import runs
+
+    app = open_page("select", run=finished_run.id, strata="20")
+    missing = len(open_results(finished_run.folder).to_verify(strata=20))
+    [button] = [button for button in app.button if button.key == "verify_more"]
+    assert f"Verify {missing} more" in button.label
+    assert "Provisional" in texts(app)
+
+    asked = {}
+
+    def start(run, *, verify):
+        asked.update(verify)
+        status = load_status(run.folder)
+        pid = {"pid": os.getpid(), "pid_started": start_time(os.getpid())}
+        at_work = {"state": "running", "stage": "verify", "done": 3, "total": missing, "verify": verify}
+        save_status(run.folder, status.model_copy(update={**pid, **at_work}))
+
+    monkeypatch.setattr(runs, "start", start)
+    button.click().run()
+    assert not app.exception
+    assert asked["strata"] == 20
+    assert [bar.proto.text for bar in app.get("progress")] == [
+        f"The target has verified 3 of {missing} samples."
+    ]
+
+
+def test_a_verification_that_broke_off_is_said_and_can_be_asked_for_again(open_page, finished_run):
+    status = load_status(finished_run.folder)
+    broken = {"state": "failed", "message": "the disk is full", "verify": {"strata": 20}}
+    save_status(finished_run.folder, Status(**{**status.model_dump(), **broken}))
+    app = open_page("select", run=finished_run.id, strata="20")
+    assert "The last verification is failed. the disk is full" in texts(app)
+    assert [button for button in app.button if button.key == "verify_more"]
+
+
+def test_a_selection_is_kept_loaded_and_forgotten(open_page, finished_run):
+    app = open_page("select", run=finished_run.id, pruning_rate="0.8")
+    app.text_input[0].set_value("eight tenths")
+    app.form_submit_button[0].click().run()
+    [kept] = list_saved(finished_run.folder)
+    assert (kept.name, kept.settings["pruning_rate"]) == ("eight tenths", 0.8)
+    app.number_input(key="pruning_rate").set_value(0.5).run()
+    [changed] = [metric for metric in app.metric if metric.label == "Coreset"]
+    assert "since last saved" in changed.delta
+    app.button(key=f"saved_load_{kept.id}").click().run()
+    assert app.session_state.pruning_rate == 0.8
+    app.button(key=f"saved_forget_{kept.id}").click().run()
+    assert list_saved(finished_run.folder) == []
+
+
+def test_compare_goes_to_the_two_selections(open_page, finished_run):
+    results = open_results(finished_run.folder)
+    kept = save_selection(finished_run.folder, "half *of* it", results.settings(pruning_rate=0.5))
+    app = open_page("select", run=finished_run.id)
+    app.button(key=f"saved_compare_{kept.id}").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Compare"
+    assert (app.session_state.compare_a, app.session_state.compare_b) == (kept.id, "current")
+    a, b = results.select(pruning_rate=0.5), results.select()
+    assert figures(app)["In both"] == str(len(set(a.indices) & set(b.indices)))
+
+
+def test_equal_selections_say_so(open_page, finished_run):
+    app = open_page("compare", run=finished_run.id)
+    assert not app.exception
+    assert "Both are the same coreset" in texts(app)
+
+
+def test_a_selection_that_a_link_invents_is_refused(open_page, finished_run):
+    app = open_page("compare", run=finished_run.id, compare_a="gone", pruning_rate="0.8")
+    assert not app.exception
+    assert "There is no selection 'gone' in this run." in texts(app)
+    assert app.session_state.compare_a == "current"
+
+
+def test_compare_obeys_the_filter(open_page, finished_run):
+    asked = {"run": finished_run.id, "pruning_rate": "0.5", "strata_in": "2-4"}
+    app = open_page("compare", **asked)
+    assert not app.exception
+    assert "only samples that pass the filter" in texts(app)
+    for frame in app.dataframe:
+        assert set(frame.value["stratum"]) <= {2, 3, 4}
