@@ -158,30 +158,25 @@ def _charts(selection: Selection) -> None:
     st.caption(
         "Above 1, the target finds a stratum harder than the small model does, and more of it is kept."
         " Below each point stands how many samples were verified; hollow points rest on too few. Drag over"
-        " bars to look at those strata on every page."
+        " bars to look at those strata on every page. At the foot: above the dashed line the coreset leans to"
+        " easy samples, below it to hard ones."
     )
     _shared.chart(
-        charts.strata_figure(frame),
-        alt="Verification ratio, samples and rate kept of each stratum, from the easiest to the hardest",
+        charts.strata_figure(frame, charts.cumulative_frame(selection)),
+        alt="Verification ratio, samples and rate kept of each stratum, and the coreset's running share",
         key="select_strata",
         on_select=_choose_strata,
         selection_mode="box",
-    )
-    st.subheader("Easy or hard?", anchor=False)
-    st.caption("Above the dashed line the coreset leans to easy samples, below it to hard ones.")
-    _shared.chart(
-        charts.cumulative_figure(charts.cumulative_frame(selection)),
-        alt="Share of the coreset that lies in the easiest share of the data",
-        key="select_cumulative",
     )
 
 
 def _choose_strata() -> None:
     chosen: set[int] = set()
     for point in st.session_state.select_strata.selection.points:
-        ends = point["customdata"]  # a list in Python, an object of the same from the browser
-        first, last, *_ = ends.values() if isinstance(ends, dict) else ends
-        chosen.update(range(int(first), int(last) + 1))
+        ends = point.get("customdata")  # a list in Python, an object of the same from the browser
+        if ends:  # the running shares have none
+            first, last, *_ = ends.values() if isinstance(ends, dict) else ends
+            chosen.update(range(int(first), int(last) + 1))
     if chosen:
         _shared.set_filter(strata=tuple(sorted(chosen)))
 

@@ -8,11 +8,16 @@ from pathlib import Path
 
 from staff_engine.errors import DatasetError
 from staff_engine.plan import Plan
-from staff_engine.readers import BOM, COMPRESSED, opened, suffix_of
-from staff_engine.readers import _csv_rows as csv_rows
-from staff_engine.readers import _is_lines as is_lines
-from staff_engine.readers import _json_rows as json_rows
-from staff_engine.readers import _parquet_rows as parquet_rows
+from staff_engine.readers import (
+    BOM,
+    COMPRESSED,
+    csv_rows,
+    is_lines,
+    json_rows,
+    opened,
+    parquet_rows,
+    suffix_of,
+)
 from staff_engine.tasks import TASKS
 
 

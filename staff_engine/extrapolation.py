@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from staff_engine.cost import STAGES
-from staff_engine.finetune import count_steps
+from staff_engine.finetune import count_steps, save_steps
 from staff_engine.plan import Plan
 from staff_engine.scoring import plan_batches
 from staff_engine.strata import coreset_size, count_dropped
@@ -209,7 +209,7 @@ def _finetuning_seconds(plan: Plan, measured: Measured, lengths: np.ndarray, sam
     steps = plan_steps(np.resize(lengths, simulated), plan.batch_size)
     epoch = measured.finetuning.seconds(steps) * samples / simulated
     count = count_steps(samples, epochs=plan.epochs, batch_size=plan.batch_size)
-    checkpoints = count // max(10, min(200, count // 10)) + 1  # as `finetune` writes them, and the last
+    checkpoints = count // save_steps(count) + 1  # and the last
     return measured.start["fine-tune"] + plan.epochs * epoch + checkpoints * measured.checkpoint
 
 

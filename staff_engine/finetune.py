@@ -49,6 +49,11 @@ def training_order(
     return order
 
 
+def save_steps(steps: int) -> int:
+    """Steps from one checkpoint to the next: a tenth of all, 10 to 200."""
+    return max(10, min(200, steps // 10))
+
+
 def count_steps(samples: int, *, epochs: int, batch_size: int) -> int:
     """Optimizer steps of a fine-tuning."""
     return -(-samples * epochs // batch_size)
@@ -106,7 +111,7 @@ def finetune(
         weight_decay=0.0,
         train_sampling_strategy="sequential",
         logging_steps=max(1, steps // 100),
-        save_steps=max(10, min(200, steps // 10)),
+        save_steps=save_steps(steps),
         save_total_limit=1,
         seed=seed,
         use_cpu=model.device.type == "cpu",

@@ -64,14 +64,14 @@ def write_source(path: Path, target: Path, limit: int | None = None) -> bool:
         If the file cannot be read, is damaged or of no known kind; names it and the line.
     """
     kind = suffix_of(path)
-    if kind == ".json" and _is_lines(path):
+    if kind == ".json" and is_lines(path):
         kind = ".jsonl"
     try:
         with opened(path) as file:
             if kind == ".jsonl":
                 _copy_lines(file, target, limit)
             else:
-                rows = {".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[kind](file, path)
+                rows = {".json": json_rows, ".csv": csv_rows, ".parquet": parquet_rows}[kind](file, path)
                 with closing(rows):  # before the file that it reads
                     write_rows(itertools.islice(rows, limit), target)
     except OSError as error:
@@ -97,7 +97,7 @@ def write_rows(rows: Iterator[dict[str, Any]], target: Path) -> None:
             out.write(json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
 
 
-def _is_lines(path: Path) -> bool:
+def is_lines(path: Path) -> bool:
     """Whether a .json file is JSON lines after all: its first line is a whole object and there is another."""
     with opened(path) as file:
         lines = (line for raw in file if (line := raw.removeprefix(BOM).strip()))
@@ -110,7 +110,7 @@ def _is_lines(path: Path) -> bool:
         return False
 
 
-def _json_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
+def json_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     try:
         raw = file.read()
         # a byte that is no text is to hurt its row, not the file
@@ -127,7 +127,7 @@ def _json_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     yield from content
 
 
-def _csv_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
+def csv_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     import csv
 
     csv.field_size_limit(2**31 - 1)
@@ -152,7 +152,7 @@ def _csv_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
         text.detach()
 
 
-def _parquet_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
+def parquet_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

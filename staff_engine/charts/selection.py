@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.charts.style import COLORS
 from staff_engine.coreset import Selection
 
 MOST_DRAWN = 200
@@ -21,7 +21,8 @@ FADED = 0.25
 MOST_COUNTED = 40
 """With more strata than this, only pointing at one says how many samples are verified in it."""
 
-PANELS = (0.42, 0.36, 0.22)
+PANELS = ([0.74, 1.0], [0.5, 0.7], [0.36, 0.46], [0.0, 0.24])
+"""From where to where each panel reaches, from the bottom to the top."""
 
 
 def strata_frame(
@@ -73,85 +74,151 @@ def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     return together.drop(columns=["weighted", "weight"]).reset_index(drop=True)
 
 
-def strata_figure(frame: pd.DataFrame) -> go.Figure:
-    """Three panels over the strata, from the easiest to the hardest: ratio, samples, rate kept.
+def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
+    """Panels over the strata: ratio, samples, rate kept; below them the running shares.
 
-    Points and bars carry the first and last stratum that they stand for as customdata.
+    Points and bars carry the first and last stratum that they stand for as customdata. It is
+    one figure, made in one go, since all of it is drawn anew at each move of a slider.
+
+    Parameters
+    ----------
+    frame
+        From `strata_frame`.
+    running
+        From `cumulative_frame`.
     """
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=list(PANELS), vertical_spacing=0.05)
-    x = frame["first"].to_numpy()
-    places = frame[["first", "last"]].to_numpy()
-    opacity = np.where(frame["faded"], FADED, 1.0)
-    _add_ratios(figure, frame, opacity)
-    samples = {"customdata": places, "marker_opacity": opacity}
-    for name, column, color in (
-        ("In the data", "size", COLORS["dropped"]),
-        ("In the coreset", "budget", COLORS["kept"]),
-    ):
-        figure.add_bar(
-            x=x, y=frame[column], name=name, marker_color=color, row=2, col=1,
-            hovertemplate="%{y:,} " + name[0].lower() + name[1:] + "<extra></extra>", **samples,
-        )  # fmt: skip
-    figure.add_bar(
-        x=x, y=frame["kept"], name="Rate kept", marker_color=COLORS["kept"], showlegend=False,
-        hovertemplate="%{y:.1%} kept<extra></extra>", row=3, col=1, **samples,
-    )  # fmt: skip
-    figure.update_layout(
-        height=620,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8},
-        barmode="overlay",
-        bargap=0.12,
-        hovermode="x unified",
-        legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
-    )
     together = bool((frame["first"] != frame["last"]).any())
     title = f"Strata, easiest to hardest{' (neighbours drawn together)' if together else ''}"
-    figure.update_xaxes(title=title, row=3, col=1)
-    figure.update_xaxes(automargin=True, range=[-0.6, (x.max() if len(x) else 1) + 0.6])
-    figure.update_yaxes(title="Verification ratio", row=1, col=1)
-    figure.update_yaxes(title="Samples", row=2, col=1)
-    figure.update_yaxes(title="Rate kept", tickformat=".0%", rangemode="tozero", row=3, col=1)
-    figure.update_yaxes(automargin=True)
-    return figure
+    last = float(frame["first"].max()) if len(frame) else 1.0
+    axes: dict[str, dict[str, Any]] = {
+        "yaxis": {"title": {"text": "Verification ratio"}, "domain": PANELS[0]},
+        "yaxis2": {"title": {"text": "Samples"}, "domain": PANELS[1]},
+        "yaxis3": {
+            "title": {"text": "Rate kept"}, "domain": PANELS[2], "tickformat": ".0%", "rangemode": "tozero",
+        },
+        "yaxis4": {
+            "title": {"text": "Share of coreset"}, "domain": PANELS[3],
+            "tickformat": ".0%", "range": [0, 1.02],
+        },
+    }  # fmt: skip
+    for name, axis in axes.items():
+        axis |= {"automargin": True, "anchor": "x2" if name == "yaxis4" else "x"}
+    at_one = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "y0": 1, "y1": 1}
+    layout = {
+        "height": 860,
+        "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
+        "barmode": "overlay",
+        "bargap": 0.12,
+        "hovermode": "x",
+        "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
+        "xaxis": {
+            "title": {"text": title}, "automargin": True, "anchor": "y3", "range": [-0.6, last + 0.6],
+        },
+        "xaxis2": {
+            "title": {"text": "Share of the data, easiest first"}, "automargin": True, "anchor": "y4",
+            "range": [0, 1], "tickformat": ".0%",
+        },
+        "shapes": [{**at_one, "line": {"dash": "dash", "width": 1, "color": COLORS["dropped"]}}],
+        **axes,
+    }  # fmt: skip
+    data = [*_ratios(frame), *_bars(frame), *_running_shares(running)]
+    return go.Figure({"data": data, "layout": layout})
 
 
-def _add_ratios(figure: go.Figure, frame: pd.DataFrame, opacity: np.ndarray) -> None:
-    """Filled marks where enough samples are verified, hollow ones where they are few."""
+def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Samples in the data and in the coreset over each other, and the share that is kept."""
+    for name, column, color, axis, says in (
+        ("In the data", "size", "dropped", "y2", "%{y:,} in the data"),
+        ("In the coreset", "budget", "kept", "y2", "%{y:,} in the coreset"),
+        ("Rate kept", "kept", "kept", "y3", "%{y:.1%} kept"),
+    ):
+        yield {
+            "type": "bar",
+            "name": name,
+            "x": frame["first"].to_numpy(),
+            "y": frame[column].to_numpy(),
+            "yaxis": axis,
+            "marker": {"color": COLORS[color], "opacity": _opacity(frame)},
+            "customdata": frame[["first", "last"]].to_numpy(),
+            "hovertemplate": f"{says}<extra></extra>",
+            "showlegend": axis == "y2",
+        }
+
+
+def _ratios(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Filled points where enough samples are verified, hollow ones where they are few; how many below."""
     for name, thin in (("Ratio, 95 % interval", False), ("Ratio from few samples", True)):
-        mine = frame["thin"].to_numpy() == thin
-        if not mine.any():
+        part = frame[frame["thin"] == thin]
+        if part.empty:
             continue
-        part = frame[mine]
-        figure.add_scatter(
-            x=part["first"],
-            y=part["ratio"],
-            error_y={
+        ratio = part["ratio"].to_numpy()
+        yield {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": part["first"].to_numpy(),
+            "y": ratio,
+            "error_y": {
                 "type": "data",
-                "array": (part["ratio_high"] - part["ratio"]).clip(lower=0),
-                "arrayminus": (part["ratio"] - part["ratio_low"]).clip(lower=0),
+                "array": np.maximum(part["ratio_high"].to_numpy() - ratio, 0),
+                "arrayminus": np.maximum(ratio - part["ratio_low"].to_numpy(), 0),
                 "width": 3,
                 "thickness": 1.2,
             },
-            mode="markers",
-            name=name,
-            customdata=part[["first", "last", "verified"]],
-            marker={
+            "marker": {
                 "color": COLORS["target"],
                 "symbol": "circle-open" if thin else "circle",
                 "size": 8,
-                "opacity": opacity[mine],
+                "opacity": _opacity(part),
             },
-            hovertemplate="ratio %{y:.2f}, from %{customdata[2]} verified<extra></extra>",
-            row=1,
-            col=1,
-        )
-    figure.add_hline(y=1, line_dash="dash", line_width=1, line_color=COLORS["dropped"], row=1, col=1)
-    if len(frame) <= MOST_COUNTED:
-        for place, (stratum, count) in enumerate(zip(frame["first"], frame["verified"], strict=True)):
-            figure.add_annotation(
-                x=stratum, y=0, xref="x", yref="y domain", yanchor="top", showarrow=False, font_size=10,
-                text=f"n={count}" if place == 0 else str(count),
-            )  # fmt: skip
+            "customdata": part[["first", "last", "verified"]].to_numpy(),
+            "hovertemplate": "ratio %{y:.2f}, from %{customdata[2]} verified<extra></extra>",
+        }
+    if 0 < len(frame) <= MOST_COUNTED:
+        lowest = float(np.nanmin(frame[["ratio", "ratio_low"]].to_numpy()))
+        highest = float(np.nanmax(frame[["ratio", "ratio_high"]].to_numpy()))
+        yield {
+            "type": "scatter",
+            "mode": "text",
+            "x": frame["first"].to_numpy(),
+            "y": np.full(len(frame), lowest - 0.12 * max(highest - lowest, 0.1)),
+            "text": [f"n={frame['verified'].iloc[0]}", *map(str, frame["verified"].iloc[1:])],
+            "textfont": {"size": 10},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+
+
+def _running_shares(running: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The coreset's running share over the data's, beside that of a coreset drawn without looking."""
+    yield {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "Running share",
+        "x": running["data"].to_numpy(),
+        "y": running["coreset"].to_numpy(),
+        "text": [f"stratum {stratum}" for stratum in running["stratum"]],
+        "line": {"color": COLORS["kept"], "width": 2.5},
+        "xaxis": "x2",
+        "yaxis": "y4",
+        "hovertemplate": "%{y:.0%} of the coreset up to %{text}<extra></extra>",
+        "showlegend": False,
+    }
+    yield {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "A random coreset",
+        "x": [0, 1],
+        "y": [0, 1],
+        "line": {"color": COLORS["dropped"], "dash": "dash", "width": 1},
+        "xaxis": "x2",
+        "yaxis": "y4",
+        "hoverinfo": "skip",
+    }
+
+
+def _opacity(frame: pd.DataFrame) -> np.ndarray:
+    return np.where(frame["faded"], FADED, 1.0)
 
 
 def cumulative_frame(selection: Selection) -> pd.DataFrame:
@@ -171,30 +238,3 @@ def cumulative_frame(selection: Selection) -> pd.DataFrame:
             "coreset": np.concatenate([[0.0], budget / budget[-1]]),
         }
     )
-
-
-def cumulative_figure(frame: pd.DataFrame) -> go.Figure:
-    """The coreset's running share over the data's, beside a coreset drawn without looking."""
-    figure = base_figure(
-        x="Share of the data, easiest first", y="Share of the coreset", height=320, legend=True
-    )
-    figure.add_scatter(
-        x=frame["data"],
-        y=frame["coreset"],
-        customdata=frame["stratum"],
-        mode="lines",
-        line={"color": COLORS["kept"], "width": 2.5},
-        name="This coreset",
-        hovertemplate="%{y:.0%} of the coreset up to stratum %{customdata}<extra></extra>",
-    )
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line={"color": COLORS["dropped"], "dash": "dash", "width": 1},
-        name="A random one",
-        hoverinfo="skip",
-    )
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.01])
-    return figure

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from staff_engine.charts.selection import cumulative_figure, cumulative_frame, strata_figure, strata_frame
+from staff_engine.charts.selection import cumulative_frame, strata_figure, strata_frame
 from staff_engine.coreset import select_coreset
 from staff_engine.verification import draw_verification
 
@@ -14,6 +14,10 @@ def scores():
 def select(scores, per_stratum=5, **settings):
     drawn = draw_verification(scores, num_strata=settings["num_strata"], per_stratum=per_stratum)
     return select_coreset(scores, drawn, 2 * scores[drawn], pruning_rate=0.9, **settings)
+
+
+def figure_of(selection, **how):
+    return strata_figure(strata_frame(selection, **how), cumulative_frame(selection))
 
 
 def test_a_row_for_each_stratum_that_has_samples(scores):
@@ -46,30 +50,37 @@ def test_many_strata_are_put_together_and_keep_their_sums(scores):
     assert frame["verified"].sum() == selection.verified.sum()
     assert (frame["first"].iloc[1:].to_numpy() > frame["last"].iloc[:-1].to_numpy()).all()
     assert frame["ratio_low"].isna().all()
-    assert "neighbours drawn together" in strata_figure(frame).layout.xaxis3.title.text
+    assert "neighbours drawn together" in figure_of(selection, per_stratum=5).layout.xaxis.title.text
 
 
 def test_the_figure_has_a_hollow_mark_for_each_thin_stratum(scores):
-    frame = strata_frame(select(scores, num_strata=60), per_stratum=6)
-    assert frame["thin"].any() and not frame["thin"].all()
-    points = [trace for trace in strata_figure(frame).data if trace.type == "scatter"]
-    marks = {trace.marker.symbol: len(trace.x) for trace in points}
+    selection = select(scores, num_strata=60)
+    frame = strata_frame(selection, per_stratum=6)
+    assert frame["thin"].any()
+    assert not frame["thin"].all()
+    points = [trace for trace in figure_of(selection, per_stratum=6).data if trace.type == "scatter"]
+    marks = {trace.marker.symbol: len(trace.x) for trace in points if trace.mode == "markers"}
     assert marks == {"circle-open": int(frame["thin"].sum()), "circle": int((~frame["thin"]).sum())}
 
 
 def test_few_strata_say_how_many_samples_stand_behind_each_ratio(scores):
-    frame = strata_frame(select(scores, num_strata=8), per_stratum=5)
-    said = [note.text for note in strata_figure(frame).layout.annotations]
-    assert said == [f"n={frame['verified'].iloc[0]}", *map(str, frame["verified"].iloc[1:])]
-    frame = strata_frame(select(scores, num_strata=200), per_stratum=5)
-    assert len(frame) > 40
-    assert not strata_figure(frame).layout.annotations
+    selection = select(scores, num_strata=8)
+    first, *others = strata_frame(selection, per_stratum=5)["verified"]
+    written = [trace for trace in figure_of(selection, per_stratum=5).data if trace.type == "scatter"]
+    [said] = [list(trace.text) for trace in written if trace.mode == "text"]
+    assert said == [f"n={first}", *map(str, others)]
+    selection = select(scores, num_strata=200)
+    written = [trace for trace in figure_of(selection, per_stratum=5).data if trace.type == "scatter"]
+    assert not [trace for trace in written if trace.mode == "text"]
 
 
 def test_every_axis_has_a_title(scores):
-    figure = strata_figure(strata_frame(select(scores, num_strata=8), per_stratum=5))
-    titles = [axis.title.text for axis in (figure.layout.xaxis3, *figure.select_yaxes())]
-    assert titles == ["Strata, easiest to hardest", "Verification ratio", "Samples", "Rate kept"]
+    figure = figure_of(select(scores, num_strata=8), per_stratum=5)
+    titles = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes())]
+    assert titles == [
+        "Strata, easiest to hardest", "Share of the data, easiest first",
+        "Verification ratio", "Samples", "Rate kept", "Share of coreset",
+    ]  # fmt: skip
 
 
 def test_running_shares_go_from_nothing_to_all(scores):
@@ -78,4 +89,3 @@ def test_running_shares_go_from_nothing_to_all(scores):
     assert frame.iloc[0].tolist() == [-1, 0, 0]
     assert frame.iloc[-1].tolist() == [9, 1, 1]
     assert frame["coreset"].iloc[3] == selection.budget[:3].sum() / len(selection.indices)
-    assert cumulative_figure(frame).layout.yaxis.title.text == "Share of the coreset"
