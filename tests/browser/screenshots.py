@@ -53,24 +53,26 @@ def newest_run(home: Path) -> str:
     return max(path.name for path in (home / "runs").iterdir() if path.name[0] != ".")
 
 
-def show(page: Page, address: str) -> None:
+def show(page: Page, address: str, tallest: int) -> None:
     """Open an address; the window then becomes as tall as the page."""
     width = page.viewport_size["width"]
     page.set_viewport_size({"width": width, "height": 900})
     open_page(page, address)
     tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": max(900, min(int(tall), TALLEST))})
+    page.set_viewport_size({"width": width, "height": max(900, min(int(tall), tallest))})
     settle(page)
     page.wait_for_timeout(600)  # figures slide to their new size
 
 
-def take(chromium: Browser, address: str, out: Path, name: str, *, scheme: str, width: int) -> None:
+def take(
+    chromium: Browser, address: str, out: Path, name: str, *, scheme: str, width: int, tallest: int
+) -> None:
     """Write one picture."""
     context = chromium.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
     )
     page = context.new_page()
-    show(page, address)
+    show(page, address, tallest)
     page.screenshot(path=str(out / name))
     context.close()
 
@@ -100,7 +102,10 @@ def main(
         out.mkdir(parents=True, exist_ok=True)
         for file, name, scheme, width in shots:
             at = f"{address}/{PAGES[name].format(run=run)}"
-            take(chromium, at, out, file, scheme=scheme, width=width)
+            take(
+                chromium, at, out, file,
+                scheme=scheme, width=width, tallest=1000 if readme else TALLEST,
+            )  # fmt: skip
             typer.echo(out / file)
 
 
