@@ -26,6 +26,7 @@ from staff_engine.options import PROGRAM
 from staff_engine.plan import Plan
 from staff_engine.results import open_results
 from staff_engine.run_folders import PLAN_FILE, Run, home
+from staff_engine.sources import size_in_words
 
 FOLDER = "exports"
 KEPT = 6
@@ -82,12 +83,7 @@ class Prepared:
 
 def size_words(path: Path) -> str:
     """A file's size, for people."""
-    size = float(path.stat().st_size)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
+    return size_in_words(path.stat().st_size)
 
 
 def llama_factory_entry(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import parse_qs, urlsplit
 
 from driving import PATIENCE, go_to, open_page, settle
 from playwright.sync_api import expect
@@ -36,13 +37,22 @@ def test_from_an_empty_home_to_a_downloaded_coreset(page, app, home):
     expect(page).to_have_url(re.compile(r"pruning_rate="), timeout=PATIENCE)
 
     go_to(page, "Samples")
-    expect(page.get_by_test_id("stDataFrame").first).to_be_visible(timeout=PATIENCE)
+    table = page.get_by_test_id("stDataFrame").first
+    expect(table).to_be_visible(timeout=PATIENCE)
+    table.click(position={"x": 500, "y": 120})  # a cell of the third row
+    opened = page.get_by_role("dialog")
+    expect(opened.get_by_text("Row 2", exact=True)).to_be_visible(timeout=PATIENCE)
+    expect(opened.get_by_text("Where it stands")).to_be_visible(timeout=PATIENCE)
+    page.keyboard.press("Escape")
+    expect(opened).to_have_count(0, timeout=PATIENCE)
 
     go_to(page, "Export")
     page.get_by_role("button", name="Prepare").click()
     with page.expect_download(timeout=PATIENCE) as waiting:
         page.get_by_role("link", name=re.compile("Download")).first.click()
     lines = waiting.value.path().read_bytes().splitlines()
-    settings = json.loads((run / "plan.json").read_text())["plan"]
-    assert len(lines) != round((1 - settings["pruning_rate"]) * len(rows))
+    pruning_rate = float(parse_qs(urlsplit(page.url).query)["pruning_rate"][0])
+    plan = json.loads((run / "plan.json").read_text())["plan"]
+    assert pruning_rate == round(plan["pruning_rate"] - 0.01, 2)
+    assert len(lines) == round((1 - pruning_rate) * len(rows))
     assert set(lines) <= set(rows)
