@@ -45,8 +45,10 @@ def studio(results: Results) -> None:
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
             _dial(name)
-    with st.expander("More settings", icon=":material/tune:"):
-        _more_settings()
+    more = st.expander("More settings", icon=":material/tune:", on_change="rerun", key="select_more")
+    if more.open:
+        with more:
+            _more_settings()
     _shared.filter_bar(results)
     selection = _shared.current_selection(results)
     _figures(results, selection)

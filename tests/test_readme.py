@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,12 @@ def test_the_measured_page_shows_the_measured_file():
     assert f"| {facts['run_seconds']} s |" in page
     assert f"| {facts['run_peak_mb']:,} MB |" in page
     assert all(f"| {stage} | {seconds:.1f} |" in page for stage, seconds in facts["stages"].items())
+
+
+def test_the_page_on_the_apps_speed_shows_the_measured_file():
+    facts = json.loads((ROOT / "docs" / "app_measured.json").read_text())
+    page = (ROOT / "docs" / "app_measured.md").read_text(encoding="utf-8")
+    measured = [facts["start_seconds"]]
+    measured += [took for count, found in facts.items() if count.isdecimal() for took in found.values()]
+    rows = [f"| {statistics.median(took):.2f} s | {max(took):.2f} s |" for took in measured]
+    assert re.findall(r"\| [\d.]+ s \| [\d.]+ s \|", page) == rows
