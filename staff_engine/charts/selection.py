@@ -110,7 +110,7 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
     at_one = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "y0": 1, "y1": 1}
     layout = {
         "height": 860,
-        "margin": {"l": 84, "r": 8, "t": 36, "b": 48, "autoexpand": False},
+        "margin": {"l": 84, "r": 24, "t": 64, "b": 48, "autoexpand": False},
         "barmode": "overlay",
         "bargap": 0.12,
         "hovermode": "x",
@@ -218,6 +218,7 @@ def _running_shares(running: pd.DataFrame) -> Iterator[dict[str, Any]]:
         "xaxis": "x2",
         "yaxis": "y4",
         "hoverinfo": "skip",
+        "showlegend": False,
     }
 
 
