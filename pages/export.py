@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from staff_engine.saved import list_saved
 
 from pages import _downloads, _shared
 from staff_engine import downloads, preview
@@ -15,6 +14,7 @@ from staff_engine.errors import StaffError
 from staff_engine.export import Manifest
 from staff_engine.results import Results
 from staff_engine.run_folders import Run
+from staff_engine.saved import list_saved
 
 # The choice that stands for the link's settings; the others are ids of saved selections.
 CURRENT = "current"
