@@ -102,7 +102,7 @@ def settle(page: Page) -> None:
 
 
 def go_to(page: Page, title: str) -> None:
-    """Choose a page in the sidebar."""
+    """Choose a page in the sidebar, and wait until it is that page, by its title, that stands still."""
     page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(rf"{title}$")).click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", level=1, name=title, exact=True)).to_be_visible(timeout=PATIENCE)
     settle(page)

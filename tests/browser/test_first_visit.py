@@ -24,7 +24,7 @@ def test_from_an_empty_home_to_a_downloaded_coreset(page, app, home):
     rows = (run / "dataset" / "source.jsonl").read_bytes().splitlines()
 
     go_to(page, "Scores")
-    assert page.get_by_test_id("stPlotlyChart").count() >= 2
+    expect(page.get_by_test_id("stPlotlyChart").nth(1)).to_be_visible(timeout=PATIENCE)
 
     go_to(page, "Select")
     for name in ("Strata", "Pruning rate"):

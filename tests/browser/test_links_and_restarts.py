@@ -31,7 +31,7 @@ def test_a_link_shows_the_same_in_another_browser(chromium, page, app, finished_
 
     stranger = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
     open_page(stranger, page.url)
-    assert stranger.get_by_test_id("stMetric").all_inner_texts() == figures
+    expect(stranger.get_by_test_id("stMetric")).to_have_text(figures, use_inner_text=True, timeout=PATIENCE)
     stranger.context.close()
 
 
