@@ -94,6 +94,8 @@ def _finished(run: Run, facts: dict[str, Any]) -> None:
         st.metric("Verified on the target", f"{summary['verified'] / summary['samples']:.0%}")
         st.metric("Strata served", f"{summary['strata_served']:,} of {summary['strata']:,}")
         st.metric("Took", duration(sum(facts["timings"].values())))
+    if "trust" in summary:  # runs of older versions have none
+        _trust(summary["trust"])
     for warning in summary["warnings"]:
         st.caption(f":material/info: {warning}")
     if summary["unscorable"]:
@@ -105,6 +107,15 @@ def _finished(run: Run, facts: dict[str, Any]) -> None:
             st.switch_page(_shared.page("select"))
         if st.button("Export the coreset", icon=":material/download:", key="run_export"):
             st.switch_page(_shared.page("export"))
+
+
+def _trust(trust: dict[str, Any]) -> None:
+    said = f"**Trust in the small model: {trust['word']}.** {trust['sentence']}"
+    if trust["word"] == "low":
+        advice = "".join(f"\n- {line}" for line in trust["advice"])
+        st.warning(f"{said} What can help:\n{advice}", icon=":material/balance:")
+    else:
+        st.caption(f":material/balance: {said}")
 
 
 def _stages(facts: dict[str, Any]) -> None:

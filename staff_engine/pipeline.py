@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from staff_engine import models
+from staff_engine.agreement import rank_agreement
 from staff_engine.dataset import import_dataset, open_imported
 from staff_engine.errors import DatasetError
 from staff_engine.files import replaced, write_json
@@ -25,6 +27,7 @@ from staff_engine.results import Results, open_results
 from staff_engine.scoring import Scorer, plan_batches
 from staff_engine.tokenization import tokenize_dataset
 from staff_engine.tokens import TokenTable, open_tokens
+from staff_engine.trust import judge_trust
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -297,4 +300,17 @@ def summarize(results: Results) -> dict[str, Any]:
         "verify_seconds_per_sample": seconds / max(len(verification), 1),
         "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,
         "warnings": list(selection.warnings),
+        "trust": _trust(results),
+    }
+
+
+def _trust(results: Results) -> dict[str, Any]:
+    plan = results.plan
+    agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
+    trust = judge_trust(agreement, epochs=plan.epochs, scored_parameters=plan.scored_parameters)
+    numbers = {name: getattr(agreement, name) for name in ("spearman", "low", "high")}
+    return {
+        **asdict(trust),
+        "samples": agreement.samples,
+        **{name: value if np.isfinite(value) else None for name, value in numbers.items()},
     }

@@ -166,6 +166,7 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
         ("strata", f"{summary['strata']:,}{served}"),
         ("verified on the target", f"{summary['verified']:,}{missing}"),
         ("coreset size m", f"{summary['coreset_size']:,}"),
+        *([("trust in the small model", summary["trust"]["word"])] if "trust" in summary else []),
         *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
         ("time in all", duration(sum(timings.values()))),
     ]
@@ -177,8 +178,13 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
 
 
 def print_summary(facts: Mapping[str, Any], console: Console) -> None:
-    """Print the closing table of a run, as `runs.describe` has it."""
+    """Print the closing table of a run, as `runs.describe` has it, and how far to trust it."""
     console.print("", summary_table(facts["summary"], facts["timings"]), "", sep="\n")
+    trust = facts["summary"].get("trust")  # runs of older versions have none
+    if trust:
+        console.print(trust["sentence"], highlight=False)
+        for advice in trust["advice"]:
+            console.print(f"- {advice}", highlight=False)
 
 
 def print_status(facts: Mapping[str, Any]) -> None:

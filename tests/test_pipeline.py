@@ -7,6 +7,7 @@ import pytest
 from tiny import save_model
 
 from staff_engine import models, pipeline
+from staff_engine.agreement import rank_correlation
 from staff_engine.errors import DatasetError, ModelError
 from staff_engine.files import write_json
 from staff_engine.plan import Plan
@@ -117,6 +118,16 @@ def test_the_summary_counts_what_is_there(finished):
     assert (summary["samples"], summary["unscorable"], summary["coreset_size"]) == (ROWS - 2, 2, 12)
     assert (summary["verified"], summary["to_verify"]) == (len(results.verified_ids), 0)
     assert summary["full_target_seconds_estimate"] > summary["verify_seconds_per_sample"] > 0
+
+
+def test_the_summary_judges_trust_by_the_verified_samples_alone(finished):
+    results = open_results(finished)
+    trust = results.summary["trust"]
+    expected = rank_correlation(results.speculative[results.verified_ids], results.verified_scores)
+    assert trust["samples"] == len(results.verified_ids) < ROWS - 2
+    assert trust["spearman"] == pytest.approx(expected)
+    assert trust["low"] <= trust["spearman"] <= trust["high"]
+    assert trust["word"] in ("high", "fair", "low")
 
 
 def test_the_loss_of_fine_tuning_is_kept(finished):

@@ -17,7 +17,7 @@ ORDER = [
     ["tokens", "tokenization"],
     ["models", "presets", "forward", "finetune", "scoring", "columns", "parts"],
     ["strata", "drawing", "verification", "budget", "coreset", "__init__"],
-    ["results", "cost", "comparison", "agreement"],
+    ["results", "cost", "comparison", "agreement", "trust"],
     ["layouts", "lines", "tabular", "llama_factory", "decisions", "manifest", "export", "preview"],
     ["samples", "filters", "neighbours", "reading", "sample_detail"],
     ["status", "processes", "run_folders", "runs", "saved", "reporter", "worker"],

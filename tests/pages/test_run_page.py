@@ -1,3 +1,4 @@
+import json
 import os
 from types import SimpleNamespace
 
@@ -125,3 +126,30 @@ def test_plan_again_brings_the_settings_of_the_run(open_page, finished_run):
     assert not app.exception
     assert app.session_state.run is None
     assert app.number_input(key="plan_strata").value == 10
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"), [("high", []), ("low", ["Take another small model.", "Train it longer."])]
+)
+def test_a_finished_run_says_how_far_to_trust_the_small_model(open_page, finished_run, word, advice):
+    path = finished_run.folder / "summary.json"
+    summary = json.loads(path.read_text())
+    trust = {**summary["trust"], "word": word, "sentence": "So it was measured.", "advice": advice}
+    path.write_text(json.dumps({**summary, "trust": trust}))
+    app = open_page("run", run=finished_run.id)
+    assert not app.exception
+    said = f"**Trust in the small model: {word}.** So it was measured."
+    assert [said in warning.value for warning in app.warning] == [True] * bool(advice)
+    assert said in texts(app)
+    for line in advice:
+        assert f"- {line}" in app.warning[0].value
+
+
+def test_a_run_of_an_older_version_says_nothing_of_trust(open_page, finished_run):
+    path = finished_run.folder / "summary.json"
+    summary = json.loads(path.read_text())
+    del summary["trust"]
+    path.write_text(json.dumps(summary))
+    app = open_page("run", run=finished_run.id)
+    assert not app.exception
+    assert "Trust" not in texts(app)

@@ -1,0 +1,64 @@
+"""Whether the small model may speak for the target on this data, from the samples that both scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from staff_engine.agreement import Agreement
+
+HIGH, HIGH_AT_LEAST = 0.7, 0.5
+"""High trust: a rank correlation from the first on, its interval's lower end from the second on."""
+FAIR = 0.4
+"""Fair trust: a rank correlation from here on; below it, or without one, trust is low."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """One word, one sentence, and at low trust what to do about it."""
+
+    word: Literal["high", "fair", "low"]
+    sentence: str
+    advice: tuple[str, ...]
+
+
+def judge_trust(agreement: Agreement, *, epochs: int, scored_parameters: str) -> Trust:
+    """Say whether the small model's scores may stand for the target's.
+
+    Parameters
+    ----------
+    agreement
+        Of the verified samples' scores, speculative and verified.
+    epochs, scored_parameters
+        As the plan has them, for the advice.
+
+    Notes
+    -----
+    The paper has no such judgement, it takes models of one family to agree. The verified
+    samples are drawn evenly over the strata and without the hardest dropped, so hard ones
+    count for more than in the data.
+    """
+    if not np.isfinite(agreement.spearman):
+        samples = f"{agreement.samples:,} verified sample{'' if agreement.samples == 1 else 's'}"
+        sentence = f"{samples} cannot tell whether the two models agree."
+        return Trust("low", sentence, ("Verify more samples in each stratum.",))
+    measured = (
+        f"rank correlation {agreement.spearman:.2f} (95 % interval {agreement.low:.2f} to"
+        f" {agreement.high:.2f}) over {agreement.samples:,} verified samples"
+    )
+    if agreement.spearman >= HIGH and agreement.low >= HIGH_AT_LEAST:
+        return Trust("high", f"What is hard for the small model is hard for the target: {measured}.", ())
+    if agreement.spearman >= FAIR:
+        said = "What is hard for the small model tends to be hard for the target, with exceptions"
+        return Trust("fair", f"{said}: {measured}.", ())
+    other = "last_block" if scored_parameters == "all" else "all"
+    advice = (
+        "Take another small model of the target's family, nearer to it in size.",
+        f"Fine-tune the small model for more than {epochs} epoch{'' if epochs == 1 else 's'}.",
+        f"Score other parameters: {other} instead of {scored_parameters}.",
+        "Verify nothing (0 in each stratum): every stratum then has an equal budget.",
+    )
+    said = "What is hard for the small model says little about what is hard for the target"
+    return Trust("low", f"{said}: {measured}.", advice)
