@@ -1,9 +1,15 @@
 """How far a small model is to be trusted, and what is said when it is not."""
 
+import io
+
 import numpy as np
 import pytest
+from made_run import make_finished_run
+from rich.console import Console
 
 from staff_engine.agreement import Agreement, rank_agreement
+from staff_engine.report import print_summary
+from staff_engine.results import open_results
 from staff_engine.trust import judge_trust
 
 
@@ -52,3 +58,14 @@ def test_too_few_samples_are_no_reason_to_trust(count):
 def test_equal_scores_are_no_reason_to_trust():
     trust = judge_trust(rank_agreement(np.ones(30), np.arange(30.0)), epochs=3, scored_parameters="all")
     assert trust.word == "low"
+
+
+def test_the_closing_table_says_it_and_the_advice(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
+    results = open_results(make_finished_run(tmp_path).folder)
+    trust = {"word": "low", "sentence": "They do not agree.", "advice": ["Take another."]}
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_summary({"summary": {**results.summary, "trust": trust}, "timings": results.timings}, console)
+    said = console.export_text()
+    assert "trust in the small model" in said
+    assert "They do not agree.\n- Take another." in said
