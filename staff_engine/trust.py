@@ -17,7 +17,7 @@ FAIR = 0.4
 
 @dataclass(frozen=True)
 class Trust:
-    """One word, one sentence, and at low trust what to do about it."""
+    """One word, what the agreement says, and at low trust what to do about it."""
 
     word: Literal["high", "fair", "low"]
     sentence: str
@@ -40,19 +40,17 @@ def judge_trust(agreement: Agreement, *, epochs: int, scored_parameters: str) ->
     samples are drawn evenly over the strata and without the hardest dropped, so hard ones
     count for more than in the data.
     """
+    sentence = agreement.sentence
     if not np.isfinite(agreement.spearman):
-        samples = f"{agreement.samples:,} verified sample{'' if agreement.samples == 1 else 's'}"
-        sentence = f"{samples} cannot tell whether the two models agree."
         return Trust("low", sentence, ("Verify more samples in each stratum.",))
-    measured = (
-        f"rank correlation {agreement.spearman:.2f} (95 % interval {agreement.low:.2f} to"
-        f" {agreement.high:.2f}) over {agreement.samples:,} verified samples"
+    sentence += (
+        f" Rank correlation {agreement.spearman:.2f} (95 % interval {agreement.low:.2f} to"
+        f" {agreement.high:.2f}) over {agreement.samples:,} verified samples."
     )
     if agreement.spearman >= HIGH and agreement.low >= HIGH_AT_LEAST:
-        return Trust("high", f"What is hard for the small model is hard for the target: {measured}.", ())
+        return Trust("high", sentence, ())
     if agreement.spearman >= FAIR:
-        said = "What is hard for the small model tends to be hard for the target, with exceptions"
-        return Trust("fair", f"{said}: {measured}.", ())
+        return Trust("fair", sentence, ())
     other = "last_block" if scored_parameters == "all" else "all"
     advice = (
         "Take another small model of the target's family, nearer to it in size.",
@@ -60,5 +58,4 @@ def judge_trust(agreement: Agreement, *, epochs: int, scored_parameters: str) ->
         f"Score other parameters: {other} instead of {scored_parameters}.",
         "Verify nothing (0 in each stratum): every stratum then has an equal budget.",
     )
-    said = "What is hard for the small model says little about what is hard for the target"
-    return Trust("low", f"{said}: {measured}.", advice)
+    return Trust("low", sentence, advice)

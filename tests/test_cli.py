@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from staff_engine import pipeline, report, runs
 from staff_engine.cli import main
@@ -21,7 +20,7 @@ from staff_engine.files import write_json
 from staff_engine.options import PANELS
 from staff_engine.plan import Plan
 from staff_engine.runs import create_run, list_runs, read_record, read_status
-from staff_engine.status import StageStatus, Status, save_status
+from staff_engine.status import Status, save_status
 
 ROWS = 60
 SUMMARY = {
@@ -453,54 +452,3 @@ def test_delete_asks_first(scored, monkeypatch, capsys):
     assert list_runs() == [scored]
     assert main(["delete", "scored", "--yes"]) == 0
     assert list_runs() == []
-
-
-# What is shown
-
-
-def test_a_terminal_shows_a_bar_for_each_stage(scored, monkeypatch):
-    stages = (
-        StageStatus(name="import", done=60, unit="rows", seconds=0.5),
-        StageStatus(name="speculate", done=30, total=60, seconds=12.3),
-    )
-    at_work = Status(state="running", stage="speculate", rate=2.5, eta=12.0, stages=stages)
-    seen = iter([Status(message="waits"), at_work, at_work.model_copy(update={"state": "cancelled"})])
-    monkeypatch.setattr(report, "read_status", lambda run: next(seen))
-    monkeypatch.setattr(report, "POLL_SECONDS", 0)
-    console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    assert report.follow(scored, console).state == "cancelled"
-    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).splitlines()[-2:]
-    assert last[0].split()[0] == "import" and "60 rows" in last[0] and "0.5 s" in last[0]
-    assert last[1].split()[0] == "speculate" and "30 of 60 samples" in last[1] and "12 s" in last[1]
-
-
-def test_without_a_terminal_a_long_stage_says_now_and_then_how_far_it_is(scored, monkeypatch):
-    stage = StageStatus(name="speculate", done=30, total=60, seconds=12.3)
-    at_work = Status(state="running", stage="speculate", unit="samples", rate=2.5, eta=12.0, stages=(stage,))
-    seen = iter([Status(message="waits"), at_work, at_work, at_work.model_copy(update={"state": "finished"})])
-    monkeypatch.setattr(report, "read_status", lambda run: next(seen))
-    monkeypatch.setattr(report, "POLL_SECONDS", 0)
-    clock = iter([0, 0, 10, 70, 71, 72])
-    monkeypatch.setattr(report.time, "monotonic", lambda: next(clock))
-    console = Console(file=io.StringIO(), width=120)
-    report.follow(scored, console)
-    assert [" ".join(line.split()) for line in console.file.getvalue().splitlines()] == [
-        "queued waits",
-        "speculate 30 of 60 samples 2.5 samples/s, about 12 s left",
-        "speculate 30 of 60 samples 12 s",
-    ]
-
-
-@pytest.mark.parametrize(
-    "seconds, words",
-    [
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (59.6, "1 min 00 s"),
-        (185, "3 min 05 s"),
-        (7380, "2 h 03 min"),
-    ],
-)
-def test_durations_are_said_in_words(seconds, words):
-    assert report.duration(seconds) == words

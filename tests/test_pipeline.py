@@ -7,11 +7,12 @@ import pytest
 from tiny import save_model
 
 from staff_engine import models, pipeline
-from staff_engine.agreement import rank_correlation
+from staff_engine.agreement import rank_agreement
 from staff_engine.errors import DatasetError, ModelError
 from staff_engine.files import write_json
 from staff_engine.plan import Plan
 from staff_engine.results import open_results
+from staff_engine.trust import judge_trust
 
 ROWS = 60
 
@@ -123,11 +124,15 @@ def test_the_summary_counts_what_is_there(finished):
 def test_the_summary_judges_trust_by_the_verified_samples_alone(finished):
     results = open_results(finished)
     trust = results.summary["trust"]
-    expected = rank_correlation(results.speculative[results.verified_ids], results.verified_scores)
+    agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
+    plan = results.plan
+    judged = judge_trust(agreement, epochs=plan.epochs, scored_parameters=plan.scored_parameters)
     assert trust["samples"] == len(results.verified_ids) < ROWS - 2
-    assert trust["spearman"] == pytest.approx(expected)
-    assert trust["low"] <= trust["spearman"] <= trust["high"]
-    assert trust["word"] in ("high", "fair", "low")
+    assert [trust[name] for name in ("spearman", "low", "high")] == pytest.approx(
+        [agreement.spearman, agreement.low, agreement.high]
+    )
+    assert (trust["word"], trust["sentence"]) == (judged.word, judged.sentence)
+    assert tuple(trust["advice"]) == judged.advice
 
 
 def test_the_loss_of_fine_tuning_is_kept(finished):

@@ -1,15 +1,9 @@
 """How far a small model is to be trusted, and what is said when it is not."""
 
-import io
-
 import numpy as np
 import pytest
-from made_run import make_finished_run
-from rich.console import Console
 
 from staff_engine.agreement import Agreement, rank_agreement
-from staff_engine.report import print_summary
-from staff_engine.results import open_results
 from staff_engine.trust import judge_trust
 
 
@@ -34,8 +28,9 @@ def test_the_word_follows_the_correlation_and_for_high_also_its_interval(spearma
     assert judged(spearman, low).word == word
 
 
-def test_the_sentence_says_the_numbers():
+def test_the_sentence_is_that_of_the_agreement_with_the_numbers():
     sentence = judged(0.553, 0.417, 0.661, samples=1234).sentence
+    assert sentence.startswith(Agreement(1234, 0.553, 0.417, 0.661, 0.5).sentence)
     assert "0.55 (95 % interval 0.42 to 0.66) over 1,234 verified samples" in sentence
 
 
@@ -51,21 +46,10 @@ def test_only_low_trust_comes_with_advice_and_it_names_the_plan_s_own_values():
 def test_too_few_samples_are_no_reason_to_trust(count):
     trust = judge_trust(rank_agreement(np.arange(count), np.arange(count)), epochs=3, scored_parameters="all")
     assert trust.word == "low"
-    assert trust.sentence.startswith(f"{count} verified sample")
+    assert trust.sentence.startswith(f"{count} samples scored by both are too few")
     assert trust.advice == ("Verify more samples in each stratum.",)
 
 
 def test_equal_scores_are_no_reason_to_trust():
     trust = judge_trust(rank_agreement(np.ones(30), np.arange(30.0)), epochs=3, scored_parameters="all")
     assert trust.word == "low"
-
-
-def test_the_closing_table_says_it_and_the_advice(tmp_path, monkeypatch):
-    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
-    results = open_results(make_finished_run(tmp_path).folder)
-    trust = {"word": "low", "sentence": "They do not agree.", "advice": ["Take another."]}
-    console = Console(width=120, record=True, file=io.StringIO())
-    print_summary({"summary": {**results.summary, "trust": trust}, "timings": results.timings}, console)
-    said = console.export_text()
-    assert "trust in the small model" in said
-    assert "They do not agree.\n- Take another." in said

@@ -138,9 +138,8 @@ def test_a_finished_run_says_how_far_to_trust_the_small_model(open_page, finishe
     path.write_text(json.dumps({**summary, "trust": trust}))
     app = open_page("run", run=finished_run.id)
     assert not app.exception
-    said = f"**Trust in the small model: {word}.** So it was measured."
-    assert [said in warning.value for warning in app.warning] == [True] * bool(advice)
-    assert said in texts(app)
+    assert f"**Trust in the small model: {word}.** So it was measured." in texts(app)
+    assert len(app.warning) == (1 if advice else 0)
     for line in advice:
         assert f"- {line}" in app.warning[0].value
 

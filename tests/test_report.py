@@ -1,0 +1,79 @@
+"""What the command line shows of a run at work, and of its end."""
+
+import io
+import re
+
+import pytest
+from made_run import make_finished_run
+from rich.console import Console
+
+from staff_engine import report
+from staff_engine.results import open_results
+from staff_engine.status import StageStatus, Status
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "100")
+    return make_finished_run(tmp_path)
+
+
+def test_a_terminal_shows_a_bar_for_each_stage(run, monkeypatch):
+    stages = (
+        StageStatus(name="import", done=60, unit="rows", seconds=0.5),
+        StageStatus(name="speculate", done=30, total=60, seconds=12.3),
+    )
+    at_work = Status(state="running", stage="speculate", rate=2.5, eta=12.0, stages=stages)
+    seen = iter([Status(message="waits"), at_work, at_work.model_copy(update={"state": "cancelled"})])
+    monkeypatch.setattr(report, "read_status", lambda run: next(seen))
+    monkeypatch.setattr(report, "POLL_SECONDS", 0)
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    assert report.follow(run, console).state == "cancelled"
+    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).splitlines()[-2:]
+    assert last[0].split()[0] == "import" and "60 rows" in last[0] and "0.5 s" in last[0]
+    assert last[1].split()[0] == "speculate" and "30 of 60 samples" in last[1] and "12 s" in last[1]
+
+
+def test_without_a_terminal_a_long_stage_says_now_and_then_how_far_it_is(run, monkeypatch):
+    stage = StageStatus(name="speculate", done=30, total=60, seconds=12.3)
+    at_work = Status(state="running", stage="speculate", unit="samples", rate=2.5, eta=12.0, stages=(stage,))
+    seen = iter([Status(message="waits"), at_work, at_work, at_work.model_copy(update={"state": "finished"})])
+    monkeypatch.setattr(report, "read_status", lambda run: next(seen))
+    monkeypatch.setattr(report, "POLL_SECONDS", 0)
+    clock = iter([0, 0, 10, 70, 71, 72])
+    monkeypatch.setattr(report.time, "monotonic", lambda: next(clock))
+    console = Console(file=io.StringIO(), width=120)
+    report.follow(run, console)
+    assert [" ".join(line.split()) for line in console.file.getvalue().splitlines()] == [
+        "queued waits",
+        "speculate 30 of 60 samples 2.5 samples/s, about 12 s left",
+        "speculate 30 of 60 samples 12 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7380, "2 h 03 min"),
+    ],
+)
+def test_durations_are_said_in_words(seconds, words):
+    assert report.duration(seconds) == words
+
+
+def test_the_closing_table_says_it_and_the_advice(run):
+    results = open_results(run.folder)
+    trust = {"word": "low", "sentence": "They do not agree.", "advice": ["Take another."]}
+    console = Console(width=120, record=True, file=io.StringIO())
+    report.print_summary(
+        {"summary": {**results.summary, "trust": trust}, "timings": results.timings}, console
+    )
+    said = console.export_text()
+    assert "trust in the small model" in said
+    assert "They do not agree.\n- Take another." in said
