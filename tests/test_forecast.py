@@ -1,30 +1,21 @@
 """Forecasts: what measured batches say of a run, the process that measures them, and the run's end."""
 
-import gzip
 import json
 import os
 import sys
 import time
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from made_measured import make_measured
 from tiny import save_model
 
 from staff_engine import finetune, forecast, measuring, pipeline
 from staff_engine.cli import main
-from staff_engine.counting import count_rows
 from staff_engine.errors import DatasetError, ModelError, RunError
 from staff_engine.extrapolation import (
     Forecast,
-    Measured,
-    Side,
-    Speed,
     extrapolate,
-    fit_speed,
-    plan_steps,
-    shapes,
 )
 from staff_engine.files import write_json
 from staff_engine.finetune import training_order
@@ -33,7 +24,6 @@ from staff_engine.memory import peak_memory
 from staff_engine.plan import Plan
 from staff_engine.processes import start_time
 from staff_engine.runs import create_run
-from staff_engine.verification import draw_verification
 
 ROWS = 60
 
@@ -74,213 +64,7 @@ def make_plan(sources, **changes):
     return Plan.make(**{**settings, **changes})
 
 
-def make_measured(rows=1000, read=100, **changes):
-    """Measurements with round numbers: a millisecond a token on the small model, ten on the target."""
-    lengths = tuple(np.resize([10, 20, 30, 40], read).tolist())
-    side = {
-        "load": 2.0,
-        "tokenize_row": 0.001,
-        "lengths": lengths,
-        "responses": tuple(length // 2 for length in lengths),
-        "vocabulary": 100,
-    }
-    efforts = np.random.default_rng(0).lognormal(sigma=0.3, size=read)
-    return Measured(
-        **{
-            "rows": rows,
-            "small": Side(**side, scoring=Speed(batch=0, token=1e-3, pair=0)),
-            "target": Side(**{**side, "load": 5.0}, scoring=Speed(batch=0, token=1e-2, pair=0)),
-            "start": {"import": 0.5, "tokenize": 3.0, "fine-tune": 4.0},
-            "import_row": 0.002,
-            "finetuning": Speed(batch=0.1, token=0, pair=0),
-            "checkpoint": 0.5,
-            "scored": tuple(range(read)),
-            "efforts": tuple(efforts.tolist()),
-            "memory_bytes": 10**9,
-            **changes,
-        }
-    )
-
-
 PLAN = Plan.make(dataset="data.jsonl", small="small", target="target", strata=20, verify_per_stratum=5)
-
-
-# --- the speed of batches
-
-
-def test_a_speed_is_found_again_from_batches_that_follow_it():
-    true = Speed(batch=0.02, token=3e-5, pair=2e-7)
-    rng = np.random.default_rng(1)
-    batches = np.stack([rng.integers(1, 40, 30), rng.integers(5, 500, 30)], axis=1)
-    seconds = [true.seconds(batch[None]) for batch in batches]
-    found = fit_speed(batches, seconds)
-    assert found.batch == pytest.approx(true.batch, rel=1e-3)
-    assert found.token == pytest.approx(true.token, rel=1e-3)
-    assert found.pair == pytest.approx(true.pair, rel=1e-3)
-
-
-def test_batches_that_were_held_up_hardly_move_the_speed():
-    true = Speed(batch=0, token=1e-4, pair=1e-7)
-    rng = np.random.default_rng(2)
-    batches = np.stack([rng.integers(1, 40, 20), rng.integers(5, 500, 20)], axis=1)
-    seconds = np.array([true.seconds(batch[None]) for batch in batches])
-    seconds[[3, 8, 15]] *= 7
-    assert fit_speed(batches, seconds).seconds(batches) == pytest.approx(true.seconds(batches), rel=0.02)
-
-
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_few_batches_give_seconds_for_each_token_only(count):
-    batches = np.array([(4, 100), (8, 50), (2, 200), (10, 40)])[:count]
-    speed = fit_speed(batches, [0.8] * count)
-    assert (speed.batch, speed.token, speed.pair) == (0, pytest.approx(0.002), 0)
-
-
-def test_no_speed_makes_a_batch_take_less_than_nothing():
-    rng = np.random.default_rng(3)
-    for _ in range(50):
-        batches = np.stack([rng.integers(1, 9, 6), rng.integers(5, 90, 6)], axis=1)
-        speed = fit_speed(batches, rng.uniform(0.001, 1, 6))
-        assert min(speed.batch, speed.token, speed.pair) >= 0
-        assert speed.seconds(batches) > 0
-
-
-def test_planned_steps_have_the_padding_of_a_real_epoch():
-    lengths = np.random.default_rng(0).integers(5, 500, 1200)
-    order = training_order(lengths, epochs=1, batch_size=8, seed=0)
-    real = shapes(lengths, [np.array(order[start : start + 8]) for start in range(0, 1200, 8)])
-    planned = plan_steps(lengths, 8)
-    assert len(planned) == len(real)
-    assert planned.prod(axis=1).sum() == pytest.approx(real.prod(axis=1).sum(), rel=0.02)
-
-
-@pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (7, 8), (8, 8), (9, 2), (33, 8)])
-def test_steps_are_planned_for_every_sample_once(count, batch_size):
-    planned = plan_steps(np.arange(1, count + 1), batch_size)
-    assert planned[:, 0].sum() == count
-    assert planned[:, 1].max() == count
-
-
-# --- from what was measured to a whole run
-
-
-def test_a_forecast_is_the_sum_of_its_parts():
-    said = extrapolate(PLAN, make_measured())
-    assert said.state == "done"
-    assert said.samples == 1000
-    assert said.tokens == 25_000
-    assert said.stages["import"] == pytest.approx(0.5 + 1000 * 0.002)
-    assert said.stages["tokenize"] == pytest.approx(3 + 1000 * 0.001)
-    steps, epochs = 125, 3
-    assert said.stages["fine-tune"] == pytest.approx(4 + epochs * steps * 0.1 + (375 // 37 + 1) * 0.5)
-    assert said.stages["speculate"] == pytest.approx(2 + 25.0, rel=0.05)
-    assert said.full_target_seconds == pytest.approx(250.0, rel=0.05)
-    assert said.total_seconds == pytest.approx(sum(said.stages.values()))
-    spent = said.stages["fine-tune"] + said.stages["speculate"] + said.stages["verify"]
-    assert said.share_saved == pytest.approx(1 - spent / said.full_target_seconds)
-    assert said.memory_bytes == 10**9
-
-
-def test_what_is_verified_is_bounded_by_the_budget_and_by_what_is_left_of_the_samples():
-    said = extrapolate(PLAN, make_measured())
-    assert 0 < said.verified <= said.verified_at_most == 20 * 5
-    said = extrapolate(PLAN.but(strata=500, drop_hardest=0.2), make_measured(rows=40))
-    assert said.verified_at_most == 32
-    said = extrapolate(PLAN.but(strata_by="quantile"), make_measured())
-    assert said.verified == 100
-
-
-def test_the_number_verified_is_near_what_such_scores_give():
-    """The scores that were measured are 100 of 5,000; the strata's tails are not all filled."""
-    efforts = np.random.default_rng(5).lognormal(sigma=0.6, size=5000)
-    plan = PLAN.but(strata=50, verify_per_stratum=10)
-    settings = {
-        "num_strata": 50, "per_stratum": 10, "drop_hardest": plan.drop_hardest,
-        "pruning_rate": plan.pruning_rate,
-    }  # fmt: skip
-    real = len(draw_verification(efforts, **settings))
-    measured = make_measured(rows=5000, efforts=tuple(efforts[:100].tolist()))
-    assert extrapolate(plan, measured).verified == pytest.approx(real, rel=0.1)
-
-
-def test_nothing_to_verify_does_not_load_the_target():
-    said = extrapolate(PLAN.but(verify_per_stratum=0), make_measured())
-    assert said.stages["verify"] == 0
-    assert said.verified == said.verified_at_most == 0
-
-
-def test_rows_that_cannot_be_scored_are_left_out_of_the_whole_too():
-    measured = make_measured()
-    lengths = [length * (place % 2) for place, length in enumerate(measured.small.lengths)]
-    small = measured.small.model_copy(update={"lengths": tuple(lengths)})
-    assert extrapolate(PLAN, measured.model_copy(update={"small": small})).samples == 500
-
-
-def test_ten_times_the_rows_take_ten_times_the_time_beyond_any_that_are_planned_one_by_one():
-    few, many = (extrapolate(PLAN, make_measured(rows=rows)) for rows in (200_000, 2_000_000))
-    for stage, start in (("fine-tune", 4.0), ("speculate", 2.0)):
-        assert many.stages[stage] - start == pytest.approx(10 * (few.stages[stage] - start), rel=0.05)
-    assert many.verified == pytest.approx(few.verified, abs=2)
-
-
-def test_a_small_model_of_equal_or_no_effort_is_forecast_too():
-    for efforts in ([0.0] * 100, [1.5] * 100, [0.0] * 99 + [2.0]):
-        said = extrapolate(PLAN, make_measured(efforts=tuple(efforts)))
-        assert 0 < said.verified <= said.verified_at_most
-
-
-def test_a_forecast_is_read_back_from_json():
-    said = extrapolate(PLAN, make_measured())
-    assert Forecast.model_validate_json(said.model_dump_json()) == said
-    with pytest.raises(ValueError, match="frozen"):
-        said.state = "failed"
-
-
-# --- counting rows
-
-
-@pytest.fixture
-def rows_file(tmp_path):
-    rows = [{"prompt": f"a\n{i}", "completion": "b"} for i in range(7)]
-
-    def write(name):
-        path = tmp_path / name
-        plain = path.with_suffix("") if path.suffix == ".gz" else path
-        if plain.suffix == ".jsonl":
-            text = "\ufeff" + "\n\n".join(map(json.dumps, rows)) + "\n \n"
-        elif plain.suffix == ".csv":
-            text = "prompt,completion\n" + "".join(f'"{row["prompt"]}",b\n' for row in rows)
-        elif plain.suffix == ".parquet":
-            pq.write_table(pa.Table.from_pylist(rows), path)
-            return path
-        elif name == "lines.json":
-            text = "\n".join(map(json.dumps, rows))
-        else:
-            text = json.dumps({"data": rows})
-        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
-        return path
-
-    return write
-
-
-@pytest.mark.parametrize(
-    "name", ["a.jsonl", "a.jsonl.gz", "a.json", "lines.json", "a.csv", "a.csv.gz", "a.parquet"]
-)
-def test_the_rows_of_a_file_are_counted_whatever_its_kind(rows_file, name):
-    plan = PLAN.but(dataset=str(rows_file(name)))
-    assert count_rows(plan, read=3, asked=3) == 7
-    assert count_rows(plan.but(limit=5), read=3, asked=3) == 5
-    assert count_rows(plan.but(limit=50), read=3, asked=3) == 7
-
-
-def test_rows_that_were_all_read_are_not_counted_again():
-    plan = PLAN.but(dataset="/nowhere.jsonl")
-    assert count_rows(plan, read=4, asked=1000) == 4
-    assert count_rows(plan.but(limit=6), read=6, asked=6) == 6
-
-
-def test_a_built_in_task_is_counted_up_to_the_limit():
-    plan = PLAN.but(dataset="builtin:docstrings", limit=30)
-    assert count_rows(plan, read=10, asked=10) == 30
 
 
 # --- measuring
