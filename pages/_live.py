@@ -16,7 +16,7 @@ from staff_engine.status import ACTIVE
 REFRESH_SECONDS = 1.0
 LOG_LINES = 12
 
-ORDER = ("import", "tokenize", "fine-tune", "speculate", "verify", "select")
+ORDER = ("import", "tokenize", "fine-tune", "speculate", "tune target", "verify", "select")
 
 NEXT = {
     "queued": "Another run is at work; this one starts when it ends.",
@@ -121,8 +121,10 @@ def _trust(trust: dict[str, Any]) -> None:
 def _stages(facts: dict[str, Any]) -> None:
     st.subheader("Stages", anchor=False)
     done = {stage["name"]: stage for stage in facts["stages"]}
-    names = [name for name in (*ORDER, *done) if name in done or name in ORDER]
-    for name in dict.fromkeys(names):
+    unasked = set() if facts["plan"]["tune_target"] else {"tune target"} - set(done)
+    for name in dict.fromkeys((*ORDER, *done)):
+        if name in unasked:
+            continue
         label = _shared.STAGES.get(name, name)
         stage = done.get(name)
         if stage is None:
@@ -150,6 +152,11 @@ def _charts(run: Run) -> None:
         st.caption("The loss appears here once fine-tuning has begun.")
     else:
         _shared.chart(charts.loss_figure(losses), alt="Loss of the fine-tuning by step", key="run_losses")
+    tuning = charts.loss_frame(run.folder, "target")
+    if not tuning.empty:
+        st.subheader("Fine-tuning of the target", anchor=False)
+        figure = charts.loss_figure(tuning, "target")
+        _shared.chart(figure, alt="Loss of the target's fine-tuning by step", key="run_tuning")
     st.subheader("Scores so far", anchor=False)
     if scores.empty:
         st.caption("The small model's scores appear here as they are written, every few seconds.")

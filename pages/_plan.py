@@ -23,7 +23,7 @@ DATA_FIELDS = PANELS["Data"]
 OWN = "My own"
 
 FOLDED = {
-    "Fine-tuning of the small model": PANELS["Fine-tuning of the small model"],
+    "Fine-tuning": PANELS["Fine-tuning"],
     "Scoring and device": ("device", "dtype", *PANELS["Scoring"]),
     "Selection (can be turned after the run too)": PANELS["Selection"],
 }

@@ -28,6 +28,7 @@ LABELS = {
     "learning_rate": "Learning rate",
     "lora_rank": "LoRA rank",
     "lora_alpha": "LoRA alpha",
+    "tune_target": "Tune the target on (samples)",
     "scored_parameters": "Scored parameters",
     "tokens_per_batch": "Scoring batch (tokens)",
     "dtype": "Number format",

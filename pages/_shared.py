@@ -40,6 +40,7 @@ STAGES = {
     "tokenize": "Cut into tokens",
     "fine-tune": "Fine-tune the small model",
     "speculate": "Small model scores all samples",
+    "tune target": "Fine-tune the target on a few others",
     "verify": "Target verifies a few",
     "select": "Select the coreset",
     "export": "Write the file",

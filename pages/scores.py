@@ -72,8 +72,16 @@ def correlation_of(
     return rank_correlation(getattr(_columns, name)[_mask], _columns.speculative[_mask])
 
 
+def target_in_words(tuned: int) -> list[str]:
+    """Whether the target that scored was fine-tuned, and on how many samples."""
+    if not tuned:
+        return ["The target is untouched: it was not fine-tuned."]
+    samples = f"{tuned:,} other sample{'' if tuned == 1 else 's'}"
+    return [f"The target was tuned on {samples} before it scored these."]
+
+
 def show_distribution(
-    columns: SampleColumns, selection: Selection, units: Units, mask: np.ndarray | None
+    columns: SampleColumns, selection: Selection, units: Units, mask: np.ndarray | None, tuned: int
 ) -> None:
     st.subheader("How hard are the samples?", anchor=False)
     with st.container(horizontal=True):
@@ -115,7 +123,8 @@ def show_distribution(
         "Distribution of the small model's and the target's scores over each other, with the strata's edges.",
         lambda box: {"score": scores.chosen_scores(frame, box["x"], columns, units, scale=scale)},
     )
-    st.caption(" ".join([*scores.reading(frame, columns, units), *scores.clipped(frame)]))
+    said = target_in_words(tuned) if units.samples else []
+    st.caption(" ".join([*scores.reading(frame, columns, units), *said, *scores.clipped(frame)]))
 
 
 def show_pairs(
@@ -198,7 +207,7 @@ mask = None if st.session_state.filter.empty else _shared.current_mask(results)
 units = score_units(columns)
 version = (results.folder.name, _shared.results_version(_shared.current_run()))
 st.caption("Drag across a chart to look only at the samples there: every page obeys the filter.")
-show_distribution(columns, selection, units, mask)
+show_distribution(columns, selection, units, mask, len(results.tuned_ids))
 show_pairs(columns, units, mask, version)
 show_bands(columns, units, mask, version)
 st.page_link(_shared.page("select"), label="Turn the scores into a coreset", icon=":material/tune:")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from staff_engine.results import Results
 
-STAGES = ("fine-tune", "speculate", "verify")
+STAGES = ("fine-tune", "speculate", "tune target", "verify")
 """The stages that scoring everything on the target would do without."""
 
 
@@ -24,7 +24,7 @@ class Cost:
 
 
 def run_cost(results: Results) -> Cost:
-    """The seconds of a finished run: fine-tuning and scoring on the small model, and verifying.
+    """The seconds of a finished run: fine-tuning, scoring and verifying, tuning the target if it did.
 
     The target's time over all samples is its measured seconds for each token, times all
     tokens. The fine-tuning that the target itself would need for such scores is not

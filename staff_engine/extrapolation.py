@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ from staff_engine.finetune import count_steps, save_steps
 from staff_engine.plan import Plan
 from staff_engine.scoring import plan_batches
 from staff_engine.strata import coreset_size, count_dropped
+from staff_engine.tuning import draw_tuning
 from staff_engine.verification import draw_verification
 
 MOST_SIMULATED = 100_000
@@ -57,16 +58,24 @@ class Side(_Frozen):
     vocabulary: int
 
 
+class Training(_Frozen):
+    """What was measured of the fine-tuning of one of the two models."""
+
+    start: float  # seconds before the first step
+    step: Speed
+    checkpoint: float  # seconds
+
+
 class Measured(_Frozen):
     """What a few rows and batches of a plan showed."""
 
     rows: int  # of the data set, up to the limit
     small: Side
     target: Side
-    start: dict[str, float]  # seconds that import, tokenize and fine-tune take before their first row or step
+    start: dict[str, float]  # seconds that import and tokenize take before their first row
     import_row: float  # seconds
-    finetuning: Speed
-    checkpoint: float  # seconds
+    finetuning: Training
+    tuning: Training | None = None  # of the target, if the plan has it tuned
     scored: tuple[int, ...]  # places of the rows that the small model scored
     efforts: tuple[float, ...]  # and what it gave them
     memory_bytes: int
@@ -82,15 +91,16 @@ class Forecast(_Frozen):
     samples, tokens
         Scorable samples, and all their tokens as the small model reads them.
     stages
-        Seconds of import, tokenize, fine-tune, speculate and verify.
+        Seconds of import, tokenize, fine-tune, speculate, tune target (if the plan has the
+        target tuned) and verify.
     verified, verified_at_most
         Samples that the target will score, as expected and at most: b_v in each of K
         strata, or all that are left when the hardest are dropped.
     full_target_seconds
         Seconds in which the target, being loaded, would score every sample.
     share_saved
-        1 − (fine-tune + speculate + verify) / full_target_seconds. Below 0 if STAFF
-        takes longer. Import and tokenizing are needed either way; the fine-tuning that
+        1 − (fine-tune + speculate + tune target + verify) / full_target_seconds. Below 0 if
+        STAFF takes longer. Import and tokenizing are needed either way; the fine-tuning that
         the target itself would need for such scores is not counted.
     memory_bytes
         The most that the models' device holds at once: graphics memory, or the process's own.
@@ -157,20 +167,22 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
     Parameters
     ----------
     plan
-        Its epochs and the settings of its selection need not be those of the plan that
-        was measured; data, models and batches are.
+        Its epochs, the settings of its selection and how many samples the target is tuned
+        on need not be those of the plan that was measured; data, models, batches and
+        whether the target is tuned are.
     """
     lengths = np.array(measured.small.lengths)
     usable = lengths > 0
     samples = round(measured.rows * float(usable.mean()))
-    drawn = _drawn(plan, measured, samples)
+    drawn, tuned = _drawn(plan, measured, samples)
     full = _scoring_seconds(plan, measured.target, np.flatnonzero(usable), samples)
     stages = {
         "import": measured.start["import"] + measured.rows * measured.import_row,
         "tokenize": measured.start["tokenize"] + measured.rows * measured.small.tokenize_row,
-        "fine-tune": _finetuning_seconds(plan, measured, lengths[usable], samples),
+        "fine-tune": _training_seconds(plan, measured.finetuning, lengths[usable], samples),
         "speculate": measured.small.load
         + _scoring_seconds(plan, measured.small, np.flatnonzero(usable), samples),
+        **_tuning_stage(plan, measured, tuned),
         "verify": _verifying_seconds(plan, measured.target, drawn),
     }
     dropped = count_dropped(samples, plan.drop_hardest, keep=coreset_size(samples, plan.pruning_rate))
@@ -183,7 +195,7 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
         verified=len(drawn),
         verified_at_most=min(plan.strata * plan.verify_per_stratum, samples - dropped),
         full_target_seconds=full,
-        share_saved=1 - sum(stages[stage] for stage in STAGES) / full,
+        share_saved=1 - sum(stages.get(stage, 0.0) for stage in STAGES) / full,
         memory_bytes=measured.memory_bytes,
     )
 
@@ -204,13 +216,24 @@ def shapes(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([(len(batch), lengths[batch].max()) for batch in batches])
 
 
-def _finetuning_seconds(plan: Plan, measured: Measured, lengths: np.ndarray, samples: int) -> float:
+def _training_seconds(plan: Plan, training: Training, lengths: np.ndarray, samples: int) -> float:
+    """Seconds in which a model, not yet loaded, is fine-tuned on so many samples of these lengths."""
     simulated = min(samples, MOST_SIMULATED)
     steps = plan_steps(np.resize(lengths, simulated), plan.batch_size)
-    epoch = measured.finetuning.seconds(steps) * samples / simulated
+    epoch = training.step.seconds(steps) * samples / simulated
     count = count_steps(samples, epochs=plan.epochs, batch_size=plan.batch_size)
     checkpoints = count // save_steps(count) + 1  # and the last
-    return measured.start["fine-tune"] + plan.epochs * epoch + checkpoints * measured.checkpoint
+    return training.start + plan.epochs * epoch + checkpoints * training.checkpoint
+
+
+def _tuning_stage(plan: Plan, measured: Measured, tuned: np.ndarray) -> dict[str, float]:
+    if not plan.tune_target or measured.tuning is None:
+        return {}
+    if not len(tuned):
+        return {"tune target": 0.0}  # nothing is left to tune it on: it is not even loaded
+    tokenizing = len(tuned) * measured.target.tokenize_row
+    lengths = np.array(measured.target.lengths)[tuned]
+    return {"tune target": tokenizing + _training_seconds(plan, measured.tuning, lengths, len(tuned))}
 
 
 def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -> float:
@@ -231,8 +254,8 @@ def _verifying_seconds(plan: Plan, target: Side, drawn: np.ndarray) -> float:
     return target.load + len(drawn) * target.tokenize_row + scoring
 
 
-def _drawn(plan: Plan, measured: Measured, samples: int) -> np.ndarray:
-    """Places of rows that stand for those that will be verified.
+def _drawn(plan: Plan, measured: Measured, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of rows that stand for those that will be verified, and for those to tune the target on.
 
     How many that are depends on how many strata are full, so it is drawn from as many
     made-up scores as there will be, each near one of those measured.
@@ -243,13 +266,14 @@ def _drawn(plan: Plan, measured: Measured, samples: int) -> np.ndarray:
     chosen = rng.integers(len(logs), size=min(samples, MOST_SIMULATED))
     width = SMOOTHING * logs.std() * len(logs) ** -0.2
     made_up = np.exp(logs[chosen] + width * rng.standard_normal(len(chosen)))
-    drawn = draw_verification(
-        made_up,
-        num_strata=plan.strata,
-        strata_by=plan.strata_by,
-        per_stratum=plan.verify_per_stratum,
-        drop_hardest=plan.drop_hardest,
-        pruning_rate=plan.pruning_rate,
-        seed=plan.seed,
-    )
-    return np.array(measured.scored)[chosen[drawn]]
+    settings: dict[str, Any] = {
+        "num_strata": plan.strata,
+        "strata_by": plan.strata_by,
+        "drop_hardest": plan.drop_hardest,
+        "pruning_rate": plan.pruning_rate,
+        "seed": plan.seed,
+    }
+    drawn = draw_verification(made_up, per_stratum=plan.verify_per_stratum, **settings)
+    tuned = draw_tuning(made_up, count=plan.tune_target, apart_from=drawn, **settings)
+    places = np.array(measured.scored)[chosen]
+    return places[drawn], places[tuned]

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
 
-CHECKPOINTS = "checkpoints"
-
 log = logging.getLogger(__name__)
 
 
@@ -77,7 +75,8 @@ def finetune(
 
     AdamW, cosine schedule, the first tenth of the steps to warm up, no weight decay,
     gradients clipped at norm 1; the loss is the mean over the response tokens of a
-    batch. Checkpoints lie in a folder beside, and training goes on from the last one.
+    batch. Checkpoints lie beside, in the `checkpoint_folder`, and training goes on from the
+    last one.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def finetune(
     """
     from transformers import TrainingArguments
 
-    checkpoints = folder.with_name(CHECKPOINTS)
+    checkpoints = checkpoint_folder(folder)
     steps = count_steps(len(samples), epochs=epochs, batch_size=batch_size)
     order = training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)
     _train_only_lora(model)
@@ -128,6 +127,11 @@ def finetune(
     return finished
 
 
+def checkpoint_folder(folder: Path) -> Path:
+    """Where the checkpoints of a fine-tuning into `folder` lie: two adapters' never mix."""
+    return folder.with_name(f"{folder.stem}_checkpoints")
+
+
 def steps_done(folder: Path) -> int:
     """Steps that an unfinished fine-tuning into `folder` need not do again."""
     last = _last_checkpoint(folder)
@@ -137,7 +141,7 @@ def steps_done(folder: Path) -> int:
 def _last_checkpoint(folder: Path) -> str | None:
     from transformers.trainer_utils import get_last_checkpoint
 
-    checkpoints = folder.with_name(CHECKPOINTS)
+    checkpoints = checkpoint_folder(folder)
     return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
 
 

@@ -38,11 +38,11 @@ COMMAND = (sys.executable, "-m", "staff_engine", "forecast")
 KEPT = 40
 """Measurements that are kept, the newest."""
 
-VERSION = 1
+VERSION = 2
 """Part of the key: raised when what is measured changes."""
 
-FREE = (*SELECTION_FIELDS, "verify_per_stratum", "epochs", "learning_rate", "lora_alpha")
-"""Settings that a measurement holds for, whatever they are."""
+FREE = (*SELECTION_FIELDS, "verify_per_stratum", "epochs", "learning_rate", "lora_alpha", "tune_target")
+"""Settings that a measurement holds for, whatever they are; of the last, only whether it is 0 matters."""
 
 
 class Measurement(BaseModel):
@@ -213,6 +213,7 @@ def forecast_error(folder: Path) -> dict[str, Any] | None:
 def key_of(plan: Plan) -> str:
     """What a measurement is found by: the settings that matter to it, and the files they name."""
     settings = with_absolute_paths(plan).model_dump(exclude=set(FREE))
+    settings["tunes_target"] = plan.tune_target > 0
     files = [_state_of(Path(settings[name])) for name in ("dataset", "small", "target")]
     return hashlib.sha256(json.dumps([VERSION, settings, files]).encode()).hexdigest()[:24]
 

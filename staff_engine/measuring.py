@@ -16,7 +16,7 @@ from staff_engine import models
 from staff_engine.counting import count_rows
 from staff_engine.dataset import Imported, check_source, import_dataset
 from staff_engine.errors import DatasetError
-from staff_engine.extrapolation import Measured, Side, Speed, fit_speed, shapes
+from staff_engine.extrapolation import Measured, Side, Training, fit_speed, shapes
 from staff_engine.finetune import finetune, training_order
 from staff_engine.memory import peak_memory
 from staff_engine.pipeline import length_bound
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 ROWS = 1000
 """Rows that are read."""
 
-SHARES = {"fine-tune": 0.35, "speculate": 0.25, "verify": 0.4}
-"""Of the time, for the batches of each stage."""
+SHARES = {"fine-tune": 0.35, "speculate": 0.25, "tune target": 0.35, "verify": 0.4}
+"""Of the time, for the batches of each stage that is measured, in proportion."""
 
 MOST_STEPS = 60
 
@@ -75,6 +75,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
     for name in (plan.small, plan.target):
         models.find_model(name)
     models.choose_device(plan.device)
+    time_for = _divided(seconds, plan)
     with tempfile.TemporaryDirectory(prefix="staff-forecast-") as temporary:
         folder = Path(temporary)
         say("reading the first rows")
@@ -86,23 +87,34 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         _refuse_empty(plan, small, target)
         say("fine-tuning the small model for a few steps")
         adapter = folder / "adapter"
-        start, speed, checkpoint = _finetune(plan, small, adapter, seconds * SHARES["fine-tune"])
+        finetuning = _finetune(plan, small, adapter, time_for["fine-tune"])
         say("scoring a few batches on the small model")
-        small_side, scored, efforts = _score(plan, small, adapter, seconds * SHARES["speculate"])
+        small_side, scored, efforts = _score(plan, small, adapter, time_for["speculate"])
+        tuning, tuned = None, None
+        if plan.tune_target:
+            say("fine-tuning the target for a few steps")
+            tuned = folder / "target_adapter"
+            tuning = _finetune(plan, target, tuned, time_for["tune target"])
         say("scoring a few batches on the target")
-        target_side, _, _ = _score(plan, target, None, seconds * SHARES["verify"])
+        target_side, _, _ = _score(plan, target, tuned, time_for["verify"])
     return Measured(
         rows=rows,
         small=small_side,
         target=target_side,
-        start={"import": import_start, "tokenize": small.start, "fine-tune": start},
+        start={"import": import_start, "tokenize": small.start},
         import_row=import_row,
-        finetuning=speed,
-        checkpoint=checkpoint,
+        finetuning=finetuning,
+        tuning=tuning,
         scored=scored,
         efforts=efforts,
         memory_bytes=peak_memory(),
     )
+
+
+def _divided(seconds: float, plan: Plan) -> dict[str, float]:
+    """The seconds for each stage of the plan."""
+    shares = {stage: share for stage, share in SHARES.items() if plan.tune_target or stage != "tune target"}
+    return {stage: seconds * share / sum(shares.values()) for stage, share in shares.items()}
 
 
 def _asked(plan: Plan) -> int:
@@ -161,14 +173,14 @@ def _refuse_empty(plan: Plan, small: _Tokens, target: _Tokens) -> None:
             )
 
 
-def _finetune(plan: Plan, small: _Tokens, adapter: Path, seconds: float) -> tuple[float, Speed, float]:
-    """Seconds before the first step, of a step and of a checkpoint; writes what the model has learnt."""
+def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Training:
+    """What the fine-tuning of a model takes; writes what it has learnt."""
     begun = time.perf_counter()
-    model = models.load_model(plan.small, device=plan.device, dtype=plan.dtype)
+    model = models.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
     adapted = models.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
-    models.load_tokenizer(plan.small)  # as a run does here
+    models.load_tokenizer(tokens.model)  # as a run does here
     loaded = time.perf_counter()
-    table = small.table
+    table = tokens.table
     size = min(plan.batch_size, len(table))
     steps = _steps(table.lengths, size, plan.seed)
     wanted = np.concatenate(steps)
@@ -185,11 +197,11 @@ def _finetune(plan: Plan, small: _Tokens, adapter: Path, seconds: float) -> tupl
         adapted,
         [table[place] for place in places.tolist()],
         even,
-        adapter.with_name("checkpointed"),
-        pad_token_id=small.pad_token_id,
+        adapter.with_name(f"{adapter.name}.part"),
+        pad_token_id=tokens.pad_token_id,
         epochs=1,
         batch_size=size,
-        learning_rate=plan.learning_rate or models.default_learning_rate(plan.small),
+        learning_rate=plan.learning_rate or models.default_learning_rate(tokens.model),
         seed=plan.seed,
         on_step=on_step,
     )
@@ -201,7 +213,7 @@ def _finetune(plan: Plan, small: _Tokens, adapter: Path, seconds: float) -> tupl
     else:  # a single step took all the time there was
         speed = fit_speed(batches, [moments[0] - loaded])
     start = moments[0] - begun - speed.seconds(batches[:1])
-    return max(start, 0.0), speed, ended - moments[-1]
+    return Training(start=max(start, 0.0), step=speed, checkpoint=ended - moments[-1])
 
 
 def _steps(lengths: np.ndarray, size: int, seed: int) -> list[np.ndarray]:

@@ -21,8 +21,8 @@ PROGRAM = "python -m staff_engine"
 PANELS = {
     "Data": ("dataset", "format", "prompt_column", "response_column", "split", "limit"),
     "Models": ("small", "target", "device", "dtype"),
-    "Fine-tuning of the small model": (
-        "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha",
+    "Fine-tuning": (
+        "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "tune_target",
     ),
     "Scoring": ("scored_parameters", "tokens_per_batch"),
     "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),

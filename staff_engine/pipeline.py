@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,13 +17,14 @@ import numpy as np
 
 from staff_engine import models
 from staff_engine.agreement import rank_agreement
+from staff_engine.columns import to_arrow
 from staff_engine.dataset import import_dataset, open_imported
 from staff_engine.errors import DatasetError
 from staff_engine.files import replaced, write_json
-from staff_engine.finetune import CHECKPOINTS, count_steps, finetune, steps_done
+from staff_engine.finetune import checkpoint_folder, count_steps, finetune, steps_done
 from staff_engine.parts import PartWriter, read_parts
 from staff_engine.plan import Plan
-from staff_engine.results import Results, open_results
+from staff_engine.results import TUNING_FILE, Results, open_results
 from staff_engine.scoring import Scorer, plan_batches
 from staff_engine.tokenization import tokenize_dataset
 from staff_engine.tokens import TokenTable, open_tokens
@@ -34,6 +35,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The fine-tuning of one of the two models: its stage, and what it leaves in the run's folder."""
+
+    stage: str
+    adapter: str
+    losses: str
+
+
+SMALL = _Training("fine-tune", "adapter", "fine_tuning.json")
+TARGET = _Training("tune target", "target_adapter", "target_tuning.json")
 
 
 class Reporter(Protocol):
@@ -67,6 +81,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     _tokenize(plan, folder, reporter)
     _finetune(plan, folder, reporter)
     _speculate(plan, folder, reporter)
+    _tune_target(plan, folder, reporter)
     _verify(plan, folder, reporter, ids=open_results(folder).to_verify())
     _summarize(folder, reporter)
 
@@ -137,14 +152,18 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
 
 
 def _finetune(plan: Plan, folder: Path, reporter: Reporter) -> None:
-    adapter = folder / "adapter"
-    if adapter.exists():
-        return
-    tokens = open_tokens(folder / "tokens.arrow")
-    part = folder / "adapter.part"
+    if not (folder / SMALL.adapter).exists():
+        _train(SMALL, plan, plan.small, open_tokens(folder / "tokens.arrow"), folder, reporter)
+
+
+def _train(
+    training: _Training, plan: Plan, name: str, tokens: TokenTable, folder: Path, reporter: Reporter
+) -> None:
+    """Fine-tune a model into an adapter, from its last checkpoint on if there is one."""
+    part = folder / f"{training.adapter}.part"
     steps = count_steps(len(tokens), epochs=plan.epochs, batch_size=plan.batch_size)
     done = steps_done(part)
-    reporter.stage("fine-tune", steps, "steps", done)
+    reporter.stage(training.stage, steps, "steps", done)
 
     def on_step(step: int) -> bool:
         nonlocal done
@@ -155,26 +174,26 @@ def _finetune(plan: Plan, folder: Path, reporter: Reporter) -> None:
         return True
 
     finished = finetune(
-        _small_with_fresh_lora(plan),
+        _with_fresh_lora(plan, name),
         tokens,
         tokens.lengths,
         part,
-        pad_token_id=models.load_tokenizer(plan.small).pad_token_id,
+        pad_token_id=models.load_tokenizer(name).pad_token_id,
         epochs=plan.epochs,
         batch_size=plan.batch_size,
-        learning_rate=plan.learning_rate or models.default_learning_rate(plan.small),
+        learning_rate=plan.learning_rate or models.default_learning_rate(name),
         seed=plan.seed,
         on_step=on_step,
-        on_loss=lambda history: write_json(folder / "fine_tuning.json", history),
+        on_loss=lambda history: write_json(folder / training.losses, history),
     )
     if not finished:
         reporter.advance(0)  # raises: the run is being cancelled
-    part.replace(adapter)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    part.replace(folder / training.adapter)
+    shutil.rmtree(checkpoint_folder(part), ignore_errors=True)
 
 
-def _small_with_fresh_lora(plan: Plan) -> PeftModel:
-    model = models.load_model(plan.small, device=plan.device, dtype=plan.dtype)
+def _with_fresh_lora(plan: Plan, name: str) -> PeftModel:
+    model = models.load_model(name, device=plan.device, dtype=plan.dtype)
     return models.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
 
 
@@ -184,32 +203,75 @@ def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
     reporter.stage("speculate", len(tokens), done=len(done))
     if len(done) < len(tokens):
         model = models.load_model(plan.small, device=plan.device, dtype=plan.dtype)
-        adapted = models.load_adapter(model, folder / "adapter")
+        adapted = models.load_adapter(model, folder / SMALL.adapter)
         tokenizer = models.load_tokenizer(plan.small)
         writer = PartWriter(folder / "speculative", folder / "embedding", folder / "token_loss")
         _score(plan, adapted, tokenizer, tokens, done, writer, reporter)
     _write_unscorable(folder, {**tokens.problems, **_not_finite(folder)})
 
 
+def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    """Fine-tune the target on samples of its own, if the plan says so; they are drawn once."""
+    if not plan.tune_target or (folder / TARGET.adapter).exists():
+        return
+    reporter.stage(TARGET.stage, unit="steps")
+    path = folder / TUNING_FILE
+    results = open_results(folder)
+    ids = results.tuned_ids if path.exists() else results.to_tune()
+    if len(ids):
+        tokens = _target_tokens(plan, folder, ids, "tokens-tune.arrow")
+        ids = tokens.row_ids
+    if not path.exists():
+        _write_rows(path, ids)
+    for warning in _too_few_to_tune(plan, len(ids)):
+        log.warning(warning)
+    if len(ids):
+        _train(TARGET, plan, plan.target, tokens, folder, reporter)
+
+
+def _write_rows(path: Path, ids: np.ndarray) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replaced(path) as part:
+        pq.write_table(pa.table({"row_id": to_arrow(ids)}), part)
+
+
+def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
+    """What to say where fewer samples than the plan asks for are left beside the verified ones."""
+    if tuned >= plan.tune_target:
+        return []
+    asked = f"The target was to be tuned on {plan.tune_target:,} samples apart from the verified ones"
+    return [f"{asked}; there are {tuned:,}." if tuned else f"{asked}; there is none, so it is untouched."]
+
+
 def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
     reporter.stage("verify", len(ids))
     if not len(ids):
         return
-    imported = open_imported(folder / "dataset")
+    tokens = _target_tokens(plan, folder, ids, "tokens-verify.arrow")
+    writer = PartWriter(folder / "verification")
+    writer.add_unscorable(list(tokens.problems))
+    if len(open_results(folder).tuned_ids):
+        model = models.load_model(plan.target, device=plan.device, dtype=plan.dtype)
+        adapted = models.load_adapter(model, folder / TARGET.adapter)
+    else:
+        adapted = _with_fresh_lora(plan, plan.target)
     tokenizer = models.load_tokenizer(plan.target)
-    path = folder / "tokens-verify.arrow"
+    _score(plan, adapted, tokenizer, tokens, set(), writer, reporter)
+
+
+def _target_tokens(plan: Plan, folder: Path, ids: np.ndarray, file: str) -> TokenTable:
+    """Some rows as the target reads them."""
+    imported = open_imported(folder / "dataset")
     tokenize_dataset(
         imported.rows.select(ids),
-        tokenizer,
-        path,
+        models.load_tokenizer(plan.target),
+        folder / file,
         max_length=length_bound(plan, plan.target),
         conversation=imported.facts.conversation,
     )
-    tokens, writer = open_tokens(path), PartWriter(folder / "verification")
-    writer.add_unscorable(list(tokens.problems))
-    model = models.load_model(plan.target, device=plan.device, dtype=plan.dtype)
-    adapted = models.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
-    _score(plan, adapted, tokenizer, tokens, set(), writer, reporter)
+    return open_tokens(folder / file)
 
 
 def _score(
@@ -294,12 +356,13 @@ def summarize(results: Results) -> dict[str, Any]:
         "unscorable": len(results.unscorable),
         "strata": len(strata),
         "strata_served": int((strata["budget"] > 0).sum()),
+        "tuned": len(results.tuned_ids),
         "verified": len(results.verified_ids),
         "to_verify": len(results.to_verify()),
         "coreset_size": len(selection.indices),
         "verify_seconds_per_sample": seconds / max(len(verification), 1),
         "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,
-        "warnings": list(selection.warnings),
+        "warnings": [*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings],
         "trust": _trust(results),
     }
 

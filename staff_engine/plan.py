@@ -62,6 +62,13 @@ class Plan(BaseModel):
     )
     lora_rank: int = Field(8, ge=1, le=512, description="Rank of the LoRA matrices.")
     lora_alpha: int = Field(16, ge=1, description="LoRA scale: its product is multiplied by alpha / rank.")
+    tune_target: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Samples on which the target is fine-tuned before it verifies others; 0 leaves it"
+        " untouched, as the paper does.",
+    )
 
     scored_parameters: Literal["all", "last_block"] = Field(
         "all",

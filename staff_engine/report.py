@@ -67,7 +67,7 @@ class _Bars:
     def __init__(self, console: Console) -> None:
         self._wide = console.width >= WIDE
         self._progress = Progress(
-            TextColumn("{task.description:<9}"),
+            TextColumn("{task.description:<11}"),
             BarColumn(bar_width=30 if self._wide else 12),
             TextColumn("{task.fields[counts]:>22}"),
             TextColumn("{task.fields[took]:>10}"),
@@ -131,7 +131,7 @@ class _Lines:
 
     def _say(self, name: str, text: str) -> None:
         self._last = time.monotonic()
-        self._console.print(f"{name:<10} {text}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(f"{name:<12} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _counts(stage: StageStatus) -> str:
@@ -160,10 +160,12 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
     table.add_column(justify="right")
     served = f" ({summary['strata_served']:,} served)" if "strata_served" in summary else ""
     missing = f" ({summary['to_verify']:,} more to verify)" if summary.get("to_verify") else ""
+    tuned = summary.get("tuned")  # runs of older versions have none
     rows = [
         ("samples", f"{summary['samples']:,}"),
         ("unscorable", f"{summary['unscorable']:,}"),
         ("strata", f"{summary['strata']:,}{served}"),
+        *([("target tuned on", f"{tuned:,}")] if tuned else []),
         ("verified on the target", f"{summary['verified']:,}{missing}"),
         ("coreset size m", f"{summary['coreset_size']:,}"),
         *([("trust in the small model", summary["trust"]["word"])] if "trust" in summary else []),

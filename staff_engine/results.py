@@ -16,10 +16,14 @@ from staff_engine.dataset import Imported, open_imported
 from staff_engine.errors import RunError
 from staff_engine.parts import read_parts
 from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.tuning import draw_tuning
 from staff_engine.verification import draw_verification
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TUNING_FILE = "target_tuning.parquet"
+"""The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,12 @@ class Results:
         return self._verified[1]
 
     @cached_property
+    def tuned_ids(self) -> np.ndarray:
+        """Int64 (n,): row ids that the target was fine-tuned on, ascending; none if it is untouched."""
+        path = self.folder / TUNING_FILE
+        return to_numpy(read_table(path)["row_id"]) if path.exists() else np.zeros(0, dtype=np.int64)
+
+    @cached_property
     def unscorable(self) -> dict[int, str]:
         """The reason for each row that cannot be scored, by row_id."""
         path = self.folder / "unscorable.parquet"
@@ -122,17 +132,28 @@ class Results:
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
         """Row ids, int64, that the target has still to score for these settings; none if all are."""
-        settings = self.settings(**changes)
         return draw_verification(
             self.speculative,
-            num_strata=settings["strata"],
-            strata_by=settings["strata_by"],
             per_stratum=self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
-            drop_hardest=settings["drop_hardest"],
-            pruning_rate=settings["pruning_rate"],
-            seed=settings["seed"],
             verified=self.verified_ids,
+            excluded=self.tuned_ids,
+            **_drawn_by(self.settings(**changes)),
         )
+
+    def to_tune(self) -> np.ndarray:
+        """Row ids, int64, to fine-tune the target on, apart from all that the plan verifies."""
+        return draw_tuning(
+            self.speculative,
+            count=self.plan.tune_target,
+            apart_from=np.union1d(self.verified_ids, self.to_verify()),
+            **_drawn_by(self.settings()),
+        )
+
+
+def _drawn_by(settings: dict[str, Any]) -> dict[str, Any]:
+    """The selection settings that samples for the target are drawn by."""
+    names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
+    return {"num_strata": settings["strata"], **{name: settings[name] for name in names}}
 
 
 def open_results(folder: Path) -> Results:

@@ -31,6 +31,7 @@ def draw_verification(
     pruning_rate: float | None = None,
     seed: int = 0,
     verified: Sequence[int] | np.ndarray = (),
+    excluded: Sequence[int] | np.ndarray = (),
 ) -> np.ndarray:
     """Draw the samples that the target has still to score.
 
@@ -58,11 +59,14 @@ def draw_verification(
         0 to 2**63 - 1.
     verified : int (n,)
         Row ids, 0 to N - 1, that the target has scored, or could not; in any order.
+    excluded : int (n,)
+        Row ids that are never to be verified, as those on which the target was tuned: B_i
+        is then what its stratum holds beside them.
 
     Returns
     -------
     int64
-        Row ids, ascending, none of them in `verified`.
+        Row ids, ascending, none of them in `verified` or `excluded`.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def draw_verification(
     PlanError
         If a setting is out of range.
     ValueError
-        If a score is negative, or a verified row id is not one of the N.
+        If a score is negative, or a verified or excluded row id is not one of the N.
 
     Notes
     -----
@@ -79,16 +83,30 @@ def draw_verification(
     """
     per_stratum = _check_per_stratum(per_stratum)
     scores = check_scores(speculative)
-    scorable = count_scorable(scores)
-    keep = 1 if pruning_rate is None else coreset_size(scorable, pruning_rate)
-    dropped = count_dropped(scorable, drop_hardest, keep=keep)
-    strata = stratify(scores, num_strata=num_strata, by=strata_by, dropped=dropped)
-    done = np.zeros(len(scores), dtype=bool)
-    done[_check_row_ids(verified, len(scores))] = True
-    open_strata = strata.without(done)
+    strata = strata_to_draw_from(scores, num_strata, strata_by, drop_hardest, pruning_rate)
+    if len(excluded):
+        strata = strata.without(mark_rows(excluded, len(scores), "excluded"))
+    open_strata = strata.without(mark_rows(verified, len(scores), "verified"))
     have = strata.sizes - open_strata.sizes
     missing = np.maximum(np.minimum(per_stratum, strata.sizes) - have, 0)
     return queue_at_random(open_strata, seed=seed, stream=VERIFICATION).first(missing)
+
+
+def strata_to_draw_from(
+    scores: np.ndarray, num_strata: int, strata_by: str, drop_hardest: float, pruning_rate: float | None
+) -> Strata:
+    """The strata that samples are drawn from for the target; arguments as in `draw_verification`."""
+    scorable = count_scorable(scores)
+    keep = 1 if pruning_rate is None else coreset_size(scorable, pruning_rate)
+    dropped = count_dropped(scorable, drop_hardest, keep=keep)
+    return stratify(scores, num_strata=num_strata, by=strata_by, dropped=dropped)
+
+
+def mark_rows(row_ids: Sequence[int] | np.ndarray, count: int, name: str) -> np.ndarray:
+    """Bool (count,): True at some row ids. Raises ValueError, with their name, if one is no row's."""
+    marked = np.zeros(count, dtype=bool)
+    marked[_check_row_ids(row_ids, count, name)] = True
+    return marked
 
 
 def _check_per_stratum(per_stratum: int) -> int:
@@ -101,15 +119,15 @@ def _check_per_stratum(per_stratum: int) -> int:
     return count
 
 
-def _check_row_ids(row_ids: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+def _check_row_ids(row_ids: Sequence[int] | np.ndarray, count: int, name: str = "verified") -> np.ndarray:
     ids = np.asarray(row_ids)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise ValueError(
-            f"verified row ids are {ids.dtype} of shape {ids.shape}; allowed: whole numbers, one dimension"
+            f"{name} row ids are {ids.dtype} of shape {ids.shape}; allowed: whole numbers, one dimension"
         )
     unknown = np.flatnonzero((ids < 0) | (ids >= count))
     if len(unknown):
-        raise ValueError(f"verified row id {ids[unknown[0]]} is unknown; allowed: 0 to {count - 1}")
+        raise ValueError(f"{name} row id {ids[unknown[0]]} is unknown; allowed: 0 to {count - 1}")
     return ids.astype(np.int64)
 
 

@@ -88,7 +88,7 @@ def test_a_tiny_plan_is_measured_and_forecast(sources):
 
 def test_little_time_measures_a_batch_of_each_stage_all_the_same(sources):
     measured = measure(make_plan(sources), seconds=1e-9)
-    for speed in (measured.finetuning, measured.small.scoring, measured.target.scoring):
+    for speed in (measured.finetuning.step, measured.small.scoring, measured.target.scoring):
         assert speed.token > 0
     assert measured.efforts
 

@@ -16,7 +16,7 @@ ORDER = [
     ["tasks", "records", "readers", "dataset"],
     ["tokens", "tokenization"],
     ["models", "presets", "forward", "finetune", "scoring", "columns", "parts"],
-    ["strata", "drawing", "verification", "budget", "coreset", "__init__"],
+    ["strata", "drawing", "verification", "budget", "tuning", "coreset", "__init__"],
     ["results", "cost", "comparison", "agreement", "trust"],
     ["layouts", "lines", "tabular", "llama_factory", "decisions", "manifest", "export", "preview"],
     ["samples", "filters", "neighbours", "reading", "sample_detail"],

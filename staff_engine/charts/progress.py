@@ -13,12 +13,15 @@ from staff_engine.charts.style import COLORS, base_figure
 from staff_engine.columns import to_numpy
 from staff_engine.parts import read_parts
 
+LOSSES = {"small": "fine_tuning.json", "target": "target_tuning.json"}
+"""Where each model's fine-tuning leaves its losses."""
+
 MOST_STEPS = 500
 BARS = 40
 
 
-def loss_frame(folder: Path) -> pd.DataFrame:
-    """The fine-tuning's loss so far.
+def loss_frame(folder: Path, model: str = "small") -> pd.DataFrame:
+    """The loss so far of a model's fine-tuning; "target" has one only where it is tuned.
 
     Returns
     -------
@@ -27,7 +30,7 @@ def loss_frame(folder: Path) -> pd.DataFrame:
         the steps. At most `MOST_STEPS` steps, evenly spread; empty before the first.
     """
     try:
-        history = json.loads((folder / "fine_tuning.json").read_text(encoding="utf-8"))
+        history = json.loads((folder / LOSSES[model]).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         history = []
     rows = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
@@ -38,16 +41,16 @@ def loss_frame(folder: Path) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def loss_figure(frame: pd.DataFrame) -> go.Figure:
-    """Loss by step, and its running mean."""
+def loss_figure(frame: pd.DataFrame, model: str = "small") -> go.Figure:
+    """Loss by step, and its running mean, in the model's colour."""
     figure = base_figure(x="Step", y="Loss (nats per token)", height=260)
     figure.add_scatter(
         x=frame["step"], y=frame["loss"], name="Each batch", mode="lines", opacity=0.35,
-        line={"color": COLORS["small"], "width": 1}, hovertemplate="%{y:.3f}<extra></extra>",
+        line={"color": COLORS[model], "width": 1}, hovertemplate="%{y:.3f}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=frame["step"], y=frame["smooth"], name="Running mean", mode="lines",
-        line={"color": COLORS["small"], "width": 2.5}, hovertemplate="%{y:.3f} on average<extra></extra>",
+        line={"color": COLORS[model], "width": 2.5}, hovertemplate="%{y:.3f} on average<extra></extra>",
     )  # fmt: skip
     return figure
 
