@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from made_measured import make_measured
 
-from staff_engine.extrapolation import Forecast, Speed, extrapolate, fit_speed, plan_steps, shapes
+from staff_engine.extrapolation import (
+    Forecast,
+    Speed,
+    Training,
+    extrapolate,
+    fit_speed,
+    plan_steps,
+    shapes,
+)
 from staff_engine.finetune import training_order
 from staff_engine.plan import Plan
 from staff_engine.verification import draw_verification
@@ -85,6 +93,31 @@ def test_a_forecast_is_the_sum_of_its_parts():
     spent = said.stages["fine-tune"] + said.stages["speculate"] + said.stages["verify"]
     assert said.share_saved == pytest.approx(1 - spent / said.full_target_seconds)
     assert said.memory_bytes == 10**9
+
+
+TUNING = Training(start=6.0, step=Speed(batch=1.0, token=0, pair=0), checkpoint=2.0)
+
+
+def test_tuning_the_target_is_a_stage_of_its_own_and_is_spent_time():
+    measured = make_measured(tuning=TUNING)
+    without, said = extrapolate(PLAN, measured), extrapolate(PLAN.but(tune_target=40), measured)
+    assert list(said.stages) == ["import", "tokenize", "fine-tune", "speculate", "tune target", "verify"]
+    steps, epochs = 5, 3
+    tuning = 6 + 40 * 0.001 + epochs * steps * 1.0 + (15 // 10 + 1) * 2.0
+    assert said.stages["tune target"] == pytest.approx(tuning)
+    assert {**said.stages, **without.stages} == said.stages
+    assert said.total_seconds == pytest.approx(without.total_seconds + tuning)
+    assert said.full_target_seconds == without.full_target_seconds
+    assert said.share_saved == pytest.approx(without.share_saved - tuning / said.full_target_seconds)
+    assert said.verified == without.verified
+
+
+def test_the_target_is_tuned_on_no_more_samples_than_there_are_beside_the_verified():
+    measured = make_measured(rows=200, tuning=TUNING)
+    many, all_of_them = (extrapolate(PLAN.but(tune_target=count), measured) for count in (5000, 180))
+    assert many.stages == all_of_them.stages
+    every = PLAN.but(tune_target=50, strata=1, verify_per_stratum=1000)
+    assert extrapolate(every, measured).stages["tune target"] == 0, "the target is not even loaded"
 
 
 def test_what_is_verified_is_bounded_by_the_budget_and_by_what_is_left_of_the_samples():

@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 from tiny import make_model, make_samples
 
 from staff_engine import models
-from staff_engine.finetune import count_steps, finetune, training_order
+from staff_engine.finetune import count_steps, finetune, steps_done, training_order
 from staff_engine.tokens import EncodedSample
 
 RANDOM = make_samples(tuple(range(6, 30)))
@@ -61,6 +61,14 @@ def test_what_was_stopped_goes_on_and_ends_with_the_same_weights(tmp_path, stop_
     assert steps[0] == stop_at + 1
     whole, resumed = weights(tmp_path / "undisturbed" / "adapter"), weights(stopped)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_two_adapters_side_by_side_do_not_take_up_each_others_checkpoints(tmp_path):
+    assert not run(tmp_path / "one.part", lambda step: step < 13)
+    steps = []
+    assert run(tmp_path / "other.part", lambda step: steps.append(step) or True)
+    assert steps[0] == 1
+    assert (steps_done(tmp_path / "one.part"), steps_done(tmp_path / "new.part")) == (13, 0)
 
 
 def test_another_seed_ends_elsewhere(tmp_path):

@@ -86,6 +86,17 @@ def test_a_tiny_plan_is_measured_and_forecast(sources):
     assert all(seconds > 0 for seconds in result.stages.values())
 
 
+def test_the_tuning_of_the_target_is_measured_where_the_plan_has_it(sources):
+    said = []
+    plan = make_plan(sources, tune_target=10)
+    measured = measure(plan, seconds=0.5, say=said.append)
+    assert said[-2:] == ["fine-tuning the target for a few steps", "scoring a few batches on the target"]
+    assert measured.tuning.start >= 0 and measured.tuning.step.token > 0 and measured.tuning.checkpoint > 0
+    assert extrapolate(plan, measured).stages["tune target"] > 0
+    untouched = measure(plan.but(tune_target=0), seconds=0.5)
+    assert untouched.tuning is None
+
+
 def test_little_time_measures_a_batch_of_each_stage_all_the_same(sources):
     measured = measure(make_plan(sources), seconds=1e-9)
     for speed in (measured.finetuning.step, measured.small.scoring, measured.target.scoring):
@@ -181,6 +192,11 @@ def test_other_epochs_and_selection_settings_need_no_new_measurement(measuring_i
 )  # fmt: skip
 def test_what_changes_the_work_changes_the_key(changes):
     assert forecast.key_of(PLAN.but(**changes)) != forecast.key_of(PLAN)
+
+
+def test_whether_the_target_is_tuned_changes_the_key_and_on_how_many_samples_does_not():
+    keys = [forecast.key_of(PLAN.but(tune_target=count)) for count in (0, 10, 60)]
+    assert keys[0] != keys[1] == keys[2]
 
 
 def test_a_file_that_was_changed_has_another_key(tmp_path):

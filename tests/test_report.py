@@ -67,6 +67,19 @@ def test_durations_are_said_in_words(seconds, words):
     assert report.duration(seconds) == words
 
 
+def test_the_closing_table_says_what_the_target_was_tuned_on_and_how_long_that_took(run):
+    results = open_results(run.folder)
+    said = []
+    for tuned in (0, 1200):
+        console = Console(width=120, record=True, file=io.StringIO())
+        summary = {**results.summary, "tuned": tuned}
+        console.print(report.summary_table(summary, {**results.timings, "tune target": 4.2}))
+        said.append(console.export_text())
+    assert "target tuned on" not in said[0]
+    assert re.search("target tuned on +1,200\n", said[1])
+    assert re.search("time of tune target +4.2 s\n", said[1])
+
+
 def test_the_closing_table_says_it_and_the_advice(run):
     results = open_results(run.folder)
     trust = {"word": "low", "sentence": "They do not agree.", "advice": ["Take another."]}

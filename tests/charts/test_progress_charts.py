@@ -27,6 +27,15 @@ def test_the_loss_comes_step_by_step_and_as_a_running_mean(folder):
     assert frame["smooth"].iloc[0] == 4
 
 
+def test_a_tuned_target_has_losses_of_its_own(folder):
+    assert loss_frame(folder, "target").empty
+    (folder / "target_tuning.json").write_text(json.dumps([{"step": 1, "loss": 2.5}]))
+    frame = loss_frame(folder, "target")
+    assert frame["loss"].tolist() == [2.5]
+    colors = {model: loss_figure(frame, model).data[0].line.color for model in ("small", "target")}
+    assert colors["small"] != colors["target"]
+
+
 def test_a_long_fine_tuning_is_thinned_out_with_both_its_ends(tmp_path):
     history = [{"step": step, "loss": 1.0} for step in range(1, 4001)] + [{"train_runtime": 3.0}]
     (tmp_path / "fine_tuning.json").write_text(json.dumps(history))

@@ -60,6 +60,18 @@ def test_what_is_turned_stands_in_the_command_and_in_the_run(planned):
     assert planned.session_state.run == run.id
 
 
+def test_the_target_can_be_tuned_from_the_page(planned):
+    field = planned.number_input(key="plan_tune_target")
+    assert (field.value, field.min, field.max) == (0, 0, 10_000)
+    assert "0 leaves it untouched" in field.help
+    field.set_value(60).run()
+    [command] = [code.value for code in planned.code if "staff_engine run" in code.value]
+    assert "--tune-target 60" in command
+    planned.button(key="plan_start").click().run()
+    [run] = runs.list_runs()
+    assert runs.read_record(run).plan.tune_target == 60
+
+
 def test_a_wrong_model_is_said_and_nothing_can_be_started(planned):
     planned.text_input(key="plan_small").set_value("builtin:nothing").run()
     assert not planned.exception
@@ -69,7 +81,8 @@ def test_a_wrong_model_is_said_and_nothing_can_be_started(planned):
 
 def test_a_forecast_is_shown_when_it_is_done(planned, monkeypatch):
     found = SimpleNamespace(
-        state="done", message="", samples=600, tokens=60_000, stages={"fine-tune": 12.0, "verify": 30.0},
+        state="done", message="", samples=600, tokens=60_000,
+        stages={"fine-tune": 12.0, "tune target": 7.0, "verify": 30.0},
         total_seconds=42.0, memory_bytes=1_300_000_000, verified_at_most=500, full_target_seconds=90.0,
         share_saved=0.53,
     )  # fmt: skip
@@ -79,6 +92,7 @@ def test_a_forecast_is_shown_when_it_is_done(planned, monkeypatch):
     assert values["Takes about"] == "42 s"
     assert values["Memory"] == "1.3 GB"
     assert values["Time saved"] == "53%"
+    assert "Fine-tune the target on a few others: 7.0 s" in texts(planned)
     assert "12 strata" in texts(planned)  # 500 of 600 verified saves little: 600 / 5 / 10
 
 
@@ -110,6 +124,26 @@ def test_a_run_at_work_shows_stages_rate_and_time_left(open_page, run_in_state):
     app = open_page("run", run=run_in_state("running").id)
     said = [progress.proto.text for progress in app.get("progress")]
     assert any("120 of 600 samples, 60 a second, 8.0 s left" in text for text in said)
+
+
+def test_the_tuning_of_the_target_is_a_stage_where_the_plan_has_it(open_page, run_in_state):
+    run = run_in_state("running")
+    without = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
+    runs.update_record(run, plan=runs.read_record(run).plan.but(tune_target=60))
+    with_it = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
+    place = with_it.index(":gray[Fine-tune the target on a few others]")
+    assert with_it[place + 1] == ":gray[Target verifies a few]"
+    assert with_it[:place] + with_it[place + 1 :] == without
+
+
+def test_the_loss_of_the_targets_tuning_is_shown_where_there_is_one(open_page, finished_run):
+    assert len(open_page("run", run=finished_run.id).get("plotly_chart")) == 2
+    history = (finished_run.folder / "fine_tuning.json").read_text()
+    (finished_run.folder / "target_tuning.json").write_text(history)
+    app = open_page("run", run=finished_run.id)
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 3
+    assert "Fine-tuning of the target" in [header.value for header in app.subheader]
 
 
 def test_a_finished_run_leads_on_to_its_results(open_page, finished_run):

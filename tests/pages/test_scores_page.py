@@ -1,7 +1,10 @@
 """The Scores page, in every state of a run and under what a link says."""
 
+import os
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_run import make_finished_run
 
@@ -25,6 +28,16 @@ def test_a_finished_run_shows_four_charts_and_the_correlation(finished_run, open
     assert "95 % interval" in captions(app)
     assert "1 is a model's median over the" in captions(app)
     assert "as the response gets longer" in captions(app)
+
+
+def test_the_page_says_whether_the_target_was_tuned(finished_run, open_page):
+    assert "The target is untouched" in captions(open_page("scores", run=finished_run.id))
+    rows = pa.table({"row_id": pa.array([3, 5, 8])})
+    pq.write_table(rows, finished_run.folder / "target_tuning.parquet")
+    os.utime(finished_run.folder / "summary.json")  # as `tune target` is followed by it
+    app = open_page("scores", run=finished_run.id)
+    assert not app.exception
+    assert "The target was tuned on 3 other samples before it scored these." in captions(app)
 
 
 def test_every_chart_has_words_for_those_who_do_not_see_it(finished_run, open_page):
