@@ -58,6 +58,7 @@ def describe(results: Results, selection: Selection, settings: dict[str, Any]) -
             "rows": facts.rows,
             "scorable": scorable,
             "unscorable": facts.rows - scorable,
+            "tuned": len(results.tuned_ids),
             "verified": len(results.verified_ids),
             "to_verify": len(results.to_verify(**settings)),
             "selected": len(selection.indices),

@@ -51,7 +51,11 @@ class Plan(BaseModel):
         1024, ge=8, description="Most tokens of a sample; what is over is cut, prompts first."
     )
     epochs: int = Field(
-        3, ge=1, le=100, description="Passes over the data in which the small model is fine-tuned."
+        3,
+        ge=1,
+        le=100,
+        description="Passes over the data in which the small model is fine-tuned, and over its own samples a"
+        " target that is tuned.",
     )
     batch_size: int = Field(8, ge=1, description="Samples in each step of fine-tuning.")
     learning_rate: float | None = Field(
