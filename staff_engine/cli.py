@@ -7,16 +7,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from staff_engine import runs
 from staff_engine.errors import StaffError
 from staff_engine.export import EXPORT_FORMATS
-from staff_engine.options import PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
-from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.options import PANELS, PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
+from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
 from staff_engine.run_folders import Run
+
+if TYPE_CHECKING:
+    from staff_engine.similarity_results import Report
 
 app = typer.Typer(
     name=PROGRAM,
@@ -40,6 +43,10 @@ WithScores = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run works on in the background.")]
+
+
+def _of_similarity(name: str) -> Any:
+    return typer.Option(f"--{name}", help=SimilarityPlan.model_fields[name].description)
 
 
 @app.callback()
@@ -98,7 +105,7 @@ def select(
     from staff_engine.export import export_coreset
     from staff_engine.results import open_results
 
-    found = runs.require_scores(runs.find_run(run))
+    found = _scored(run)
     results = open_results(found.folder)
     delivery = plan_delivery(out, export_format, with_scores, results.plan) if out else None
     chosen = results.settings(**settings)
@@ -130,7 +137,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
     """Let the target score the samples that these settings still need."""
     from staff_engine.results import open_results
 
-    found = runs.require_scores(runs.find_run(run))
+    found = _scored(run)
     results = open_results(found.folder)
     plan = results.plan.but(**settings)
     wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
@@ -175,12 +182,19 @@ def status(
         _watch(found, cancels=False)
         return
     facts = runs.describe(found)
+    report = _similarity_report(found)
     if as_json:
-        _say_json(facts)
+        _say_json(facts | ({"report": report.model_dump(mode="json")} if report else {}))
         return
     from staff_engine.report import print_status
 
     print_status(facts)
+    if report is not None:
+        from rich.console import Console
+
+        from staff_engine.similarity_table import print_similarity
+
+        print_similarity(report, Console())
 
 
 @app.command("list")
@@ -226,7 +240,7 @@ def export(
     """Write the coreset of a run's own plan in any format."""
     from staff_engine.delivery import deliver, plan_delivery
 
-    found = runs.require_scores(runs.find_run(run))
+    found = _scored(run)
     delivery = plan_delivery(out, format, with_scores, runs.read_record(found).plan)
     typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
 
@@ -280,33 +294,67 @@ def forecast(
         Console().print(forecast_table(found))
 
 
+@app.command()
+@takes_settings((*PANELS["Data"], "device", "dtype", *PANELS["Fine-tuning"], "tokens_per_batch", "seed"))
+def similarity(
+    settings: dict[str, str],
+    small: Annotated[
+        list[str],
+        typer.Option("--small", help="A small model that may speak for a target; give it once for each."),
+    ],
+    target: Annotated[list[str], typer.Option("--target", help="A target; give it once for each.")],
+    sample: Annotated[int, _of_similarity("sample")] = SimilarityPlan.model_fields["sample"].default,
+    strata: Annotated[int, _of_similarity("strata")] = SimilarityPlan.model_fields["strata"].default,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the run; made up where not given.", metavar="TEXT")
+    ] = None,
+    detach: Detach = False,
+) -> None:
+    """Compare how models score the same samples: each small model beside each target.
+
+    Small models are fine-tuned on all rows, as in a run, targets on --tune-target samples; both are
+    scored untouched too.
+    """
+    from staff_engine.dataset import check_source
+    from staff_engine.models import find_model
+
+    compared = SimilarityPlan.make(smalls=tuple(small), targets=tuple(target), sample=sample, strata=strata)
+    plan = Plan.make(**settings, small=small[0], target=target[0])
+    check_source(plan.dataset)
+    for model in (*small, *target):
+        find_model(model)
+    created = runs.create_run(plan, name=name, similarity=compared)
+    runs.start(created)
+    _watch(created, detach)
+
+
 @app.command(hidden=True)
 def work(folder: Path) -> None:
-    """Work on a run in this process; `run`, `resume` and `verify` start it."""
+    """Work on a run in this process; `run`, `resume`, `verify` and `similarity` start it."""
     from staff_engine.reporter import Cancelled
     from staff_engine.worker import working
 
     found = Run(folder.name, folder.resolve())
     try:
         with working(found) as reporter:
-            from staff_engine import pipeline
-            from staff_engine.delivery import deliver
-            from staff_engine.forecast import forecast_error
-            from staff_engine.results import open_results
+            from staff_engine.work import do
 
-            settings = runs.read_status(found).verify
-            if settings is not None:
-                pipeline.verify_missing(found.folder, reporter, settings)
-                return
-            pipeline.execute(found.folder, reporter)
-            forecast_error(found.folder)
-            fingerprint = open_results(found.folder).imported.facts.fingerprint
-            delivery = runs.update_record(found, fingerprint=fingerprint).delivery
-            if delivery is not None:
-                reporter.stage("export", unit="samples")
-                reporter.advance(deliver(found, delivery))
+            do(found, reporter)
     except Cancelled:
         raise typer.Exit(1) from None
+
+
+def _scored(run: str) -> Run:
+    return runs.require_scores(runs.find_run(run, kind="coreset"))
+
+
+def _similarity_report(run: Run) -> Report | None:
+    """What a similarity run found; None for other runs, and before it is done."""
+    if runs.kind_of(run) != "similarity":
+        return None
+    from staff_engine.similarity_results import REPORT_FILE, open_similarity
+
+    return open_similarity(run.folder).report if (run.folder / REPORT_FILE).exists() else None
 
 
 def _watch(found: Run, detach: bool = False, cancels: bool = True) -> None:

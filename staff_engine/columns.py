@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from staff_engine.files import replaced
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -48,6 +50,15 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 
     with pq.ParquetFile(path) as file:
         return file.read(columns=columns)
+
+
+def write_table(path: Path, **columns: np.ndarray) -> None:
+    """Write arrays of numbers as the columns of a Parquet file, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replaced(path) as part:
+        pq.write_table(pa.table({name: to_arrow(values) for name, values in columns.items()}), part)
 
 
 def _bits(values: np.ndarray) -> np.ndarray:

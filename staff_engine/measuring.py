@@ -19,10 +19,10 @@ from staff_engine.errors import DatasetError
 from staff_engine.extrapolation import Measured, Side, Training, fit_speed, shapes
 from staff_engine.finetune import finetune, training_order
 from staff_engine.memory import peak_memory
-from staff_engine.pipeline import length_bound
 from staff_engine.plan import Plan
 from staff_engine.scoring import Scorer, plan_batches
 from staff_engine.sources import is_on_hub
+from staff_engine.steps import length_bound
 from staff_engine.tokenization import tokenize_dataset
 from staff_engine.tokens import TokenTable, open_tokens
 

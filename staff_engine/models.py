@@ -44,6 +44,11 @@ def builtin_models() -> list[str]:
     return sorted(path.parent.name for path in BUILTIN_FOLDER.glob("*/config.json"))
 
 
+def short_name(name: str) -> str:
+    """A model's name as it is shown where there is little room: without its owner, folder or "builtin:"."""
+    return name.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
+
+
 def find_model(name: str) -> Source:
     """Say where a model lies: hub name, local folder, .gguf file or builtin:NAME.
 

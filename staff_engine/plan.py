@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from staff_engine.errors import PlanError
 
+Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 SELECTION_FIELDS = (
@@ -117,14 +118,43 @@ class Plan(BaseModel):
         PlanError
             With the setting's name, its value and what is allowed.
         """
-        try:
-            return cls(**settings)  # type: ignore[arg-type]
-        except ValidationError as error:
-            raise PlanError("; ".join(map(_sentence, error.errors()))) from None
+        return _made(cls, settings)
 
     def but(self, **changes: object) -> Self:
         """Return the plan with some settings changed, checked anew. Raises PlanError."""
         return self.make(**{**self.model_dump(), **changes})
+
+
+class SimilarityPlan(BaseModel):
+    """Which models are compared, and on how many samples; a plan beside it says the rest. Frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    smalls: tuple[str, ...] = Field(
+        min_length=1, description="Small models that may speak for a target: as in a plan."
+    )
+    targets: tuple[str, ...] = Field(min_length=1, description="Targets: as in a plan.")
+    sample: int = Field(
+        300, ge=10, le=10_000, description="Samples that every model scores, drawn from all alike."
+    )
+    strata: int = Field(
+        10,
+        ge=2,
+        le=1_000,
+        description="K, the strata whose agreement is measured; few, for few samples.",
+    )
+
+    @classmethod
+    def make(cls, **settings: object) -> Self:
+        """Build one, or say in one line which setting is wrong. Raises PlanError."""
+        return _made(cls, settings)
+
+
+def _made(kind: type[Model], settings: dict[str, object]) -> Model:
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        raise PlanError("; ".join(map(_sentence, error.errors()))) from None
 
 
 def _sentence(error: Any) -> str:

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.files import write_json
-from staff_engine.plan import Plan
+from staff_engine.plan import Plan, SimilarityPlan
 from staff_engine.status import STATUS_FILE, Status, now, read_model, save_status
+
+Kind = Literal["coreset", "similarity"]
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
@@ -61,6 +64,13 @@ class Record(BaseModel):
     versions: dict[str, str]
     fingerprint: str | None = None
     delivery: Delivery | None = None
+    similarity: SimilarityPlan | None = None
+    """What a similarity run compares; None in a run that selects a coreset."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the run is for."""
+        return "coreset" if self.similarity is None else "similarity"
 
 
 def home() -> Path:
@@ -73,7 +83,13 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("staff-studio", appauthor=False))
 
 
-def create_run(plan: Plan, *, name: str | None = None, delivery: Delivery | None = None) -> Run:
+def create_run(
+    plan: Plan,
+    *,
+    name: str | None = None,
+    delivery: Delivery | None = None,
+    similarity: SimilarityPlan | None = None,
+) -> Run:
     """Write a run's folder; `start` then sets it to work.
 
     Parameters
@@ -84,6 +100,8 @@ def create_run(plan: Plan, *, name: str | None = None, delivery: Delivery | None
         What people call it; made from data set and model where it is not given.
     delivery
         The file to export when the run is finished.
+    similarity
+        Makes it a run that compares models and selects nothing.
 
     Raises
     ------
@@ -91,8 +109,14 @@ def create_run(plan: Plan, *, name: str | None = None, delivery: Delivery | None
         If the folder cannot be written.
     """
     plan = with_absolute_paths(plan)
-    slug = f"{_slug(plan.dataset, 24)}-{_slug(plan.small, 16)}"
-    record = Record(name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery)
+    if similarity is not None:
+        paths = {name: tuple(map(_absolute, getattr(similarity, name))) for name in ("smalls", "targets")}
+        similarity = similarity.model_copy(update=paths)
+    slug = f"{_slug(plan.dataset, 24)}-{'similarity' if similarity else _slug(plan.small, 16)}"
+    record = Record(
+        name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
+        similarity=similarity,
+    )  # fmt: skip
     run_id = f"{record.created:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
     folder = home() / "runs" / run_id
     part = folder.with_name(f".{run_id}.part")
@@ -117,13 +141,15 @@ def list_runs() -> list[Run]:
     return sorted(found, key=lambda run: run.id, reverse=True)
 
 
-def find_run(text: str) -> Run:
+def find_run(text: str, *, kind: Kind | None = None) -> Run:
     """Find the run that a person means.
 
     Parameters
     ----------
     text
         "latest", a run's id, its folder's path, its name, or a beginning of its id.
+    kind
+        Of which kind the latest is meant; of any, where it is not given.
 
     Raises
     ------
@@ -131,8 +157,10 @@ def find_run(text: str) -> Run:
         If there is none, or more than one; the message names those that come near.
     """
     runs = list_runs()
-    if text == "latest" and runs:
-        return runs[0]
+    if text == "latest":
+        latest = next((run for run in runs if kind is None or kind_of(run) == kind), None)
+        if latest is not None:
+            return latest
     folder = Path(text).expanduser()
     if folder.is_dir() and (len(folder.parts) > 1 or text.startswith((".", "~"))):
         folder = folder.resolve()
@@ -158,10 +186,21 @@ def read_record(run: Run) -> Record:
     return read_model(run.folder / PLAN_FILE, Record)
 
 
+def kind_of(run: Run) -> Kind | None:
+    """What a run is for; None if it is damaged."""
+    try:
+        return read_record(run).kind
+    except RunError:
+        return None
+
+
 def with_absolute_paths(plan: Plan) -> Plan:
-    names = ("dataset", "small", "target")
-    paths = {name: Path(getattr(plan, name)).expanduser() for name in names}
-    return plan.but(**{name: str(path.resolve()) for name, path in paths.items() if path.exists()})
+    return plan.but(**{name: _absolute(getattr(plan, name)) for name in ("dataset", "small", "target")})
+
+
+def _absolute(name: str) -> str:
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name
 
 
 def _slug(text: str, longest: int) -> str:

@@ -22,6 +22,7 @@ from staff_engine.run_folders import (
     create_run,
     find_run,
     home,
+    kind_of,
     list_runs,
     read_record,
 )
@@ -38,7 +39,7 @@ from staff_engine.status import (
 
 __all__ = [
     "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run", "home",
-    "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
+    "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
     "require_scores", "resume", "start", "update_record",
 ]  # fmt: skip
 
@@ -84,13 +85,13 @@ def describe(run: Run) -> dict[str, Any]:
     """All that is known of a run at this moment, as JSON has it; a damaged one has gaps."""
     state = read_status(run)
     facts: dict[str, Any] = {"run_id": run.id, "name": None, "folder": str(run.folder), "created": None}
-    facts |= dict.fromkeys(("dataset", "small", "target", "plan"))
+    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity"))
     facts |= state.model_dump(mode="json")
     try:
         record = read_record(run).model_dump(mode="json")
     except RunError:
         record = {}
-    facts |= {name: record[name] for name in ("name", "created", "plan") if name in record}
+    facts |= {name: record[name] for name in ("name", "created", "plan", "similarity") if name in record}
     facts |= {name: facts["plan"][name] for name in ("dataset", "small", "target") if facts["plan"]}
     facts["summary"] = _json_or(run.folder / SUMMARY_FILE, None)
     facts["timings"] = _json_or(run.folder / "timings.json", {})
@@ -108,7 +109,9 @@ def log_tail(run: Run, lines: int) -> list[str]:
 
 
 def require_scores(run: Run) -> Run:
-    """Return the run, or raise RunError if it has not finished yet even once."""
+    """Return the run, or raise RunError if it has not finished yet even once, or selects no coreset."""
+    if read_record(run).kind != "coreset":
+        raise RunError(f"run {run.id} compares models; it has no coreset")
     if not (run.folder / SUMMARY_FILE).exists():
         state = read_status(run).state
         raise RunError(f"run {run.id} is {state} and has not all scores yet; it has to finish first")

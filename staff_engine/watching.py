@@ -41,6 +41,17 @@ def watch(run: Run, *, cancels: bool = True) -> None:
         raise typer.Exit(1) from None
     if state.state != "finished":
         _say_unfinished(run, state)
+    _say_found(run, state, console)
+
+
+def _say_found(run: Run, state: runs.Status, console: Console) -> None:
+    """What a finished run found, where it is, and what can be done next."""
+    if runs.kind_of(run) == "similarity":
+        from staff_engine.similarity_results import open_similarity
+        from staff_engine.similarity_table import print_similarity
+
+        print_similarity(open_similarity(run.folder).report, console)
+        return
     facts = runs.describe(run)
     if facts["summary"]:
         report.print_summary(facts, console)

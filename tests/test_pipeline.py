@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from tiny import save_model
 
-from staff_engine import models, pipeline
+from staff_engine import models, pipeline, steps
 from staff_engine.agreement import rank_agreement
 from staff_engine.errors import DatasetError, ModelError
 from staff_engine.files import write_json
@@ -102,13 +102,13 @@ def test_the_coreset_has_exactly_m_rows(finished):
 
 def test_the_target_scores_the_drawn_samples_and_no_more(finished, tmp_path, sources, monkeypatch):
     scored = []
-    score = pipeline.Scorer.score
+    score = steps.Scorer.score
 
     def counting(self, samples):
         scored.extend([self.model.config.num_hidden_layers] * len(samples))
         return score(self, samples)
 
-    monkeypatch.setattr(pipeline.Scorer, "score", counting)
+    monkeypatch.setattr(steps.Scorer, "score", counting)
     folder = make_run(tmp_path / "run", sources)
     pipeline.execute(folder, Watch())
     results = open_results(folder)
