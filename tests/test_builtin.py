@@ -122,6 +122,20 @@ def test_a_run_that_is_killed_goes_on_and_writes_the_same_coreset(home):
     assert (home / "killed.jsonl").read_bytes() == (home / "whole.jsonl").read_bytes()
 
 
+@pytest.mark.long
+def test_a_run_that_is_killed_while_it_tunes_the_target_goes_on_and_writes_the_same_coreset(home):
+    tuned = {"tune-target": 12, "batch-size": 2}
+    assert run(home / "whole.jsonl", **tuned) == 0
+    assert cli.main(["run", *arguments(home / "killed.jsonl", **tuned), "--detach"]) == 0
+    killed = find_run("latest")
+    kill_in(killed, "tune target")
+    assert cli.main(["resume", killed.id]) == 0
+    assert (home / "killed.jsonl").read_bytes() == (home / "whole.jsonl").read_bytes()
+    results = open_results(killed.folder)
+    assert len(results.tuned_ids) == 12
+    assert not set(results.tuned_ids) & set(results.verified_ids)
+
+
 def kill_in(run, stage):
     """Wait until a run has begun a stage, and kill its process as a power cut would."""
     deadline = time.monotonic() + 60
