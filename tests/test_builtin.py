@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from staff_engine import cli, models
+from staff_engine.docstrings import docstrings
 from staff_engine.results import open_results
 from staff_engine.runs import find_run, read_status
 from staff_engine.scoring import Scorer, plan_batches
-from staff_engine.tasks import docstrings
 from staff_engine.tokenization import tokenize_sample
 from staff_engine.tokens import EncodedSample
 

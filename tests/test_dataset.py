@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_used_is_an_error_that_names_it(tmp_path, name, co
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("builtin:poems", "'builtin:poems' is not built in; built in are docstrings"),
+        ("builtin:poems", "'builtin:poems' is not built in; built in are docstrings, kazakh, chat"),
         ("nowhere.jsonl", "'nowhere.jsonl' does not exist"),
         ("./nowhere", "'./nowhere' does not exist"),
         ("nobody/data.jsonl", "'nobody/data.jsonl' does not exist"),
