@@ -1,10 +1,12 @@
 import itertools
+import subprocess
 import sys
 
 import pytest
 
 from staff_engine.errors import DatasetError
 from staff_engine.plan import Plan
+from staff_engine.runs import PROJECT_FOLDER
 from staff_engine.tasks import TASKS, check_task, made_with, task_rows
 
 QUICK = ["kazakh", "chat"]
@@ -84,3 +86,12 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch,
 def test_what_rows_were_made_with_is_known():
     assert set(made_with("builtin:docstrings")) == {"python"}
     assert set(made_with("builtin:kazakh")) == {"python", "babel"}
+
+
+def test_no_package_is_loaded_before_rows_are_made():
+    code = "import sys, staff_engine.cli, pages._data_source; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT_FOLDER
+    )
+    assert "staff_engine.kazakh" in loaded.stdout.split()
+    assert not {"babel", "chatterbot_corpus"} & set(loaded.stdout.split())
