@@ -23,11 +23,11 @@ import typer
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from staff_engine import models
+from staff_engine.docstrings import docstrings
 from staff_engine.files import write_json
 from staff_engine.finetune import finetune
 from staff_engine.plan import Plan
 from staff_engine.scoring import Scorer, plan_batches
-from staff_engine.tasks import docstrings
 from staff_engine.tokenization import tokenize_sample
 from staff_engine.tokens import EncodedSample
 

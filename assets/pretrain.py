@@ -32,7 +32,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from staff_engine.tasks import docstrings, documented_functions
+from staff_engine.docstrings import docstrings, documented_functions
 from staff_engine.tokenization import plain_text
 
 MODELS = Path(__file__).parent / "models"

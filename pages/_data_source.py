@@ -7,8 +7,9 @@ import streamlit as st
 from pages._shared import errors
 from staff_engine.errors import DatasetError
 from staff_engine.readers import COMPRESSED, SUFFIXES
-from staff_engine.sources import find_file, keep_upload, upload_name
-from staff_engine.tasks import TASKS
+from staff_engine.sources import find_file, is_on_hub, keep_upload, upload_name
+from staff_engine.split import SPLITS
+from staff_engine.tasks import TASKS, is_task
 
 KINDS = {
     "file": "File on this machine",
@@ -16,7 +17,7 @@ KINDS = {
     "builtin": "Built in",
     "hub": "Hugging Face Hub",
 }
-TASK_WORDS = {"docstrings": "Docstrings: say in a paragraph what a Python function does"}
+SPLIT_WORDS = {"train": "To train on (nine prompts in ten)", "held_out": "Held out (the others)"}
 
 DETECT = "detect"
 
@@ -26,6 +27,7 @@ KEPT = {
     "data_upload": None,
     "data_upload_failed": None,
     "data_task": next(iter(TASKS)),
+    "data_side": SPLITS[0],
     "data_hub": "",
     "data_config": "",
     "data_split": "train",
@@ -43,13 +45,14 @@ def begin() -> None:
         return
     plan = st.session_state.get("new_plan") or {}
     dataset = plan.get("dataset") or ""
-    begun = KEPT | {
-        f"data_{name}": plan[name]
-        for name in ("format", "prompt_column", "response_column", "split", "limit")
-        if plan.get(name)
+    names = {
+        name: f"data_{name}" for name in ("format", "prompt_column", "response_column", "split", "limit")
     }
-    if dataset.startswith("builtin:"):
-        begun["data_kind"] = "builtin"
+    if is_task(dataset):
+        names["split"] = "data_side"
+    begun = KEPT | {key: plan[name] for name, key in names.items() if plan.get(name)}
+    if is_task(dataset):
+        begun |= {"data_kind": "builtin", "data_task": dataset.removeprefix("builtin:")}
     elif dataset.startswith(("/", "~", ".")):
         begun["data_path"] = dataset
     st.session_state.update(begun)
@@ -131,13 +134,29 @@ def _builtin() -> str:
     task = st.selectbox(
         "Data set",
         list(TASKS),
-        format_func=lambda name: TASK_WORDS.get(name, name),
+        format_func=lambda name: f"{name.capitalize()}: {TASKS[name].sentence}",
         key="data_task",
-        help="Made of what every machine has, so that all can be tried without a network.",
+        help="Made on this machine from packages that it has, so that all can be tried without a network.",
         persist_state="session",
         on_change=_other_data,
     )
+    st.segmented_control(
+        "Which part?",
+        SPLITS,
+        format_func=SPLIT_WORDS.__getitem__,
+        key="data_side",
+        required=True,
+        help="A hash of the prompt decides. What is held out is there to measure a trained model on.",
+        persist_state="session",
+    )
     return f"builtin:{task}"
+
+
+def split_of(source: str) -> str:
+    """The split that was chosen for a data set; files have none, and the plan's default stands for it."""
+    if is_task(source):
+        return st.session_state.data_side
+    return st.session_state.data_split if is_on_hub(source) else KEPT["data_split"]
 
 
 def _hub() -> str | None:

@@ -68,6 +68,8 @@ def _data(chosen: dict[str, Any]) -> bool:
         words.append(f"read as {chosen['format']}")
     if chosen.get("prompt_column"):
         words.append(_shared.plain(f"{chosen['prompt_column']} → {chosen['response_column']}"))
+    if chosen.get("split", "train") != "train":
+        words.append(_shared.plain(f"split {chosen['split']}"))
     if chosen.get("limit"):
         words.append(f"the first {chosen['limit']:,} rows")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -141,7 +143,7 @@ def _checked(settings: dict[str, Any]) -> Plan | None:
     """The plan, or None where something in it is wrong, which is said."""
     try:
         plan = Plan.make(**settings)
-        check_source(plan.dataset)
+        check_source(plan.dataset, plan.split)
         for model in (plan.small, plan.target):
             if model.startswith(("builtin:", "/", ".", "~")):
                 find_model(model)

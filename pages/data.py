@@ -36,8 +36,8 @@ TEXT_SHOWN = 1500
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the first rows …")
-def _first_rows(source: str, version: str) -> FirstRows:
-    return first_rows(source)
+def _first_rows(source: str, split: str, version: str) -> FirstRows:
+    return first_rows(source, split)
 
 
 def _choose_columns(first: FirstRows) -> dict[str, Any]:
@@ -138,9 +138,11 @@ source = _data_source.choose()
 if source is None:
     st.stop()
 
-base = DataChoice(dataset=source, split=st.session_state.data_split if is_on_hub(source) else "train")
+base = DataChoice(dataset=source, split=_data_source.split_of(source))
 with errors():
-    first = _data_check.first_of_hub(base) if is_on_hub(source) else _first_rows(source, key_of(base))
+    first = (
+        _data_check.first_of_hub(base) if is_on_hub(source) else _first_rows(source, base.split, key_of(base))
+    )
     st.caption(f":material/check_circle: {in_words(source, first.unit)}")
 
 reading, preview = st.columns([2, 3], gap="medium")

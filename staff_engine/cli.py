@@ -81,7 +81,7 @@ def run(
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
     delivery = plan_delivery(out, export_format, with_scores, plan) if out else None
-    check_source(plan.dataset)
+    check_source(plan.dataset, plan.split)
     for model in (plan.small, plan.target):
         find_model(model)
     created = runs.create_run(plan, name=name, delivery=delivery)

@@ -18,7 +18,7 @@ from staff_engine.readers import (
     parquet_rows,
     suffix_of,
 )
-from staff_engine.tasks import TASKS
+from staff_engine.tasks import is_task, task_rows
 
 
 def count_rows(plan: Plan, *, read: int, asked: int) -> int:
@@ -37,8 +37,8 @@ def count_rows(plan: Plan, *, read: int, asked: int) -> int:
     if read < asked or asked == plan.limit:
         return read
     source = Path(plan.dataset).expanduser()
-    if plan.dataset.startswith("builtin:"):
-        return _count(TASKS[plan.dataset.removeprefix("builtin:")](), plan.limit)
+    if is_task(plan.dataset):
+        return _count(task_rows(plan.dataset, plan.split), plan.limit)
     if source.is_file():
         try:
             return _count_file(source, plan.limit)

@@ -25,7 +25,7 @@ from staff_engine.readers import (
     write_source,
 )
 from staff_engine.records import CONVERSATIONS, Mapping, Row, Turn, choose_mapping, normalise
-from staff_engine.tasks import TASKS
+from staff_engine.tasks import TASKS, check_task, is_task, task_rows
 
 if TYPE_CHECKING:
     import datasets
@@ -98,7 +98,7 @@ def import_dataset(
     format, prompt_column, response_column
         The record format by hand; detected where they are not given.
     split
-        The split of a hub data set.
+        The split of a hub data set or of a built-in task.
     limit
         Most rows, from the first on.
     on_progress
@@ -128,23 +128,23 @@ def import_dataset(
     return open_imported(folder)
 
 
-def check_source(source: str) -> None:
+def check_source(source: str, split: str = "train") -> None:
     """Say before any work whether a data set is there: a file, a built-in task, or a hub to ask.
 
     Raises
     ------
     DatasetError
-        If it is not, or is of no known kind; says what is allowed.
+        If it is not, is of no known kind, or a task has no such split; says what is allowed.
     """
+    if is_task(source):
+        check_task(source, split)
+        return
     try:
         path = Path(source).expanduser()
         there = path.is_file(), path.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home, a NUL
         raise DatasetError(f"data set {source!r} is no name of a file: {error}") from None
-    if source.startswith("builtin:"):
-        if source.removeprefix("builtin:") not in TASKS:
-            raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
-    elif there[0]:
+    if there[0]:
         suffix_of(path)
     elif there[1]:
         raise DatasetError(f"data file {source!r} is a folder; a file in it is needed")
@@ -169,12 +169,11 @@ def names_a_file(source: str) -> bool:
 
 def fetch_lines(source: str, lines: Path, split: str, limit: int | None) -> bool:
     """Write source.jsonl from wherever the data comes from; returns whether its lines are a file's own."""
-    check_source(source)
+    check_source(source, split)
     path = Path(source).expanduser()
-    if path.is_file():
+    if path.is_file() and not is_task(source):
         return write_source(path, lines, limit)
-    task = TASKS.get(source.removeprefix("builtin:"))
-    rows = task() if source.startswith("builtin:") and task else _hub_rows(source, split)
+    rows = task_rows(source, split) if is_task(source) else _hub_rows(source, split)
     write_rows(itertools.islice(rows, limit), lines)
     return False
 

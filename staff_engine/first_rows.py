@@ -27,7 +27,7 @@ from staff_engine.readers import (
 )
 from staff_engine.records import Mapping, Row, Turn, choose_mapping
 from staff_engine.sources import check_file, find_file, size_in_words
-from staff_engine.tasks import TASKS
+from staff_engine.tasks import is_task, task_rows
 
 FIRST = 200
 """Rows that are read."""
@@ -96,23 +96,25 @@ class FirstRows:
         return read
 
 
-def first_rows(source: str) -> FirstRows:
+def first_rows(source: str, split: str = "train") -> FirstRows:
     """Read the first rows of a file or of a built-in task; a hub is not asked.
 
     Parameters
     ----------
     source
         A path, or `builtin:NAME`.
+    split
+        Of a built-in task.
 
     Raises
     ------
     DatasetError
         If it is not there, cannot be read, or is empty.
     """
-    check_file(source)
+    check_file(source, split)
     with tempfile.TemporaryDirectory(prefix="staff-") as folder:
         lines = Path(folder) / "first.jsonl"
-        unit = "line" if _write_first(source, lines) else "row"
+        unit = "line" if _write_first(source, split, lines) else "row"
         first = rows_of_lines(lines, unit)
     if not first.lines:
         raise DatasetError(f"{source} is empty")
@@ -136,10 +138,10 @@ def shown_line(line: Line, most: int = 2000) -> str:
     return text if len(text) <= most and len(line.text) <= 4 * most else f"{text[:most]}…"
 
 
-def _write_first(source: str, target: Path) -> bool:
+def _write_first(source: str, split: str, target: Path) -> bool:
     """Write one row more than are read; returns whether they are the file's own lines."""
-    if source.startswith("builtin:"):
-        write_rows(itertools.islice(TASKS[source.removeprefix("builtin:")](), FIRST + 1), target)
+    if is_task(source):
+        write_rows(itertools.islice(task_rows(source, split), FIRST + 1), target)
         return False
     path = find_file(source)
     kind = suffix_of(path)

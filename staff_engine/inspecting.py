@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 import time
@@ -31,6 +30,7 @@ from staff_engine.readers import COMPRESSED, suffix_of
 from staff_engine.run_folders import home
 from staff_engine.runs import PROJECT_FOLDER, QUIET_LOG
 from staff_engine.sources import is_on_hub
+from staff_engine.tasks import is_task, made_with
 
 STATE_FILE = "inspection.json"
 LOCK_FILE = ".lock"
@@ -39,7 +39,7 @@ LOG_FILE = "log.txt"
 KEPT = 40
 """Inspections that are kept, the newest."""
 
-VERSION = 1
+VERSION = 2
 """Part of the key: raised when findings change."""
 
 SECONDS_BETWEEN = 0.3
@@ -210,9 +210,15 @@ def key_of(choice: DataChoice) -> str:
         facts = path.stat() if path.is_file() else None
     except OSError as error:
         raise DatasetError(f"data file {choice.dataset!r} cannot be read: {error.strerror}") from None
-    version = (facts.st_size, facts.st_mtime_ns) if facts else platform.python_version()
-    said = json.dumps([VERSION, choice.model_dump(), version])
+    said = json.dumps([VERSION, choice.model_dump(), _version(choice.dataset, facts)])
     return hashlib.sha256(said.encode()).hexdigest()[:24]
+
+
+def _version(dataset: str, facts: os.stat_result | None) -> object:
+    """What changes when the data behind a name does."""
+    if facts is not None:
+        return facts.st_size, facts.st_mtime_ns
+    return made_with(dataset) if is_task(dataset) else None
 
 
 def _carry_out(inspection: Inspection, folder: Path) -> Inspection:

@@ -71,7 +71,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
     StaffError
         If the data, the plan or a model does not allow it; the message says why.
     """
-    check_source(plan.dataset)
+    check_source(plan.dataset, plan.split)
     for name in (plan.small, plan.target):
         models.find_model(name)
     models.choose_device(plan.device)

@@ -24,12 +24,16 @@ class Plan(BaseModel):
 
     dataset: str = Field(
         min_length=1,
-        description="A file (.jsonl .json .csv .parquet, also .gz .zst), a hub name, or builtin:docstrings.",
+        description="A file (.jsonl .json .csv .parquet, also .gz .zst), a hub name, or built-in data: "
+        "builtin:docstrings, builtin:kazakh, builtin:chat.",
     )
     format: str | None = Field(None, description="The record format; detected where it is not given.")
     prompt_column: str | None = Field(None, description="The column that holds the prompt.")
     response_column: str | None = Field(None, description="The column that holds the response.")
-    split: str = Field("train", description="The split of a hub data set.")
+    split: str = Field(
+        "train",
+        description="The split of a hub data set; of built-in data train, nine tenths of it, or held_out.",
+    )
     limit: int | None = Field(None, ge=2, description="Read only the first rows; all where it is not given.")
 
     small: str = Field(

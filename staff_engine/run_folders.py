@@ -27,7 +27,8 @@ PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
 SUMMARY_FILE = "summary.json"
 
-VERSIONS_KEPT = ("torch", "transformers", "peft", "datasets", "tokenizers", "safetensors", "pyarrow", "numpy")
+VERSIONS_KEPT = ("torch", "transformers", "peft", "datasets", "tokenizers", "safetensors", "pyarrow", "numpy",
+                 "babel", "chatterbot-corpus")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.files import replaced
 from staff_engine.readers import COMPRESSED, SUFFIXES, suffix_of
 from staff_engine.run_folders import home
+from staff_engine.tasks import is_task, task_of
 
 KINDS = {".jsonl": "JSON lines", ".json": "JSON array", ".csv": "CSV table", ".parquet": "Parquet table"}
 
@@ -47,18 +48,18 @@ def find_file(text: str) -> Path:
     return path
 
 
-def check_file(source: str) -> None:
+def check_file(source: str, split: str = "train") -> None:
     """Say whether a file or a built-in task is there, without asking a hub. Raises DatasetError."""
-    if source.startswith("builtin:"):
-        check_source(source)
+    if is_task(source):
+        check_source(source, split)
     else:
         find_file(source)
 
 
 def in_words(source: str, unit: str) -> str:
-    """What kind of file it is and how big: "JSON lines, packed with gzip, 4.2 MB"."""
-    if source.startswith("builtin:"):
-        return "Built in"
+    """What kind of file it is and how big: "JSON lines, packed with gzip, 4.2 MB"; a task's licence."""
+    if is_task(source):
+        return f"Built in; licence: {task_of(source).license}"
     if is_on_hub(source):
         return "From the hub"
     path = Path(source)
@@ -100,7 +101,7 @@ def upload_name(path: Path) -> str:
 
 def is_on_hub(source: str) -> bool:
     """Whether a data set's name is one for the hub; it is not asked."""
-    return not (source.startswith("builtin:") or Path(source).expanduser().exists() or names_a_file(source))
+    return not (is_task(source) or Path(source).expanduser().exists() or names_a_file(source))
 
 
 def size_in_words(count: float) -> str:

@@ -1,100 +1,113 @@
-"""The built-in tasks: data that every machine already has, so that all runs offline."""
+"""The built-in tasks: data that every machine has or pip brings, so that all runs offline."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-import sysconfig
-from collections.abc import Iterator
-from pathlib import Path
+import importlib.util
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
 
-DOCSTRING_TEST_FOLDERS = frozenset({"test", "tests", "idle_test", "site-packages", "__pycache__"})
+from staff_engine.chat import chat
+from staff_engine.docstrings import docstrings
+from staff_engine.errors import DatasetError
+from staff_engine.kazakh import kazakh
+from staff_engine.split import SPLITS, side_of
+
+PREFIX = "builtin:"
 
 
-def documented_functions(source: str) -> Iterator[tuple[str, str]]:
-    """Every function of a Python module that has a docstring and a body beside it.
+@dataclass(frozen=True)
+class Task:
+    """Data that is made on this machine."""
 
-    Parameters
-    ----------
-    source
-        Text of the module.
+    name: str
+    sentence: str  # what is asked
+    license: str
+    metric: Literal["rouge-l", "chrf"]  # what an answer is measured by
+    rows: Callable[[], Iterator[dict[str, str]]]  # all of them: prompt, response, and what else there is
+    packages: tuple[tuple[str, str], ...] = ()  # what the rows are made from: name in imports, name for pip
 
-    Yields
-    ------
-    (prompt, response)
-        The function's source without its docstring, dedented, and the docstring's
-        first paragraph on one line; in the order of the source.
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "docstrings",
+            "Say in a paragraph what a function of Python's standard library does.",
+            "PSF License 2.0 (Python)",
+            "rouge-l",
+            docstrings,
+        ),
+        Task(
+            "kazakh",
+            "Translate names, dates, times and quantities from English into Kazakh.",
+            "Unicode License v3 (CLDR, in the package babel)",
+            "chrf",
+            kazakh,
+            (("babel", "babel"),),
+        ),
+        Task(
+            "chat",
+            "Answer a question or remark as a chat bot does, in English.",
+            "BSD License (package chatterbot-corpus)",
+            "rouge-l",
+            chat,
+            (("chatterbot_corpus", "chatterbot-corpus"), ("yaml", "pyyaml")),
+        ),
+    )
+}
+
+
+def is_task(source: str) -> bool:
+    """Whether a data set's name is one for a built-in task, be it there or not."""
+    return source.startswith(PREFIX)
+
+
+def task_of(source: str) -> Task:
+    """The task of a name as `builtin:chat`. Raises DatasetError if there is none."""
+    name = source.removeprefix(PREFIX)
+    if name not in TASKS:
+        raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def check_task(source: str, split: str = "train") -> Task:
+    """Say before any work whether a task's rows can be made.
 
     Raises
     ------
-    SyntaxError, ValueError
-        If the text is not a Python module.
+    DatasetError
+        If there is no such task or split, or a package is missing that it is made from.
     """
-    lines = source.encode().splitlines(keepends=True)
-    functions = [
-        node
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    for node in sorted(functions, key=lambda node: (node.lineno, node.col_offset)):
-        docstring = ast.get_docstring(node)
-        if not docstring or len(node.body) < 2:
-            continue
-        first, second = node.body[0], node.body[1]
-        if isinstance(second, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            start_of_rest = min([second.lineno, *(d.lineno for d in second.decorator_list)])
-            rest = lines[start_of_rest - 1 : node.end_lineno]
-            lead = b""
-        else:
-            rest = lines[second.lineno - 1 : node.end_lineno]
-            # The docstring may share its line with what follows ("doc"; return 1).
-            lead = b" " * second.col_offset
-            rest[0] = rest[0][second.col_offset :]
-        head = lines[node.lineno - 1 : first.lineno]
-        head[-1] = head[-1][: first.col_offset]
-        if not head[-1].strip():
-            head.pop()
-        elif lead:
-            lead = b""
-        text = b"".join([*head, lead, *rest]).decode()
-        yield inspect.cleandoc(_indented_as_docstring(text)), " ".join(_first_paragraph(docstring))
+    task = task_of(source)
+    if split not in SPLITS:
+        raise DatasetError(f"split {split!r} is none of {source}; its splits are {' and '.join(SPLITS)}")
+    missing = " ".join(name for module, name in task.packages if importlib.util.find_spec(module) is None)
+    if missing:
+        raise DatasetError(f"{source} cannot be made without {missing}; get it with pip install {missing}")
+    return task
 
 
-def _indented_as_docstring(text: str) -> str:
-    """cleandoc strips the common margin of all lines but the first; give it an empty first."""
-    return "\n" + text.expandtabs(8)
+def task_rows(source: str, split: str = "train") -> Iterator[dict[str, str]]:
+    """The rows of one side of a task, in its order: `train`, nine prompts in ten, or `held_out`.
 
-
-def _first_paragraph(docstring: str) -> list[str]:
-    return docstring.split("\n\n", maxsplit=1)[0].split()
-
-
-def docstrings() -> Iterator[dict[str, str]]:
-    """`builtin:docstrings`: say in a paragraph what a function of the standard library does.
-
-    Read from the running Python, its own tests left out; functions with the same
-    source count once. The order is that of the file paths, then of the lines.
-
-    Yields
+    Raises
     ------
-    dict
-        `prompt`: source of the function without its docstring; `response`: the
-        docstring's first paragraph; `module`: the file it came from.
+    DatasetError
+        As `check_task`.
     """
-    root = Path(sysconfig.get_paths()["stdlib"])
-    seen: set[str] = set()
-    for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
-        relative = path.relative_to(root)
-        if DOCSTRING_TEST_FOLDERS & set(relative.parts):
-            continue
+    task = check_task(source, split)
+    return (row for row in task.rows() if side_of(row["prompt"]) == split)
+
+
+def made_with(source: str) -> dict[str, str]:
+    """The versions that a task's rows depend on: Python's, and those of its packages that are here."""
+    versions = {"python": platform.python_version()}
+    for _, name in task_of(source).packages:
         try:
-            pairs = list(documented_functions(path.read_text(encoding="utf-8")))
-        except (SyntaxError, ValueError):
-            continue  # lib2to3 and others keep files that are wrong on purpose
-        for prompt, response in pairs:
-            if response and prompt not in seen:
-                seen.add(prompt)
-                yield {"prompt": prompt, "response": response, "module": relative.as_posix()}
-
-
-TASKS = {"docstrings": docstrings}
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -10,10 +10,11 @@ import psutil
 import pytest
 
 from staff_engine import cli, models
+from staff_engine.docstrings import docstrings
 from staff_engine.results import open_results
 from staff_engine.runs import find_run, read_status
 from staff_engine.scoring import Scorer, plan_batches
-from staff_engine.tasks import docstrings
+from staff_engine.tasks import task_rows
 from staff_engine.tokenization import tokenize_sample
 from staff_engine.tokens import EncodedSample
 
@@ -92,11 +93,9 @@ def test_a_run_writes_the_coreset_and_the_same_one_again(home):
         digests.append(hashlib.sha256((home / name).read_bytes()).hexdigest())
     assert digests[0] == digests[1]
     rows = [json.loads(line) for line in (home / "one.jsonl").read_text(encoding="utf-8").splitlines()]
-    source = [
-        {"prompt": row["prompt"], "response": row["response"]} for row in itertools.islice(docstrings(), 60)
-    ]
+    source = list(itertools.islice(task_rows("builtin:docstrings"), 60))
     assert len(rows) == 6
-    assert all({"prompt": row["prompt"], "response": row["response"]} in source for row in rows)
+    assert all(row in source for row in rows)
     results = open_results(find_run("latest").folder)
     assert len(results.verified_ids) == np.minimum(results.select().sizes, 2).sum() < 20
 

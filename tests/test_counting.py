@@ -9,6 +9,7 @@ import pytest
 
 from staff_engine.counting import count_rows
 from staff_engine.plan import Plan
+from staff_engine.tasks import task_rows
 
 PLAN = Plan.make(dataset="data.jsonl", small="small", target="target")
 
@@ -56,3 +57,9 @@ def test_rows_that_were_all_read_are_not_counted_again():
 def test_a_built_in_task_is_counted_up_to_the_limit():
     plan = PLAN.but(dataset="builtin:docstrings", limit=30)
     assert count_rows(plan, read=10, asked=10) == 30
+
+
+def test_a_built_in_task_is_counted_by_its_split():
+    plan = PLAN.but(dataset="builtin:chat")
+    counts = [count_rows(plan.but(split=split), read=10, asked=10) for split in ("train", "held_out")]
+    assert counts == [len(list(task_rows("builtin:chat", split))) for split in ("train", "held_out")]

@@ -8,6 +8,7 @@ import pytest
 
 from staff_engine.dataset import import_dataset, open_imported
 from staff_engine.errors import DatasetError
+from staff_engine.tasks import task_rows
 
 PAIR = {"prompt": "q", "completion": "a"}
 LINE = json.dumps(PAIR).encode()
@@ -163,7 +164,7 @@ def test_a_file_that_cannot_be_used_is_an_error_that_names_it(tmp_path, name, co
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("builtin:poems", "'builtin:poems' is not built in; built in are docstrings"),
+        ("builtin:poems", "'builtin:poems' is not built in; built in are docstrings, kazakh, chat"),
         ("nowhere.jsonl", "'nowhere.jsonl' does not exist"),
         ("./nowhere", "'./nowhere' does not exist"),
         ("nobody/data.jsonl", "'nobody/data.jsonl' does not exist"),
@@ -215,6 +216,19 @@ def test_the_built_in_task_is_imported_and_opened_again(tmp_path):
     again = open_imported(tmp_path / "imported")
     assert again.facts == imported.facts
     assert (again.facts.rows, len(again.rows), again.facts.format) == (40, 40, "prompt-completion")
+
+
+def test_a_limit_counts_the_rows_of_the_split(tmp_path):
+    rows = list(task_rows("builtin:chat", "held_out"))
+    imported = import_dataset("builtin:chat", tmp_path / "imported", split="held_out", limit=7)
+    source = (imported.folder / "source.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line) for line in source.splitlines()] == rows[:7]
+
+
+def test_a_split_that_a_task_has_not_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="split 'test' is none of builtin:chat; its splits are train and"):
+        import_dataset("builtin:chat", tmp_path / "imported", split="test")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_an_import_is_refused(tmp_path):

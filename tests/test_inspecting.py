@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from staff_engine import cli, dataset, inspecting
+from staff_engine import cli, dataset, inspecting, tasks
 from staff_engine.findings import DataChoice
 from staff_engine.inspecting import (
     Inspection,
@@ -167,6 +167,14 @@ def test_only_files_that_are_read_in_no_time_are_small(choice, tmp_path, monkeyp
     assert not is_small(DataChoice(dataset="builtin:docstrings"))
     assert not is_small(DataChoice(dataset="openai/gsm8k"))
     assert is_small(DataChoice(dataset=str(packed), limit=100))  # the rest is not read
+
+
+def test_a_task_is_inspected_again_when_what_it_is_made_with_changes(monkeypatch):
+    choice = DataChoice(dataset="builtin:kazakh")
+    before = key_of(choice)
+    assert key_of(choice) == before != key_of(choice.model_copy(update={"split": "held_out"}))
+    monkeypatch.setattr(tasks, "version", lambda name: "99")
+    assert key_of(choice) != before
 
 
 def test_without_a_hub_one_kind_sentence_says_so(monkeypatch):

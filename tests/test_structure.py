@@ -13,7 +13,7 @@ ENGINE = Path(__file__).parent.parent / "staff_engine"
 ORDER = [
     ["errors", "files", "hub"],
     ["plan"],
-    ["tasks", "records", "readers", "dataset"],
+    ["split", "docstrings", "kazakh", "chat", "tasks", "records", "readers", "dataset"],
     ["tokens", "tokenization"],
     ["models", "presets", "forward", "finetune", "scoring", "columns", "parts"],
     ["strata", "drawing", "verification", "budget", "tuning", "coreset", "__init__"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -9,6 +10,7 @@ from staff_engine import dataset, inspecting
 from staff_engine.findings import DataChoice
 from staff_engine.inspecting import Inspection, inspect_here, key_of, read_inspection
 from staff_engine.processes import start_time
+from staff_engine.tasks import TASKS
 
 ROWS = [{"question": f"what is {i}?", "answer": f"it is **{i}**"} for i in range(20)]
 
@@ -218,6 +220,55 @@ def test_built_in_data_is_shown_at_once_and_checked_when_asked(open_page):
     assert "Built in" in said(app.caption)
     assert app.code
     assert button(app, "Check every row")
+
+
+@pytest.fixture
+def built_in(open_page):
+    """The page at a built-in task."""
+
+    def opened(task):
+        app = open_page("data")
+        app.segmented_control(key="data_kind").set_value("builtin").run()
+        app.selectbox(key="data_task").set_value(task).run()
+        assert not app.exception
+        return app
+
+    return opened
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_offered_with_its_sentence_and_licence(built_in, name):
+    app = built_in(name)
+    assert f"{name.capitalize()}: {TASKS[name].sentence}" in app.selectbox(key="data_task").options
+    assert TASKS[name].license in said(app.caption)
+
+
+def test_the_held_out_part_of_a_task_is_shown_used_and_found_again(built_in):
+    app = built_in("chat")
+    assert said(app.code).startswith("you make me feel like i am")
+    app.segmented_control(key="data_side").set_value("held_out").run()
+    assert said(app.code).startswith("What about yesterday?")
+    button(app, "Use this data").click().run()
+    plan = app.session_state["new_plan"]
+    assert (plan["dataset"], plan["split"]) == ("builtin:chat", "held_out")
+    app.switch_page("pages/run.py").run()
+    assert "split held\\_out" in said(app.markdown)
+
+
+def test_a_plan_on_a_task_is_where_the_page_begins(open_page):
+    app = open_page("home")
+    app.session_state["new_plan"] = {"dataset": "builtin:kazakh", "split": "held_out"}
+    app.switch_page("pages/data.py").run()
+    assert app.selectbox(key="data_task").value == "kazakh"
+    assert app.segmented_control(key="data_side").value == "held_out"
+    app.segmented_control(key="data_kind").set_value("hub").run()
+    assert app.text_input(key="data_split").value == "train"
+
+
+def test_a_task_whose_package_is_missing_says_so(built_in, monkeypatch):
+    monkeypatch.setitem(sys.modules, "babel", None)
+    app = built_in("kazakh")
+    assert "pip install babel" in said(app.error)
 
 
 def test_an_upload_is_kept_and_read(home, open_page):
