@@ -319,7 +319,7 @@ def test_what_was_tuned_on_is_never_verified_and_later_verifying_trains_no_more(
     def refuse(*args, **kwargs):
         raise AssertionError("a model was trained")
 
-    monkeypatch.setattr(pipeline, "finetune", refuse)
+    monkeypatch.setattr(steps, "finetune", refuse)
     for settings in ({"strata": 12}, {"strata": 3, "seed": 5}, {"strata": 2, "verify_per_stratum": 99}):
         pipeline.verify_missing(folder, Watch(), settings)
         after = open_results(folder)
@@ -380,7 +380,7 @@ def test_a_row_that_the_target_cannot_read_is_not_counted_as_tuned_on(tmp_path, 
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
 
-    monkeypatch.setattr(pipeline, "tokenize_dataset", losing_one)
+    monkeypatch.setattr(steps, "tokenize_dataset", losing_one)
     pipeline.execute(folder, Watch())
     results = open_results(folder)
     assert len(results.tuned_ids) == 9 and unreadable[0] not in results.tuned_ids
