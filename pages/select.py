@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages import _link, _saved, _shared, _verifying
+from pages import _link, _plan_field, _saved, _shared, _verifying
 from staff_engine import cost
 from staff_engine.charts import selection as charts
 from staff_engine.comparison import compare_selections
@@ -70,10 +70,9 @@ def _dial(name: str) -> None:
             label, low, high, step=step, format=form, key=slider, on_change=_take_slider, args=(name,),
             help=Plan.model_fields[name].description,
         )  # fmt: skip
-        most = 10_000 if name == "strata" else 0.9999
         st.number_input(
-            f"{label}, exactly", low, most, step=step, key=name, persist_state="session",
-            label_visibility="collapsed", width=130, format=None if name == "strata" else "%.4g",
+            f"{label}, exactly", **_plan_field.bounds(name), step=step, key=name, persist_state="session",
+            label_visibility="collapsed", width=130, format=None if name == "strata" else "%.6g",
         )  # fmt: skip
 
 
@@ -95,14 +94,14 @@ def _more_settings() -> None:
             )
     with st.container(horizontal=True, gap="large"):
         numbers: dict[str, tuple[str, dict[str, Any]]] = {
-            "drop_hardest": ("Hardest dropped", {"max_value": 0.99, "step": 0.01, "format": "%.2f"}),
-            "verify_per_stratum": ("Verified per stratum (b_v)", {"max_value": 10_000, "step": 1}),
+            "drop_hardest": ("Hardest dropped", {"step": 0.01, "format": "%.6g"}),
+            "verify_per_stratum": ("Verified per stratum (b_v)", {"step": 1}),
             "seed": ("Seed", {"step": 1}),
         }
         for name, (label, more) in numbers.items():
             st.number_input(
                 label,
-                min_value=0.0 if name == "drop_hardest" else 0,
+                **_plan_field.bounds(name),
                 key=name,
                 persist_state="session",
                 width=220,

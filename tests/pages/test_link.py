@@ -1,5 +1,7 @@
 """What a link brings back, and what it is refused."""
 
+import pytest
+
 from staff_engine.filters import Filter
 from staff_engine.results import open_results
 
@@ -44,6 +46,20 @@ def test_a_setting_out_of_range_is_refused_with_its_value_and_the_plans_is_shown
     assert "10000" in said
     assert app.session_state.strata == 10
     assert query_of(app) == {"run": finished_run.id}
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("pruning_rate", 0.99995), ("drop_hardest", 0.995), ("verify_per_stratum", 20_000), ("strata", 10_000)],
+)
+def test_what_a_plan_allows_a_widget_holds(open_page, finished_run, name, asked):
+    app = open_page("select", run=finished_run.id, **{name: asked})
+    app.session_state.select_more = True
+    app.run().run()
+    assert not app.exception
+    assert app.session_state[name] == asked
+    assert app.number_input(key=name).max is None or app.number_input(key=name).max >= asked
+    assert query_of(app)[name] == str(asked)
 
 
 def test_a_run_that_is_gone_is_said_and_the_page_stays_whole(open_page, finished_run):
