@@ -55,7 +55,7 @@ def studio(results: Results) -> None:
     _verifying.offer(run, results)
     for warning in selection.warnings:
         st.caption(f":material/info: {warning}")
-    _charts(selection)
+    _charts(results, selection)
     _saved.keep_and_load(run, results)
     _link.keep()
 
@@ -149,11 +149,11 @@ def _change(results: Results, selection: Selection, settings: dict[str, Any]) ->
     return f"+{len(compared.only_b):,} −{len(compared.only_a):,} since last saved"
 
 
-def _charts(selection: Selection) -> None:
+def _charts(results: Results, selection: Selection) -> None:
     frame = charts.strata_frame(
         selection,
         per_stratum=st.session_state.verify_per_stratum,
-        chosen=st.session_state.filter.strata,
+        mask=None if st.session_state.filter.empty else _shared.current_mask(results),
     )
     st.subheader("Where the coreset comes from", anchor=False)
     st.caption(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ QUICK = {"automargin": False, "ticklabeloverflow": "allow"}
 
 
 def strata_frame(
-    selection: Selection, *, per_stratum: int, chosen: Collection[int] = (), most: int = MOST_DRAWN
+    selection: Selection, *, per_stratum: int, mask: np.ndarray | None = None, most: int = MOST_DRAWN
 ) -> pd.DataFrame:
     """What each stratum gives, ready to draw; the empty ones are left out.
 
@@ -38,8 +38,8 @@ def strata_frame(
     ----------
     per_stratum
         b_v: a stratum with fewer verified samples than this (and than it has) is thin.
-    chosen
-        Strata that a filter chose; all are drawn in full where it is empty.
+    mask : bool (rows,)
+        The rows chosen by a filter; None where there is none.
     most
         With more strata than this, neighbours are put together. Their ratio is the mean over
         their verified samples, without an interval.
@@ -49,17 +49,25 @@ def strata_frame(
     pandas.DataFrame
         A row for each stratum or group of strata: first and last, its strata; low and high,
         its edges; size; budget; kept, budget over size; verified; ratio; ratio_low and
-        ratio_high; thin; faded, whether the filter leaves all of it out.
+        ratio_high; thin; passing, the samples that the filter leaves, all without one; faded,
+        whether it leaves none.
     """
     frame = selection.strata.rename(columns={"stratum": "first"})
     frame["last"] = frame["first"]
     frame["thin"] = frame["verified"] < np.minimum(per_stratum, frame["size"])
-    frame["faded"] = ~frame["first"].isin(list(chosen)) if len(chosen) else False
+    frame["passing"] = frame["size"] if mask is None else _passing(selection, mask)
     frame = frame[frame["size"] > 0].reset_index(drop=True)
     if len(frame) > most:
         frame = _put_together(frame, most)
     frame["kept"] = frame["budget"] / frame["size"]
+    frame["faded"] = frame["passing"] == 0
     return frame
+
+
+def _passing(selection: Selection, mask: np.ndarray) -> np.ndarray:
+    """Samples of each stratum that a filter leaves, int (K,)."""
+    labels = selection.labels[mask]
+    return np.bincount(labels[labels >= 0], minlength=len(selection.sizes))
 
 
 def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -69,8 +77,8 @@ def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     together = frame.groupby(groups).agg(
         {
             "first": "first", "last": "last", "low": "first", "high": "last",
-            "size": "sum", "budget": "sum", "verified": "sum",
-            "weighted": "sum", "weight": "sum", "thin": "any", "faded": "all",
+            "size": "sum", "budget": "sum", "verified": "sum", "passing": "sum",
+            "weighted": "sum", "weight": "sum", "thin": "any",
         }
     )  # fmt: skip
     together["ratio"] = together["weighted"] / together["weight"]
@@ -125,7 +133,7 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
         "shapes": [{**at_one, "line": {"dash": "dash", "width": 1, "color": COLORS["dropped"]}}],
         **axes,
     }  # fmt: skip
-    data = [*_ratios(frame), *_bars(frame), *_running_shares(running)]
+    data = [*_ratios(frame), *_bars(frame), *_filtered(frame), *_running_shares(running)]
     return go.Figure({"data": data, "layout": layout})
 
 
@@ -147,6 +155,22 @@ def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "hovertemplate": f"{says}<extra></extra>",
             "showlegend": axis == "y2",
         }
+
+
+def _filtered(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """An outline around the samples that a filter leaves; nothing where it leaves all."""
+    if not (frame["passing"] < frame["size"]).any():
+        return
+    yield {
+        "type": "bar",
+        "name": "In the filter",
+        "x": frame["first"].to_numpy(),
+        "y": frame["passing"].to_numpy(),
+        "yaxis": "y2",
+        "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"color": COLORS["accent"], "width": 2}},
+        "customdata": frame[["first", "last"]].to_numpy(),
+        "hovertemplate": "%{y:,} in the filter<extra></extra>",
+    }
 
 
 def _ratios(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
