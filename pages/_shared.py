@@ -267,8 +267,9 @@ def filter_bar(results: Results) -> None:
     chosen: Filter = st.session_state.filter
     if chosen.empty:
         return
+    passing = int(current_mask(results).sum())
     with st.container(horizontal=True, vertical_alignment="center", key="filter_bar"):
-        st.caption(f"{current_mask(results).sum():,} of {results.num_rows:,} rows pass:", width="content")
+        st.caption(f"{passing:,} of {results.num_rows:,} rows pass:", width="content")
         for name, words in chosen.words():
             st.button(
                 words,
@@ -280,6 +281,8 @@ def filter_bar(results: Results) -> None:
                 args=(name,),
             )
         st.button("Clear all", key="filter_clear", type="tertiary", on_click=_clear)
+    if not passing:
+        st.info("No sample passes the filter. Remove a part of it above.", icon=":material/filter_alt_off:")
 
 
 def _remove(name: str) -> None:

@@ -82,7 +82,8 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
     if passing is not None:
         st.caption(":material/filter_alt: Below, only samples that pass the filter are counted.")
     if not len(parts[0]) or not len(parts[1]):
-        st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
+        if passing is None or passing.any():
+            st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
         return
     st.subheader("Where they come from", anchor=False)
     _shared.chart(

@@ -46,13 +46,9 @@ def main() -> None:
         _controls(columns, selection)
         _shared.filter_bar(results)
         rows = _sorted(_key(results), _sorting(), results, columns, _shared.current_mask(results))
-        if not len(rows):
-            st.info(
-                "No sample passes the filter. Remove a part of it above.", icon=":material/filter_alt_off:"
-            )
-        elif st.session_state.samples_view == "map":
+        if len(rows) and st.session_state.samples_view == "map":
             _sample_map.show(results, columns, selection)
-        else:
+        elif len(rows):
             _show_table(results, columns, rows)
         if st.session_state.row is not None:
             _sample.drawer(results, selection, columns, rows)

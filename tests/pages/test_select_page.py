@@ -148,6 +148,13 @@ def test_compare_goes_to_the_two_selections(open_page, finished_run):
     assert figures(app)["In both"] == str(len(set(a.indices) & set(b.indices)))
 
 
+@pytest.mark.parametrize("name", ["scores", "select", "samples", "compare"])
+def test_a_filter_that_nothing_passes_is_said_once_on_every_page(open_page, finished_run, name):
+    app = open_page(name, run=finished_run.id, strata_in="999", pruning_rate="0.5")
+    assert not app.exception
+    assert [info.value for info in app.info] == ["No sample passes the filter. Remove a part of it above."]
+
+
 def test_equal_selections_say_so(open_page, finished_run):
     app = open_page("compare", run=finished_run.id)
     assert not app.exception
