@@ -12,7 +12,7 @@ from staff_engine.charts import selection as charts
 from staff_engine.comparison import compare_selections
 from staff_engine.coreset import Selection
 from staff_engine.plan import Plan
-from staff_engine.report import duration
+from staff_engine.report import duration, saved_share
 from staff_engine.results import Results
 from staff_engine.saved import list_saved
 
@@ -135,7 +135,7 @@ def _figures(results: Results, selection: Selection) -> None:
             delta_color="off", delta_arrow="off", help="Samples that the target model has scored.",
         )  # fmt: skip
         st.metric(
-            "Time saved", "–" if took.saved is None else f"{took.saved:.0%}",
+            "Time saved", saved_share(took.saved),
             delta=took.full and f"{duration(took.staff)}, not {duration(took.full)}",
             delta_color="off", delta_arrow="off",
             help="Against letting the target score every sample: its measured speed, times all tokens.",
