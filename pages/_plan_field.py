@@ -74,7 +74,8 @@ def field(name: str, *, label: str = "") -> None:
         st.selectbox(options=get_args(kind), **common)
     elif kind in (int, float):
         how = {"step": 1} if kind is int else {"step": 0.01, "format": "%.6g"}
-        st.number_input(**bounds(name), **how, **common)
+        left_empty = {"placeholder": "automatic"} if info.default is None else {}
+        st.number_input(**bounds(name), **how, **left_empty, **common)
     else:
         st.text_input(**common)
 
