@@ -97,7 +97,7 @@ def show_preview(choices: tuple[Any, ...], results: Results, selection: Selectio
     shown = min(5, len(selection.indices))
     st.caption(f"The first {shown} of {len(selection.indices):,} rows, as they will be written")
     language = "json" if choices[-2] not in ("csv", "indices") else None
-    st.code(text, language=language, line_numbers=True, wrap_lines=True, height=320)
+    st.code(text, language=language, wrap_lines=True, height=320)
     return True
 
 
