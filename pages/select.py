@@ -57,6 +57,9 @@ def studio(results: Results) -> None:
         st.caption(f":material/info: {warning}")
     _charts(results, selection)
     _saved.keep_and_load(run, results)
+    with st.container(horizontal=True):
+        st.page_link(_shared.page("samples"), label="Read the samples", icon=":material/table_rows:")
+        st.page_link(_shared.page("export"), label="Export this coreset", icon=":material/download:")
     _link.keep()
 
 

@@ -56,6 +56,11 @@ def test_the_figures_are_those_of_the_plans_selection(open_page, finished_run):
     assert "Provisional" not in texts(app)
 
 
+def test_the_page_leads_on_to_the_samples_and_the_export(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    assert [link.proto.label for link in app.get("page_link")] == ["Read the samples", "Export this coreset"]
+
+
 def test_the_slider_and_the_number_turn_the_same_setting(open_page, finished_run):
     app = open_page("select", run=finished_run.id)
     app.slider(key="_slider_pruning_rate").set_value(0.5).run()
