@@ -18,11 +18,11 @@ PAGE_ROWS = 25
 
 HEADINGS = {
     "row_id": "Row",
+    "kept": "Kept",
     "score": "Score",
+    "stratum": "Stratum",
     "prompt": "Prompt",
     "response": "Response",
-    "kept": "Kept",
-    "stratum": "Stratum",
     "verification": "Target's score",
     "loss": "Loss",
     "tokens": "Tokens",
