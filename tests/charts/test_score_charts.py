@@ -198,6 +198,14 @@ def test_the_figure_has_both_models_in_their_colours_and_the_edges_of_the_strata
     assert "NaN" not in json.dumps(json.loads(figure.to_json())["layout"]["shapes"])
 
 
+def test_the_words_on_what_is_left_out_end_with_the_axis_and_are_not_cut_off():
+    columns = made()
+    frame = distribution_frame(columns, score_units(columns))
+    figure = distribution_figure(frame, [0.5, 1.0], left_out=True)
+    [said] = figure.layout.annotations
+    assert (said.text, said.xanchor, said.x) == ("hardest, left out", "right", frame["high"].max())
+
+
 def test_with_a_filter_all_is_grey_behind_the_colours():
     columns = made()
     frame = distribution_frame(columns, score_units(columns), mask=columns.response_tokens > 20)
