@@ -165,7 +165,7 @@ def _filtered(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
         "type": "bar",
         "name": "In the filter",
         "x": frame["first"].to_numpy(),
-        "y": frame["passing"].to_numpy(),
+        "y": frame["passing"].where(frame["passing"] > 0).to_numpy(),  # at 0 the outline would be a line
         "yaxis": "y2",
         "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"color": COLORS["accent"], "width": 2}},
         "customdata": frame[["first", "last"]].to_numpy(),
