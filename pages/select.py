@@ -161,13 +161,14 @@ def _charts(results: Results, selection: Selection) -> None:
     st.subheader("Where the coreset comes from", anchor=False)
     st.caption(
         "Above 1, the target finds a stratum harder than the small model does, and more of it is kept."
-        " Below each point stands how many samples were verified; hollow points rest on too few. Drag over"
+        " Below it stand the verified samples that a ratio rests on; hollow points rest on too few. Drag over"
         " bars to look at those strata on every page. At the foot: above the dashed line the coreset leans to"
         " easy samples, below it to hard ones."
     )
     _shared.chart(
         charts.strata_figure(frame, charts.cumulative_frame(selection)),
-        alt="Verification ratio, samples and rate kept of each stratum, and the coreset's running share",
+        alt="Verification ratio, verified samples, samples and rate kept of each stratum, and the coreset's"
+        " running share",
         key="select_strata",
         on_select=_choose_strata,
         selection_mode="box",
