@@ -71,7 +71,12 @@ def _check_link(columns: SampleColumns) -> None:
     if row is not None and row >= len(columns):
         st.warning(f"This link's row is {row:,}; this run's rows are 0 to {len(columns) - 1:,}.")
         st.session_state.row = None
-    if st.session_state.samples_sort not in HEADINGS:
+    sort = st.session_state.samples_sort
+    if sort not in HEADINGS:
+        st.warning(
+            f"This link's samples_sort is {_shared.plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
+            " Shown is row_id."
+        )
         st.session_state.samples_sort = "row_id"
 
 

@@ -91,3 +91,20 @@ def test_another_run_brings_its_own_settings_and_no_filter(open_page, finished_r
     assert app.session_state.strata == 4
     assert app.session_state.filter == Filter()
     assert query_of(app) == {"run": other.id}
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "asked", "said"),
+    [
+        ("samples", "row", "-1", "It is left out."),
+        ("samples", "samples_sort", "size", "allowed: row_id, kept"),
+        ("export", "export_selection", "gone", "the current one is shown"),
+    ],
+)
+def test_a_choice_that_a_page_does_not_have_is_refused(open_page, finished_run, page, name, asked, said):
+    app = open_page(page, run=finished_run.id, **{name: asked})
+    assert not app.exception
+    [refusal] = [warning.replace("\\", "") for warning in warnings_of(app)]
+    assert repr(asked) in refusal
+    assert said in refusal
+    assert name not in query_of(app)
