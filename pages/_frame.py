@@ -35,7 +35,7 @@ def _pick_run() -> None:
     said = {run.id: _name(run) for run in runs}
     twice = {name for name, count in Counter(name for name, _ in said.values()).items() if count > 1}
     names = {
-        run_id: f"{when} {run_id[-4:]} {name}" if name in twice else name
+        run_id: f"{name} {run_id[-4:]}, {when}" if name in twice else name
         for run_id, (name, when) in said.items()
     }
     if chosen and chosen not in names:

@@ -127,7 +127,8 @@ def _read(query: dict[str, str]) -> None:
             try:
                 value = read(query[name])
             except ValueError as error:
-                _refuse(f"This link's {name} is {query[name]!r}; {error}. Shown is {_text(default)}.")
+                instead = "It is left out." if default is None else f"Shown is {_text(default)}."
+                _refuse(f"This link's {name} is {query[name]!r}; {error}. {instead}")
         st.session_state[name] = value
     try:
         st.session_state.filter = Filter.from_query(query)

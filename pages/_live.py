@@ -9,6 +9,7 @@ import streamlit as st
 from pages import _shared
 from staff_engine import runs
 from staff_engine.charts import progress as charts
+from staff_engine.charts.style import clipped
 from staff_engine.report import duration
 from staff_engine.runs import Run
 from staff_engine.status import ACTIVE
@@ -24,7 +25,7 @@ NEXT = {
     "finished": "The scores are there. Look at them, or turn the settings: no model runs for that.",
     "failed": "Resume tries again from where it stopped; Plan again lets you change the settings first.",
     "cancelled": "Resume goes on from where it stopped.",
-    "interrupted": "Its process is gone, killed or by a power cut. Resume goes on from where it stopped.",
+    "interrupted": "Its process is gone: killed, or a power cut. Resume goes on from where it stopped.",
     "damaged": "Its folder cannot be read any more; delete it on the Home page.",
 }
 
@@ -56,8 +57,8 @@ def _follow(run: Run, seen: str) -> None:
     with left:
         _stages(facts)
     with right:
-        _charts(run)
-    _log(run, expanded=facts["state"] == "failed")
+        _charts(run, facts["state"])
+    _log(run, expanded=facts["state"] in ("running", "failed"))
 
 
 def _head(run: Run, facts: dict[str, Any]) -> None:
@@ -145,7 +146,7 @@ def _counts(stage: dict[str, Any], at_work: dict[str, Any] | None) -> str:
     return words + (f", {duration(at_work['eta'])} left" if at_work["eta"] else "")
 
 
-def _charts(run: Run) -> None:
+def _charts(run: Run, state: str) -> None:
     losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
     st.subheader("Fine-tuning of the small model", anchor=False)
     if losses.empty:
@@ -157,7 +158,7 @@ def _charts(run: Run) -> None:
         st.subheader("Fine-tuning of the target", anchor=False)
         figure = charts.loss_figure(tuning, "target")
         _shared.chart(figure, alt="Loss of the target's fine-tuning by step", key="run_tuning")
-    st.subheader("Scores so far", anchor=False)
+    st.subheader("Scores" if state == "finished" else "Scores so far", anchor=False)
     if scores.empty:
         st.caption("The small model's scores appear here as they are written, every few seconds.")
     else:
@@ -166,6 +167,8 @@ def _charts(run: Run) -> None:
             alt=f"Distribution of the {int(scores['samples'].sum()):,} scores that are written",
             key="run_scored",
         )
+        if far := clipped(scores):
+            st.caption(far)
 
 
 def _log(run: Run, *, expanded: bool) -> None:

@@ -11,11 +11,12 @@ from staff_engine import forecast
 from staff_engine.commands import run_command
 from staff_engine.dataset import check_source
 from staff_engine.errors import StaffError
+from staff_engine.extrapolation import advice
 from staff_engine.models import find_model
 from staff_engine.options import PANELS
 from staff_engine.plan import Plan
 from staff_engine.presets import Preset, presets
-from staff_engine.report import duration
+from staff_engine.report import duration, saved_share
 from staff_engine.runs import create_run, start
 
 IN_SIGHT = ("pruning_rate", "strata", "verify_per_stratum", "epochs")
@@ -27,9 +28,6 @@ FOLDED = {
     "Scoring and device": ("device", "dtype", *PANELS["Scoring"]),
     "Selection (can be turned after the run too)": PANELS["Selection"],
 }
-
-MUCH = 0.5
-"""Verifying more than this share of the samples, little is saved."""
 
 
 def show() -> None:
@@ -187,7 +185,7 @@ def _forecast(key: str, plan: Plan) -> None:
         )
         st.metric(
             "Time saved",
-            "–" if found.share_saved is None else f"{found.share_saved:.0%}",
+            saved_share(found.share_saved),
             help="Against letting the target score every sample.",
         )
     stages = " · ".join(
@@ -196,13 +194,9 @@ def _forecast(key: str, plan: Plan) -> None:
     st.caption(stages)
     if found.message:
         st.caption(f":material/info: {_shared.plain(found.message)}")
-    if found.samples and found.verified_at_most > MUCH * found.samples:
-        fewer = max(1, int(found.samples / 5 / max(plan.verify_per_stratum, 1)))
-        st.warning(
-            f"The target would verify more than half of the samples, which saves little. {fewer} strata, or"
-            " fewer verified in each, bring it to a fifth.",
-            icon=":material/lightbulb:",
-        )
+    lacking = advice(plan, found)
+    if lacking:
+        st.warning(lacking, icon=":material/lightbulb:")
 
 
 def _start(plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -73,7 +74,9 @@ def field(name: str, *, label: str = "") -> None:
     if get_origin(kind) is Literal:
         st.selectbox(options=get_args(kind), **common)
     elif kind in (int, float):
-        st.number_input(**_bounds(info.metadata, kind), **common)
+        how = {"step": 1} if kind is int else {"step": 0.01, "format": "%.6g"}
+        left_empty = {"placeholder": "automatic"} if info.default is None else {}
+        st.number_input(**bounds(name), **how, **left_empty, **common)
     else:
         st.text_input(**common)
 
@@ -85,16 +88,18 @@ def _kind(annotation: Any) -> Any:
     return annotation
 
 
-def _bounds(metadata: list[Any], kind: type) -> dict[str, Any]:
-    """Bounds and step of a number; the plan itself refuses a bound that is not part of the range."""
-    bounds: dict[str, Any] = {"step": 1} if kind is int else {"step": 0.01, "format": "%.4g"}
-    for each in metadata:
+def bounds(name: str) -> dict[str, int | float]:
+    """All that the plan allows, as `st.number_input` takes it; that makes the least of what lies outside."""
+    info = Plan.model_fields[name]
+    kind = _kind(info.annotation)
+    found: dict[str, int | float] = {}
+    for each in info.metadata:
         if isinstance(each, annotated_types.Ge):
-            bounds["min_value"] = kind(each.ge)
+            found["min_value"] = kind(each.ge)
         if isinstance(each, annotated_types.Le):
-            bounds["max_value"] = kind(each.le)
+            found["max_value"] = kind(each.le)
         if isinstance(each, annotated_types.Gt):
-            bounds["min_value"] = kind(each.gt)
+            found["min_value"] = kind(each.gt)
         if isinstance(each, annotated_types.Lt) and each.lt < 2**53:
-            bounds["max_value"] = kind(each.lt)
-    return bounds
+            found["max_value"] = each.lt - 1 if kind is int else math.nextafter(each.lt, -math.inf)
+    return found

@@ -82,8 +82,9 @@ def _heading(columns: SampleColumns, rows: np.ndarray, row_id: int) -> None:
             ("next", "Next", ":material/chevron_right:", after),
         ):
             st.button(
-                words, key=f"sample_{name}", icon=icon, disabled=row is None, on_click=_open, args=(row,)
-            )
+                words, key=f"sample_{name}", icon=icon, icon_position="right" if name == "next" else "left",
+                disabled=row is None, on_click=_open, args=(row,),
+            )  # fmt: skip
     if len(at):
         st.caption(f"Number {at[0] + 1:,} of {len(rows):,} in the table's order")
     else:

@@ -21,7 +21,7 @@ from staff_engine.results import Results, open_results
 from staff_engine.run_folders import SUMMARY_FILE
 from staff_engine.runs import Run, find_run, list_runs, read_status
 from staff_engine.samples import SampleColumns, sample_columns
-from staff_engine.status import Status
+from staff_engine.status import ACTIVE, Status
 
 Chosen = tuple[tuple[str, Any], ...]
 
@@ -34,6 +34,8 @@ NEXT_STEPS = {
     "damaged": "Its folder cannot be read; delete it on the Home page and start again.",
 }
 
+REFRESH_SECONDS = 1.0
+"""How often a page looks at a run that is at work."""
 
 STAGES = {
     "import": "Read the data",
@@ -144,24 +146,38 @@ def current_run() -> Run:
 def scored_results() -> Results:
     """The current run's results; without scores, the page says the state and the next step, and ends."""
     run = current_run()
-    if not (run.folder / SUMMARY_FILE).exists():
-        show_unfinished(read_status(run))
+    if not _is_scored(run):
+        at_work = read_status(run).state in ACTIVE
+        st.fragment(_show_unfinished, run_every=REFRESH_SECONDS if at_work else None)(run)
         st.stop()
     with errors():
         return _results(run, results_version(run))
     raise AssertionError("errors() ends the page")
 
 
-def show_unfinished(status: Status) -> None:
-    """Say what a run without scores is doing, and where to go."""
-    left = f" About {duration(status.eta)} of this stage are left." if status.eta else ""
-    stage = f" at {status.stage}" if status.stage and status.state == "running" else ""
-    text = f"This run is {status.state}{stage}.{left} {NEXT_STEPS.get(status.state, '')}"
+def _is_scored(run: Run) -> bool:
+    return (run.folder / SUMMARY_FILE).exists()
+
+
+def _show_unfinished(run: Run) -> None:
+    """Say what a run without scores is doing, and where to go; once it has scores, the page itself."""
+    if _is_scored(run) or not run.folder.is_dir():
+        st.rerun()
+    status = read_status(run)
+    text = f"This run is {status.state}. {NEXT_STEPS.get(status.state, '')}"
     if status.state in ("failed", "damaged") and status.message:
-        text += f" ({status.message})"
+        text += f" ({plain(status.message)})"
     show = st.error if status.state in ("failed", "damaged") else st.info
     show(text)
+    if status.state == "running" and status.total:
+        show_progress(status)
     st.page_link(page("run"), label="Go to the run", icon=":material/play_circle:")
+
+
+def show_progress(status: Status) -> None:
+    """How far a run is in the stage at hand."""
+    left = f", {duration(status.eta)} left" if status.eta else ""
+    st.progress(min(status.done / status.total, 1.0), f"{STAGES.get(status.stage, status.stage)}{left}")
 
 
 def results_version(run: Run) -> str:
@@ -252,8 +268,9 @@ def filter_bar(results: Results) -> None:
     chosen: Filter = st.session_state.filter
     if chosen.empty:
         return
+    passing = int(current_mask(results).sum())
     with st.container(horizontal=True, vertical_alignment="center", key="filter_bar"):
-        st.caption(f"{current_mask(results).sum():,} of {results.num_rows:,} rows pass:", width="content")
+        st.caption(f"{passing:,} of {results.num_rows:,} rows pass:", width="content")
         for name, words in chosen.words():
             st.button(
                 words,
@@ -265,6 +282,8 @@ def filter_bar(results: Results) -> None:
                 args=(name,),
             )
         st.button("Clear all", key="filter_clear", type="tertiary", on_click=_clear)
+    if not passing:
+        st.info("No sample passes the filter. Remove a part of it above.", icon=":material/filter_alt_off:")
 
 
 def _remove(name: str) -> None:

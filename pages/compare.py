@@ -10,6 +10,7 @@ import streamlit as st
 from pages import _shared
 from staff_engine import reading
 from staff_engine.charts import comparison as charts
+from staff_engine.charts.style import clipped
 from staff_engine.comparison import compare_selections
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.results import Results
@@ -82,7 +83,8 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
     if passing is not None:
         st.caption(":material/filter_alt: Below, only samples that pass the filter are counted.")
     if not len(parts[0]) or not len(parts[1]):
-        st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
+        if passing is None or passing.any():
+            st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
         return
     st.subheader("Where they come from", anchor=False)
     _shared.chart(
@@ -98,6 +100,8 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
             frame = charts.profile_frame(values, parts[0], parts[1])
             figure = charts.profile_figure(frame, names, x=title)
             _shared.chart(figure, alt=f"{title} in both coresets", key=f"compare_{title[:5]}")
+            if far := clipped(frame):
+                st.caption(far)
     st.subheader("What only one of them has", anchor=False)
     for tab, ids, side in zip(
         st.tabs([f"Only in the first ({len(parts[2]):,})", f"Only in the second ({len(parts[3]):,})"]),
@@ -118,8 +122,8 @@ def _table(results: Results, ids: np.ndarray, side: str) -> None:
     if not len(shown):
         st.caption("None.")
         return
-    if len(ids) > SHOWN:
-        st.caption(f"The first {SHOWN} of {len(ids):,}. Choose a row to read it.")
+    first = f"The first {SHOWN} of {len(ids):,}. " if len(ids) > SHOWN else ""
+    st.caption(f"{first}Choose a row to read it.")
     table = reading.table_page(results.imported.folder, _shared.current_columns(results), shown)
     event = st.dataframe(
         table[["row_id", "score", "stratum", "prompt", "response"]],

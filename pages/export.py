@@ -26,6 +26,12 @@ PREPARED, WRITTEN = "_export_prepared", "_export_written"
 def choose_settings(run: Run) -> dict[str, Any]:
     """The settings of the coreset: the link's, or those of a saved selection."""
     saved = {each.id: each for each in list_saved(run.folder)}
+    asked = st.session_state.export_selection
+    if asked not in (CURRENT, *saved):
+        st.warning(
+            f"There is no selection {_shared.plain(repr(asked))} in this run; the current one is shown."
+        )
+        st.session_state.export_selection = CURRENT
     if not saved:
         return _shared.settings()
     names = {CURRENT: "As set on the Select page"} | {id: each.name for id, each in saved.items()}
@@ -97,7 +103,7 @@ def show_preview(choices: tuple[Any, ...], results: Results, selection: Selectio
     shown = min(5, len(selection.indices))
     st.caption(f"The first {shown} of {len(selection.indices):,} rows, as they will be written")
     language = "json" if choices[-2] not in ("csv", "indices") else None
-    st.code(text, language=language, line_numbers=True, wrap_lines=True, height=320)
+    st.code(text, language=language, wrap_lines=True, height=320)
     return True
 
 

@@ -18,11 +18,11 @@ PAGE_ROWS = 25
 
 HEADINGS = {
     "row_id": "Row",
+    "kept": "Kept",
     "score": "Score",
+    "stratum": "Stratum",
     "prompt": "Prompt",
     "response": "Response",
-    "kept": "Kept",
-    "stratum": "Stratum",
     "verification": "Target's score",
     "loss": "Loss",
     "tokens": "Tokens",
@@ -46,13 +46,9 @@ def main() -> None:
         _controls(columns, selection)
         _shared.filter_bar(results)
         rows = _sorted(_key(results), _sorting(), results, columns, _shared.current_mask(results))
-        if not len(rows):
-            st.info(
-                "No sample passes the filter. Remove a part of it above.", icon=":material/filter_alt_off:"
-            )
-        elif st.session_state.samples_view == "map":
+        if len(rows) and st.session_state.samples_view == "map":
             _sample_map.show(results, columns, selection)
-        else:
+        elif len(rows):
             _show_table(results, columns, rows)
         if st.session_state.row is not None:
             _sample.drawer(results, selection, columns, rows)
@@ -75,7 +71,12 @@ def _check_link(columns: SampleColumns) -> None:
     if row is not None and row >= len(columns):
         st.warning(f"This link's row is {row:,}; this run's rows are 0 to {len(columns) - 1:,}.")
         st.session_state.row = None
-    if st.session_state.samples_sort not in HEADINGS:
+    sort = st.session_state.samples_sort
+    if sort not in HEADINGS:
+        st.warning(
+            f"This link's samples_sort is {_shared.plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
+            " Shown is row_id."
+        )
         st.session_state.samples_sort = "row_id"
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from pages import _link, _saved, _shared, _verifying
+from pages import _link, _plan_field, _saved, _shared, _verifying
 from staff_engine import cost
 from staff_engine.charts import selection as charts
 from staff_engine.comparison import compare_selections
 from staff_engine.coreset import Selection
 from staff_engine.plan import Plan
-from staff_engine.report import duration
+from staff_engine.report import duration, saved_share
 from staff_engine.results import Results
 from staff_engine.saved import list_saved
 
@@ -55,8 +55,11 @@ def studio(results: Results) -> None:
     _verifying.offer(run, results)
     for warning in selection.warnings:
         st.caption(f":material/info: {warning}")
-    _charts(selection)
+    _charts(results, selection)
     _saved.keep_and_load(run, results)
+    with st.container(horizontal=True):
+        st.page_link(_shared.page("samples"), label="Read the samples", icon=":material/table_rows:")
+        st.page_link(_shared.page("export"), label="Export this coreset", icon=":material/download:")
     _link.keep()
 
 
@@ -70,10 +73,9 @@ def _dial(name: str) -> None:
             label, low, high, step=step, format=form, key=slider, on_change=_take_slider, args=(name,),
             help=Plan.model_fields[name].description,
         )  # fmt: skip
-        most = 10_000 if name == "strata" else 0.9999
         st.number_input(
-            f"{label}, exactly", low, most, step=step, key=name, persist_state="session",
-            label_visibility="collapsed", width=130, format=None if name == "strata" else "%.4g",
+            f"{label}, exactly", **_plan_field.bounds(name), step=step, key=name, persist_state="session",
+            label_visibility="collapsed", width=130, format=None if name == "strata" else "%.6g",
         )  # fmt: skip
 
 
@@ -95,14 +97,14 @@ def _more_settings() -> None:
             )
     with st.container(horizontal=True, gap="large"):
         numbers: dict[str, tuple[str, dict[str, Any]]] = {
-            "drop_hardest": ("Hardest dropped", {"max_value": 0.99, "step": 0.01, "format": "%.2f"}),
-            "verify_per_stratum": ("Verified per stratum (b_v)", {"max_value": 10_000, "step": 1}),
+            "drop_hardest": ("Hardest dropped", {"step": 0.01, "format": "%.6g"}),
+            "verify_per_stratum": ("Verified per stratum (b_v)", {"step": 1}),
             "seed": ("Seed", {"step": 1}),
         }
         for name, (label, more) in numbers.items():
             st.number_input(
                 label,
-                min_value=0.0 if name == "drop_hardest" else 0,
+                **_plan_field.bounds(name),
                 key=name,
                 persist_state="session",
                 width=220,
@@ -118,7 +120,7 @@ def _figures(results: Results, selection: Selection) -> None:
     verified = len(results.verified_ids)
     took = cost.run_cost(results)
     saved = list_saved(results.folder)
-    with st.grid(5, min_column_width=150):
+    with st.grid(5, min_column_width=130):
         st.metric("Samples", f"{scorable:,}", help="Rows that have a score.")
         st.metric(
             "Coreset", f"{len(selection.indices):,}",
@@ -136,10 +138,10 @@ def _figures(results: Results, selection: Selection) -> None:
             delta_color="off", delta_arrow="off", help="Samples that the target model has scored.",
         )  # fmt: skip
         st.metric(
-            "Time saved", "–" if took.saved is None else f"{took.saved:.0%}",
-            delta=took.full and f"{duration(took.staff)}, not {duration(took.full)}",
-            delta_color="off", delta_arrow="off",
-            help="Against letting the target score every sample: its measured speed, times all tokens.",
+            "Time saved", saved_share(took.saved),
+            delta=took.full and f"of {duration(took.full)}", delta_color="off", delta_arrow="off",
+            help="Against letting the target score every sample: its measured speed, times all tokens."
+            f" Fine-tuning, scoring and verifying took {duration(took.staff)}.",
         )  # fmt: skip
 
 
@@ -150,22 +152,23 @@ def _change(results: Results, selection: Selection, settings: dict[str, Any]) ->
     return f"+{len(compared.only_b):,} −{len(compared.only_a):,} since last saved"
 
 
-def _charts(selection: Selection) -> None:
+def _charts(results: Results, selection: Selection) -> None:
     frame = charts.strata_frame(
         selection,
         per_stratum=st.session_state.verify_per_stratum,
-        chosen=st.session_state.filter.strata,
+        mask=None if st.session_state.filter.empty else _shared.current_mask(results),
     )
     st.subheader("Where the coreset comes from", anchor=False)
     st.caption(
         "Above 1, the target finds a stratum harder than the small model does, and more of it is kept."
-        " Below each point stands how many samples were verified; hollow points rest on too few. Drag over"
+        " Below it stand the verified samples that a ratio rests on; hollow points rest on too few. Drag over"
         " bars to look at those strata on every page. At the foot: above the dashed line the coreset leans to"
         " easy samples, below it to hard ones."
     )
     _shared.chart(
         charts.strata_figure(frame, charts.cumulative_frame(selection)),
-        alt="Verification ratio, samples and rate kept of each stratum, and the coreset's running share",
+        alt="Verification ratio, verified samples, samples and rate kept of each stratum, and the coreset's"
+        " running share",
         key="select_strata",
         on_select=_choose_strata,
         selection_mode="box",

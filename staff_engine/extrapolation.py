@@ -31,6 +31,10 @@ SMOOTHING = 0.53
 """Of the spread of log scores, times n^(-1/5): half of Silverman's width, so that tails stay thin."""
 
 
+MUCH, LITTLE = 0.5, 0.2
+"""Shares of the samples: verifying over the one saves little, verifying the other at most saves well."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -117,6 +121,24 @@ class Forecast(_Frozen):
     full_target_seconds: float | None = None
     share_saved: float | None = None
     memory_bytes: int | None = None
+
+
+def advice(plan: Plan, forecast: Forecast) -> str:
+    """Why little or nothing is saved by a forecast that is done, and what helps; "" where enough is."""
+    if not forecast.samples or forecast.verified_at_most is None:
+        return ""
+    if forecast.verified_at_most > MUCH * forecast.samples:
+        strata = max(1, int(LITTLE * forecast.samples / max(plan.verify_per_stratum, 1)))
+        return (
+            "The target would verify more than half of the samples, which saves little."
+            f" {strata} strata (K), or fewer verified in each, bring it to a fifth."
+        )
+    if forecast.share_saved is not None and forecast.share_saved <= 0:
+        return (
+            f"This takes {1 - forecast.share_saved:.1f} times as long as letting the target score everything."
+            " Fewer epochs or a smaller small model help; with a larger target the same plan saves more."
+        )
+    return ""
 
 
 def fit_speed(batches: np.ndarray, seconds: Sequence[float] | np.ndarray) -> Speed:

@@ -34,6 +34,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def saved_share(share: float | None) -> str:
+    """A share of time saved, in words: "53%"; "None" where more was spent, "?" where it is not known."""
+    if share is None:
+        return "?"
+    return f"{share:.0%}" if share > 0 else "None"
+
+
 def follow(run: Run, console: Console) -> Status:
     """Show how far a run is until no process works on it any more.
 

@@ -8,6 +8,7 @@ from staff_engine.extrapolation import (
     Forecast,
     Speed,
     Training,
+    advice,
     extrapolate,
     fit_speed,
     plan_steps,
@@ -173,3 +174,24 @@ def test_a_forecast_is_read_back_from_json():
     assert Forecast.model_validate_json(said.model_dump_json()) == said
     with pytest.raises(ValueError, match="frozen"):
         said.state = "failed"
+
+
+def done(**said):
+    return Forecast(state="done", **{"samples": 600, "verified_at_most": 100, "share_saved": 0.3, **said})
+
+
+def test_a_forecast_that_saves_enough_needs_no_advice():
+    assert advice(PLAN, done()) == ""
+    assert advice(PLAN, done(samples=None)) == ""
+
+
+def test_verifying_most_of_the_samples_is_said_with_the_strata_that_verify_a_fifth():
+    said = advice(PLAN.but(verify_per_stratum=10), done(verified_at_most=500))
+    assert "more than half" in said
+    assert "12 strata" in said  # 600 / 5 / 10
+
+
+def test_taking_longer_than_the_target_alone_is_said_with_what_helps():
+    said = advice(PLAN, done(share_saved=-0.86))
+    assert "1.9 times as long" in said
+    assert "Fewer epochs" in said

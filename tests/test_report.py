@@ -80,6 +80,11 @@ def test_the_closing_table_says_what_the_target_was_tuned_on_and_how_long_that_t
     assert re.search("time of tune target +4.2 s\n", said[1])
 
 
+@pytest.mark.parametrize(("share", "words"), [(0.534, "53%"), (0, "None"), (-1.15, "None"), (None, "?")])
+def test_a_share_that_is_saved_is_never_below_nothing(share, words):
+    assert report.saved_share(share) == words
+
+
 def test_the_closing_table_says_it_and_the_advice(run):
     results = open_results(run.folder)
     trust = {"word": "low", "sentence": "They do not agree.", "advice": ["Take another."]}

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
 
-BARS = 24
+FEWEST_BARS, MOST_BARS = 8, 24
 MOST_STRATA = 200
 
 SIDES = (("a", "first"), ("b", "second"))
@@ -76,13 +76,17 @@ def profile_frame(values: np.ndarray, a: np.ndarray, b: np.ndarray) -> pd.DataFr
     Returns
     -------
     pandas.DataFrame
-        low and high, a bar's edges; a and b, shares of each coreset in it. The last bar
-        holds what is above the 99 % quantile of both too.
+        low and high, a bar's edges; a and b, shares of each coreset in it; beyond, samples of
+        both in it that lie above its upper edge: the last bar holds what is above the 99 %
+        quantile of both too. Fewer bars where there are few samples.
     """
     both = values[np.concatenate([a, b])].astype(float)
     low, high = float(both.min()), float(np.quantile(both, 0.99))
-    edges = np.linspace(low, high if high > low else low + 1, BARS + 1)
-    frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:]})
+    bars = int(np.clip(2 * min(len(a), len(b)) ** (1 / 3), FEWEST_BARS, MOST_BARS))
+    edges = np.linspace(low, high if high > low else low + 1, bars + 1)
+    frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "beyond": 0})
+    above = values[np.union1d(a, b)] > edges[-1]
+    frame.loc[bars - 1, "beyond"] = np.count_nonzero(above)
     for side, ids in (("a", a), ("b", b)):
         counts, _ = np.histogram(np.minimum(values[ids], edges[-1]), bins=edges)
         frame[side] = counts / len(ids)

@@ -61,21 +61,24 @@ def scored_frame(folder: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        low and high, a bar's edges; samples in it. The last bar holds what is above the
-        99.5 % quantile too. Empty before the first part is written.
+        low and high, a bar's edges; samples in it; beyond, those of them above its upper edge:
+        the last bar holds what is above the 99.5 % quantile too. Empty before the first part
+        is written.
     """
     scores = to_numpy(read_parts(folder / "speculative", ["effort"])["effort"])
     scores = scores[np.isfinite(scores)]
     if not len(scores):
-        return pd.DataFrame({"low": [], "high": [], "samples": []})
+        return pd.DataFrame({"low": [], "high": [], "samples": [], "beyond": []})
     top = np.quantile(scores, 0.995) or 1.0
     counts, edges = np.histogram(np.minimum(scores, top), bins=BARS, range=(0, top))
-    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "samples": counts})
+    beyond = np.zeros(BARS, dtype=np.int64)
+    beyond[-1] = np.count_nonzero(scores > top)
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "samples": counts, "beyond": beyond})
 
 
 def scored_figure(frame: pd.DataFrame) -> go.Figure:
     """The histogram of the scores so far."""
-    figure = base_figure(x="Score on the small model", y="Samples", height=260, legend=False)
+    figure = base_figure(x="Score on the small model (gradient norm)", y="Samples", height=260, legend=False)
     figure.add_bar(
         x=(frame["low"] + frame["high"]) / 2,
         y=frame["samples"],

@@ -18,6 +18,10 @@ CLIP_QUANTILE = 0.995
 FAR, FAR_LOG = 1.5, 4.0
 """Outliers are scores of over so many times the quantile, on a linear and on a logarithmic axis."""
 
+FEWEST_TICKS = 3
+LOG_STEPS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+"""Scores that a logarithmic axis may label in a decade, coarse to fine."""
+
 MUTED = "rgba(138, 143, 152, 0.35)"
 """Colour of all samples behind those that a filter leaves."""
 
@@ -113,11 +117,25 @@ def chosen_range(
 def score_axis(update: Callable[..., Any], low: float, high: float, scale: str) -> None:
     """Set an axis to a range of scores, with scores as its labels whatever the scale."""
     if scale == "log":
-        decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        steps = (1, 2, 5) if len(decades) < 5 else (1,)
-        ticks = np.array([step * 10.0**decade for decade in decades for step in steps])
+        ticks = log_ticks(low, high)
         update(tickvals=np.log10(ticks), ticktext=[f"{tick:g}" for tick in ticks])
     update(range=placed([low, high], scale).tolist())
+
+
+def log_ticks(low: float, high: float) -> np.ndarray:
+    """Round scores to label from low to high, float (n,): of the coarsest steps that give `FEWEST_TICKS`."""
+    if not low < high:
+        return np.array([low])
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    coarse_to_fine = [np.outer(decades, steps).ravel() for steps in LOG_STEPS]
+    span = 10.0 ** np.floor(np.log10(high - low))  # within so little, a logarithm is nearly straight
+    for step in span * np.array([1, 0.5, 0.2]):
+        coarse_to_fine.append(step * np.arange(np.ceil(low / step), np.floor(high / step) + 1))
+    for ticks in coarse_to_fine:
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= FEWEST_TICKS:
+            break
+    return ticks
 
 
 def faint(color: str) -> str:

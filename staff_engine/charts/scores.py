@@ -268,8 +268,8 @@ def _add_edges(
             opacity=0.14,
             line_width=0,
             layer="below",
-            annotation={"text": "left out: hardest for the small model", "font": {"size": 11}},
-            annotation_position="top left",
+            annotation={"text": "hardest, left out", "font": {"size": 11}},
+            annotation_position="top right",  # anchored at the end of the axis: it grows to the left
         )
 
 

@@ -1,8 +1,8 @@
-"""A selection → its strata in one picture: verification ratio, size and budget, rate kept; running sums."""
+"""A selection → its strata in one picture: ratio, verified, size and budget, rate kept; running sums."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,7 @@ MOST_DRAWN = 200
 FADED = 0.25
 """Opacity of the strata that the filter leaves out."""
 
-MOST_COUNTED = 40
-"""With more strata than this, only pointing at one says how many samples are verified in it."""
-
-PANELS = ([0.74, 1.0], [0.5, 0.7], [0.36, 0.46], [0.0, 0.24])
+PANELS = ([0.76, 1.0], [0.65, 0.73], [0.47, 0.62], [0.35, 0.44], [0.0, 0.24])
 """From where to where each panel reaches, from the bottom to the top."""
 
 
@@ -30,7 +27,7 @@ QUICK = {"automargin": False, "ticklabeloverflow": "allow"}
 
 
 def strata_frame(
-    selection: Selection, *, per_stratum: int, chosen: Collection[int] = (), most: int = MOST_DRAWN
+    selection: Selection, *, per_stratum: int, mask: np.ndarray | None = None, most: int = MOST_DRAWN
 ) -> pd.DataFrame:
     """What each stratum gives, ready to draw; the empty ones are left out.
 
@@ -38,8 +35,8 @@ def strata_frame(
     ----------
     per_stratum
         b_v: a stratum with fewer verified samples than this (and than it has) is thin.
-    chosen
-        Strata that a filter chose; all are drawn in full where it is empty.
+    mask : bool (rows,)
+        The rows chosen by a filter; None where there is none.
     most
         With more strata than this, neighbours are put together. Their ratio is the mean over
         their verified samples, without an interval.
@@ -49,17 +46,25 @@ def strata_frame(
     pandas.DataFrame
         A row for each stratum or group of strata: first and last, its strata; low and high,
         its edges; size; budget; kept, budget over size; verified; ratio; ratio_low and
-        ratio_high; thin; faded, whether the filter leaves all of it out.
+        ratio_high; thin; passing, the samples that the filter leaves, all without one; faded,
+        whether it leaves none.
     """
     frame = selection.strata.rename(columns={"stratum": "first"})
     frame["last"] = frame["first"]
     frame["thin"] = frame["verified"] < np.minimum(per_stratum, frame["size"])
-    frame["faded"] = ~frame["first"].isin(list(chosen)) if len(chosen) else False
+    frame["passing"] = frame["size"] if mask is None else _passing(selection, mask)
     frame = frame[frame["size"] > 0].reset_index(drop=True)
     if len(frame) > most:
         frame = _put_together(frame, most)
     frame["kept"] = frame["budget"] / frame["size"]
+    frame["faded"] = frame["passing"] == 0
     return frame
+
+
+def _passing(selection: Selection, mask: np.ndarray) -> np.ndarray:
+    """Samples of each stratum that a filter leaves, int (K,)."""
+    labels = selection.labels[mask]
+    return np.bincount(labels[labels >= 0], minlength=len(selection.sizes))
 
 
 def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -69,8 +74,8 @@ def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     together = frame.groupby(groups).agg(
         {
             "first": "first", "last": "last", "low": "first", "high": "last",
-            "size": "sum", "budget": "sum", "verified": "sum",
-            "weighted": "sum", "weight": "sum", "thin": "any", "faded": "all",
+            "size": "sum", "budget": "sum", "verified": "sum", "passing": "sum",
+            "weighted": "sum", "weight": "sum", "thin": "any",
         }
     )  # fmt: skip
     together["ratio"] = together["weighted"] / together["weight"]
@@ -79,7 +84,7 @@ def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
-    """Panels over the strata: ratio, samples, rate kept; below them the running shares.
+    """Panels over the strata: ratio, verified, samples, rate kept; below them the running shares.
 
     Points and bars carry the first and last stratum that they stand for as customdata. It is
     one figure, made in one go, since all of it is drawn anew at each move of a slider.
@@ -96,12 +101,13 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
     last = float(frame["first"].max()) if len(frame) else 1.0
     axes: dict[str, dict[str, Any]] = {
         "yaxis": {"title": {"text": "Verification ratio"}, "domain": PANELS[0]},
-        "yaxis2": {"title": {"text": "Samples"}, "domain": PANELS[1]},
+        "yaxis5": {"title": {"text": "Verified"}, "domain": PANELS[1], "nticks": 3},
+        "yaxis2": {"title": {"text": "Samples"}, "domain": PANELS[2]},
         "yaxis3": {
-            "title": {"text": "Rate kept"}, "domain": PANELS[2], "tickformat": ".0%", "rangemode": "tozero",
+            "title": {"text": "Rate kept"}, "domain": PANELS[3], "tickformat": ".0%", "rangemode": "tozero",
         },
         "yaxis4": {
-            "title": {"text": "Share of coreset"}, "domain": PANELS[3],
+            "title": {"text": "Share of coreset"}, "domain": PANELS[4],
             "tickformat": ".0%", "range": [0, 1.02],
         },
     }  # fmt: skip
@@ -109,8 +115,8 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
         axis |= {"anchor": "x2" if name == "yaxis4" else "x", **QUICK}
     at_one = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "y0": 1, "y1": 1}
     layout = {
-        "height": 860,
-        "margin": {"l": 84, "r": 24, "t": 64, "b": 48, "autoexpand": False},
+        "height": 940,
+        "margin": {"l": 84, "r": 24, "t": 84, "b": 48, "autoexpand": False},
         "barmode": "overlay",
         "bargap": 0.12,
         "hovermode": "x",
@@ -125,13 +131,14 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
         "shapes": [{**at_one, "line": {"dash": "dash", "width": 1, "color": COLORS["dropped"]}}],
         **axes,
     }  # fmt: skip
-    data = [*_ratios(frame), *_bars(frame), *_running_shares(running)]
+    data = [*_ratios(frame), *_bars(frame), *_filtered(frame), *_running_shares(running)]
     return go.Figure({"data": data, "layout": layout})
 
 
 def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Samples in the data and in the coreset over each other, and the share that is kept."""
+    """Verified samples; samples in the data and in the coreset over each other; the share that is kept."""
     for name, column, color, axis, says in (
+        ("Verified", "verified", "target", "y5", "%{y:,} verified"),
         ("In the data", "size", "dropped", "y2", "%{y:,} in the data"),
         ("In the coreset", "budget", "kept", "y2", "%{y:,} in the coreset"),
         ("Rate kept", "kept", "kept", "y3", "%{y:.1%} kept"),
@@ -149,8 +156,24 @@ def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
+def _filtered(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """An outline around the samples that a filter leaves; nothing where it leaves all."""
+    if not (frame["passing"] < frame["size"]).any():
+        return
+    yield {
+        "type": "bar",
+        "name": "In the filter",
+        "x": frame["first"].to_numpy(),
+        "y": frame["passing"].where(frame["passing"] > 0).to_numpy(),  # at 0 the outline would be a line
+        "yaxis": "y2",
+        "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"color": COLORS["accent"], "width": 2}},
+        "customdata": frame[["first", "last"]].to_numpy(),
+        "hovertemplate": "%{y:,} in the filter<extra></extra>",
+    }
+
+
 def _ratios(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Filled points where enough samples are verified, hollow ones where they are few; how many below."""
+    """Filled points where enough samples are verified, hollow ones where they are few."""
     for name, thin in (("Ratio, 95 % interval", False), ("Ratio from few samples", True)):
         part = frame[frame["thin"] == thin]
         if part.empty:
@@ -177,19 +200,6 @@ def _ratios(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
             },
             "customdata": part[["first", "last", "verified"]].to_numpy(),
             "hovertemplate": "ratio %{y:.2f}, from %{customdata[2]} verified<extra></extra>",
-        }
-    if 0 < len(frame) <= MOST_COUNTED:
-        lowest = float(np.nanmin(frame[["ratio", "ratio_low"]].to_numpy()))
-        highest = float(np.nanmax(frame[["ratio", "ratio_high"]].to_numpy()))
-        yield {
-            "type": "scatter",
-            "mode": "text",
-            "x": frame["first"].to_numpy(),
-            "y": np.full(len(frame), lowest - 0.12 * max(highest - lowest, 0.1)),
-            "text": [f"n={frame['verified'].iloc[0]}", *map(str, frame["verified"].iloc[1:])],
-            "textfont": {"size": 10},
-            "hoverinfo": "skip",
-            "showlegend": False,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import plotly.graph_objects as go
 
 COLORS = {
@@ -47,3 +48,18 @@ def base_figure(*, x: str, y: str, height: int = 360, legend: bool = True) -> go
     figure.update_xaxes(title=x, automargin=True)
     figure.update_yaxes(title=y, automargin=True)
     return figure
+
+
+def clipped(frame: pd.DataFrame) -> str:
+    """How many samples lie above the last bar and are counted in it, in a sentence; "" for none.
+
+    Parameters
+    ----------
+    frame
+        A row for each bar: high, its upper edge; beyond, samples in it that lie above that.
+    """
+    count = int(frame["beyond"].sum())
+    if not count:
+        return ""
+    many = f"{count:,} samples" if count > 1 else "1 sample"
+    return f"The last bar holds {many} above {frame['high'].iloc[-1]:.3g} too."

@@ -1,5 +1,6 @@
 """What must survive: a refresh, a restart of the app in the middle of a run, a link in another browser."""
 
+import os
 import re
 
 import pytest
@@ -8,7 +9,9 @@ from made_run import make_finished_run
 from playwright.sync_api import expect
 
 from staff_engine.plan import Plan
+from staff_engine.processes import start_time
 from staff_engine.runs import create_run, read_status, start
+from staff_engine.status import load_status, save_status
 
 
 @pytest.fixture
@@ -71,6 +74,19 @@ def test_a_run_goes_on_over_a_refresh_and_a_restart_of_the_app(page, home):
         open_page(page, f"{app}/run?run={run.id}")
         expect(page.get_by_text(re.compile("finished", re.I)).first).to_be_visible(timeout=4 * PATIENCE)
     assert read_status(run).state == "finished"
+
+
+def test_a_page_that_waits_for_a_run_shows_its_scores_when_they_are_there(page, app, finished_run):
+    status, summary = load_status(finished_run.folder), finished_run.folder / "summary.json"
+    there = summary.read_text()
+    summary.unlink()
+    own = {"pid": os.getpid(), "pid_started": start_time(os.getpid())}
+    save_status(finished_run.folder, status.model_copy(update={"state": "running", **own}))
+    open_page(page, f"{app}/scores?run={finished_run.id}")
+    expect(page.get_by_text("This run is running")).to_be_visible(timeout=PATIENCE)
+    save_status(finished_run.folder, status)
+    summary.write_text(there)
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

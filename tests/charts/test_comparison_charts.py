@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from staff_engine.charts.comparison import profile_figure, profile_frame, strata_figure, strata_frame
+from staff_engine.charts.style import clipped
 
 
 def test_samples_are_counted_in_the_strata_of_the_first():
@@ -30,6 +31,20 @@ def test_shares_of_each_coreset_sum_to_one_also_with_outliers():
     np.testing.assert_allclose(frame[["a", "b"]].sum(), 1)
     assert frame["high"].iloc[-1] < 3
     assert frame["b"].iloc[[0, -1]].tolist() == [0.5, 0.5]
+
+
+def test_outliers_in_the_last_bar_are_counted_once_for_both():
+    values = np.append(np.linspace(1, 2, 500), [50.0, 60.0])
+    frame = profile_frame(values, np.arange(502), np.array([0, 500, 501]))
+    above = np.count_nonzero(values > frame["high"].iloc[-1])
+    assert frame["beyond"].tolist() == [0] * (len(frame) - 1) + [above]
+    assert clipped(frame) == f"The last bar holds {above} samples above {frame['high'].iloc[-1]:.3g} too."
+
+
+def test_few_samples_have_few_bars():
+    values = np.linspace(1, 2, 5000)
+    assert len(profile_frame(values, np.arange(60), np.arange(60))) == 8
+    assert len(profile_frame(values, np.arange(5000), np.arange(5000))) == 24
 
 
 @pytest.mark.parametrize("value", [0, 7.5])

@@ -5,6 +5,7 @@ import pytest
 from made_run import make_finished_run
 
 from staff_engine.charts.progress import MOST_STEPS, loss_figure, loss_frame, scored_figure, scored_frame
+from staff_engine.charts.style import clipped
 
 
 @pytest.fixture
@@ -52,5 +53,7 @@ def test_a_half_written_history_is_no_error(tmp_path):
 def test_every_score_is_in_a_bar_also_the_outliers(folder):
     frame = scored_frame(folder)
     assert frame["samples"].sum() == 393
+    assert frame["beyond"].iloc[-1] == frame["beyond"].sum() == 2  # 0.5 % of 393
+    assert clipped(frame).startswith("The last bar holds 2 samples above")
     np.testing.assert_allclose(frame["low"].iloc[1:], frame["high"].iloc[:-1])
-    assert scored_figure(frame).layout.xaxis.title.text == "Score on the small model"
+    assert scored_figure(frame).layout.xaxis.title.text == "Score on the small model (gradient norm)"

@@ -16,7 +16,15 @@ from staff_engine.charts.relations import (
     pair_frame,
     trend,
 )
-from staff_engine.charts.score_axis import chosen_range, limits, placed, score_units, scored, spaced
+from staff_engine.charts.score_axis import (
+    chosen_range,
+    limits,
+    log_ticks,
+    placed,
+    score_units,
+    scored,
+    spaced,
+)
 from staff_engine.charts.scores import (
     chosen_scores,
     clipped,
@@ -196,6 +204,14 @@ def test_the_figure_has_both_models_in_their_colours_and_the_edges_of_the_strata
     assert scored(area.x0, scale) == pytest.approx(2 / units.small)
     assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text
     assert "NaN" not in json.dumps(json.loads(figure.to_json())["layout"]["shapes"])
+
+
+def test_the_words_on_what_is_left_out_end_with_the_axis_and_are_not_cut_off():
+    columns = made()
+    frame = distribution_frame(columns, score_units(columns))
+    figure = distribution_figure(frame, [0.5, 1.0], left_out=True)
+    [said] = figure.layout.annotations
+    assert (said.text, said.xanchor, said.x) == ("hardest, left out", "right", frame["high"].max())
 
 
 def test_with_a_filter_all_is_grey_behind_the_colours():
@@ -391,6 +407,20 @@ def test_what_the_axis_stands_for_is_said():
     assert f"{units.target:.3g} on the target" in two[-1]
     one = scores.reading(distribution_frame(columns, units, on="all"), columns, units)
     assert "The target has scored 60 of 300 samples" in one[1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "inside"),
+    [
+        (1e-3, 1e3, [1e-3, 1e-2, 1e-1, 1, 10, 100, 1000]),
+        (0.3, 6, [0.5, 1, 2, 5]),
+        (0.65, 1.6, [0.7, 1, 1.5]),
+        (0.95, 1.25, [1, 1.1, 1.2]),
+        (3, 3, [3]),
+    ],
+)
+def test_a_logarithmic_axis_has_labels_also_within_a_decade(low, high, inside):
+    np.testing.assert_allclose(log_ticks(low, high), inside)
 
 
 def test_limits_leave_out_only_far_outliers():

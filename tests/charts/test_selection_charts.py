@@ -37,8 +37,29 @@ def test_a_stratum_with_fewer_verified_than_asked_for_is_thin_if_it_has_more(sco
 
 
 def test_what_the_filter_leaves_out_is_faded(scores):
-    frame = strata_frame(select(scores, num_strata=10), per_stratum=5, chosen=(2, 3))
+    selection = select(scores, num_strata=10)
+    frame = strata_frame(selection, per_stratum=5, mask=np.isin(selection.labels, [2, 3]))
     assert frame.loc[~frame["faded"], "first"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("num_strata", [10, 1000])
+def test_an_outline_counts_the_samples_that_a_filter_leaves(scores, num_strata):
+    selection = select(scores, num_strata=num_strata)
+    mask = np.arange(len(scores)) % 3 == 0
+    frame = strata_frame(selection, per_stratum=5, mask=mask)
+    expected = [
+        np.isin(selection.labels[mask], range(first, last + 1)).sum()
+        for first, last in zip(frame["first"], frame["last"], strict=True)
+    ]
+    assert frame["passing"].tolist() == expected
+    figure = strata_figure(frame, cumulative_frame(selection))
+    [outline] = [trace for trace in figure.data if trace.name == "In the filter"]
+    assert np.nan_to_num(outline.y).tolist() == expected
+
+
+def test_without_a_filter_nothing_is_outlined(scores):
+    selection = select(scores, num_strata=10)
+    assert "In the filter" not in [trace.name for trace in figure_of(selection, per_stratum=5).data]
 
 
 def test_many_strata_are_put_together_and_keep_their_sums(scores):
@@ -63,15 +84,13 @@ def test_the_figure_has_a_hollow_mark_for_each_thin_stratum(scores):
     assert marks == {"circle-open": int(frame["thin"].sum()), "circle": int((~frame["thin"]).sum())}
 
 
-def test_few_strata_say_how_many_samples_stand_behind_each_ratio(scores):
-    selection = select(scores, num_strata=8)
-    first, *others = strata_frame(selection, per_stratum=5)["verified"]
-    written = [trace for trace in figure_of(selection, per_stratum=5).data if trace.type == "scatter"]
-    [said] = [list(trace.text) for trace in written if trace.mode == "text"]
-    assert said == [f"n={first}", *map(str, others)]
-    selection = select(scores, num_strata=200)
-    written = [trace for trace in figure_of(selection, per_stratum=5).data if trace.type == "scatter"]
-    assert not [trace for trace in written if trace.mode == "text"]
+@pytest.mark.parametrize("num_strata", [8, 50, 1000])
+def test_the_verified_samples_behind_each_ratio_have_a_bar(scores, num_strata):
+    selection = select(scores, num_strata=num_strata)
+    frame = strata_frame(selection, per_stratum=5)
+    [bars] = [trace for trace in figure_of(selection, per_stratum=5).data if trace.name == "Verified"]
+    assert list(bars.y) == frame["verified"].tolist()
+    assert list(bars.x) == frame["first"].tolist()
 
 
 def test_every_axis_has_a_title(scores):
@@ -79,7 +98,7 @@ def test_every_axis_has_a_title(scores):
     titles = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes())]
     assert titles == [
         "Strata, easiest to hardest", "Share of the data, easiest first",
-        "Verification ratio", "Samples", "Rate kept", "Share of coreset",
+        "Verification ratio", "Samples", "Rate kept", "Share of coreset", "Verified",
     ]  # fmt: skip
 
 

@@ -34,6 +34,7 @@ def test_the_first_rows_are_shown_as_they_are(finished_run, open_page):
     app = open_page("export", run=finished_run.id)
     assert not app.exception
     assert app.code[0].value.encode().strip() == b"".join(lines_of(finished_run)[:5]).strip()
+    assert not app.code[0].proto.show_line_numbers  # with them, wrapped rows are cut off at the right
     assert "39 of 400" in app.metric[0].value
     assert app.code[-1].value.startswith(f"python -m staff_engine export {finished_run.id} --out=")
 

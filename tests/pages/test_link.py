@@ -1,5 +1,7 @@
 """What a link brings back, and what it is refused."""
 
+import pytest
+
 from staff_engine.filters import Filter
 from staff_engine.results import open_results
 
@@ -46,6 +48,20 @@ def test_a_setting_out_of_range_is_refused_with_its_value_and_the_plans_is_shown
     assert query_of(app) == {"run": finished_run.id}
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("pruning_rate", 0.99995), ("drop_hardest", 0.995), ("verify_per_stratum", 20_000), ("strata", 10_000)],
+)
+def test_what_a_plan_allows_a_widget_holds(open_page, finished_run, name, asked):
+    app = open_page("select", run=finished_run.id, **{name: asked})
+    app.session_state.select_more = True
+    app.run().run()
+    assert not app.exception
+    assert app.session_state[name] == asked
+    assert app.number_input(key=name).max is None or app.number_input(key=name).max >= asked
+    assert query_of(app)[name] == str(asked)
+
+
 def test_a_run_that_is_gone_is_said_and_the_page_stays_whole(open_page, finished_run):
     app = open_page("scores", run="20200101-000000-gone-0000")
     assert not app.exception
@@ -75,3 +91,20 @@ def test_another_run_brings_its_own_settings_and_no_filter(open_page, finished_r
     assert app.session_state.strata == 4
     assert app.session_state.filter == Filter()
     assert query_of(app) == {"run": other.id}
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "asked", "said"),
+    [
+        ("samples", "row", "-1", "It is left out."),
+        ("samples", "samples_sort", "size", "allowed: row_id, kept"),
+        ("export", "export_selection", "gone", "the current one is shown"),
+    ],
+)
+def test_a_choice_that_a_page_does_not_have_is_refused(open_page, finished_run, page, name, asked, said):
+    app = open_page(page, run=finished_run.id, **{name: asked})
+    assert not app.exception
+    [refusal] = [warning.replace("\\", "") for warning in warnings_of(app)]
+    assert repr(asked) in refusal
+    assert said in refusal
+    assert name not in query_of(app)

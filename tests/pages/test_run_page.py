@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from staff_engine import forecast, runs
+from staff_engine.extrapolation import Forecast
 from staff_engine.processes import start_time
 from staff_engine.status import Status, save_status
 
@@ -94,6 +95,17 @@ def test_a_forecast_is_shown_when_it_is_done(planned, monkeypatch):
     assert values["Time saved"] == "53%"
     assert "Fine-tune the target on a few others: 7.0 s" in texts(planned)
     assert "12 strata" in texts(planned)  # 500 of 600 verified saves little: 600 / 5 / 10
+
+
+def test_a_forecast_that_saves_nothing_says_so_and_what_helps(planned, monkeypatch):
+    found = Forecast(
+        state="done", samples=600, stages={"fine-tune": 60.0, "verify": 30.0}, total_seconds=90.0,
+        memory_bytes=10**9, verified_at_most=100, full_target_seconds=45.0, share_saved=-1.0,
+    )  # fmt: skip
+    monkeypatch.setattr(forecast, "read_forecast", lambda key, plan: found)
+    planned.run()
+    assert {metric.label: metric.value for metric in planned.metric}["Time saved"] == "None"
+    assert "2.0 times as long" in texts(planned)
 
 
 @pytest.mark.parametrize(

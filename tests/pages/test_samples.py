@@ -39,6 +39,11 @@ class TestTable:
         assert shown(app) == list(range(25))
         assert "Rows 1 to 25 of 400" in texts(app)
 
+    def test_says_first_what_a_narrow_page_has_room_for(self, open_page, finished_run):
+        app = open_page("samples", run=finished_run.id)
+        order = list(app.dataframe[0].proto.column_order)
+        assert order[:5] == ["row_id", "kept", "score", "stratum", "prompt"]
+
     def test_a_link_brings_back_page_order_and_filter(self, open_page, finished_run, columns):
         app = open_page(
             "samples",

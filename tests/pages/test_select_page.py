@@ -37,6 +37,13 @@ def test_a_run_without_scores_says_its_state_and_the_next_step(open_page, run_in
     assert NEXT_STEPS[state] in texts(app)
 
 
+def test_a_run_at_work_says_how_far_it_is_on_the_pages_of_results(open_page, run_in_state):
+    app = open_page("scores", run=run_in_state("running").id)
+    [bar] = app.get("progress")
+    assert bar.proto.text == "Small model scores all samples, 8.0 s left"
+    assert bar.proto.value == 20
+
+
 def test_the_figures_are_those_of_the_plans_selection(open_page, finished_run):
     app = open_page("select", run=finished_run.id)
     assert not app.exception
@@ -47,6 +54,11 @@ def test_the_figures_are_those_of_the_plans_selection(open_page, finished_run):
     assert said["Strata served"] == f"{(selection.budget > 0).sum()} of 10"
     assert said["Verified"] == "50"
     assert "Provisional" not in texts(app)
+
+
+def test_the_page_leads_on_to_the_samples_and_the_export(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    assert [link.proto.label for link in app.get("page_link")] == ["Read the samples", "Export this coreset"]
 
 
 def test_the_slider_and_the_number_turn_the_same_setting(open_page, finished_run):
@@ -139,6 +151,13 @@ def test_compare_goes_to_the_two_selections(open_page, finished_run):
     assert (app.session_state.compare_a, app.session_state.compare_b) == (kept.id, "current")
     a, b = results.select(pruning_rate=0.5), results.select()
     assert figures(app)["In both"] == str(len(set(a.indices) & set(b.indices)))
+
+
+@pytest.mark.parametrize("name", ["scores", "select", "samples", "compare"])
+def test_a_filter_that_nothing_passes_is_said_once_on_every_page(open_page, finished_run, name):
+    app = open_page(name, run=finished_run.id, strata_in="999", pruning_rate="0.5")
+    assert not app.exception
+    assert [info.value for info in app.info] == ["No sample passes the filter. Remove a part of it above."]
 
 
 def test_equal_selections_say_so(open_page, finished_run):
