@@ -30,6 +30,7 @@ from staff_engine.steps import (
     import_rows,
     length_bound,
     score_samples,
+    settle,
     tokenize_rows,
     train_adapter,
 )
@@ -61,6 +62,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     """
     plan = open_results(folder).plan
     check_models((plan.small, plan.target), plan.device)
+    plan = settle(plan, folder)
     import_rows(plan, folder, reporter)
     _tokenize(plan, folder, reporter)
     _finetune(plan, folder, reporter)
@@ -79,7 +81,7 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
         Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
     """
     results = open_results(folder)
-    _verify(results.plan, folder, reporter, ids=results.to_verify(**settings))
+    _verify(settle(results.plan, folder), folder, reporter, ids=results.to_verify(**settings))
     _summarize(folder, reporter)
 
 

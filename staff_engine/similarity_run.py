@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -43,6 +43,7 @@ from staff_engine.steps import (
     fresh_lora,
     import_rows,
     score_samples,
+    settle,
     tokenize_rows,
     train_adapter,
 )
@@ -91,6 +92,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     run = open_similarity(folder)
     compared = _models(run)
     check_models((model.name for model in compared), run.plan.device)
+    run = replace(run, plan=settle(run.plan, folder))
     import_rows(run.plan, folder, reporter)
     sample = _draw(run, compared, reporter)
     readings, tables = [], []

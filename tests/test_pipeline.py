@@ -88,6 +88,22 @@ def finished(tmp_path_factory, sources):
     return folder
 
 
+def test_a_run_keeps_the_number_format_that_it_began_in(tmp_path, sources, monkeypatch):
+    folder = make_run(tmp_path / "run", sources, epochs=1)
+    monkeypatch.setattr(models, "_bfloat16_is_faster", lambda: True)
+    with pytest.raises(Stopped):
+        pipeline.execute(folder, Watch("speculate", 30))
+    monkeypatch.setattr(models, "_bfloat16_is_faster", lambda: False)
+    loaded = []
+    load_model = models.load_model
+    monkeypatch.setattr(
+        models, "load_model", lambda name, **how: loaded.append(how["dtype"]) or load_model(name, **how)
+    )
+    pipeline.execute(folder, Watch())
+    pipeline.verify_missing(folder, Watch(), {"strata": 12, "verify_per_stratum": 3})
+    assert loaded == ["bfloat16"] * 3
+
+
 def test_every_scorable_row_has_a_score_and_every_other_a_reason(finished):
     results = open_results(finished)
     assert results.num_rows == ROWS
