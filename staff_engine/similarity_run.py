@@ -21,7 +21,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.files import write_json
 from staff_engine.parts import PartWriter, read_parts
 from staff_engine.plan import Plan
-from staff_engine.similarity import compare_scores, correlate_ranks
+from staff_engine.similarity import RESAMPLES, compare_scores, correlate_ranks
 from staff_engine.similarity_results import (
     REPORT_FILE,
     SCORES,
@@ -233,6 +233,7 @@ def _report(
             *(wide[score][place].to_numpy() for place in (target, small)),
             num_strata=run.compared.strata,
             seed=run.plan.seed,
+            resamples=RESAMPLES,
         )
         pairs.append(Pair(target=readings[target], small=readings[small], score=score, likeness=likeness))
         reporter.advance(1)

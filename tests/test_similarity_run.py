@@ -15,6 +15,7 @@ from staff_engine.similarity import compare_scores
 from staff_engine.similarity_results import REPORT_FILE, open_similarity
 
 ROWS = 40
+RESAMPLES = 5
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,13 @@ def make_run(folder, sources, *, sample=20, **changes):
     }  # fmt: skip
     write_json(folder / "plan.json", record)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity_run, "RESAMPLES", RESAMPLES)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +127,9 @@ def test_the_figures_are_those_of_the_scores(finished):
         and pair.target == finished.report.readings[5]
         and pair.score == "effort, all"
     )
-    assert pair.likeness == compare_scores(wide[5].to_numpy(), wide[3].to_numpy(), num_strata=4)
+    assert pair.likeness == compare_scores(
+        wide[5].to_numpy(), wide[3].to_numpy(), num_strata=4, resamples=RESAMPLES
+    )
 
 
 def test_a_verdict_is_given_for_every_fine_tuned_small_model_by_either_effort(finished):
