@@ -120,6 +120,7 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
         "barmode": "overlay",
         "bargap": 0.12,
         "hovermode": "x",
+        "selectdirection": "h",  # of a box as high as the panel: a bar is chosen by its tip
         "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
         "xaxis": {
             "title": {"text": title}, **QUICK, "anchor": "y3", "range": [-0.6, last + 0.6],

@@ -52,6 +52,19 @@ def test_settings_and_filter_go_along_from_page_to_page(page, app, finished_run)
             expect(page).to_have_url(re.compile(re.escape(part)), timeout=PATIENCE)
 
 
+@pytest.mark.parametrize("height", [0.2, 0.36, 0.47, 0.61], ids=["ratio", "verified", "samples", "rate"])
+def test_strata_are_chosen_by_a_drag_anywhere_in_a_panel(page, app, finished_run, height):
+    page.set_viewport_size({"width": 1440, "height": 1800})
+    open_page(page, f"{app}/select?run={finished_run.id}")
+    box = page.get_by_test_id("stPlotlyChart").bounding_box()
+    y = box["y"] + height * box["height"]
+    page.mouse.move(box["x"] + 0.4 * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], y + 3, steps=5)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("strata_in="), timeout=PATIENCE)
+
+
 def test_a_run_goes_on_over_a_refresh_and_a_restart_of_the_app(page, home):
     plan = Plan.make(
         dataset="builtin:docstrings",
