@@ -184,7 +184,7 @@ def status(
     facts = runs.describe(found)
     report = _similarity_report(found)
     if as_json:
-        _say_json(facts | ({"report": report.model_dump(mode="json")} if report else {}))
+        _say_json(facts | ({"report": report.as_json()} if report else {}))
         return
     from staff_engine.report import print_status
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -95,6 +96,10 @@ class Report(_Frozen):
     ranks: tuple[Ranks, ...]
     lengths: tuple[Length, ...]
     verdicts: tuple[Verdict, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What JSON can say of it: null for NaN."""
+        return json.loads(self.model_dump_json())
 
 
 @dataclass(frozen=True)

@@ -264,7 +264,7 @@ def _report(
         samples=drawn, strata=run.compared.strata, readings=tuple(readings), pairs=tuple(pairs),
         ranks=tuple(ranks), lengths=tuple(lengths), verdicts=tuple(_verdicts(run.plan, pairs)),
     )  # fmt: skip
-    write_json(run.folder / REPORT_FILE, report.model_dump(mode="json"))
+    write_json(run.folder / REPORT_FILE, report.as_json())
 
 
 def _matches(readings: list[Reading]) -> list[tuple[int, int]]:
