@@ -2,14 +2,14 @@
 
     python assets/cards.py llama nano
 
-Takes TRAIN docstrings for fine-tuning and HELD_OUT others for the loss, both chosen by
-the hash of the prompt. What was measured stands in assets/models/FAMILY.json, and each
+Takes TRAIN docstrings for fine-tuning and HELD_OUT others for the loss, both from the
+training side of the task, in the order of the hash of the prompt. What was measured stands in
+assets/models/FAMILY.json, and each
 model's README.md is written from it and from the pretraining's own record.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import tempfile
@@ -23,26 +23,23 @@ import typer
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from staff_engine import models
-from staff_engine.docstrings import docstrings
 from staff_engine.files import write_json
 from staff_engine.finetune import finetune
 from staff_engine.plan import Plan
+from staff_engine.presets import SIZES
 from staff_engine.scoring import Scorer, plan_batches
+from staff_engine.split import digest
+from staff_engine.tasks import task_rows
 from staff_engine.tokenization import tokenize_sample
 from staff_engine.tokens import EncodedSample
 
 MODELS = Path(__file__).parent / "models"
 TRAIN, HELD_OUT = 400, 200
-RATES = {"nano": (1e-4, 1e-3, 4e-3, 1e-2), "mini": (1e-3, 4e-3)}
-ORIGIN = {
-    "nano": "",
-    "mini": "Its weights started from those of {family}-nano, doubled in width and depth so that they\n"
-    "computed the same (`grow` in pretrain.py). Then ",
-}
+RATES = (1e-3, 4e-3, 1e-2)
 
 
 def samples(tokenizer: Any) -> list[EncodedSample]:
-    rows = sorted(docstrings(), key=lambda row: hashlib.sha256(row["prompt"].encode()).digest())
+    rows = sorted(task_rows("builtin:docstrings"), key=lambda row: digest(row["prompt"]))
     encoded = []
     for row in rows[: TRAIN + HELD_OUT]:
         turns = [
@@ -63,14 +60,14 @@ def loss(model: Any, held_out: list[EncodedSample]) -> float:
     )
 
 
-def measure(name: str, size: str, plan: Plan) -> dict[str, Any]:
+def measure(name: str, plan: Plan) -> dict[str, Any]:
     """Held-out loss, nats a token and averaged over samples, without and with fine-tuning."""
     tokenizer = models.load_tokenizer(name)
     encoded = samples(tokenizer)
     train, held_out = encoded[:TRAIN], encoded[TRAIN:]
     lengths = [len(sample.input_ids) for sample in train]
     losses: dict[str, float] = {}
-    for rate in RATES[size]:
+    for rate in RATES:
         model = models.add_lora(
             models.load_model(name, dtype="float32"), rank=plan.lora_rank, alpha=plan.lora_alpha, seed=0
         )
@@ -107,7 +104,6 @@ def card(family: str, size: str, measured: dict[str, Any]) -> str:
             corpus=corpus,
             config=json.loads((folder / "config.json").read_text()),
             note="".join(f"\n{line}" for line in record.get("notes", [])),
-            origin=ORIGIN[size].format(family=family),
             packages=", ".join(f"{name} {version}" for name, version in corpus["packages"].items()),
             locales=", ".join(corpus["locales"]),
             locale_count=len(corpus["locales"]),
@@ -136,13 +132,13 @@ def _thinned(curve: list[list[float]]) -> list[list[float]]:
 
 def main(
     family: Annotated[str, typer.Argument(help="the family's name, as llama")],
-    size: Annotated[str, typer.Argument(help=f"one of {', '.join(RATES)}")],
+    size: Annotated[str, typer.Argument(help=f"one of {', '.join(SIZES)}")],
 ) -> None:
     """Measure a model, then write the cards of the family's models that are measured."""
     plan = Plan(dataset="builtin:docstrings", small="builtin:x", target="builtin:x")
     path = MODELS / f"{family}.json"
     measured = json.loads(path.read_text()) if path.exists() else {}
-    measured[size] = measure(str(MODELS / f"{family}-{size}"), size, plan)
+    measured[size] = measure(str(MODELS / f"{family}-{size}"), plan)
     write_json(path, measured)
     record_path = MODELS / f"{family}-{size}" / "pretraining.json"
     rates = {name: value for name, value in measured[size].items() if name != "zero_shot"}

@@ -234,7 +234,12 @@ def summarize(results: Results) -> dict[str, Any]:
 def _trust(results: Results) -> dict[str, Any]:
     plan = results.plan
     agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
-    trust = judge_trust(agreement, epochs=plan.epochs, scored_parameters=plan.scored_parameters)
+    trust = judge_trust(
+        agreement,
+        epochs=plan.epochs,
+        scored_parameters=plan.scored_parameters,
+        target_tuned=len(results.tuned_ids) > 0,
+    )
     numbers = {name: getattr(agreement, name) for name in ("spearman", "low", "high")}
     return {
         **asdict(trust),

@@ -285,5 +285,10 @@ def _verdicts(plan: Plan, pairs: Iterable[Pair]) -> Iterable[Verdict]:
     for pair in pairs:
         score, _, scored = pair.score.partition(", ")
         if score == "effort" and pair.small.tuned_on:
-            trust = judge_trust(pair.likeness.agreement, epochs=plan.epochs, scored_parameters=scored)
+            trust = judge_trust(
+                pair.likeness.agreement,
+                epochs=plan.epochs,
+                scored_parameters=scored,
+                target_tuned=pair.target.tuned_on > 0,
+            )
             yield Verdict(target=pair.target, small=pair.small, score=pair.score, trust=trust)

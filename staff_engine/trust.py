@@ -24,7 +24,9 @@ class Trust:
     advice: tuple[str, ...]
 
 
-def judge_trust(agreement: Agreement, *, epochs: int, scored_parameters: str) -> Trust:
+def judge_trust(
+    agreement: Agreement, *, epochs: int, scored_parameters: str, target_tuned: bool = False
+) -> Trust:
     """Say whether the small model's scores may stand for the target's.
 
     Parameters
@@ -33,6 +35,8 @@ def judge_trust(agreement: Agreement, *, epochs: int, scored_parameters: str) ->
         Of the verified samples' scores, speculative and verified.
     epochs, scored_parameters
         As the plan has them, for the advice.
+    target_tuned
+        Whether the target was fine-tuned before it scored.
 
     Notes
     -----
@@ -45,7 +49,7 @@ def judge_trust(agreement: Agreement, *, epochs: int, scored_parameters: str) ->
         return Trust("low", sentence, ("Verify more samples in each stratum.",))
     sentence += (
         f" Rank correlation {agreement.spearman:.2f} (95 % interval {agreement.low:.2f} to"
-        f" {agreement.high:.2f}) over {agreement.samples:,} verified samples."
+        f" {agreement.high:.2f}) over {agreement.samples:,} samples that both have scored."
     )
     if agreement.spearman >= HIGH and agreement.low >= HIGH_AT_LEAST:
         return Trust("high", sentence, ())
@@ -56,6 +60,7 @@ def judge_trust(agreement: Agreement, *, epochs: int, scored_parameters: str) ->
         "Take another small model of the target's family, nearer to it in size.",
         f"Fine-tune the small model for more than {epochs} epoch{'' if epochs == 1 else 's'}.",
         f"Score other parameters: {other} instead of {scored_parameters}.",
+        *(() if target_tuned else ("Tune the target on a few samples before it verifies (tune_target).",)),
         "Verify nothing (0 in each stratum): every stratum then has an equal budget.",
     )
     return Trust("low", sentence, advice)

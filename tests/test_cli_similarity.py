@@ -34,15 +34,8 @@ def data(tmp_path):
 
 @pytest.fixture
 def command(data):
-    return [
-        "similarity",
-        "--dataset",
-        data,
-        "--small",
-        "builtin:llama-nano",
-        "--target",
-        "builtin:llama-mini",
-    ]
+    models = ["--small", "builtin:llama-nano", "--target", "builtin:llama-mini"]
+    return ["similarity", "--dataset", data, *models]
 
 
 def make_run(data, **status):

@@ -59,3 +59,11 @@ def test_the_page_on_the_apps_speed_shows_the_measured_file():
     measured += [took for count, found in facts.items() if count.isdecimal() for took in found.values()]
     rows = [f"| {statistics.median(took):.2f} s | {max(took):.2f} s |" for took in measured]
     assert re.findall(r"\| [\d.]+ s \| [\d.]+ s \|", page) == rows
+
+
+def test_the_page_on_how_alike_models_score_shows_the_measured_file():
+    import bench_similarity
+
+    facts = json.loads((ROOT / "docs" / "similarity_measured.json").read_text())
+    page = (ROOT / "docs" / "similarity_measured.md").read_text(encoding="utf-8")
+    assert page == bench_similarity.page(facts)

@@ -31,7 +31,7 @@ def test_the_word_follows_the_correlation_and_for_high_also_its_interval(spearma
 def test_the_sentence_is_that_of_the_agreement_with_the_numbers():
     sentence = judged(0.553, 0.417, 0.661, samples=1234).sentence
     assert sentence.startswith(Agreement(1234, 0.553, 0.417, 0.661, 0.5).sentence)
-    assert "0.55 (95 % interval 0.42 to 0.66) over 1,234 verified samples" in sentence
+    assert "0.55 (95 % interval 0.42 to 0.66) over 1,234 samples that both have scored" in sentence
 
 
 def test_only_low_trust_comes_with_advice_and_it_names_the_plan_s_own_values():
@@ -40,6 +40,15 @@ def test_only_low_trust_comes_with_advice_and_it_names_the_plan_s_own_values():
     assert "more than 1 epoch." in advice
     assert "all instead of last_block" in advice
     assert "last_block instead of all" in " ".join(judged(0.1, 0.0).advice)
+
+
+def test_tuning_the_target_is_advised_where_it_was_not_done():
+    agreement = Agreement(60, 0.1, 0.0, 0.2, 0.1)
+    advice = [
+        " ".join(judge_trust(agreement, epochs=3, scored_parameters="all", target_tuned=tuned).advice)
+        for tuned in (False, True)
+    ]
+    assert ["tune_target" in each for each in advice] == [True, False]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
