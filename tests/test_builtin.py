@@ -11,6 +11,7 @@ import pytest
 
 from staff_engine import cli, models
 from staff_engine.docstrings import docstrings
+from staff_engine.presets import SIZES
 from staff_engine.results import open_results
 from staff_engine.runs import find_run, read_status
 from staff_engine.scoring import Scorer, plan_batches
@@ -18,7 +19,9 @@ from staff_engine.tasks import task_rows
 from staff_engine.tokenization import tokenize_sample
 from staff_engine.tokens import EncodedSample
 
-NAMES = ["llama-nano", "llama-mini"]
+VOCABULARY = {"llama": 4096, "gemma": 6144, "mistral": 3072}
+ARCHITECTURE = {"llama": "llama", "gemma": "gemma3_text", "mistral": "mistral"}
+NAMES = [f"{family}-{size}" for family in VOCABULARY for size in SIZES]
 
 
 def held_out_loss(name):
@@ -36,12 +39,16 @@ def held_out_loss(name):
     adapted = models.add_lora(model, rank=2, alpha=2, seed=0).requires_grad_(False)
     scorer = Scorer(adapted, models.scored_layers(adapted, "last_block"), pad_token_id=0)
     lengths = np.array([len(sample.input_ids) for sample in samples])
-    batches = plan_batches(lengths, lengths, tokens=2048, vocabulary=4096)
+    batches = plan_batches(lengths, lengths, tokens=2048, vocabulary=len(tokenizer))
     return np.concatenate([scorer.score([samples[i] for i in batch]).loss for batch in batches]).mean()
 
 
-def test_both_models_are_built_in_and_small():
-    assert set(NAMES) <= set(models.builtin_models())
+def record_of(name):
+    return json.loads((models.BUILTIN_FOLDER / name / "pretraining.json").read_text())
+
+
+def test_six_models_are_built_in_and_small():
+    assert models.builtin_models() == sorted(NAMES)
     files = [path for path in models.BUILTIN_FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 60e6
 
@@ -55,15 +62,30 @@ def test_a_model_has_a_card_and_its_own_learning_rate(name):
     assert f"default is {models.default_learning_rate(f'builtin:{name}'):g}" in card
 
 
-def test_the_models_of_the_family_share_a_tokenizer():
-    first, second = (models.load_tokenizer(f"builtin:{name}") for name in NAMES)
-    assert len(first) == 4096
+@pytest.mark.parametrize("family", VOCABULARY)
+def test_the_models_of_a_family_share_architecture_and_tokenizer(family):
+    names = [f"{family}-{size}" for size in SIZES]
+    first, second = (models.load_tokenizer(f"builtin:{name}") for name in names)
+    assert len(first) == VOCABULARY[family]
     assert first.get_vocab() == second.get_vocab()
+    configs = [json.loads((models.BUILTIN_FOLDER / name / "config.json").read_text()) for name in names]
+    assert {config["model_type"] for config in configs} == {ARCHITECTURE[family]}
 
 
-def test_the_mini_reads_the_task_better_than_the_nano():
-    nano, mini = map(held_out_loss, NAMES)
-    assert 2 < mini < nano < np.log(4096)
+def test_no_two_families_read_the_same_package_or_language_and_none_reads_kazakh():
+    corpora = [record_of(f"{family}-nano")["corpus"] for family in VOCABULARY]
+    for first, second in itertools.combinations(corpora, 2):
+        assert set(first["packages"]) & set(second["packages"]) == {"babel"}
+        assert not set(first["locales"]) & set(second["locales"])
+    assert not any(locale.startswith("kk") for corpus in corpora for locale in corpus["locales"])
+
+
+@pytest.mark.parametrize("family", VOCABULARY)
+def test_the_mini_reads_text_that_it_has_not_seen_better_than_the_nano(family):
+    nano, mini = (record_of(f"{family}-{size}")["held_out_loss"] for size in SIZES)
+    assert mini < nano - 0.1
+    nano, mini = (held_out_loss(f"{family}-{size}") for size in SIZES)
+    assert 2 < mini < nano < np.log(VOCABULARY[family])
 
 
 @pytest.fixture
