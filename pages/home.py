@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from pages import _runs_list, _shared
-from staff_engine.demo import DEMO_PLAN, start_demo
+from staff_engine.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
+from staff_engine.plan import Plan
+from staff_engine.tasks import TASKS
 
 
 def main() -> None:
@@ -23,17 +25,32 @@ def main() -> None:
         " samples of each; the coreset is drawn from all strata.",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Try the demo", type="primary", icon=":material/play_arrow:", key="home_demo"):
-            with _shared.errors():
-                _shared.open_run(start_demo().id)
+        begin = st.button("Try the demo", type="primary", icon=":material/play_arrow:", key="home_demo")
         if st.button("Start with my data", icon=":material/upload_file:", key="home_data"):
             st.switch_page(_shared.page("data"))
-        st.caption(
-            f"The demo scores {DEMO_PLAN.limit} functions of Python's standard library with two tiny built-in"
-            " models, offline, in about a minute.",
-            width="content",
-        )
+        plan = _demo_choice()
+    st.caption(
+        f"The demo scores {DEMO_PLAN.limit} functions of Python's standard library with two tiny built-in"
+        " models, offline, in about a minute."
+    )
+    if begin:
+        with _shared.errors():
+            _shared.open_run(start_demo(plan).id)
     _runs_list.show()
+
+
+def _demo_choice() -> Plan:
+    """Another task or family for the demo, out of the way of who just wants to see it."""
+    families = demo_families()
+    with st.popover("Another demo", type="tertiary", icon=":material/tune:"):
+        task = st.radio(
+            "Data", list(TASKS), captions=[each.sentence for each in TASKS.values()], key="home_demo_task"
+        )
+        family = st.radio(
+            "Models", list(families), horizontal=True, key="home_demo_family",
+            help="Each family has a small model and a target, trained for trying things on.",
+        )  # fmt: skip
+    return demo_plan(task, families[family])
 
 
 _shared.say_refusals()

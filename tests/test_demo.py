@@ -3,7 +3,7 @@ import os
 import pytest
 
 from staff_engine import demo, runs
-from staff_engine.demo import DEMO_PLAN, start_demo
+from staff_engine.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
 from staff_engine.processes import start_time
 from staff_engine.status import Status, save_status
 
@@ -38,3 +38,19 @@ def test_when_it_has_ended_a_click_starts_another(started):
     save_status(first.folder, Status(state="finished"))
     assert start_demo() != first
     assert len(started) == 2
+
+
+def test_there_is_a_demo_for_every_task_and_family():
+    assert demo_families() == {"Llama": "llama", "Gemma": "gemma", "Mistral": "mistral"}
+    plan = demo_plan("kazakh", "gemma")
+    assert (plan.dataset, plan.small, plan.target) == (
+        "builtin:kazakh", "builtin:gemma-nano", "builtin:gemma-mini",
+    )  # fmt: skip
+    assert demo_plan("docstrings", "llama") == DEMO_PLAN
+
+
+def test_another_demo_is_another_run(started):
+    first, other = start_demo(), start_demo(demo_plan("chat", "mistral"))
+    assert first != other
+    assert start_demo(demo_plan("chat", "mistral")) == other
+    assert [runs.read_record(run).name for run in started] == ["Demo: docstrings", "Demo: chat"]

@@ -42,6 +42,17 @@ def test_the_demo_starts_and_its_run_is_shown(open_page, no_process):
     assert app.title[0].value == "Demo\\: docstrings"
 
 
+def test_the_demo_is_to_be_had_for_another_task_and_family(open_page, no_process):
+    app = open_page("home")
+    app.radio(key="home_demo_task").set_value("chat").run()
+    app.radio(key="home_demo_family").set_value("Gemma").run()
+    app.button(key="home_demo").click().run()
+    [run] = runs.list_runs()
+    plan = runs.read_record(run).plan
+    assert not app.exception
+    assert (plan.dataset, plan.small) == ("builtin:chat", "builtin:gemma-nano")
+
+
 def test_every_run_is_listed_with_state_data_models_and_size(open_page, finished_run):
     app = open_page("home")
     said = texts(app)
