@@ -35,7 +35,7 @@ from staff_engine.tokens import EncodedSample
 
 MODELS = Path(__file__).parent / "models"
 TRAIN, HELD_OUT = 400, 200
-RATES = (1e-3, 4e-3, 1e-2)
+RATES = {"nano": (1e-3, 4e-3, 1e-2), "mini": (1e-3, 4e-3)}
 
 
 def samples(tokenizer: Any) -> list[EncodedSample]:
@@ -60,14 +60,14 @@ def loss(model: Any, held_out: list[EncodedSample]) -> float:
     )
 
 
-def measure(name: str, plan: Plan) -> dict[str, Any]:
+def measure(name: str, size: str, plan: Plan) -> dict[str, Any]:
     """Held-out loss, nats a token and averaged over samples, without and with fine-tuning."""
     tokenizer = models.load_tokenizer(name)
     encoded = samples(tokenizer)
     train, held_out = encoded[:TRAIN], encoded[TRAIN:]
     lengths = [len(sample.input_ids) for sample in train]
     losses: dict[str, float] = {}
-    for rate in RATES:
+    for rate in RATES[size]:
         model = models.add_lora(
             models.load_model(name, dtype="float32"), rank=plan.lora_rank, alpha=plan.lora_alpha, seed=0
         )
@@ -138,7 +138,7 @@ def main(
     plan = Plan(dataset="builtin:docstrings", small="builtin:x", target="builtin:x")
     path = MODELS / f"{family}.json"
     measured = json.loads(path.read_text()) if path.exists() else {}
-    measured[size] = measure(str(MODELS / f"{family}-{size}"), plan)
+    measured[size] = measure(str(MODELS / f"{family}-{size}"), size, plan)
     write_json(path, measured)
     record_path = MODELS / f"{family}-{size}" / "pretraining.json"
     rates = {name: value for name, value in measured[size].items() if name != "zero_shot"}

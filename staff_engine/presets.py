@@ -19,6 +19,8 @@ from staff_engine.models import BUILTIN_FOLDER, builtin_models
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
+FIRST_FAMILY = "llama"
+
 SIZES = ("nano", "mini")
 """The small model and the target of a built-in family."""
 
@@ -120,9 +122,10 @@ def memory_bytes(parameters: int, dtype: str) -> int:
 
 
 def _builtin_presets() -> Iterator[Preset]:
-    """A pair for each built-in family that has both sizes."""
+    """A pair for each built-in family that has both sizes, that of the demo first."""
     known = builtin_models()
-    for family in dict.fromkeys(name.rpartition("-")[0] for name in known):
+    families = {name.rpartition("-")[0] for name in known}
+    for family in sorted(families, key=lambda family: (family != FIRST_FAMILY, family)):
         small, target = (f"{family}-{size}" for size in SIZES)
         if small in known and target in known:
             yield Preset(
