@@ -42,7 +42,7 @@ class Panel:
 LIKENESS = {
     "spearman": Panel("The order", "Rank correlation (1: the same order)", 0, 1, 0),
     "strata": Panel("The strata", "Adjusted Rand index (1: the same strata)", 0, 1, 0),
-    "hardest": Panel("The hardest tenth", "Share of the target's that both have", 0, 1, HARDEST),
+    "hardest": Panel("The hardest tenth", "Share in common (of the target's)", 0, 1, HARDEST),
     "pearson": Panel("The scores", "Pearson correlation (1: on a line)", 0, 1, 0),
     "ks": Panel("The distributions", "KS distance (0: alike)", 0, 1),
     "wasserstein": Panel("How far they lie apart", "Wasserstein distance (medians; 0: alike)", 0, None),
@@ -50,7 +50,7 @@ LIKENESS = {
 """The figures of a `Likeness`: those of order first, then those of the scores themselves."""
 
 LENGTHS = {
-    score: Panel(title, "Rank correlation with the tokens", -1, 1, 0, "no trend")
+    score: Panel(title, "Rank correlation (with the length in tokens)", -1, 1, 0, "no trend")
     for score, title in zip(SCORES, ("Effort, all LoRA matrices", "Effort, last block", "Loss"), strict=True)
 }
 
@@ -264,7 +264,8 @@ def dot_figure(frame: pd.DataFrame, panel: Panel) -> go.Figure:
         What they are, of `LIKENESS` or `LENGTHS`.
     """
     names = list(frame["name"])
-    figure = base_figure(x=panel.unit, y="", height=96 + 32 * len(names), legend=False)
+    title = panel.unit.replace(" (", "<br>(")  # in two lines beside long names
+    figure = base_figure(x=title, y="", height=112 + 32 * len(names), legend=False)
     if panel.chance is not None:
         figure.add_vline(
             x=panel.chance, line={"color": COLORS["dropped"], "width": 1.5, "dash": "dash"},

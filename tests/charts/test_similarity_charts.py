@@ -171,7 +171,7 @@ def test_a_panel_shows_dots_intervals_and_chance_where_there_is_one(made, key):
     assert [line.x0 for line in figure.layout.shapes] == ([] if panel.chance is None else [panel.chance])
     low, high = figure.layout.xaxis.range
     assert low <= mine["low"].min() and mine["high"].max() <= high
-    assert figure.layout.xaxis.title.text == panel.unit
+    assert figure.layout.xaxis.title.text.replace("<br>", " ") == panel.unit
     assert len(charts.dots_in_words(mine).split("; ")) == 4
 
 
