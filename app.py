@@ -22,6 +22,7 @@ if __name__ == "__main__":
                 st.Page("pages/samples.py", title="Samples", icon=":material/table_rows:"),
                 st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
                 st.Page("pages/export.py", title="Export", icon=":material/download:"),
+                st.Page("pages/family.py", title="Family", icon=":material/family_history:"),
             ],
         }
     )

@@ -16,7 +16,8 @@ import streamlit as st
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.filters import Filter
 from staff_engine.plan import SELECTION_FIELDS, Plan
-from staff_engine.runs import Run, find_run, read_record
+from staff_engine.run_folders import Kind
+from staff_engine.runs import Run, find_run, kind_of, read_record
 
 SETTINGS = (*SELECTION_FIELDS, "verify_per_stratum")
 """Settings of the plan that pages turn without a model; each is a key of the session."""
@@ -29,6 +30,9 @@ OF_RUN = "_link_of_run"
 
 NEXT_RUN = "_link_next_run"
 """Session key: the run that a page chose; the picker, drawn already, takes it the next time."""
+
+NEXT_FAMILY = "_link_next_family"
+"""Session key: the run that compares models which a page chose; as `NEXT_RUN`."""
 
 REFUSED = "_link_refused"
 """Session key: what a link asked for and did not get, in sentences."""
@@ -53,6 +57,17 @@ def _yes_no(text: str) -> bool:
     return _one_of("yes", "no")(text) == "yes"
 
 
+def _comparison(text: str) -> str:
+    """The id of a run that compares models, or of one that cannot be read."""
+    try:
+        run = _find(text, "similarity")
+    except RunError as error:
+        raise ValueError(str(error)) from None
+    if kind_of(run) == "coreset":
+        raise ValueError("it selects a coreset; allowed: a run that compares models")
+    return run.id
+
+
 PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "scores_on": ("verified", _one_of("verified", "all")),
     "scores_scale": ("linear", _one_of("linear", "log")),
@@ -65,6 +80,9 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "samples_page": (1, _count),
     "samples_view": ("table", _one_of("table", "map")),
     "map_color": ("stratum", _one_of("stratum", "score", "kept")),
+    "family": (None, _comparison),
+    "family_score": ("all", _one_of("all", "last_block", "loss")),
+    "family_target": ("untouched", _one_of("untouched", "fine-tuned")),
     "export_format": ("jsonl", str),
     "export_selection": ("current", str),
     "export_scores": (False, _yes_no),
@@ -81,6 +99,8 @@ def restore() -> None:
         st.session_state.setdefault(name, value)
     if NEXT_RUN in st.session_state:
         st.session_state.run = st.session_state.pop(NEXT_RUN)
+    if NEXT_FAMILY in st.session_state:
+        st.session_state.family = st.session_state.pop(NEXT_FAMILY)
     # A change of page clears the query; what is then empty was not asked for by anybody.
     if query and query != st.session_state[LAST]:
         _read(query)
@@ -163,11 +183,11 @@ def _plan_settings() -> dict[str, Any]:
     return {name: Plan.model_fields[name].default for name in SETTINGS}
 
 
-def _find(run_id: str) -> Run:
-    """The run of a link: by its id or name, never by a path."""
+def _find(run_id: str, kind: Kind = "coreset") -> Run:
+    """The run of a link: by its id or name, never by a path; the latest is that of a kind."""
     if Path(run_id).name != run_id or run_id.startswith((".", "~")):
         raise RunError(f"run {run_id!r} is no run's name")
-    return find_run(run_id)
+    return find_run(run_id, kind=kind)
 
 
 def _refuse(sentence: str) -> None:

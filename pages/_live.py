@@ -1,4 +1,4 @@
-"""A run at work: stages, loss, scores so far and the log, all read from its folder."""
+"""A run that selects a coreset, at work: stages, loss, scores so far and the log, from its folder."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from pages import _shared
+from pages import _progress, _shared
 from staff_engine import runs
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
 from staff_engine.report import duration
 from staff_engine.runs import Run
 from staff_engine.status import ACTIVE
-
-REFRESH_SECONDS = 1.0
-LOG_LINES = 12
 
 ORDER = ("import", "tokenize", "fine-tune", "speculate", "tune target", "verify", "select")
 
@@ -35,7 +32,9 @@ def show(run: Run) -> None:
     facts = runs.describe(run)
     st.title(_shared.plain(facts["name"] or run.id), anchor=False)
     _shared.say_refusals()
-    st.fragment(_follow, run_every=REFRESH_SECONDS if facts["state"] in ACTIVE else None)(run, facts["state"])
+    st.fragment(_follow, run_every=_shared.REFRESH_SECONDS if facts["state"] in ACTIVE else None)(
+        run, facts["state"]
+    )
 
 
 def _follow(run: Run, seen: str) -> None:
@@ -46,19 +45,18 @@ def _follow(run: Run, seen: str) -> None:
     if facts["state"] != seen:
         st.rerun()
     _head(run, facts)
+    _progress.failure(facts)
     if facts["state"] == "damaged":
-        st.error(_shared.sentence(facts["message"] or "it ended with an error; the log below says more"))
         return
-    if facts["state"] == "failed":
-        st.error(_shared.sentence(facts["message"] or "it ended with an error; the log below says more"))
     if facts["state"] == "finished" and facts["summary"]:
         _finished(run, facts)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        _stages(facts)
+        unasked = () if facts["plan"]["tune_target"] else ("tune target",)
+        _progress.stages(facts, [name for name in ORDER if name not in unasked])
     with right:
         _charts(run, facts["state"])
-    _log(run, expanded=facts["state"] in ("running", "failed"))
+    _progress.log(run, expanded=facts["state"] in ("running", "failed"))
 
 
 def _head(run: Run, facts: dict[str, Any]) -> None:
@@ -67,13 +65,7 @@ def _head(run: Run, facts: dict[str, Any]) -> None:
         st.caption(_words(facts), width="content")
     st.markdown(NEXT[facts["state"]])
     with st.container(horizontal=True), _shared.errors():
-        if facts["state"] in ACTIVE and st.button("Cancel", icon=":material/stop:", key="run_cancel"):
-            runs.request_cancel(run)
-            st.toast("The run stops after the batch at hand.", icon=":material/stop:")
-        resumable = facts["state"] in ("failed", "cancelled", "interrupted")
-        if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key="run_resume"):
-            runs.resume(run)
-            st.rerun()
+        _progress.controls(run, facts, "run")
         if facts["plan"] and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
             _shared.plan_again(facts["plan"])
         if st.button("New run", icon=":material/add:", key="run_new"):
@@ -119,33 +111,6 @@ def _trust(trust: dict[str, Any]) -> None:
         st.caption(f":material/balance: {said}")
 
 
-def _stages(facts: dict[str, Any]) -> None:
-    st.subheader("Stages", anchor=False)
-    done = {stage["name"]: stage for stage in facts["stages"]}
-    unasked = set() if facts["plan"]["tune_target"] else {"tune target"} - set(done)
-    for name in dict.fromkeys((*ORDER, *done)):
-        if name in unasked:
-            continue
-        label = _shared.STAGES.get(name, name)
-        stage = done.get(name)
-        if stage is None:
-            st.progress(0.0, f":gray[{label}]")
-            continue
-        at_work = facts["state"] == "running" and facts["stage"] == name
-        share = stage["done"] / stage["total"] if stage["total"] else float(not at_work)
-        st.progress(min(share, 1.0), f"{label} · {_counts(stage, facts if at_work else None)}")
-
-
-def _counts(stage: dict[str, Any], at_work: dict[str, Any] | None) -> str:
-    if at_work is None:
-        return duration(stage["seconds"])
-    total = f" of {stage['total']:,}" if stage["total"] else ""
-    words = f"{stage['done']:,}{total} {stage['unit']}"
-    if at_work["rate"]:
-        words += f", {at_work['rate']:.3g} a second"
-    return words + (f", {duration(at_work['eta'])} left" if at_work["eta"] else "")
-
-
 def _charts(run: Run, state: str) -> None:
     losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
     st.subheader("Fine-tuning of the small model", anchor=False)
@@ -169,10 +134,3 @@ def _charts(run: Run, state: str) -> None:
         )
         if far := clipped(scores):
             st.caption(far)
-
-
-def _log(run: Run, *, expanded: bool) -> None:
-    with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
-        lines = runs.log_tail(run, LOG_LINES)
-        st.code("\n".join(lines) or "Nothing yet.", language=None, wrap_lines=True)
-        st.caption(f"All of it is in {_shared.plain(str(run.log))}")

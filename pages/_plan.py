@@ -189,7 +189,7 @@ def _forecast(key: str, plan: Plan) -> None:
             help="Against letting the target score every sample.",
         )
     stages = " · ".join(
-        f"{_shared.STAGES.get(name, name)}: {duration(seconds)}" for name, seconds in found.stages.items()
+        f"{_shared.stage_name(name)}: {duration(seconds)}" for name, seconds in found.stages.items()
     )
     st.caption(stages)
     if found.message:

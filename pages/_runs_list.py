@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages import _shared
 from staff_engine import runs
+from staff_engine.models import short_name
 from staff_engine.report import duration
 from staff_engine.runs import Run
 from staff_engine.status import ACTIVE, now
@@ -57,9 +58,12 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
             if facts["state"] == "running" and facts["total"]:
                 share = min(facts["done"] / facts["total"], 1.0)
                 left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
-                st.progress(share, f"{_shared.STAGES.get(facts['stage'], facts['stage'])}{left}")
-        done = facts["summary"] is not None
+                st.progress(share, f"{_shared.stage_name(facts['stage'])}{left}")
+        compares = facts["similarity"] is not None
+        done = facts["state"] == "finished" if compares else facts["summary"] is not None
         if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
+            if compares:
+                _shared.open_family(run.id)
             _shared.open_run(run.id, "select" if done else "run")
         chosen = st.menu_button(
             "More",
@@ -75,7 +79,9 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
 
 
 def _actions(facts: dict[str, Any]) -> list[str]:
-    actions = [] if facts["state"] == "damaged" else ["rename", "again"]
+    if facts["state"] == "damaged":
+        return ["delete"]
+    actions = ["rename"] if facts["similarity"] else ["rename", "again"]
     if facts["state"] in ACTIVE:
         return [*actions, "cancel"]
     if facts["state"] in ("failed", "cancelled", "interrupted"):
@@ -95,6 +101,8 @@ def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
         st.toast("The run stops after the batch at hand.", icon=":material/stop:")
     elif action == "resume":
         runs.resume(run)
+        if facts["similarity"]:
+            _shared.open_family(run.id)
         _shared.open_run(run.id)
 
 
@@ -116,17 +124,19 @@ def _delete(run: Run, name: str) -> None:
                 runs.delete(run)
             if st.session_state.run == run.id:
                 _shared.choose_run(None)
+            if st.session_state.family == run.id:
+                _shared.choose_family(None)
             st.rerun()
         if st.button("Keep it", key="home_keep"):
             st.rerun()
 
 
 def _words(facts: dict[str, Any]) -> str:
-    """Data, models, coreset size and age of a run in a line."""
+    """Data, models, what came of it and age of a run in a line."""
     parts = []
     if facts["plan"]:
-        parts.append(_shared.plain(_short(facts["dataset"])))
-        parts.append(_shared.plain(f"{_short(facts['small'])} for {_short(facts['target'])}"))
+        parts.append(_shared.plain(short_name(facts["dataset"])))
+        parts.append(_shared.plain(_models(facts)))
     if facts["summary"]:
         parts.append(f"{facts['summary']['coreset_size']:,} of {facts['summary']['samples']:,} samples")
     if facts["created"]:
@@ -136,8 +146,14 @@ def _words(facts: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def _short(name: str) -> str:
-    return name.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
+def _models(facts: dict[str, Any]) -> str:
+    """Which small models stand beside which targets."""
+    compared = facts["similarity"]
+    smalls, targets = (
+        (compared["smalls"], compared["targets"]) if compared else ([facts["small"]], [facts["target"]])
+    )
+    words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
+    return f"compares {words} on {compared['sample']:,} samples" if compared else words
 
 
 def _age(created: datetime) -> str:

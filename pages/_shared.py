@@ -19,7 +19,7 @@ from staff_engine.reading import filter_mask
 from staff_engine.report import duration
 from staff_engine.results import Results, open_results
 from staff_engine.run_folders import SUMMARY_FILE
-from staff_engine.runs import Run, find_run, list_runs, read_status
+from staff_engine.runs import Run, find_run, kind_of, list_runs, read_status
 from staff_engine.samples import SampleColumns, sample_columns
 from staff_engine.status import ACTIVE, Status
 
@@ -46,6 +46,7 @@ STAGES = {
     "verify": "Target verifies a few",
     "select": "Select the coreset",
     "export": "Write the file",
+    "compare": "Compare the models",
 }
 """What each stage of a run is called."""
 
@@ -103,6 +104,17 @@ def open_run(run_id: str, name: str = "run") -> NoReturn:
     st.switch_page(page(name))
 
 
+def choose_family(run_id: str | None) -> None:
+    """Make a run that compares models the one that Family shows, from the next run of the script on."""
+    st.session_state[_link.NEXT_FAMILY] = run_id
+
+
+def open_family(run_id: str) -> NoReturn:
+    """Go to what a run that compares models has found, or how far it is."""
+    choose_family(run_id)
+    st.switch_page(page("family"))
+
+
 def plan_again(plan: dict[str, Any]) -> NoReturn:
     """Go to the Run page with a plan filled in, to change and start."""
     st.session_state.new_plan = dict(plan)
@@ -139,8 +151,14 @@ def current_run() -> Run:
         st.page_link(page("home"), label="Go to Home", icon=":material/home:")
         st.stop()
     with errors():
-        return find_run(run_id)
-    raise AssertionError("errors() ends the page")
+        run = find_run(run_id)
+    if kind_of(run) == "similarity":
+        st.info("This run compares models; it has no coreset to show here.", icon=":material/family_history:")
+        if st.button("Open it under Family", type="primary", key="open_family"):
+            choose_run(None)
+            open_family(run.id)
+        st.stop()
+    return run
 
 
 def scored_results() -> Results:
@@ -174,10 +192,15 @@ def _show_unfinished(run: Run) -> None:
     st.page_link(page("run"), label="Go to the run", icon=":material/play_circle:")
 
 
+def stage_name(name: str | None) -> str:
+    """What a stage is called; one that names a model as it is, letter by letter."""
+    return STAGES.get(name or "", plain((name or "")[:1].upper() + (name or "")[1:]))
+
+
 def show_progress(status: Status) -> None:
     """How far a run is in the stage at hand."""
     left = f", {duration(status.eta)} left" if status.eta else ""
-    st.progress(min(status.done / status.total, 1.0), f"{STAGES.get(status.stage, status.stage)}{left}")
+    st.progress(min(status.done / status.total, 1.0), f"{stage_name(status.stage)}{left}")
 
 
 def results_version(run: Run) -> str:

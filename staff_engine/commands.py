@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from staff_engine.options import PROGRAM
-from staff_engine.plan import Plan
+from staff_engine.options import PANELS, PROGRAM
+from staff_engine.plan import Plan, SimilarityPlan
 
 FIRST = ("dataset", "small", "target")
+
+COMPARED_BY = (*PANELS["Data"], "device", "dtype", *PANELS["Fine-tuning"], "tokens_per_batch", "seed")
+"""The settings of a plan that `similarity` takes."""
 
 
 def run_command(plan: Plan, *, name: str = "") -> str:
     """The command that starts a run of a plan: what differs from the defaults, quoted for a shell."""
-    defaults = {field: info.default for field, info in Plan.model_fields.items()}
     settings = plan.model_dump()
     given = {field: settings[field] for field in FIRST}
-    given |= {
-        field: value for field, value in settings.items() if field not in FIRST and value != defaults[field]
-    }
+    given |= _changed(plan, [field for field in settings if field not in FIRST])
     if name:
         given["name"] = name
     return f"{PROGRAM} run{options(given)}"
 
 
+def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") -> str:
+    """The command that starts a similarity run: what differs from the defaults, quoted for a shell."""
+    given: dict[str, Any] = {"dataset": plan.dataset, "small": compared.smalls, "target": compared.targets}
+    given |= _changed(compared, ["sample", "strata"])
+    given |= _changed(plan, [field for field in COMPARED_BY if field != "dataset"])
+    if name:
+        given["name"] = name
+    return f"{PROGRAM} similarity{options(given)}"
+
+
 def options(settings: Mapping[str, Any]) -> str:
-    """Settings as options, each on a line of its own."""
-    lines = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in settings.items()]
+    """Settings as options, each on a line of its own; one with many values is given once for each."""
+    lines = [
+        f"--{name.replace('_', '-')} {shlex.quote(str(each))}"
+        for name, value in settings.items()
+        for each in (value if isinstance(value, tuple) else (value,))
+    ]
     return "".join(f" \\\n    {line}" for line in lines)
+
+
+def _changed(plan: Plan | SimilarityPlan, fields: Sequence[str]) -> dict[str, Any]:
+    """Those of the settings that are not as by default."""
+    defaults = type(plan).model_fields
+    settings = plan.model_dump(include=set(fields))
+    return {field: settings[field] for field in fields if settings[field] != defaults[field].default}

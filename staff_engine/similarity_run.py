@@ -106,6 +106,16 @@ def execute(folder: Path, reporter: Reporter) -> None:
     _report(run, readings, tables, len(sample), reporter)
 
 
+def stages_of(run: Similarity) -> tuple[str, ...]:
+    """The stages that a run goes through, in order, each once; what is done already is passed over."""
+    names = ["import", "tokenize"]
+    for model in _models(run):
+        names.append(f"score {model.words}, {_state(False)}")
+        if model.role == "small" or run.plan.tune_target:
+            names += [f"fine-tune {model.words}", f"score {model.words}, {_state(True)}"]
+    return tuple(dict.fromkeys([*names, "compare"]))
+
+
 def _models(run: Similarity) -> list[_Model]:
     roles: dict[Role, tuple[str, ...]] = {"small": run.compared.smalls, "target": run.compared.targets}
     return [

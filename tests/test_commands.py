@@ -3,17 +3,17 @@ import shlex
 import typer
 
 from staff_engine.cli import app
-from staff_engine.commands import run_command
-from staff_engine.plan import Plan
+from staff_engine.commands import COMPARED_BY, run_command, similarity_command
+from staff_engine.plan import Plan, SimilarityPlan
 
-COMMAND = typer.main.get_command(app).commands["run"]
+COMMANDS = typer.main.get_command(app).commands
 
 
-def read_back(command):
+def read_back(command, name="run"):
     """The options of a command line, as a shell and the program would read them."""
     words = shlex.split(command.replace("\\\n", " "))
-    assert words[:4] == ["python", "-m", "staff_engine", "run"]
-    return COMMAND.make_context("run", words[4:]).params
+    assert words[:4] == ["python", "-m", "staff_engine", name]
+    return COMMANDS[name].make_context(name, words[4:]).params
 
 
 def test_what_is_as_by_default_is_not_said():
@@ -39,3 +39,34 @@ def test_the_command_makes_the_same_plan_again_also_with_spaces_and_quotes():
     assert given.pop("name") == "a 'name'"
     settings = {name: given[name] for name in Plan.model_fields if given.get(name) is not None}
     assert Plan.make(**settings) == plan
+
+
+def test_the_command_of_a_comparison_makes_the_same_again_with_every_model():
+    compared = SimilarityPlan.make(
+        smalls=["builtin:llama-nano", "./my models/one"], targets=["a/b"], sample=40
+    )
+    plan = Plan.make(
+        dataset="it's here.jsonl", small="builtin:llama-nano", target="a/b", limit=60, tune_target=10,
+        split="test", device="cpu",
+    )  # fmt: skip
+    given = read_back(similarity_command(plan, compared, name="a 'name'"), "similarity")
+    assert given["name"] == "a 'name'"
+    assert (given["small"], given["target"]) == (list(compared.smalls), list(compared.targets))
+    assert (given["sample"], given["strata"]) == (40, 10)
+    settings = {name: given[name] for name in Plan.model_fields if given.get(name) is not None}
+    settings |= {"small": "builtin:llama-nano", "target": "a/b"}
+    del settings["strata"]
+    assert Plan.make(**settings) == plan
+
+
+def test_of_a_comparison_too_only_what_is_not_as_by_default_is_said():
+    plan = Plan.make(dataset="rows.jsonl", small="a", target="b")
+    command = similarity_command(plan, SimilarityPlan.make(smalls=["a"], targets=["b"]))
+    assert shlex.split(command.replace("\\\n", " "))[4:] == [
+        "--dataset", "rows.jsonl", "--small", "a", "--target", "b",
+    ]  # fmt: skip
+
+
+def test_the_settings_of_a_comparison_are_the_options_of_its_command():
+    options = {option.name for option in COMMANDS["similarity"].params}
+    assert options - {"small", "target", "sample", "strata", "name", "detach"} == set(COMPARED_BY)

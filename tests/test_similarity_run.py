@@ -158,6 +158,15 @@ def test_a_finished_run_does_nothing_again_but_the_report(finished):
     assert watch.stages == ["compare"]
 
 
+def test_the_stages_are_known_before_they_are_gone_through(tmp_path, sources):
+    for name, tune in (("tuned", 6), ("untouched", 0)):
+        folder = make_run(tmp_path / name, sources, sample=10, tune_target=tune)
+        watch = Watch()
+        similarity_run.execute(folder, watch)
+        expected = similarity_run.stages_of(open_similarity(folder))
+        assert tuple(dict.fromkeys(watch.stages)) == expected
+
+
 def test_too_few_samples_are_refused(tmp_path, sources):
     path = tmp_path / "few.jsonl"
     path.write_text('{"prompt": "a", "completion": "b"}\n' * 9)

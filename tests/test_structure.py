@@ -25,10 +25,10 @@ ORDER = [
     ["steps", "pipeline", "similarity_results", "similarity_run"],
     ["memory", "counting", "extrapolation", "measuring", "forecast"],
     ["delivery", "work", "options", "commands", "downloads", "demo"],
-    ["report", "forecast_table", "similarity_table", "watching", "cli", "__main__"],
+    ["report", "forecast_table", "similarity_table", "similarity_words", "watching", "cli", "__main__"],
     ["charts.__init__", "charts.style", "charts.score_axis", "charts.scores", "charts.relations"],
     ["charts.selection", "charts.samples", "charts.embedding_map", "charts.tokens"],
-    ["charts.comparison", "charts.data", "charts.progress"],
+    ["charts.comparison", "charts.data", "charts.progress", "charts.similarity"],
 ]
 MODULES = [module for group in ORDER for module in group]
 

@@ -16,6 +16,12 @@ COLORS = {
 }
 """Apart for the colour-blind, and at 3:1 or more on a white and on a near-black page."""
 
+MODELS = {
+    "small": (COLORS["small"], COLORS["accent"], COLORS["kept"], "#C2559D", "#6E7F2A"),
+    "target": (COLORS["target"], "#B8791A", "#D0474F"),
+}
+"""Colours of models where more than two are compared, the first ones those of any small model and target."""
+
 SEQUENTIAL = "Cividis"
 """Colour scale of heat maps: even in lightness, alike to the colour-blind."""
 

@@ -3,11 +3,12 @@
     pip install -r tests/requirements.txt
     python tests/browser/screenshots.py --out screenshots
 
-It runs the demo in a home of its own, so that the pictures show a real run, and takes
-some two minutes. `--home` takes the newest run of a home that is there already;
-`--readme` writes the four pictures of the README to assets/screenshots.
+It runs the demo and a comparison of the built-in models in a home of its own, so that the
+pictures show real runs, and takes some minutes. `--home` takes the newest runs of a home
+that is there already; `--readme` writes the four pictures of the README to assets/screenshots.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ PAGES = {
     "map": "samples?run={run}&samples_view=map",
     "compare": "compare?run={run}&pruning_rate=0.8",
     "export": "export?run={run}",
+    "family": "family",
 }
 README_PAGES = {"home": "light", "select": "light", "scores": "dark", "sample": "light"}
 TALLEST = 4000  # px
@@ -48,9 +50,26 @@ def make_demo(home: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environment, check=True)
 
 
+def make_comparison(home: Path) -> None:
+    """Compare the built-in models on a few samples."""
+    command = [sys.executable, "-m", "staff_engine", "similarity", "--dataset", "builtin:docstrings"]
+    few = ["--limit", "60", "--sample", "40", "--epochs", "1", "--tune-target", "10"]
+    roles = (("small", "nano"), ("target", "mini"))
+    folders = sorted((PROJECT / "assets" / "models").glob("*/"))
+    models = [
+        f"--{role}=builtin:{folder.name}"
+        for role, size in roles
+        for folder in folders
+        if folder.name.endswith(size)
+    ]
+    environment = {**os.environ, "STAFF_HOME": str(home)}
+    subprocess.run([*command, *models, *few], cwd=PROJECT, env=environment, check=True)
+
+
 def newest_run(home: Path) -> str:
-    """The id of the newest run of a home."""
-    return max(path.name for path in (home / "runs").iterdir() if path.name[0] != ".")
+    """The id of the newest run of a home that selects a coreset."""
+    plans = {path.parent.name: json.loads(path.read_text()) for path in home.glob("runs/*/plan.json")}
+    return max(run for run, plan in plans.items() if not plan.get("similarity"))
 
 
 def show(page: Page, address: str, tallest: int) -> None:
@@ -87,6 +106,7 @@ def main(
             home = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "home"
             home.mkdir()
             make_demo(home)
+            make_comparison(home)
         run = newest_run(home)
         address = stack.enter_context(running_app(home))
         chromium = stack.enter_context(browser())

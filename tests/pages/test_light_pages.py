@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from made_similarity import make_finished_comparison
+
 PROJECT = Path(__file__).parent.parent.parent
 
 CODE = """
@@ -15,10 +17,11 @@ from streamlit.testing.v1 import AppTest
 
 script_runner._mpa_v1 = partial(runpy.run_path, run_name="__main__")  # see conftest.py
 app = AppTest.from_file("app.py", default_timeout=60).run()
-for name in ("home", "data", "run", "scores", "select", "samples", "compare", "export"):
+for name in ("home", "data", "run", "scores", "select", "samples", "compare", "export", "family"):
     app.switch_page(f"pages/{name}.py").run()
     app.query_params["run"] = sys.argv[1]
     app.query_params["row"] = "3"
+    app.query_params["family"] = sys.argv[2]
     app.run()
     assert not app.exception, (name, app.exception)
 print(*sys.modules)
@@ -26,8 +29,9 @@ print(*sys.modules)
 
 
 def test_no_page_loads_torch_or_its_kin(finished_run, home):
+    comparison = make_finished_comparison()
     opened = subprocess.run(
-        [sys.executable, "-c", CODE, finished_run.id],
+        [sys.executable, "-c", CODE, finished_run.id, comparison.id],
         capture_output=True,
         text=True,
         cwd=PROJECT,
@@ -36,4 +40,4 @@ def test_no_page_loads_torch_or_its_kin(finished_run, home):
     assert opened.returncode == 0, opened.stderr[-2000:]
     loaded = set(opened.stdout.split())
     assert not {"torch", "transformers", "peft", "datasets", "accelerate"} & loaded
-    assert "staff_engine.results" in loaded
+    assert {"staff_engine.results", "staff_engine.charts.similarity"} <= loaded

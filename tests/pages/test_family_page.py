@@ -1,0 +1,389 @@
+import os
+
+import pytest
+from made_similarity import make_comparison, make_finished_comparison
+
+from staff_engine import runs
+from staff_engine.processes import start_time
+from staff_engine.similarity_results import REPORT_FILE
+from staff_engine.status import CANCEL_FILE, Status, save_status
+
+GONE = {"pid": 2**22 + 1, "pid_started": 1.0}
+
+
+def texts(app):
+    kinds = ("markdown", "caption", "info", "error", "warning")
+    return " ".join(element.value for kind in kinds for element in app.get(kind))
+
+
+def alive():
+    return {"pid": os.getpid(), "pid_started": start_time(os.getpid())}
+
+
+def commands(app):
+    return [code.value for code in app.code if "staff_engine similarity" in code.value]
+
+
+def query_of(app):
+    return {name: value if isinstance(value, str) else value[0] for name, value in app.query_params.items()}
+
+
+def choose_data(open_page, plan):
+    """The page after data was chosen on the Data page."""
+    app = open_page("home")
+    app.session_state.new_plan = plan
+    app.run()
+    return app.switch_page("pages/family.py").run()
+
+
+@pytest.fixture
+def no_process(monkeypatch):
+    """Comparisons are started without a process of theirs: this one stands in."""
+    from pages import _comparison_form
+
+    def start(run, **_):
+        save_status(run.folder, Status(**alive()))
+
+    monkeypatch.setattr(_comparison_form, "start", start)
+    monkeypatch.setattr(runs, "start", start)
+
+
+@pytest.fixture
+def comparison(home):
+    """A finished comparison of a small model near to the target, and one far from it."""
+    return make_finished_comparison()
+
+
+def test_without_a_comparison_the_page_says_what_one_does_and_offers_it(open_page):
+    app = open_page("family")
+    assert not app.exception
+    assert "No models are compared yet" in texts(app)
+    [command] = commands(app)
+    assert "--dataset builtin:docstrings" in command
+    assert "--small builtin:llama-nano" in command
+    assert "--target builtin:llama-mini" in command
+    assert "family" not in query_of(app)
+
+
+def test_a_comparison_is_started_as_the_form_says(open_page, no_process):
+    app = open_page("family")
+    app.multiselect(key="family_new_smalls").set_value(["builtin:llama-nano", "builtin:llama-mini"]).run()
+    app.selectbox(key="family_new_dataset").set_value("builtin:chat").run()
+    app.number_input(key="family_new_sample").set_value(40).run()
+    app.number_input(key="family_new_tune_target").set_value(20).run()
+    app.number_input(key="family_new_epochs").set_value(1).run()
+    app.number_input(key="family_new_limit").set_value(80).run()
+    app.text_input(key="family_new_name").set_value("my models").run()
+    [command] = commands(app)
+    assert "--small builtin:llama-mini" in command and "--tune-target 20" in command
+    app.button(key="family_start").click().run()
+    assert not app.exception
+    [run] = runs.list_runs()
+    record = runs.read_record(run)
+    assert record.kind == "similarity"
+    assert record.name == "my models"
+    assert record.similarity.smalls == ("builtin:llama-nano", "builtin:llama-mini")
+    assert record.similarity.sample == 40
+    plan = record.plan
+    assert (plan.dataset, plan.tune_target, plan.epochs, plan.limit) == ("builtin:chat", 20, 1, 80)
+    assert app.session_state.family == run.id
+    assert query_of(app) == {"family": run.id}
+    assert "the comparison goes on by itself" in texts(app) or "this one starts when it ends" in texts(app)
+
+
+def test_names_of_ones_own_are_taken(open_page):
+    app = open_page("family")
+    app.session_state.family_new_smalls = ["me/my-model"]
+    app.session_state.family_new_targets = ["me/big", "me/bigger"]
+    app.run()
+    assert not app.exception
+    [command] = commands(app)
+    assert "--small me/my-model" in command
+    assert "--target me/bigger" in command
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("smalls", ["builtin:nothing"], "'builtin\\:nothing' is not built in"),
+        ("targets", ["/nowhere/at/all"], "'/nowhere/at/all' does not exist"),
+        ("smalls", [], "Choose a small model"),
+        ("targets", [], "Choose a target"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_can_be_started(open_page, key, value, said):
+    app = open_page("family")
+    app.session_state[f"family_new_{key}"] = value
+    app.run()
+    assert not app.exception
+    assert said in texts(app)
+    assert not [button for button in app.button if button.key == "family_start"]
+
+
+def test_data_that_is_not_there_is_said(open_page):
+    app = choose_data(open_page, {"dataset": "nowhere.jsonl"})
+    assert not app.exception
+    assert "Data file 'nowhere.jsonl' does not exist" in texts(app)
+    assert not [button for button in app.button if button.key == "family_start"]
+
+
+def test_a_model_that_the_hub_would_have_is_looked_for_when_it_starts(open_page, monkeypatch):
+    from staff_engine import models
+
+    monkeypatch.setattr(models, "in_hub_cache", lambda *_: False)
+    monkeypatch.setattr(models, "hub_answers", lambda: False)
+    app = open_page("family")
+    app.session_state.family_new_smalls = ["me/my-model"]
+    app.run()
+    app.button(key="family_start").click().run()
+    assert not app.exception
+    assert "the hub cannot be reached" in texts(app)
+    assert not runs.list_runs()
+
+
+def test_the_data_of_the_data_page_is_compared_as_it_is_read_there(open_page, no_process, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"q": "a", "a": "b"}\n' * 20)
+    app = choose_data(open_page, {"dataset": str(path), "prompt_column": "q", "response_column": "a"})
+    assert not app.exception
+    assert "Read as on the Data page" in texts(app)
+    app.button(key="family_start").click().run()
+    [run] = runs.list_runs()
+    assert runs.read_record(run).plan.prompt_column == "q"
+
+
+@pytest.mark.parametrize(
+    ("state", "button"),
+    [
+        ("queued", "family_cancel"),
+        ("running", "family_cancel"),
+        ("failed", "family_resume"),
+        ("cancelled", "family_resume"),
+        ("interrupted", "family_resume"),
+    ],
+)
+def test_every_state_says_the_next_step(open_page, home, state, button):
+    status = alive() if state in ("queued", "running") else GONE
+    recorded = "running" if state == "interrupted" else state
+    message = "the disk is full" if state == "failed" else ""
+    run = make_comparison(state=recorded, message=message, **status)
+    app = open_page("family", family=run.id)
+    assert not app.exception
+    from pages._comparison_live import NEXT
+
+    said = texts(app)
+    assert NEXT[state] in said
+    assert "builtin\\:docstrings · near, far for target · 80 samples" in said
+    assert "Stage 3 of 12." in said
+    assert button in {each.key for each in app.button}
+    assert ("The disk is full" in said) == (state == "failed")
+    assert app.session_state.family == run.id
+
+
+def test_a_comparison_at_work_shows_its_stages_and_the_time_left(open_page, home):
+    make_comparison(state="running", **alive())
+    app = open_page("family")
+    said = [progress.proto.text for progress in app.get("progress")]
+    assert "Score near, untouched · 40 of 160 samples, 20 a second, 6.0 s left" in said
+    assert said[0] == "Read the data · 1.0 s"
+    assert said[-1] == ":gray[Compare the models]"
+
+
+def test_cancel_asks_the_process_to_stop(open_page, home):
+    run = make_comparison(state="running", **alive())
+    app = open_page("family")
+    app.button(key="family_cancel").click().run()
+    assert not app.exception
+    assert (run.folder / CANCEL_FILE).exists()
+
+
+def test_resume_lets_it_go_on(open_page, home, no_process):
+    run = make_comparison(state="cancelled", **GONE)
+    app = open_page("family")
+    app.button(key="family_resume").click().run()
+    assert not app.exception
+    assert runs.read_status(run).state == "queued"
+    assert "family_cancel" in {each.key for each in app.button}
+
+
+@pytest.mark.parametrize("file", ["plan.json", "status.json"])
+def test_a_damaged_folder_is_said(open_page, home, file):
+    run = make_comparison(state="running", **alive())
+    (run.folder / file).write_text("{")
+    app = open_page("family", family=run.id)
+    assert not app.exception
+    assert "cannot be read any more; delete it on the Home page" in texts(app)
+    assert "is damaged" in app.error[0].value
+
+
+def test_a_damaged_report_is_a_sentence(open_page, comparison):
+    (comparison.folder / REPORT_FILE).write_text("{")
+    app = open_page("family")
+    assert not app.exception
+    assert f"{REPORT_FILE} is damaged" in app.error[0].value.replace("\\", "")
+
+
+def test_a_finished_comparison_says_first_who_may_speak_for_whom(open_page, comparison):
+    app = open_page("family")
+    assert not app.exception
+    assert query_of(app) == {"family": comparison.id}
+    said = texts(app)
+    assert "**near and far may speak for target \\(trust is high\\).**" in said
+    assert [metric.label for metric in app.metric] == ["Rank correlation"] * 2
+    badges = [each.value for each in app.markdown if "trust" in each.value and "badge" in each.value]
+    assert any(":green-badge[:material/check_circle: high trust]" in badge for badge in badges)
+    assert len(app.get("plotly_chart")) == 1 + 1 + 6 + 3
+    assert "favours short answers" in said
+    [made] = [command for command in commands(app) if "--small near" in command]
+    assert "--tune-target 12" in made and "--limit 600" in made
+
+
+def test_the_other_score_and_the_tuned_target_are_a_choice_that_the_link_keeps(open_page, comparison):
+    asked = {"family": comparison.id, "family_score": "last_block", "family_target": "fine-tuned"}
+    app = open_page("family", **asked)
+    assert not app.exception
+    assert query_of(app) == asked
+    assert "Hollow dots are small models before fine-tuning." not in texts(app)
+    app.segmented_control(key="family_score").set_value("loss").run()
+    assert not app.exception
+    assert query_of(app)["family_score"] == "loss"
+    assert "By loss no verdict is given" in texts(app)
+    assert not [button for button in app.button if "family_plan_" in button.key]
+    assert not [each for each in app.markdown if "-badge[" in each.value]
+
+
+def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
+    make_finished_comparison(noise=(0.2, 30))
+    app = open_page("family")
+    assert not app.exception
+    assert any(":red-badge[:material/cancel: low trust]" in each.value for each in app.markdown)
+    assert "far should not speak for target" in texts(app)
+    assert "- Take another small model of the target's family" in app.warning[0].value
+    assert [button.key for button in app.button if "family_plan_" in button.key] == ["family_plan_1"]
+
+
+def test_a_target_that_was_not_tuned_is_shown_untouched(open_page, home):
+    run = make_finished_comparison(tune=0)
+    app = open_page("family", family=run.id, family_target="fine-tuned")
+    assert not app.exception
+    assert "the target was left untouched; that is shown" in texts(app)
+    assert len(app.segmented_control) == 1
+    assert len(app.metric) == 2
+
+
+def test_a_run_is_planned_with_the_pair_and_the_state_of_the_target(open_page, comparison):
+    app = open_page("family", family_target="fine-tuned")
+    app.button(key="family_plan_0").click().run()
+    assert app.title[0].value == "New run"
+    plan = app.session_state.new_plan
+    assert (plan["small"], plan["target"], plan["tune_target"]) == ("near", "target", 12)
+    assert plan["dataset"] == "builtin:docstrings"
+
+
+def test_a_comparison_can_be_taken_over_into_the_form(open_page, comparison):
+    app = open_page("family")
+    app.button(key="family_again").click().run()
+    assert not app.exception
+    assert app.multiselect(key="family_new_smalls").value == ["near", "far"]
+    assert app.number_input(key="family_new_sample").value == 80
+    assert len(set(commands(app))) == 1
+
+
+def test_the_newest_comparison_is_shown_and_others_can_be_picked(open_page, comparison):
+    other = make_finished_comparison("other", smalls=("near",))
+    app = open_page("family")
+    picker = app.selectbox(key="family")
+    assert set(picker.options) == {"alike", "other"}
+    newest = max(comparison.id, other.id)
+    assert app.session_state.family == newest
+    picker.set_value(comparison.id).run()
+    assert not app.exception
+    assert query_of(app) == {"family": comparison.id}
+    assert len(app.metric) == 2
+
+
+@pytest.mark.parametrize("said", ["alike", "latest"])
+def test_a_link_may_name_the_comparison_as_people_do(open_page, comparison, finished_run, said):
+    app = open_page("family", family=said)
+    assert not app.exception
+    assert app.session_state.family == comparison.id
+    assert not app.warning
+
+
+def test_what_a_link_asks_for_and_is_no_comparison_is_refused(open_page, comparison, finished_run):
+    for asked, why in ((finished_run.id, "it selects a coreset"), ("gone", "does not exist")):
+        app = open_page("family", family=asked)
+        assert not app.exception
+        assert any(asked in warning.value and why in warning.value for warning in app.warning)
+        assert app.session_state.family == comparison.id
+
+
+@pytest.mark.parametrize(("name", "value"), [("family_score", "best"), ("family_target", "both")])
+def test_a_choice_that_there_is_not_is_refused(open_page, comparison, name, value):
+    app = open_page("family", **{"family": comparison.id, name: value})
+    assert not app.exception
+    assert any(repr(value) in warning.value for warning in app.warning)
+    assert query_of(app) == {"family": comparison.id}
+
+
+def test_a_comparison_that_is_deleted_meanwhile_is_said(open_page, comparison):
+    app = open_page("family")
+    runs.delete(comparison)
+    app.run()
+    assert not app.exception
+    assert any("does not exist" in warning.value for warning in app.warning)
+    assert "No models are compared yet" in texts(app)
+
+
+@pytest.mark.parametrize("name", ["run", "scores", "select", "samples", "compare", "export"])
+def test_another_page_says_politely_that_a_run_compares_models(open_page, comparison, name):
+    app = open_page(name, run=comparison.id)
+    assert not app.exception
+    assert "This run compares models; it has no coreset to show here." in texts(app)
+    app.button(key="open_family").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Family"
+    assert query_of(app) == {"family": comparison.id}
+
+
+def test_the_picker_in_the_sidebar_and_latest_know_only_runs_that_select(open_page, finished_run, home):
+    make_finished_comparison()
+    app = open_page("scores", run="latest")
+    assert not app.exception
+    assert app.session_state.run == finished_run.id
+    assert app.sidebar.selectbox(key="run").options == ["made up"]
+
+
+def test_home_lists_a_comparison_with_what_it_compares_and_opens_it(open_page, comparison):
+    app = open_page("home")
+    assert not app.exception
+    said = texts(app)
+    assert "docstrings · compares near, far for target on 80 samples · just now" in said
+    from pages._runs_list import _actions
+
+    assert _actions(runs.describe(comparison)) == ["rename", "delete"]
+    app.button(key=f"home_open_{comparison.id}").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Family"
+    assert app.session_state.family == comparison.id
+    assert app.session_state.run is None
+
+
+def test_home_says_how_far_a_comparison_at_work_is(open_page, home):
+    make_comparison(state="running", **alive())
+    [bar] = open_page("home").get("progress")
+    assert bar.proto.text == "Score near, untouched, 6.0 s left"
+
+
+def test_names_and_kinds_are_read_once_until_a_plan_is_written_anew(home, comparison, monkeypatch):
+    from pages import _run_names
+
+    read = []
+    real = _run_names.read_record
+    monkeypatch.setattr(_run_names, "read_record", lambda run: read.append(run.id) or real(run))
+    for _ in range(3):
+        assert _run_names.run_names(("similarity",)) == {comparison.id: "alike"}
+        assert _run_names.run_names(("coreset", None)) == {}
+    assert read == [comparison.id]
+    runs.rename(comparison, "named anew")
+    assert _run_names.run_names(("similarity",)) == {comparison.id: "named anew"}
