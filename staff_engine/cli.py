@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +17,6 @@ from staff_engine.export import EXPORT_FORMATS
 from staff_engine.options import PANELS, PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
 from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
 from staff_engine.run_folders import Run
-
-if TYPE_CHECKING:
-    from staff_engine.similarity_results import Report
 
 app = typer.Typer(
     name=PROGRAM,
@@ -128,7 +125,12 @@ def select(
         f" --{name.replace('_', '-')} {settings[name]}" for name in VERIFY_FIELDS if name in settings
     )
     each = results.summary.get("verify_seconds_per_sample") or 0.0
-    _say_selected(answer, as_json, f"{PROGRAM} verify {found.id}{wanted}", each * answer["to_verify"])
+    if as_json:
+        _say_json(answer)
+        return
+    from staff_engine.selected import print_selected
+
+    print_selected(answer, f"{PROGRAM} verify {found.id}{wanted}", each * answer["to_verify"])
 
 
 @app.command()
@@ -181,8 +183,10 @@ def status(
     if follow:
         _watch(found, cancels=False)
         return
+    from staff_engine.similarity_results import read_report
+
     facts = runs.describe(found)
-    report = _similarity_report(found)
+    report = read_report(found.folder)
     if as_json:
         _say_json(facts | ({"report": report.as_json()} if report else {}))
         return
@@ -348,15 +352,6 @@ def _scored(run: str) -> Run:
     return runs.require_scores(runs.find_run(run, kind="coreset"))
 
 
-def _similarity_report(run: Run) -> Report | None:
-    """What a similarity run found; None for other runs, and before it is done."""
-    if runs.kind_of(run) != "similarity":
-        return None
-    from staff_engine.similarity_results import REPORT_FILE, open_similarity
-
-    return open_similarity(run.folder).report if (run.folder / REPORT_FILE).exists() else None
-
-
 def _watch(found: Run, detach: bool = False, cancels: bool = True) -> None:
     from staff_engine.watching import leave, watch
 
@@ -368,22 +363,6 @@ def _watch(found: Run, detach: bool = False, cancels: bool = True) -> None:
 
 def _say_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
-
-
-def _say_selected(answer: dict[str, Any], as_json: bool, verify: str, seconds: float) -> None:
-    """Say what was selected; where samples are still to be verified, how, and about how long it takes."""
-    if as_json:
-        _say_json(answer)
-        return
-    where = f" written to {answer['out']}" if "out" in answer else " (--out FILE writes them)"
-    typer.echo(f"{answer['coreset_size']:,} samples{where}")
-    for warning in answer["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
-    if answer["to_verify"]:
-        took = f", about {seconds:.0f} s" if seconds else ""
-        typer.echo(
-            f"provisional: {answer['to_verify']:,} more to verify on the target{took}: {verify}", err=True
-        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

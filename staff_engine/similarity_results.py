@@ -125,6 +125,11 @@ class Similarity:
         return read_table(self.folder / SCORES_FILE).to_pandas()
 
 
+def read_report(folder: Path) -> Report | None:
+    """What a similarity run found; None for other runs, and before it is done."""
+    return read_model(folder / REPORT_FILE, Report) if (folder / REPORT_FILE).exists() else None
+
+
 def open_similarity(folder: Path) -> Similarity:
     """Open a similarity run's folder. Raises RunError if it is none."""
     record = read_model(folder / PLAN_FILE, Record)

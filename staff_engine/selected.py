@@ -1,0 +1,28 @@
+"""What `select` says of a selection, without loading what draws tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+
+def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> None:
+    """Print what was selected.
+
+    Parameters
+    ----------
+    answer
+        coreset_size, warnings, to_verify, and out where it was written.
+    verify, seconds
+        The command that verifies what is missing, and about how long it takes; 0 where that is not known.
+    """
+    where = f" written to {answer['out']}" if "out" in answer else " (--out FILE writes them)"
+    typer.echo(f"{answer['coreset_size']:,} samples{where}")
+    for warning in answer["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    if answer["to_verify"]:
+        took = f", about {seconds:.0f} s" if seconds else ""
+        missing = f"{answer['to_verify']:,} more to verify on the target{took}"
+        typer.echo(f"provisional: {missing}: {verify}", err=True)
