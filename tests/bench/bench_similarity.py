@@ -31,6 +31,7 @@ from staff_engine.files import write_json  # noqa: E402
 from staff_engine.plan import Plan, SimilarityPlan  # noqa: E402
 from staff_engine.presets import SIZES  # noqa: E402
 from staff_engine.similarity_results import Report, open_similarity  # noqa: E402
+from staff_engine.status import ACTIVE  # noqa: E402
 from staff_engine.watching import watch  # noqa: E402
 
 FAMILIES = ("llama", "gemma", "mistral")
@@ -52,7 +53,8 @@ def run_named(name: str, plan: Plan, before: runs.Run | None) -> runs.Run:
             for part in ("dataset", "sample.parquet", *(f"models/small-{i}" for i in range(len(SMALLS)))):
                 _copy(before.folder / part, found.folder / part)
     if runs.read_status(found).state != "finished":
-        runs.start(found)
+        if runs.read_status(found).pid is None or runs.read_status(found).state not in ACTIVE:
+            runs.start(found)
         watch(found, cancels=False)
     return found
 
@@ -116,7 +118,8 @@ correlation of the effort with its 95 % bootstrap interval; **bold**: of one fam
 COST = """
 ## What tuning the target costs
 
-Seconds, one run after the other, with the loading of the model; the nano's own fine-tuning beside them.
+Seconds with the loading of the model, other work running beside, so that little more than their order holds;
+the nano's own fine-tuning beside them.
 """
 
 LENGTH = """
