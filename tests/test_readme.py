@@ -67,3 +67,26 @@ def test_the_page_on_how_alike_models_score_shows_the_measured_file():
     facts = json.loads((ROOT / "docs" / "similarity_measured.json").read_text())
     page = (ROOT / "docs" / "similarity_measured.md").read_text(encoding="utf-8")
     assert page == bench_similarity.page(facts)
+
+
+def test_the_guide_to_similarity_cites_the_measured_file():
+    import bench_similarity
+
+    facts = json.loads((ROOT / "docs" / "similarity_measured.json").read_text())
+    guide = (ROOT / "docs" / "similarity.md").read_text(encoding="utf-8").replace("\n  ", " ")
+
+    def means(task, state):
+        return bench_similarity._short(facts, task, state, "effort, all")[3:5]
+
+    for state, said in ((0, "untouched target {} against {}"), (600, "tuned on all {} against {}")):
+        assert said.format(*means("docstrings", state)) in guide
+    assert "same family {}, others {}".format(*means("kazakh", 0)) in guide
+    assert "({} against {})".format(*means("kazakh", 600)) in guide
+    for task in ("docstrings", "kazakh", "chat"):
+        assert f"from {means(task, 0)[0]} to {means(task, 60)[0]} on {task}" in guide.replace("\n", " ")
+    lengths = [
+        each["value"]
+        for each in facts["tasks"]["chat"]["lengths"]
+        if each["score"] in bench_similarity.EFFORTS
+    ]
+    assert f"−{-max(lengths):.2f} to −{-min(lengths):.2f}" in guide
