@@ -82,6 +82,7 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "map_color": ("stratum", _one_of("stratum", "score", "kept")),
     "family": (None, _comparison),
     "family_score": ("all", _one_of("all", "last_block", "loss")),
+    "family_for": (None, str),
     "family_target": ("untouched", _one_of("untouched", "fine-tuned")),
     "export_format": ("jsonl", str),
     "export_selection": ("current", str),

@@ -159,9 +159,11 @@ def _choices(report: Report) -> tuple[Score, bool]:
 def _verdicts(found: Similarity, report: Report, score: Score, tuned: bool) -> None:
     st.subheader("Who may speak for whom", anchor=False)
     st.markdown(f"**{_shared.plain(' '.join(words.conclusion(report, score, tuned=tuned)))}**")
+    pairs = words.pairs_of(report, score, tuned=tuned)
+    shown = _target_shown(list(dict.fromkeys(pair.target.model for pair in pairs)))
     with st.grid(3, min_column_width=240):
-        for place, pair in enumerate(words.pairs_of(report, score, tuned=tuned)):
-            if pair.small.tuned_on:
+        for place, pair in enumerate(pairs):
+            if pair.small.tuned_on and pair.target.model == shown:
                 _verdict(found, pair, words.trust_of(report, pair), place)
     helps = words.advice(report, score, tuned=tuned)
     if helps:
@@ -173,6 +175,19 @@ def _verdicts(found: Similarity, report: Report, score: Score, tuned: bool) -> N
             f" {HIGH_AT_LEAST:g} or above, fair from {FAIR:g} on, as every run judges it. The small models"
             " are fine-tuned, as in a run."
         )
+
+
+def _target_shown(targets: list[str]) -> str:
+    """Of several targets the one whose small models are shown, as the link keeps it; else the only one."""
+    if len(targets) == 1:
+        return targets[0]
+    if st.session_state.family_for not in targets:
+        st.session_state.family_for = targets[0]
+    st.segmented_control(
+        "Small models for", targets, key="family_for", format_func=short_name, required=True,
+        persist_state="session",
+    )  # fmt: skip
+    return st.session_state.family_for
 
 
 def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> None:

@@ -252,6 +252,28 @@ def test_the_other_score_and_the_tuned_target_are_a_choice_that_the_link_keeps(o
     assert not [each for each in app.markdown if "-badge[" in each.value]
 
 
+def test_of_several_targets_one_is_looked_at_as_the_link_says(open_page, home):
+    run = make_finished_comparison(targets=("big", "bigger"))
+
+    def shown(app):
+        return [
+            each.value.partition("for ")[2] for each in app.markdown if each.value.startswith("**near** for")
+        ]
+
+    app = open_page("family", family=run.id)
+    assert not app.exception
+    assert shown(app) == ["big"]
+    assert len(app.metric) == 2
+    app.segmented_control(key="family_for").set_value("bigger").run()
+    assert shown(app) == ["bigger"]
+    assert query_of(app)["family_for"] == "bigger"
+    app = open_page("family", family=run.id, family_for="bigger")
+    assert shown(app) == ["bigger"]
+    app = open_page("family", family=run.id, family_for="nonsense")
+    assert not app.exception
+    assert shown(app) == ["big"]
+
+
 def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
     make_finished_comparison(noise=(0.2, 30))
     app = open_page("family")
