@@ -1,15 +1,15 @@
 """How fast the app answers, in a real browser: Select's figures as settings move, and the first page.
 
-    python tests/bench/bench_app.py [--rows 100000 --rows 1000000] [--write]
+    python tests/bench/bench_app.py
 
 It makes finished runs of that many made-up rows, opens Select in headless Chromium, moves the
 strata and the pruning rate by the arrow keys, and takes the time from the key press to the
-last change in any figure. `--write` keeps the table in docs/app_measured.json and .md.
+last change in any figure. Writes docs/app_measured.json and docs/app_measured.md. `--quick` does
+it with a few rows and writes nothing. No test: it asserts nothing.
 """
 
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -20,13 +20,16 @@ from typing import Annotated
 import typer
 
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS.parent), str(TESTS), str(TESTS / "browser")]
+sys.path[:0] = [str(TESTS.parent), str(TESTS), str(TESTS / "browser"), str(TESTS / "bench")]
 
 from driving import PATIENCE, browser, open_page, running_app, settle  # noqa: E402
+from machine import facts as machine_facts  # noqa: E402
+from machine import table, written_by  # noqa: E402
 from made_run import make_finished_run  # noqa: E402
 
 DOCS = TESTS.parent / "docs"
-MOVES = 12
+ROWS, QUICK_ROWS = (100_000, 1_000_000), (2_000,)
+STARTS, MOVES = 3, 12
 QUIET = 700  # ms without a change: the answer is complete
 
 WATCH = """
@@ -55,14 +58,14 @@ def move(page, name: str, key: str) -> float:
 
 
 def measure_moves(chromium, address: str) -> dict[str, list[float]]:
-    page = chromium.new_page(viewport={"width": 1440, "height": 2200})
-    open_page(page, address)
-    page.evaluate(WATCH)
+    select = chromium.new_page(viewport={"width": 1440, "height": 2200})
+    open_page(select, address)
+    select.evaluate(WATCH)
     seconds = {}
     for name in ("Strata (K)", "Pruning rate"):
-        move(page, name, "ArrowLeft")  # the first loads what is loaded once
-        seconds[name] = [move(page, name, "ArrowLeft") for _ in range(MOVES)]
-    page.close()
+        move(select, name, "ArrowLeft")  # the first loads what is loaded once
+        seconds[name] = [move(select, name, "ArrowLeft") for _ in range(MOVES)]
+    select.close()
     return seconds
 
 
@@ -71,65 +74,67 @@ def measure_start(chromium) -> float:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         home.mkdir()
-        page = chromium.new_page()
+        first = chromium.new_page()
         began = time.perf_counter()
         with running_app(home) as address:
-            page.goto(address)
-            page.get_by_role("button", name="Try the demo").wait_for(timeout=PATIENCE)
+            first.goto(address)
+            first.get_by_role("button", name="Try the demo").wait_for(timeout=PATIENCE)
             took = time.perf_counter() - began
-            settle(page)
-        page.close()
+            settle(first)
+        first.close()
     return took
 
 
-def main(
-    rows: Annotated[list[int] | None, typer.Option(help="Rows of a made-up run.")] = None,
-    write: Annotated[bool, typer.Option(help="Keep the table in docs/.")] = False,
-) -> None:
-    facts = {
-        "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
-        "moves": MOVES,
-    }
-    with browser() as chromium:
-        facts["start_seconds"] = [round(measure_start(chromium), 2) for _ in range(3)]
-        for count in rows or [100_000, 1_000_000]:
-            with tempfile.TemporaryDirectory() as folder:
-                home = Path(folder) / "home"
-                home.mkdir()
-                os.environ["STAFF_HOME"] = str(home)
-                run = make_finished_run(Path(folder), count, strata=50, verify_per_stratum=10)
-                with running_app(home) as address:
-                    found = measure_moves(chromium, f"{address}/select?run={run.id}")
-            facts[f"{count}"] = {name: [round(each, 3) for each in took] for name, took in found.items()}
-    print(table(facts))
-    if write:
-        (DOCS / "app_measured.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        (DOCS / "app_measured.md").write_text(page_of(facts), encoding="utf-8")
+def measure_run(chromium, count: int) -> dict[str, list[float]]:
+    """Seconds of each move on Select, for a finished run of so many made-up rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        home.mkdir()
+        os.environ["STAFF_HOME"] = str(home)
+        run = make_finished_run(Path(folder), count, strata=50, verify_per_stratum=10)
+        with running_app(home) as address:
+            return measure_moves(chromium, f"{address}/select?run={run.id}")
 
 
-def row(what: str, seconds: list[float]) -> str:
-    return f"| {what} | {statistics.median(seconds):.2f} s | {max(seconds):.2f} s |"
-
-
-def table(facts: dict) -> str:
-    lines = ["| what | median | worst |", "|---|---|---|"]
-    lines.append(row("from `streamlit run` to the Home page", facts["start_seconds"]))
-    for count, found in facts.items():
-        if count.isdecimal():
-            for name, took in found.items():
-                lines.append(row(f"{name} moved, {int(count):,} rows", took))
-    return "\n".join(lines)
-
-
-def page_of(facts: dict) -> str:
+def page(content: dict) -> str:
+    """The measured page, from the JSON's content."""
+    rows = [_row("from `streamlit run` to the Home page, cold start", content["start_seconds"])]
+    rows += [
+        _row(f"{name} moved, {int(count):,} rows", seconds)
+        for count, moved in content["rows"].items()
+        for name, seconds in moved.items()
+    ]
     return f"""# How fast the app answers
 
-{table(facts)}
+{written_by(content, "app_measured.json")}
 
-Taken in headless Chromium from the key press to the last change in any figure, {facts["moves"]} moves
-each, on {facts["machine"]}, which runs server and browser. The rows are made up. Written by
-`python tests/bench/bench_app.py --write`; the numbers are in [app_measured.json](app_measured.json).
+{table(("what", "median", "worst"), rows)}
+
+In headless Chromium, from the key press to the last change in any figure, {content["moves"]} moves each; the
+machine runs server and browser. The rows are made up.
 """
+
+
+def _row(what: str, seconds: list[float]) -> tuple[str, ...]:
+    return what, f"{statistics.median(seconds):.2f} s", f"{max(seconds):.2f} s"
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="A few rows, to see that it works; writes nothing.")] = False,
+) -> None:
+    """Measure, print the page, and keep it."""
+    content = {**machine_facts("python tests/bench/bench_app.py"), "moves": MOVES}
+    with browser() as chromium:
+        content["start_seconds"] = [round(measure_start(chromium), 2) for _ in range(1 if quick else STARTS)]
+        found = {count: measure_run(chromium, count) for count in (QUICK_ROWS if quick else ROWS)}
+    content["rows"] = {
+        str(count): {name: [round(each, 3) for each in took] for name, took in moved.items()}
+        for count, moved in found.items()
+    }
+    print(page(content))
+    if not quick:
+        (DOCS / "app_measured.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (DOCS / "app_measured.md").write_text(page(content), encoding="utf-8")
 
 
 if __name__ == "__main__":

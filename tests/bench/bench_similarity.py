@@ -4,8 +4,8 @@
 
 Two similarity runs a task, under STAFF_HOME: the minis fine-tuned on a few samples apart from
 those that are scored, and on all. A run that was stopped goes on when it is called again, one
-that is finished is not done again. Writes docs/similarity_measured.json and .md. No test: it
-asserts nothing.
+that is finished is not done again. Writes docs/similarity_measured.json and .md. `--quick` compares on
+a few chats and writes nothing. No test: it asserts nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import platform
 import shutil
 import sys
-from datetime import UTC, datetime
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +23,9 @@ import numpy as np
 import typer
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
+
+from machine import facts  # noqa: E402
 
 from staff_engine import runs  # noqa: E402
 from staff_engine.files import write_json  # noqa: E402
@@ -43,11 +44,15 @@ STATES = (0, FEW, LIMIT)
 SMALLS, TARGETS = (tuple(f"builtin:{family}-{size}" for family in FAMILIES) for size in SIZES)
 
 
-def run_named(name: str, plan: Plan, before: runs.Run | None) -> runs.Run:
+QUICK = {"limit": 40, "sample": 20, "epochs": 1, "seed": SEED, "few": 5}
+MEASURED = {"limit": LIMIT, "sample": SAMPLE, "epochs": EPOCHS, "seed": SEED, "few": FEW}
+
+
+def run_named(name: str, plan: Plan, sample: int, before: runs.Run | None) -> runs.Run:
     """Finish the run of that name; a new one takes over what `before` did with the small models."""
     found = next((run for run in runs.list_runs() if runs.read_record(run).name == name), None)
     if found is None:
-        compared = SimilarityPlan.make(smalls=SMALLS, targets=TARGETS, sample=SAMPLE)
+        compared = SimilarityPlan.make(smalls=SMALLS, targets=TARGETS, sample=sample)
         found = runs.create_run(plan, name=name, similarity=compared)
         if before is not None:  # the same files, as only the targets' fine-tuning differs
             for part in ("dataset", "sample.parquet", *(f"models/small-{i}" for i in range(len(SMALLS)))):
@@ -64,14 +69,16 @@ def _copy(source: Path, target: Path) -> None:
     (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
 
 
-def measure(task: str) -> dict[str, Any]:
+def measure(task: str, settings: dict[str, int]) -> dict[str, Any]:
     """What the two runs of a task found, and the seconds that each stage took."""
     shared = {
-        "dataset": f"builtin:{task}", "limit": LIMIT, "epochs": EPOCHS, "seed": SEED, "dtype": "float32",
-        "small": SMALLS[0], "target": TARGETS[0],
+        "dataset": f"builtin:{task}", "dtype": "float32", "small": SMALLS[0], "target": TARGETS[0],
+        **{name: settings[name] for name in ("limit", "epochs", "seed")},
     }  # fmt: skip
-    few = run_named(f"measured {task}, few", Plan.make(**shared, tune_target=FEW), None)
-    every = run_named(f"measured {task}, all", Plan.make(**shared, tune_target=LIMIT), few)
+    sample = settings["sample"]
+    few = run_named(f"measured {task}, few", Plan.make(**shared, tune_target=settings["few"]), sample, None)
+    plan = Plan.make(**shared, tune_target=settings["limit"])
+    every = run_named(f"measured {task}, all", plan, sample, few)
     seconds = {
         name: json.loads((run.folder / "timings.json").read_text())
         for name, run in (("few", few), ("all", every))
@@ -230,18 +237,23 @@ def _table(heading: tuple[str, ...], rows: Any) -> str:
 
 def main(
     task: Annotated[list[str] | None, typer.Option(help="only these tasks, without writing the page")] = None,
+    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
 ) -> None:
     """Measure, or go on measuring; with all three tasks, write the page."""
-    tasks = {name: measure(name) for name in task or TASKS}
+    if quick:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["STAFF_HOME"] = home
+            found = measure("chat", QUICK)["pairs"]
+        rows = ((_name(pair["target"]), _name(pair["small"]), pair["score"], str(pair["tuned_on"]),
+                 f"{pair['spearman']['value']:.2f}") for pair in found)  # fmt: skip
+        print(_table(("target", "small", "score", "target tuned on", "Spearman"), rows))
+        return
+    tasks = {name: measure(name, MEASURED) for name in task or TASKS}
     if set(tasks) != set(TASKS):
         return
-    content = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, shared with other work",
-        "python": platform.python_version(),
-        "settings": {"limit": LIMIT, "sample": SAMPLE, "epochs": EPOCHS, "seed": SEED, "few": FEW},
-        "tasks": tasks,
-    }
+    where = facts("python tests/bench/bench_similarity.py")
+    where["machine"] += ", shared with other work"
+    content = {**where, "settings": MEASURED, "tasks": tasks}
     write_json(ROOT / "docs" / "similarity_measured.json", content)
     (ROOT / "docs" / "similarity_measured.md").write_text(page(content), encoding="utf-8")
 

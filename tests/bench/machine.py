@@ -1,0 +1,47 @@
+"""What every benchmark says of where and when it was run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+
+def machine() -> str:
+    """The machine in a few words: cores, processor, memory."""
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores, {_processor()}, {memory:.0f} GB"
+
+
+def facts(command: str) -> dict[str, str]:
+    """Command, date, machine and Python: the head of a measured file."""
+    return {
+        "command": command,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine(),
+        "python": platform.python_version(),
+    }
+
+
+def written_by(content: dict[str, str], file: str) -> str:
+    """The sentence under a measured page's title."""
+    return (
+        f"Written by `{content['command']}` on {content['date']}: {content['machine']}, Python"
+        f" {content['python']}. The figures are in [{file}]({file})."
+    )
+
+
+def table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    rule = ("---", *("---:" for _ in heading[1:]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *rows))
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
