@@ -61,6 +61,14 @@ def test_the_page_on_the_apps_speed_shows_the_measured_file():
     assert re.findall(r"\| [\d.]+ s \| [\d.]+ s \|", page) == rows
 
 
+def test_the_page_on_the_speed_of_selecting_shows_the_measured_file():
+    import bench_selection
+
+    facts = json.loads((ROOT / "docs" / "selection_measured.json").read_text())
+    page = (ROOT / "docs" / "selection_measured.md").read_text(encoding="utf-8")
+    assert page == bench_selection.page_of(facts)
+
+
 def test_the_page_on_how_alike_models_score_shows_the_measured_file():
     import bench_similarity
 

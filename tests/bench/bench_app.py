@@ -9,7 +9,6 @@ last change in any figure. `--write` keeps the table in docs/app_measured.json a
 
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -20,8 +19,9 @@ from typing import Annotated
 import typer
 
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS.parent), str(TESTS), str(TESTS / "browser")]
+sys.path[:0] = [str(TESTS.parent), str(TESTS), str(TESTS / "browser"), str(TESTS / "bench")]
 
+import machine  # noqa: E402
 from driving import PATIENCE, browser, open_page, running_app, settle  # noqa: E402
 from made_run import make_finished_run  # noqa: E402
 
@@ -86,10 +86,7 @@ def main(
     rows: Annotated[list[int] | None, typer.Option(help="Rows of a made-up run.")] = None,
     write: Annotated[bool, typer.Option(help="Keep the table in docs/.")] = False,
 ) -> None:
-    facts = {
-        "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
-        "moves": MOVES,
-    }
+    facts = {**machine.facts("python tests/bench/bench_app.py --write"), "moves": MOVES}
     with browser() as chromium:
         facts["start_seconds"] = [round(measure_start(chromium), 2) for _ in range(3)]
         for count in rows or [100_000, 1_000_000]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import machine  # noqa: E402
 
 from staff_engine.dataset import import_dataset  # noqa: E402
 from staff_engine.files import write_json  # noqa: E402
@@ -122,11 +122,7 @@ def main() -> None:
         ]
         selecting = sorted(measure(again, home)[0] for _ in range(REPEATS))
     facts = {
-        "command": "python tests/bench/bench_run.py",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {_processor()}, {psutil.virtual_memory().total / 2**30:.0f} GB",
-        "python": platform.python_version(),
-        "seed": 0,
+        **machine.facts("python tests/bench/bench_run.py"),
         "run_seconds": round(seconds, 1),
         "run_peak_mb": round(memory),
         "stages": timings,
@@ -141,13 +137,6 @@ def main() -> None:
     text = page.format(**facts, stages_table=stages, median=selecting[len(selecting) // 2])
     (ROOT / "docs" / "measured.md").write_text(text, encoding="utf-8")
     print(text)
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 if __name__ == "__main__":

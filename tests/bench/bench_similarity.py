@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import platform
 import shutil
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +21,9 @@ import numpy as np
 import typer
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import machine  # noqa: E402
 
 from staff_engine import runs  # noqa: E402
 from staff_engine.files import write_json  # noqa: E402
@@ -235,10 +234,11 @@ def main(
     tasks = {name: measure(name) for name in task or TASKS}
     if set(tasks) != set(TASKS):
         return
+    here = machine.facts("python tests/bench/bench_similarity.py", seed=SEED)
     content = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, shared with other work",
-        "python": platform.python_version(),
+        "date": here["date"],
+        "machine": f"{here['machine']}, shared with other work",
+        "python": here["python"],
         "settings": {"limit": LIMIT, "sample": SAMPLE, "epochs": EPOCHS, "seed": SEED, "few": FEW},
         "tasks": tasks,
     }
