@@ -5,12 +5,14 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from made_run import make_finished_run
 
 from staff_engine import Pool, draw_verification, pool, select_coreset
 from staff_engine.budget import ALLOCATIONS
 from staff_engine.coreset import WITHIN
 from staff_engine.drawing import Order
 from staff_engine.errors import DatasetError, PlanError
+from staff_engine.results import open_results
 from staff_engine.strata import BLOCK, STRATA_BY
 
 NAN = float("nan")
@@ -227,3 +229,18 @@ def test_a_failed_selection_leaves_a_pool_as_good_as_it_was():
     with pytest.raises(PlanError, match="seed is -1"):
         select_coreset(opened, pruning_rate=0.5, seed=-1)
     assert len(select_coreset(opened, pruning_rate=0.5).indices) == 25
+
+
+def test_the_results_of_a_run_select_and_draw_from_one_pool(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path))
+    results = open_results(make_finished_run(tmp_path).folder)
+    selection, missing = results.select(pruning_rate=0.5), results.to_verify(verify_per_stratum=20)
+    once = select_coreset(
+        results.speculative, results.verified_ids, results.verified_scores, pruning_rate=0.5, num_strata=10
+    )
+    assert selection.indices.tolist() == once.indices.tolist() and len(missing)
+    for name in ("stratify", "queue_at_random", "order_at_random", "rank_scores"):
+        monkeypatch.setattr(pool, name, None)
+    again = results.select(pruning_rate=0.6)
+    assert set(again.indices) < set(selection.indices) and again.labels is selection.labels
+    assert len(results.to_verify(verify_per_stratum=30)) > len(missing)

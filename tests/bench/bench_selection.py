@@ -163,8 +163,8 @@ NumPy {content["numpy"]}, seed {content["seed"]}. The figures are in
 
 N lognormal scores, K = 50, b_v = 10, pruning rate 0.9 where nothing else is said. *From scratch* is
 `select_coreset` with an array; the other cases have a `Pool` of the scores open under these settings and
-change what they name, to a value whose answer is not kept (*K*: 20 to 119; *ratios*: other verified samples, with other
-scores; *pruning rate*: 0.5 to 0.95). All cases take turns in one process; medians of
+change what they name, to a value whose answer is not kept (*K*: 20 to 119; *pruning rate*: 0.5 to 0.95;
+*ratios*: other verified samples, with other scores). All cases take turns in one process; medians of
 {content["repeats"]} calls.
 
 {table(content["milliseconds"])}
