@@ -186,8 +186,7 @@ _shared.header(
 results = _shared.scored_results()
 run = _shared.current_run()
 settings = choose_settings(run)
-with _shared.errors():
-    selection = results.select(**settings)
+selection = _shared.selection_of(results, settings)
 choices_of_link = (run.id, _shared.results_version(run), tuple(settings.items()))
 say_what_is_exported(results, selection, settings)
 left, right = st.columns([1, 2], gap="medium")

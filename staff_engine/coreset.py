@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.budget import allocate
-from staff_engine.drawing import SELECTION, Queues, queue_at_random, queue_hardest_first
+from staff_engine.drawing import SELECTION, Queues
 from staff_engine.errors import PlanError
-from staff_engine.strata import Strata, check_scores, coreset_size, count_dropped, count_scorable, stratify
+from staff_engine.pool import Pool
+from staff_engine.strata import Strata, coreset_size, count_dropped
 from staff_engine.verification import Ratios, verification_ratios
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Selection:
     indices : int64 (m,)
         Row ids of the coreset, ascending, each once.
     labels : int16 (N,)
-        Stratum of every sample, 0 the easiest; -1 where it is dropped as one of the
+        Stratum of every sample, read only, 0 the easiest; -1 where it is dropped as one of the
         hardest, -2 where it has no score.
     edges : float64 (K + 1,)
         Bounds of the strata, in the unit of the speculative score.
@@ -81,7 +82,7 @@ class Selection:
 
 
 def select_coreset(
-    speculative: np.ndarray,
+    speculative: np.ndarray | Pool,
     verified_ids: Sequence[int] | np.ndarray = (),
     verified_scores: Sequence[float] | np.ndarray = (),
     *,
@@ -99,7 +100,8 @@ def select_coreset(
     ----------
     speculative : float (N,)
         Effort of every sample on the small model, 0 or more, higher is harder; what is
-        not finite marks an unscorable sample, which is never selected.
+        not finite marks an unscorable sample, which is never selected. A `Pool` of them
+        answers faster where it is asked again, under other settings.
     verified_ids : int (n,)
         Row ids of the samples that the target has scored, each once, in any order.
     verified_scores : float (n,)
@@ -150,31 +152,30 @@ def select_coreset(
     >>> selection.strata[["low", "high", "size", "verified", "budget"]].values.tolist()
     [[0.0, 8.5, 9.0, 1.0, 3.0], [8.5, 17.0, 9.0, 2.0, 1.0]]
     """
-    scores = check_scores(speculative)
-    scorable = count_scorable(scores)
-    size = coreset_size(scorable, pruning_rate)
-    dropped = count_dropped(scorable, drop_hardest, keep=size)
-    strata = stratify(scores, num_strata=num_strata, by=strata_by, dropped=dropped)
-    ratios = verification_ratios(strata, scores, verified_ids, verified_scores)
+    pool = Pool.of(speculative)
+    size = coreset_size(pool.scorable, pruning_rate)
+    dropped = count_dropped(pool.scorable, drop_hardest, keep=size)
+    strata = pool.strata(num_strata=num_strata, by=strata_by, dropped=dropped)
+    ratios = verification_ratios(strata, pool.scores, verified_ids, verified_scores)
     budget = allocate(strata.sizes, ratios.values, size, allocation=allocation)
     return Selection(
-        indices=_queues(strata, scores, within, seed).first(budget),
+        indices=_queues(pool, strata, within, seed).first(budget),
         labels=strata.labels,
         edges=strata.edges,
         sizes=strata.sizes,
         verified=ratios.verified,
         ratios=ratios.values,
         budget=budget,
-        warnings=_warnings(scorable, drop_hardest, dropped, strata, ratios),
+        warnings=_warnings(pool.scorable, drop_hardest, dropped, strata, ratios),
         _intervals=partial(ratios.intervals, seed),
     )
 
 
-def _queues(strata: Strata, scores: np.ndarray, within: str, seed: int) -> Queues:
+def _queues(pool: Pool, strata: Strata, within: str, seed: int) -> Queues:
     if within == "random":
-        return queue_at_random(strata, seed=seed, stream=SELECTION)
+        return pool.queue_at_random(strata, seed=seed, stream=SELECTION)
     if within == "hardest":
-        return queue_hardest_first(strata, scores)
+        return pool.queue_hardest_first(strata)
     raise PlanError(f"within is {within!r}; allowed: {', '.join(WITHIN)}")
 
 

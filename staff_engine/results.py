@@ -16,6 +16,7 @@ from staff_engine.dataset import Imported, open_imported
 from staff_engine.errors import RunError
 from staff_engine.parts import read_parts
 from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.pool import Pool
 from staff_engine.tuning import draw_tuning
 from staff_engine.verification import draw_verification
 
@@ -50,6 +51,11 @@ class Results:
         scores = np.full(self.num_rows, np.nan)
         scores[to_numpy(table["row_id"])] = to_numpy(table["effort"])
         return scores
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The speculative scores, opened: what selects or draws again and again takes them from it."""
+        return Pool(self.speculative)
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -128,12 +134,12 @@ class Results:
         """
         settings = self.settings(**changes)
         settings["num_strata"] = settings.pop("strata")
-        return select_coreset(self.speculative, self.verified_ids, self.verified_scores, **settings)
+        return select_coreset(self.pool, self.verified_ids, self.verified_scores, **settings)
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
         """Row ids, int64, that the target has still to score for these settings; none if all are."""
         return draw_verification(
-            self.speculative,
+            self.pool,
             per_stratum=self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
             verified=self.verified_ids,
             excluded=self.tuned_ids,
@@ -143,7 +149,7 @@ class Results:
     def to_tune(self) -> np.ndarray:
         """Row ids, int64, to fine-tune the target on, apart from all that the plan verifies."""
         return draw_tuning(
-            self.speculative,
+            self.pool,
             count=self.plan.tune_target,
             apart_from=np.union1d(self.verified_ids, self.to_verify()),
             **_drawn_by(self.settings()),

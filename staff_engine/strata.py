@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,18 @@ MAX_STRATA = 10_000
 
 DROPPED, NO_SCORE = -1, -2
 """Labels of the samples that lie in no stratum."""
+
+BLOCK = 2**15
+"""Samples that are worked on at a time: their arrays stay in the processor's cache, which
+is several times as fast as going through all of memory for each step."""
+
+_Cut = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
+"""Edges, and what gives values (it may overwrite) their regions, as numbers to be cut off."""
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """The slices, of `BLOCK` places each, that `count` places are worked on in."""
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +47,11 @@ class Strata:
     labels: np.ndarray
     edges: np.ndarray
     sizes: np.ndarray
+
+    def count(self, row_ids: np.ndarray) -> np.ndarray:
+        """How many of some rows, each given once, each stratum holds: int64 (K,)."""
+        labels = self.labels[row_ids]
+        return np.bincount(labels[labels >= 0], minlength=len(self.sizes))
 
     def without(self, mask: np.ndarray) -> Strata:
         """Return the same strata with the samples of a mask, bool (N,), taken out."""
@@ -109,7 +126,20 @@ def count_dropped(scorable: int, drop_hardest: float, *, keep: int = 1) -> int:
     return min(math.floor(drop_hardest * scorable), scorable - keep)
 
 
-def stratify(scores: np.ndarray, *, num_strata: int = 50, by: str = "width", dropped: int = 0) -> Strata:
+def rank_scores(scores: np.ndarray) -> np.ndarray:
+    """The finite ones of some scores, float64 (N,), in ascending order."""
+    ranked = np.sort(scores)
+    return ranked[: np.searchsorted(ranked, np.inf)]  # NaN is sorted behind it
+
+
+def stratify(
+    scores: np.ndarray,
+    *,
+    num_strata: int = 50,
+    by: str = "width",
+    dropped: int = 0,
+    ranked: np.ndarray | None = None,
+) -> Strata:
     """Cut scores into strata, after the hardest samples are left out.
 
     Parameters
@@ -126,6 +156,8 @@ def stratify(scores: np.ndarray, *, num_strata: int = 50, by: str = "width", dro
     dropped : int
         How many of the greatest scores are left out, less than there are finite ones;
         of equal scores the one with the greater row id goes first.
+    ranked : float64, optional
+        `rank_scores(scores)`, where it is there already.
 
     Raises
     ------
@@ -138,84 +170,112 @@ def stratify(scores: np.ndarray, *, num_strata: int = 50, by: str = "width", dro
     quantiles stand beside them because gradient norms are heavy-tailed: most strata of
     equal width then hold next to nothing.
     """
-    num_strata = _check_num_strata(num_strata)
-    if by not in STRATA_BY:
-        raise PlanError(f"strata_by is {by!r}; allowed: {', '.join(STRATA_BY)}")
-    finite = np.isfinite(scores)
-    kept = _least(scores[finite], dropped)
-    low, high = kept.min(), kept.max()
-    if low == high:
-        regions, edges = np.zeros(len(scores)), np.array([low, high])
-    else:
-        # fmin also turns NaN and what is dropped into a number that has a region.
-        regions, edges = _REGIONS[by](np.fmin(scores, high), kept, num_strata)
-    labels = regions.astype(np.int16)
-    _label_hardest(labels, scores, high, len(kept))
-    labels[~finite] = NO_SCORE
+    num_strata = check_cut(num_strata, by)
+    ranked = rank_scores(scores) if ranked is None else ranked
+    kept = ranked[: len(ranked) - dropped]
+    low, high = kept[0], kept[-1]
+    edges, regions = _one_region(low, high) if low == high else _CUTS[by](kept, num_strata)
+    labels = _label(scores, high, regions)
+    surplus = np.searchsorted(ranked, high, side="right") - len(kept)
+    if surplus:
+        labels[np.flatnonzero(scores == high)[-surplus:]] = DROPPED
     return Strata(labels, edges, _count(labels, len(edges) - 1))
 
 
-def _check_num_strata(num_strata: int) -> int:
+def check_cut(num_strata: int, by: str) -> int:
+    """Return the number of strata as an int. Raises PlanError if it or `by` is not allowed."""
     try:
         count = operator.index(num_strata)
     except TypeError:
         count = 0
     if not 1 <= count <= MAX_STRATA:
         raise PlanError(f"num_strata is {num_strata!r}; allowed: whole numbers from 1 to {MAX_STRATA:,}")
+    if by not in STRATA_BY:
+        raise PlanError(f"strata_by is {by!r}; allowed: {', '.join(STRATA_BY)}")
     return count
 
 
-def _least(values: np.ndarray, dropped: int) -> np.ndarray:
-    """All values (overwritten) but the `dropped` greatest, in any order."""
-    if dropped:
-        values.partition(len(values) - dropped)
-    return values[: len(values) - dropped]
-
-
-def _label_hardest(labels: np.ndarray, scores: np.ndarray, high: float, count: int) -> None:
-    """Label as dropped what is above `high`, and then of what equals it, until `count` are left."""
-    labels[scores > high] = DROPPED
-    surplus = np.count_nonzero(scores <= high) - count
-    if surplus:
-        labels[np.flatnonzero(scores == high)[-surplus:]] = DROPPED
+def _label(scores: np.ndarray, high: float, regions: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The regions of the scores up to `high`, and the other labels."""
+    labels = np.empty(len(scores), dtype=np.int16)
+    for block in blocks(len(scores)):
+        some, labelled = scores[block], labels[block]
+        # fmin also turns NaN and what is dropped into a number that has a region.
+        labelled[:] = regions(np.fmin(some, high))
+        # DROPPED has all bits set, so that "or" writes it, several times as fast as a mask would.
+        labelled |= DROPPED * (some > high).view(np.int8)
+        np.putmask(labelled, ~np.isfinite(some), NO_SCORE)
+    return labels
 
 
 def _count(labels: np.ndarray, num_strata: int) -> np.ndarray:
-    return np.bincount(labels - NO_SCORE, minlength=num_strata - NO_SCORE)[-NO_SCORE:]
+    counts = np.zeros(num_strata - NO_SCORE, dtype=np.int64)
+    for block in blocks(len(labels)):
+        counts += np.bincount(labels[block] - NO_SCORE, minlength=len(counts))
+    return counts[-NO_SCORE:]
 
 
-def _equal_widths(values: np.ndarray, kept: np.ndarray, num_strata: int) -> tuple[np.ndarray, np.ndarray]:
-    return _cut(values, kept.min(), kept.max(), num_strata)
+def _one_region(low: float, high: float) -> _Cut:
+    return np.array([low, high]), np.zeros_like
 
 
-def _equal_log_widths(values: np.ndarray, kept: np.ndarray, num_strata: int) -> tuple[np.ndarray, np.ndarray]:
-    least, high = kept[kept > 0].min(), kept.max()
+def _equal_widths(kept: np.ndarray, num_strata: int) -> _Cut:
+    return _cut(kept[0], kept[-1], num_strata)
+
+
+def _equal_log_widths(kept: np.ndarray, num_strata: int) -> _Cut:
+    low, high = kept[0], kept[-1]
+    least = kept[np.searchsorted(kept, 0, side="right")]
     log_low, log_high = np.log(least), np.log(high)
     if log_low == log_high:  # zeros and one other score, or scores that a rounding parts
-        return np.zeros(len(values)), np.array([kept.min(), high])
-    regions, edges = _cut(np.log(np.maximum(values, least)), log_low, log_high, num_strata)
+        return _one_region(low, high)
+    edges, regions = _cut(log_low, log_high, num_strata)
     edges = np.clip(np.exp(edges), least, high)
-    edges[0], edges[-1] = kept.min(), high
-    return regions, edges
+    edges[0], edges[-1] = low, high
+    return edges, lambda values: regions(np.log(np.maximum(values, least)))
 
 
-def _cut(values: np.ndarray, low: float, high: float, num_strata: int) -> tuple[np.ndarray, np.ndarray]:
-    """Region of each value (overwritten), a float to be cut off, and the edges of the regions."""
-    values -= low
-    values /= high - low
-    values *= num_strata
-    np.minimum(values, num_strata - 1, out=values)
+def _cut(low: float, high: float, num_strata: int) -> _Cut:
+    def regions(values: np.ndarray) -> np.ndarray:
+        values -= low
+        values /= high - low
+        values *= num_strata
+        return np.minimum(values, num_strata - 1, out=values)
+
     edges = low + (high - low) * (np.arange(num_strata + 1) / num_strata)
     edges[-1] = high
-    return values, edges
+    return edges, regions
 
 
-def _equal_sizes(values: np.ndarray, kept: np.ndarray, num_strata: int) -> tuple[np.ndarray, np.ndarray]:
+def _equal_sizes(kept: np.ndarray, num_strata: int) -> _Cut:
     ranks = np.arange(num_strata + 1) * len(kept) // num_strata
     ranks[-1] = len(kept) - 1
-    edges = np.sort(kept)[ranks]
-    return np.searchsorted(edges[1:-1], values, side="right"), edges
+    edges = kept[ranks]
+    return edges, _between(edges[1:-1])
 
 
-_REGIONS = {"width": _equal_widths, "log": _equal_log_widths, "quantile": _equal_sizes}
-STRATA_BY = tuple(_REGIONS)
+def _between(inner: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """How many of the inner edges, ascending, are at most each value."""
+    # np.searchsorted to the right, value by value the same. Here all values take each step of
+    # the binary search together, which spares the processor guessing and takes a quarter.
+    half = 2 ** len(inner).bit_length() // 2
+    padded = np.full(2 * half, np.inf)
+    padded[: len(inner)] = inner
+
+    def regions(values: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(values), dtype=np.intp)
+        step = half
+        while step:
+            found += np.intp(step) * (padded[step - 1 :].take(found) <= values).view(np.int8)
+            step //= 2
+        return found
+
+    return regions
+
+
+_CUTS: dict[str, Callable[[np.ndarray, int], _Cut]] = {
+    "width": _equal_widths,
+    "log": _equal_log_widths,
+    "quantile": _equal_sizes,
+}
+STRATA_BY = tuple(_CUTS)

@@ -8,12 +8,12 @@ import numpy as np
 
 from staff_engine.budget import allocate
 from staff_engine.drawing import VERIFICATION, queue_at_random
-from staff_engine.strata import check_scores
+from staff_engine.pool import Pool
 from staff_engine.verification import mark_rows, strata_to_draw_from
 
 
 def draw_tuning(
-    speculative: np.ndarray,
+    speculative: np.ndarray | Pool,
     *,
     count: int,
     apart_from: Sequence[int] | np.ndarray = (),
@@ -57,10 +57,11 @@ def draw_tuning(
     Not in the paper, whose target is untouched. There is no stream of priorities for it,
     since the one after `SELECTION` is the next seed's for verification.
     """
-    scores = check_scores(speculative)
-    strata = strata_to_draw_from(scores, num_strata, strata_by, drop_hardest, pruning_rate)
-    free = strata.without(mark_rows(apart_from, len(scores), "apart_from"))
+    pool = Pool.of(speculative)
+    strata = strata_to_draw_from(pool, num_strata, strata_by, drop_hardest, pruning_rate)
+    free = strata.without(mark_rows(apart_from, len(pool), "apart_from"))
     drawn = min(count, int(free.sizes.sum()))
     counts = allocate(free.sizes, np.ones(len(free.sizes)), drawn)
-    first = queue_at_random(free, seed=seed, stream=VERIFICATION).first(free.sizes - counts)
-    return np.flatnonzero(free.without(mark_rows(first, len(scores), "first")).labels >= 0)
+    order = pool.order_at_random(seed=seed, stream=VERIFICATION)
+    first = queue_at_random(free, order).first(free.sizes - counts)
+    return np.flatnonzero(free.without(mark_rows(first, len(pool), "first")).labels >= 0)

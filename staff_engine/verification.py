@@ -9,9 +9,10 @@ from functools import cache, partial
 
 import numpy as np
 
-from staff_engine.drawing import VERIFICATION, queue_at_random
+from staff_engine.drawing import VERIFICATION
 from staff_engine.errors import PlanError
-from staff_engine.strata import Strata, check_scores, coreset_size, count_dropped, count_scorable, stratify
+from staff_engine.pool import Pool
+from staff_engine.strata import Strata, check_scores, coreset_size, count_dropped
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -22,7 +23,7 @@ MOST_RESAMPLED = 200
 
 
 def draw_verification(
-    speculative: np.ndarray,
+    speculative: np.ndarray | Pool,
     *,
     num_strata: int = 50,
     strata_by: str = "width",
@@ -44,6 +45,7 @@ def draw_verification(
     ----------
     speculative : float (N,)
         Effort of every sample on the small model, 0 or more; NaN where it is unscorable.
+        A `Pool` of them answers faster where it is asked again.
     num_strata : int
         K, 1 to 10,000.
     strata_by : {"width", "log", "quantile"}
@@ -82,24 +84,25 @@ def draw_verification(
     STAFF (Zhang et al., ICLR 2025), Algorithm 1, where B_i* is drawn anew each time.
     """
     per_stratum = _check_per_stratum(per_stratum)
-    scores = check_scores(speculative)
-    strata = strata_to_draw_from(scores, num_strata, strata_by, drop_hardest, pruning_rate)
-    if len(excluded):
-        strata = strata.without(mark_rows(excluded, len(scores), "excluded"))
-    open_strata = strata.without(mark_rows(verified, len(scores), "verified"))
-    have = strata.sizes - open_strata.sizes
-    missing = np.maximum(np.minimum(per_stratum, strata.sizes) - have, 0)
-    return queue_at_random(open_strata, seed=seed, stream=VERIFICATION).first(missing)
+    pool = Pool.of(speculative)
+    strata = strata_to_draw_from(pool, num_strata, strata_by, drop_hardest, pruning_rate)
+    barred = np.unique(_check_row_ids(excluded, len(pool), "excluded"))
+    have = np.setdiff1d(_check_row_ids(verified, len(pool)), barred)
+    verified_of, barred_of = strata.count(have), strata.count(barred)
+    missing = np.maximum(np.minimum(per_stratum, strata.sizes - barred_of) - verified_of, 0)
+    queues = pool.queue_at_random(strata, seed=seed, stream=VERIFICATION)
+    taken = mark_rows(np.concatenate([barred, have]), len(pool), "taken")
+    # So many of a queue are sure to hold as many as are missing that are not taken.
+    return queues.without(taken, reach=missing + verified_of + barred_of).first(missing)
 
 
 def strata_to_draw_from(
-    scores: np.ndarray, num_strata: int, strata_by: str, drop_hardest: float, pruning_rate: float | None
+    pool: Pool, num_strata: int, strata_by: str, drop_hardest: float, pruning_rate: float | None
 ) -> Strata:
     """The strata that samples are drawn from for the target; arguments as in `draw_verification`."""
-    scorable = count_scorable(scores)
-    keep = 1 if pruning_rate is None else coreset_size(scorable, pruning_rate)
-    dropped = count_dropped(scorable, drop_hardest, keep=keep)
-    return stratify(scores, num_strata=num_strata, by=strata_by, dropped=dropped)
+    keep = 1 if pruning_rate is None else coreset_size(pool.scorable, pruning_rate)
+    dropped = count_dropped(pool.scorable, drop_hardest, keep=keep)
+    return pool.strata(num_strata=num_strata, by=strata_by, dropped=dropped)
 
 
 def mark_rows(row_ids: Sequence[int] | np.ndarray, count: int, name: str) -> np.ndarray:

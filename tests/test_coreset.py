@@ -302,7 +302,7 @@ def test_without_any_finite_score_there_is_no_coreset():
 
 
 def test_the_engine_offers_the_array_core_and_loads_numpy_only():
-    assert staff_engine.__all__ == ["Selection", "draw_verification", "select_coreset"]
+    assert staff_engine.__all__ == ["Pool", "Selection", "draw_verification", "select_coreset"]
     assert isinstance(select([1.0]), Selection)
     code = "import sys, staff_engine, numpy; staff_engine.select_coreset(numpy.ones(9), pruning_rate=0.5)\n"
     code += "print(*{name.partition('.')[0] for name in sys.modules})"

@@ -4,7 +4,15 @@ import oracles
 import pytest
 from hypothesis import given, settings
 
-from staff_engine.drawing import SELECTION, VERIFICATION, priorities, queue_at_random, queue_hardest_first
+from staff_engine.drawing import (
+    SELECTION,
+    VERIFICATION,
+    order_at_random,
+    order_hardest_first,
+    priorities,
+    queue_at_random,
+    queue_hardest_first,
+)
 from staff_engine.errors import PlanError
 from staff_engine.strata import stratify
 
@@ -61,7 +69,7 @@ def test_a_row_id_out_of_range_is_refused(row):
 
 def test_a_random_queue_holds_each_stratums_samples_by_priority():
     strata = stratify(lognormal(300), num_strata=7, dropped=20)
-    queues = queue_at_random(strata, seed=3, stream=SELECTION)
+    queues = queue_at_random(strata, order_at_random(300, seed=3, stream=SELECTION))
     for stratum, start in enumerate(queues.starts):
         members = np.flatnonzero(strata.labels == stratum)
         expected = members[np.argsort(priorities(3, members, SELECTION))]
@@ -72,7 +80,7 @@ def test_a_random_queue_holds_each_stratums_samples_by_priority():
 def test_strata_up_to_the_ten_thousandth_are_queued_apart_from_what_is_in_none():
     scores = np.append(np.arange(10_001.0), np.nan)
     strata = stratify(scores, num_strata=10_000, by="quantile", dropped=1)
-    queues = queue_at_random(strata, seed=0, stream=SELECTION)
+    queues = queue_at_random(strata, order_at_random(len(scores), seed=0, stream=SELECTION))
     assert queues.row_ids.tolist() == list(range(10_000))
 
 
@@ -86,7 +94,7 @@ def test_strata_up_to_the_ten_thousandth_are_queued_apart_from_what_is_in_none()
 )
 def test_the_hardest_first_queue_is_by_score_and_then_by_row_id(scores):
     strata = stratify(scores, num_strata=3)
-    queues = queue_hardest_first(strata, scores)
+    queues = queue_hardest_first(strata, order_hardest_first(scores))
     for stratum, start in enumerate(queues.starts):
         members = np.flatnonzero(strata.labels == stratum).tolist()
         expected = sorted(members, key=lambda i: (-scores[i], i))
@@ -98,9 +106,9 @@ def test_a_smaller_draw_is_part_of_a_larger_one(within):
     scores = lognormal(400)
     strata = stratify(scores, num_strata=6)
     queues = (
-        queue_at_random(strata, seed=0, stream=1)
+        queue_at_random(strata, order_at_random(400, seed=0, stream=1))
         if within == "random"
-        else queue_hardest_first(strata, scores)
+        else queue_hardest_first(strata, order_hardest_first(scores))
     )
     small, large = queues.first(strata.sizes // 5), queues.first(strata.sizes // 2)
     assert set(small) < set(large)

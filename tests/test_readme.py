@@ -16,6 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 MEASURED = {
     "app_measured": "bench_app",
     "measured": "bench_run",
+    "selection_measured": "bench_selection",
     "similarity_measured": "bench_similarity",
 }
 """The measured pages in docs/, and the benchmark that wrote each."""

@@ -16,7 +16,7 @@ ORDER = [
     ["split", "docstrings", "kazakh", "chat", "tasks", "records", "readers", "dataset"],
     ["tokens", "tokenization"],
     ["models", "presets", "forward", "finetune", "scoring", "columns", "parts"],
-    ["strata", "drawing", "verification", "budget", "tuning", "coreset", "__init__"],
+    ["strata", "drawing", "pool", "verification", "budget", "tuning", "coreset", "__init__"],
     ["results", "cost", "comparison", "agreement", "similarity", "trust"],
     ["layouts", "lines", "tabular", "llama_factory", "decisions", "manifest", "export", "preview"],
     ["samples", "filters", "neighbours", "reading", "sample_detail"],
