@@ -14,6 +14,7 @@ import typer
 from staff_engine import runs
 from staff_engine.errors import StaffError
 from staff_engine.export import EXPORT_FORMATS
+from staff_engine.methods import METHODS
 from staff_engine.options import PANELS, PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
 from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
 from staff_engine.run_folders import Run
@@ -330,6 +331,80 @@ def similarity(
     created = runs.create_run(plan, name=name, similarity=compared)
     runs.start(created)
     _watch(created, detach)
+
+
+@app.command()
+def compare(
+    run: RunName,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help=f"A method to choose by; give it once for each: {', '.join(METHODS)}. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    pruning_rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--pruning-rate",
+            help="Fraction of the samples that is left out, 0 or more and below 1; give it once for each."
+            " Default: as in the run's plan.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of what is drawn. Default: as in the run's plan.", show_default=False)
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of the hardest that CCS and D2 leave out, 0 or more and below 1. Default: what"
+            " STAFF leaves out, the plan's drop_hardest.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Parquet file to write which rows each method keeps to.", metavar="FILE"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the run's coresets by STAFF and by other methods beside each other; no model runs.
+
+    D2 looks for every sample's nearest neighbours: minutes for 100,000 samples.
+    """
+    from staff_engine.delivery import check_out
+    from staff_engine.method_comparison import compare_methods, write_choices
+    from staff_engine.methods import small_scores
+    from staff_engine.results import open_results
+
+    found = _scored(run)
+    results = open_results(found.folder)
+    if out is not None:
+        check_out(out, results.plan)
+    comparisons = compare_methods(
+        results,
+        small_scores(results),
+        method or tuple(METHODS),
+        pruning_rates=pruning_rate or [results.plan.pruning_rate],
+        seed=results.plan.seed if seed is None else seed,
+        beta=beta,
+    )
+    done = list(comparisons)
+    if out is not None:
+        write_choices(out, results.num_rows, done)
+    if as_json:
+        _say_json([comparison.as_json() for comparison in done])
+        return
+    from rich.console import Console
+
+    from staff_engine.method_table import print_comparison
+
+    for comparison in done:
+        print_comparison(comparison, Console())
+    if out is not None:
+        typer.echo(f"which rows each method keeps is written to {out}")
 
 
 @app.command(hidden=True)
