@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -117,16 +118,22 @@ def small_scores(results: Results, *, embedding: bool = True) -> ScoreTable:
     embedding
         Whether to read the embeddings, most of the table; without, they are (N, 0).
     """
-    table = read_parts(results.folder / "speculative", ["row_id", "el2n", "loss"])
-    rows = to_numpy(table["row_id"])
-    effort = results.speculative
+    return read_scores(results.folder, results.num_rows, source="small", embedding=embedding)
+
+
+def read_scores(folder: Path, rows: int, *, source: str, embedding: bool = True) -> ScoreTable:
+    """A model's scores of all `rows` rows, from the parts in `speculative` and `embedding` of a folder."""
+    table = read_parts(folder / "speculative", ["row_id", "effort", "el2n", "loss"])
+    ids = to_numpy(table["row_id"])
+    effort = np.full(rows, np.nan)
+    effort[ids] = to_numpy(table["effort"])
     scorable = np.isfinite(effort)
     return ScoreTable(
         effort=np.where(scorable, effort, np.nan),
-        el2n=_placed(rows, to_numpy(table["el2n"]), scorable),
-        loss=_placed(rows, to_numpy(table["loss"]), scorable),
-        embedding=_embeddings(results, scorable) if embedding else np.zeros((len(effort), 0), np.float16),
-        source="small",
+        el2n=_placed(ids, to_numpy(table["el2n"]), scorable),
+        loss=_placed(ids, to_numpy(table["loss"]), scorable),
+        embedding=_embeddings(folder, scorable) if embedding else np.zeros((rows, 0), np.float16),
+        source=source,
     )
 
 
@@ -199,12 +206,12 @@ def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.nd
     return column
 
 
-def _embeddings(results: Results, scorable: np.ndarray) -> np.ndarray:
+def _embeddings(folder: Path, scorable: np.ndarray) -> np.ndarray:
     """Every row's embedding, float16 (N, h); what overflowed is the greatest number there is."""
     import pyarrow.parquet as pq
 
     found = np.zeros((len(scorable), 0), np.float16)
-    for path in sorted((results.folder / "embedding").glob("part-*.parquet")):
+    for path in sorted((folder / "embedding").glob("part-*.parquet")):
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(EMBEDDINGS_IN_BATCH):
                 vector = batch.column("vector")

@@ -51,7 +51,7 @@ def _rouge_l() -> Callable[[str, str], float]:
 
 
 def _chrf() -> Callable[[str, str], float]:
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     scorer = CHRF()
     return lambda answer, reference: float(scorer.sentence_score(answer, [reference]).score)
