@@ -14,13 +14,14 @@ from staff_engine.methods import METHODS
 
 def print_comparison(comparison: MethodComparison, console: Console) -> None:
     """Print how large and how alike the coresets are, and what of the data they reach."""
+    made = f"seed {comparison.seed}, scores of the {comparison.source} model, β of CCS and D2 {comparison.beta:g}"
     console.print(
         "",
-        f"[italic]Coresets at a pruning rate of {comparison.pruning_rate:g}; seed {comparison.seed}, scores of"
-        f" the {comparison.source} model, β of CCS and D2 {comparison.beta:g}[/italic]",
+        f"[italic]Coresets at a pruning rate of {comparison.pruning_rate:g}; {made}[/italic]",
         coverage_table(comparison),
         "[dim]response tokens and loss (nats): the median, below it the 5 % and 95 % quantiles[/dim]",
         "",
+        "[italic]Overlap: samples in both, over samples in either (Jaccard)[/italic]",
         overlap_table(comparison),
         "",
         sep="\n",
@@ -49,10 +50,7 @@ def coverage_table(comparison: MethodComparison) -> Table:
 def overlap_table(comparison: MethodComparison) -> Table:
     """Methods against methods: samples in both over samples in either."""
     found = comparison.coverage
-    table = Table(
-        title="Overlap: samples in both, over samples in either (Jaccard)",
-        title_justify="left", box=None, pad_edge=False,
-    )  # fmt: skip
+    table = Table(box=None, pad_edge=False)
     table.add_column("")
     labels = [METHODS[name].label for name in found.names]
     for label in labels:
