@@ -14,7 +14,8 @@ from staff_engine.methods import METHODS
 
 def print_comparison(comparison: MethodComparison, console: Console) -> None:
     """Print how large and how alike the coresets are, and what of the data they reach."""
-    made = f"seed {comparison.seed}, scores of the {comparison.source} model, β of CCS and D2 {comparison.beta:g}"
+    scores = f"scores of the {comparison.source} model"
+    made = f"seed {comparison.seed}, {scores}, β of CCS and D2 {comparison.beta:g}"
     console.print(
         "",
         f"[italic]Coresets at a pruning rate of {comparison.pruning_rate:g}; {made}[/italic]",

@@ -25,7 +25,7 @@ def test_without_options_all_methods_are_compared_at_the_runs_own_rate(run, caps
     assert "Coresets at a pruning rate of 0.9; seed 0, scores of the small model, β of CCS and D2 0.1" in said
     for method in METHODS.values():
         rows = [line for line in said.splitlines() if line.split()[:1] == [method.label]]
-        assert [row.split()[1] for row in rows][0] == "19"
+        assert rows[0].split()[1] == "19"
         assert len(rows) == 2 + (method.name == "staff")  # in either table, and first of the columns
     assert "of 10 strata" in said and "of 50 clusters" in said
 
