@@ -93,7 +93,7 @@ def overlaps(coresets: list[np.ndarray], total: int) -> np.ndarray:
     Parameters
     ----------
     coresets
-        Row ids, 0 to total - 1, each once; at least one in each coreset.
+        Row ids, 0 to total - 1, each once; two empty coresets have nothing in common.
     """
     found = np.eye(len(coresets))
     inside = np.zeros(total, dtype=bool)
@@ -101,8 +101,8 @@ def overlaps(coresets: list[np.ndarray], total: int) -> np.ndarray:
         inside[:] = False
         inside[first] = True
         for j in range(i):
-            shared = np.count_nonzero(inside[coresets[j]])
-            found[i, j] = found[j, i] = shared / (len(first) + len(coresets[j]) - shared)
+            shared = int(np.count_nonzero(inside[coresets[j]]))
+            found[i, j] = found[j, i] = shared / max(len(first) + len(coresets[j]) - shared, 1)
     return found
 
 

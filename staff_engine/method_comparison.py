@@ -89,13 +89,15 @@ def compare_methods(
     """
     for name in names:
         method_named(name)
-    clusters = clusters_of(table, seed)
+    clusters, strata = clusters_of(table, seed), results.select().labels
     for rate in pruning_rates:
         coresets = {
             name: choose(name, results, table, pruning_rate=rate, seed=seed, beta=beta)
             for name in dict.fromkeys(names)
         }
-        yield compared(results, table, coresets, clusters, pruning_rate=rate, seed=seed, beta=beta)
+        yield compared(
+            results, table, coresets, clusters, strata=strata, pruning_rate=rate, seed=seed, beta=beta
+        )
 
 
 def clusters_of(table: ScoreTable, seed: int) -> np.ndarray | None:
@@ -113,9 +115,14 @@ def compared(
     *,
     pruning_rate: float,
     seed: int,
+    strata: np.ndarray,
     beta: float | None = None,
 ) -> MethodComparison:
-    """Set coresets that are chosen already beside each other; the rest as in `compare_methods`."""
+    """Set coresets that are chosen already beside each other.
+
+    The rest as in `compare_methods`. To compare a part of the samples only, give coresets of
+    that part, a table whose loss is NaN outside it, and strata and clusters below 0 there.
+    """
     return MethodComparison(
         pruning_rate=pruning_rate,
         seed=seed,
@@ -124,7 +131,7 @@ def compared(
         coresets=coresets,
         coverage=measure_coverage(
             coresets,
-            strata=results.select().labels,
+            strata=strata,
             clusters=clusters,
             lengths=_response_tokens(results),
             losses=table.loss,

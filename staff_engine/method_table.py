@@ -14,17 +14,26 @@ from staff_engine.methods import METHODS
 
 def print_comparison(comparison: MethodComparison, console: Console) -> None:
     """Print how large and how alike the coresets are, and what of the data they reach."""
-    console.print("", coverage_table(comparison), "", overlap_table(comparison), "", sep="\n")
+    scores = f"scores of the {comparison.source} model"
+    made = f"seed {comparison.seed}, {scores}, β of CCS and D2 {comparison.beta:g}"
+    console.print(
+        "",
+        f"[italic]Coresets at a pruning rate of {comparison.pruning_rate:g}; {made}[/italic]",
+        coverage_table(comparison),
+        "[dim]response tokens and loss (nats): the median, below it the 5 % and 95 % quantiles[/dim]",
+        "",
+        "[italic]Overlap: samples in both, over samples in either (Jaccard)[/italic]",
+        overlap_table(comparison),
+        "",
+        sep="\n",
+        highlight=False,
+    )
 
 
 def coverage_table(comparison: MethodComparison) -> Table:
     """A row for each method, after one for all samples."""
     found = comparison.coverage
-    table = Table(
-        title=f"Coresets at a pruning rate of {comparison.pruning_rate:g}; seed {comparison.seed}, scores of"
-        f" the {comparison.source} model, β of CCS and D2 {comparison.beta:g}",
-        title_justify="left", box=None, pad_edge=False,
-    )  # fmt: skip
+    table = Table(box=None, pad_edge=False)
     table.add_column("method")
     headings = ("samples", f"of {found.num_strata} strata", f"of {found.num_clusters} clusters")
     for heading in (*headings, "response tokens", "loss"):
@@ -36,18 +45,13 @@ def coverage_table(comparison: MethodComparison) -> Table:
         rows.append((*row, found.lengths.coresets[i], found.losses.coresets[i]))
     for *cells, lengths, losses in rows:
         table.add_row(*cells, _spread(lengths, ",.0f"), _spread(losses, ".2f"))
-    table.caption = "response tokens and loss (nats): median, below it the 5 % and 95 % quantiles"
-    table.caption_justify = "left"
     return table
 
 
 def overlap_table(comparison: MethodComparison) -> Table:
     """Methods against methods: samples in both over samples in either."""
     found = comparison.coverage
-    table = Table(
-        title="Overlap: samples in both, over samples in either (Jaccard)",
-        title_justify="left", box=None, pad_edge=False,
-    )  # fmt: skip
+    table = Table(box=None, pad_edge=False)
     table.add_column("")
     labels = [METHODS[name].label for name in found.names]
     for label in labels:

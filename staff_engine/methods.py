@@ -179,7 +179,11 @@ def choose(
         If the method reads embeddings and the table has none.
     """
     if needs_embedding(name) and not table.embedding.shape[1]:
-        raise RunError(f"{METHODS[name].label} reads embeddings, and run {results.folder.name} has none")
+        without = [each for each in METHODS if not needs_embedding(each)]
+        raise RunError(
+            f"{METHODS[name].label} reads embeddings, and run {results.folder.name} has none; allowed:"
+            f" {', '.join(without)}"
+        )
     beta = results.plan.drop_hardest if beta is None else beta
     common: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
     match name:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
 
 from staff_engine import d2
 from staff_engine.baselines import (
@@ -224,7 +225,17 @@ def test_d2_is_the_equations_of_its_paper(pruning_rate, beta, neighbours, forwar
     assert chosen.tolist() == oracles.d2(scores, embedding, pruning_rate, **options)
 
 
-def test_d2_finds_its_neighbours_among_repeated_and_equally_near_samples_too(monkeypatch):
+class LastOfEquals(NearestNeighbors):
+    """As scikit-learn may answer: of equally near samples the last ones."""
+
+    def kneighbors(self, vectors, return_distance):
+        turned = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute").fit(vectors[::-1])
+        return len(vectors) - 1 - turned.kneighbors(vectors, return_distance=return_distance)
+
+
+@pytest.mark.parametrize("found_by", [NearestNeighbors, LastOfEquals])
+def test_d2_finds_its_neighbours_among_repeated_and_equally_near_samples_too(monkeypatch, found_by):
+    monkeypatch.setattr("sklearn.neighbors.NearestNeighbors", found_by)
     monkeypatch.setattr(d2, "SPARE", 1)
     monkeypatch.setattr(d2, "BLOCK", 7)
     rng = np.random.default_rng(0)

@@ -55,6 +55,16 @@ def overlap_figure(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def overlap_in_words(frame: pd.DataFrame) -> str:
+    """Every two methods and their overlap, for those who do not see the map."""
+    labels = list(frame.columns)
+    return "; ".join(
+        f"{first} and {second} {frame.loc[first, second]:.2f}"
+        for place, first in enumerate(labels)
+        for second in labels[place + 1 :]
+    )
+
+
 def reach_frame(coverage: Coverage) -> pd.DataFrame:
     """What each coreset reaches.
 
@@ -97,6 +107,13 @@ def reach_figure(frame: pd.DataFrame, groups: str, *, count: int) -> go.Figure:
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
+
+
+def reach_in_words(frame: pd.DataFrame, groups: str) -> str:
+    """Each method and its share of the groups."""
+    return "; ".join(
+        f"{label} {share:.0%}" for label, share in zip(frame["label"], frame[groups], strict=True)
+    )
 
 
 def spread_frame(coverage: Coverage, profile: Profile) -> pd.DataFrame:
@@ -142,6 +159,13 @@ def spread_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
     figure.update_yaxes(autorange="reversed", showgrid=False, categoryorder="array", categoryarray=labels)
     figure.update_xaxes(rangemode="tozero")
     return figure
+
+
+def spread_in_words(frame: pd.DataFrame) -> str:
+    """Each method and its median."""
+    return "; ".join(
+        f"{label} {middle:.3g}" for label, middle in zip(frame["label"], frame["middle"], strict=True)
+    )
 
 
 def _labels(coverage: Coverage) -> list[str]:
