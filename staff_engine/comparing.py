@@ -12,23 +12,26 @@ from staff_engine.comparison_estimate import Estimate, estimate
 from staff_engine.comparison_results import open_comparison
 from staff_engine.comparison_run import held_out_source, open_sources
 from staff_engine.dataset import check_source
-from staff_engine.errors import PlanError
+from staff_engine.errors import PlanError, RunError
 from staff_engine.methods import METHODS
 from staff_engine.models import find_model
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.results import open_results
 from staff_engine.run_folders import Run
+from staff_engine.status import ACTIVE
 
 DEFAULT_METHODS = tuple(METHODS)
 
 
-def plan_comparison(source: Run, **settings: Any) -> tuple[Plan, ComparisonPlan]:
+def plan_comparison(source: Run, *, seed: int | None = None, **settings: Any) -> tuple[Plan, ComparisonPlan]:
     """The plan of a new comparison of a finished run's coresets.
 
     Parameters
     ----------
     source
         The run; its data, models and fine-tuning settings hold.
+    seed
+        The first seed; the plan's own where it is not given.
     **settings
         Of `ComparisonPlan`; those that are None are as by default.
 
@@ -38,6 +41,7 @@ def plan_comparison(source: Run, **settings: Any) -> tuple[Plan, ComparisonPlan]
         If a setting is wrong, a run is not finished or does not fit, or there is no held-out data.
     """
     plan = runs.read_record(runs.require_scores(source)).plan
+    plan = plan if seed is None else plan.but(seed=seed)
     given = {name: value for name, value in settings.items() if value is not None}
     defaults = {"methods": DEFAULT_METHODS, "pruning_rates": (plan.pruning_rate,)}
     comparison = ComparisonPlan.make(**{**defaults, **given, "source": str(source.folder)})
@@ -95,9 +99,21 @@ def estimate_of(plan: Plan, comparison: ComparisonPlan, run: Run | None = None) 
 
 def create(plan: Plan, comparison: ComparisonPlan, *, name: str | None = None) -> Run:
     """Write the run's folder; `runs.start` sets it to work."""
-    if comparison.held_out is not None:
-        comparison = comparison.but(held_out=str(Path(comparison.held_out).expanduser().resolve()))
-    return runs.create_run(plan, name=name, comparison=comparison)
+    return runs.create_run(plan, name=name, comparison=_with_absolute_file(comparison))
+
+
+def add_to(run: Run, comparison: ComparisonPlan) -> None:
+    """Give a comparison a new plan, from `extended`. Raises RunError while a process works on it."""
+    status = runs.read_status(run)
+    if status.state in ACTIVE and status.pid is not None:
+        raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+    runs.update_record(run, comparison=_with_absolute_file(comparison))
+
+
+def _with_absolute_file(comparison: ComparisonPlan) -> ComparisonPlan:
+    if comparison.held_out is None:
+        return comparison
+    return comparison.but(held_out=str(Path(comparison.held_out).expanduser().resolve()))
 
 
 def _check(plan: Plan, comparison: ComparisonPlan) -> None:

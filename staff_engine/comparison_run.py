@@ -239,7 +239,10 @@ def _target_scores(
         place.mkdir(exist_ok=True)
         writer = PartWriter(place / "speculative", place / "embedding")
         score_samples(plan, adapted, models.load_tokenizer(plan.target), tokens, done, writer, reporter)
-    return read_scores(place, source.num_rows, source="target")
+    table = read_parts(place / "speculative", ["row_id", "effort"])
+    effort = np.full(source.num_rows, np.nan)
+    effort[to_numpy(table["row_id"])] = to_numpy(table["effort"])
+    return read_scores(place, effort, source="target")
 
 
 def _bench(run: Comparison, source: Results, tokens: TokenTable) -> _Bench:

@@ -14,7 +14,16 @@ from staff_engine.report import duration
 
 def print_evaluation(report: ComparisonReport, console: Console) -> None:
     """Print the table of a comparison, and what may be said of it."""
-    console.print("", evaluation_table(report), "", sep="\n")
+    answers = f" and the {report.metric} of {report.answers:,} answers" if report.metric else ""
+    console.print(
+        "",
+        f"[italic]The fine-tuned target: loss of {report.held_out:,} held-out samples{answers};"
+        f" {report.cells:,} of {report.planned:,} cells; below a mean over seeds its 95 % interval[/italic]",
+        evaluation_table(report),
+        "",
+        sep="\n",
+        highlight=False,
+    )
     for sentence in report.sentences:
         console.print(f"- {sentence}", highlight=False)
     for warning in report.warnings:
@@ -23,12 +32,7 @@ def print_evaluation(report: ComparisonReport, console: Console) -> None:
 
 def evaluation_table(report: ComparisonReport) -> Table:
     """A row for each arm, rate and budget; below each mean its 95 % interval over the seeds."""
-    answers = f", {report.metric} of {report.answers:,} answers" if report.metric else ""
-    table = Table(
-        title=f"The target after fine-tuning, on {report.held_out:,} held-out samples{answers};"
-        f" {report.cells:,} of {report.planned:,} cells; 95 % intervals over seeds",
-        title_justify="left", box=None, pad_edge=False,
-    )  # fmt: skip
+    table = Table(box=None, pad_edge=False)
     table.add_column("removed", justify="right")
     table.add_column("trained on", overflow="fold")
     headings = ["samples", "steps", "seeds", "held-out loss", "− random"]

@@ -118,21 +118,19 @@ def small_scores(results: Results, *, embedding: bool = True) -> ScoreTable:
     embedding
         Whether to read the embeddings, most of the table; without, they are (N, 0).
     """
-    return read_scores(results.folder, results.num_rows, source="small", embedding=embedding)
+    return read_scores(results.folder, results.speculative, source="small", embedding=embedding)
 
 
-def read_scores(folder: Path, rows: int, *, source: str, embedding: bool = True) -> ScoreTable:
-    """A model's scores of all `rows` rows, from the parts in `speculative` and `embedding` of a folder."""
-    table = read_parts(folder / "speculative", ["row_id", "effort", "el2n", "loss"])
+def read_scores(folder: Path, effort: np.ndarray, *, source: str, embedding: bool = True) -> ScoreTable:
+    """A model's scores from the parts in `speculative` and `embedding` of a folder, its effort being read."""
+    table = read_parts(folder / "speculative", ["row_id", "el2n", "loss"])
     ids = to_numpy(table["row_id"])
-    effort = np.full(rows, np.nan)
-    effort[ids] = to_numpy(table["effort"])
     scorable = np.isfinite(effort)
     return ScoreTable(
         effort=np.where(scorable, effort, np.nan),
         el2n=_placed(ids, to_numpy(table["el2n"]), scorable),
         loss=_placed(ids, to_numpy(table["loss"]), scorable),
-        embedding=_embeddings(folder, scorable) if embedding else np.zeros((rows, 0), np.float16),
+        embedding=_embeddings(folder, scorable) if embedding else np.zeros((len(effort), 0), np.float16),
         source=source,
     )
 

@@ -11,7 +11,7 @@ from staff_engine.run_folders import Run
 
 
 def do(run: Run, reporter: Reporter) -> None:
-    """Do what a run has still to do: compare models, evaluate coresets, verify what is missing, or carry out its plan.
+    """Do what a run has still to do: compare models, evaluate coresets, verify or carry out its plan.
 
     Raises
     ------

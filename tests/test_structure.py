@@ -16,6 +16,7 @@ ORDER = [
     ["split", "docstrings", "kazakh", "chat", "tasks", "records", "readers", "dataset"],
     ["tokens", "tokenization"],
     ["models", "presets", "forward", "finetune", "scoring", "columns", "parts"],
+    ["metrics", "evaluation"],
     ["strata", "drawing", "verification", "budget", "tuning", "coreset", "__init__"],
     ["baselines", "d2", "results", "methods", "coverage", "method_comparison"],
     ["cost", "comparison", "agreement", "similarity", "trust"],
@@ -24,6 +25,7 @@ ORDER = [
     ["status", "processes", "run_folders", "runs", "saved", "reporter", "worker"],
     ["sources", "first_rows", "duplicates", "findings", "inspection", "inspecting"],
     ["steps", "pipeline", "similarity_results", "similarity_run"],
+    ["cells", "comparison_results", "comparison_run", "comparison_estimate", "comparing"],
     ["memory", "counting", "extrapolation", "measuring", "forecast"],
     ["delivery", "work", "options", "commands", "downloads", "demo"],
     [
@@ -33,6 +35,7 @@ ORDER = [
         "similarity_table",
         "similarity_words",
         "method_table",
+        "comparison_table",
         "watching",
         "cli",
         "__main__",
