@@ -255,8 +255,8 @@ def _costs(found: list[dict[str, Any]]) -> str:
         [
             "\n## What selection cost",
             "\nWall time of the models that a selection needs, loading counted; other work ran beside, so"
-            "\nlittle more than the order holds. On 600 rows STAFF verifies a sixth of the data; on larger data"
-            "\nits share falls ([measured.md](measured.md)).",
+            "\nlittle more than the order holds. On 600 rows STAFF verifies a sixth of the data; on larger"
+            "\ndata its share falls ([measured.md](measured.md)).",
             "",
             table(heading, rows),
         ]
