@@ -144,12 +144,10 @@ def _in_short(found: list[dict[str, Any]]) -> str:
                 f"{sum(above)} of {len(above)} ({_tally(full)})",
             )
         )
-    lines.append(
-        "Beside the best of the five others in each cell, which is chosen with hindsight and so flattered; and"
-    )
-    lines.append(
-        "at 20 % removed beside the full data: in how many the mean is better (and what intervals say)."
-    )
+    lines += [
+        "Beside the best of the five others in each cell, which is chosen with hindsight and so flattered;",
+        "and at 20 % removed beside the full data: in how many the mean is better (and what intervals say).",
+    ]
     heading = ("", "best other: better, even, worse", "full data at 20 %: above it (better, even, worse)")
     return "\n".join([*lines, "", table(heading, rows)])
 
