@@ -15,6 +15,7 @@ import streamlit as st
 
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.filters import Filter
+from staff_engine.methods import METHODS
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.run_folders import Kind
 from staff_engine.runs import Run, find_run, kind_of, read_record
@@ -57,6 +58,13 @@ def _yes_no(text: str) -> bool:
     return _one_of("yes", "no")(text) == "yes"
 
 
+def _methods(text: str) -> str:
+    """Names of methods, with commas between them."""
+    if not set(filter(None, text.split(","))) <= METHODS.keys():
+        raise ValueError(f"allowed: {', '.join(METHODS)}, with commas between them")
+    return text
+
+
 def _comparison(text: str) -> str:
     """The id of a run that compares models, or of one that cannot be read."""
     try:
@@ -72,6 +80,8 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "scores_on": ("verified", _one_of("verified", "all")),
     "scores_scale": ("linear", _one_of("linear", "log")),
     "scores_shape": ("density", _one_of("density", "cumulative")),
+    "compare_view": ("selections", _one_of("selections", "methods")),
+    "compare_methods": (None, _methods),
     "compare_a": ("current", str),
     "compare_b": ("plan", str),
     "row": (None, _count),

@@ -1,4 +1,4 @@
-"""Compare: two selections of a run, what they share and what only one of them has."""
+"""Compare: two selections of a run, or STAFF and other methods: what they share, what sets them apart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages import _shared
+from pages import _methods, _shared
 from staff_engine import reading
 from staff_engine.charts import comparison as charts
 from staff_engine.charts.style import clipped
@@ -18,12 +18,25 @@ from staff_engine.saved import list_saved
 
 SHOWN = 200
 CURRENT, PLAN = "current", "plan"
+VIEWS = {"selections": "Two selections", "methods": "STAFF and other methods"}
 
 
 def main() -> None:
-    _shared.header("Compare", "Set two selections of this run against each other.")
+    _shared.header(
+        "Compare",
+        "Set two selections of this run against each other, or STAFF's coreset against what other methods"
+        " would choose.",
+    )
     results = _shared.scored_results()
+    st.segmented_control(
+        "What to compare", list(VIEWS), key="compare_view", format_func=VIEWS.__getitem__, required=True,
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
     _shared.filter_bar(results)
+    if st.session_state.compare_view == "methods":
+        with _shared.errors():
+            _methods.show(results)
+        return
     settings = _choices(results)
     names = _names(results)
     left, right = st.columns(2, gap="large")

@@ -28,8 +28,13 @@ class Comparison:
     def jaccard_by_chance(self) -> float:
         """What two coresets of these sizes, drawn without looking, would have on average (to first order)."""
         first, second = len(self.shared) + len(self.only_a), len(self.shared) + len(self.only_b)
-        shared = first * second / self.scorable
-        return shared / (first + second - shared)
+        return jaccard_by_chance(first, second, self.scorable)
+
+
+def jaccard_by_chance(first: int, second: int, scorable: int) -> float:
+    """The overlap, to first order, of two coresets of these sizes drawn without looking, on average."""
+    shared = first * second / scorable
+    return shared / (first + second - shared)
 
 
 def compare_selections(a: Selection, b: Selection) -> Comparison:

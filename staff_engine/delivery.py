@@ -29,8 +29,13 @@ def plan_delivery(out: Path, format: str, with_scores: bool, plan: Plan) -> Deli
 
 def check_delivery(delivery: Delivery, plan: Plan) -> None:
     """Raise StaffError if a coreset cannot be written as it is to be."""
-    out = delivery.out
-    check_export(out, delivery.format, with_scores=delivery.with_scores)
+    check_export(delivery.out, delivery.format, with_scores=delivery.with_scores)
+    check_out(delivery.out, plan)
+
+
+def check_out(out: Path, plan: Plan) -> None:
+    """Raise RunError if a file cannot be written there, or would replace the data set of a plan."""
+    out = out.expanduser().absolute()
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise RunError(f"the folder {out.parent} cannot be written to, so {out.name} cannot be written")
     if out.exists() and Path(plan.dataset).exists() and out.samefile(plan.dataset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,18 @@ def count_steps(samples: int, *, epochs: int, batch_size: int) -> int:
     return -(-samples * epochs // batch_size)
 
 
+def order_of_steps(
+    lengths: Sequence[int] | np.ndarray, *, steps: int, batch_size: int, seed: int
+) -> list[int]:
+    """The samples of so many full steps: passes one after the other, the last of them cut short.
+
+    Its beginning is the `training_order` of as many epochs as it takes.
+    """
+    taken = steps * batch_size
+    epochs = -(-taken // len(lengths))
+    return training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)[:taken]
+
+
 def finetune(
     model: PeftModel,
     samples: Sequence[EncodedSample],
@@ -73,10 +86,8 @@ def finetune(
 ) -> bool:
     """Train the LoRA parameters and write them to `folder` as a PEFT adapter.
 
-    AdamW, cosine schedule, the first tenth of the steps to warm up, no weight decay,
-    gradients clipped at norm 1; the loss is the mean over the response tokens of a
-    batch. Checkpoints lie beside, in the `checkpoint_folder`, and training goes on from the
-    last one.
+    As `train` does it, over `training_order`. Checkpoints lie beside, in the
+    `checkpoint_folder`, and training goes on from the last one.
 
     Parameters
     ----------
@@ -94,37 +105,89 @@ def finetune(
     bool
         Whether training was finished and the adapter written.
     """
-    from transformers import TrainingArguments
-
-    checkpoints = checkpoint_folder(folder)
-    steps = count_steps(len(samples), epochs=epochs, batch_size=batch_size)
-    order = training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)
-    _train_only_lora(model)
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
-        per_device_train_batch_size=batch_size,
-        num_train_epochs=1,
+    finished = train(
+        model,
+        samples,
+        training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed),
+        pad_token_id=pad_token_id,
+        batch_size=batch_size,
         learning_rate=learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
-        weight_decay=0.0,
-        train_sampling_strategy="sequential",
-        logging_steps=max(1, steps // 100),
-        save_steps=save_steps(steps),
-        save_total_limit=1,
         seed=seed,
-        use_cpu=model.device.type == "cpu",
-        dataloader_pin_memory=False,
-        remove_unused_columns=False,
-        report_to="none",
-        disable_tqdm=True,
+        checkpoints=checkpoint_folder(folder),
+        on_step=on_step,
+        on_loss=on_loss,
     )
-    trainer = _make_trainer(model, arguments, _InOrder(samples, order), pad_token_id, on_step, on_loss)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
-    finished = trainer.state.global_step == steps
     if finished:
         model.save_pretrained(str(folder))
     return finished
+
+
+def train(
+    model: PeftModel,
+    samples: Sequence[EncodedSample],
+    order: Sequence[int],
+    *,
+    pad_token_id: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    checkpoints: Path | None = None,
+    on_step: Callable[[int], bool] = lambda step: True,
+    on_loss: Callable[[list[dict[str, float]]], None] = lambda history: None,
+) -> bool:
+    """Train the LoRA parameters of a model on its samples in a given order.
+
+    AdamW, cosine schedule, the first tenth of the steps to warm up, no weight decay,
+    gradients clipped at norm 1; the loss is the mean over the response tokens of a
+    batch.
+
+    Parameters
+    ----------
+    model, samples, pad_token_id, batch_size, learning_rate, seed, on_loss
+        As in `finetune`.
+    order
+        Places of the samples, one after the other; a step takes the next `batch_size`.
+    checkpoints
+        A folder to save to and to go on from; with None nothing is saved, and a training
+        that is stopped has to begin again.
+    on_step
+        Called after each step with the number of steps done; returning False stops.
+
+    Returns
+    -------
+    bool
+        Whether training was finished.
+    """
+    from transformers import TrainingArguments
+
+    steps = -(-len(order) // batch_size)
+    _train_only_lora(model)
+    with tempfile.TemporaryDirectory(prefix="staff-training-") as nowhere:  # Trainer makes its folder anyway
+        arguments = TrainingArguments(
+            output_dir=str(checkpoints or nowhere),
+            per_device_train_batch_size=batch_size,
+            num_train_epochs=1,
+            learning_rate=learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.1,
+            weight_decay=0.0,
+            train_sampling_strategy="sequential",
+            logging_steps=max(1, steps // 100),
+            save_strategy="steps" if checkpoints else "no",
+            save_steps=save_steps(steps),
+            save_total_limit=1,
+            seed=seed,
+            use_cpu=model.device.type == "cpu",
+            dataloader_pin_memory=False,
+            remove_unused_columns=False,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = _make_trainer(
+            model, arguments, _InOrder(samples, order), pad_token_id, on_step, on_loss, bool(checkpoints)
+        )
+        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints) if checkpoints else None)
+    return trainer.state.global_step == steps
 
 
 def checkpoint_folder(folder: Path) -> Path:
@@ -134,14 +197,13 @@ def checkpoint_folder(folder: Path) -> Path:
 
 def steps_done(folder: Path) -> int:
     """Steps that an unfinished fine-tuning into `folder` need not do again."""
-    last = _last_checkpoint(folder)
+    last = _last_checkpoint(checkpoint_folder(folder))
     return int(last.rpartition("-")[2]) if last else 0
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def _last_checkpoint(checkpoints: Path) -> str | None:
     from transformers.trainer_utils import get_last_checkpoint
 
-    checkpoints = checkpoint_folder(folder)
     return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
 
 
@@ -171,6 +233,7 @@ def _make_trainer(
     pad_token_id: int,
     on_step: Callable[[int], bool],
     on_loss: Callable[[list[dict[str, float]]], None],
+    saves: bool,
 ) -> Any:
     from torch.nn import functional
     from transformers import Trainer, TrainerCallback
@@ -193,7 +256,7 @@ def _make_trainer(
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if not on_step(state.global_step):
-                control.should_save = control.should_training_stop = True
+                control.should_save, control.should_training_stop = saves, True
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             on_loss([entry for entry in state.log_history if "loss" in entry])

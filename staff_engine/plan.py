@@ -154,6 +154,64 @@ class SimilarityPlan(BaseModel):
         return _made(cls, settings)
 
 
+class ComparisonPlan(BaseModel):
+    """Which coresets the target is fine-tuned on, and how it is judged; a plan beside it says the rest.
+
+    Frozen. Seed s, of `seeds` from the plan's own on, is that of a coreset's selection and
+    of the fine-tuning on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    source: str = Field(min_length=1, description="The folder of the run whose coresets are evaluated.")
+    methods: tuple[str, ...] = Field(min_length=1, description="Methods that choose the coresets.")
+    pruning_rates: tuple[Share, ...] = Field(
+        min_length=1, description="Fractions of the scorable samples that are removed."
+    )
+    seeds: int = Field(3, ge=1, le=100, description="Seeds: selections, and fine-tunings, of each kind.")
+    budget: Literal["epochs", "steps", "both"] = Field(
+        "epochs",
+        description="How long each coreset is trained on: the plan's epochs over it, or as many steps as"
+        " the full data takes in these.",
+    )
+    baseline_scores: Literal["small", "target"] = Field(
+        "small",
+        description="Whose scores the other methods read: those of the run's small model, or, as in the"
+        " paper, of the target, which is fine-tuned on the data and scores all of it.",
+    )
+    beta: Share | None = Field(
+        None,
+        description="Fraction of the hardest that CCS and D2 leave out; the plan's drop_hardest if none.",
+    )
+    also: dict[str, str] = Field(
+        {}, description="Further runs on the same data, label to folder, whose own coresets join."
+    )
+    held_out: str | None = Field(
+        None, description="A file of samples kept apart; built-in data has a held-out split of its own."
+    )
+    held_out_samples: int = Field(
+        200, ge=2, le=100_000, description="Most held-out samples whose loss is measured."
+    )
+    answers: int = Field(
+        100, ge=0, le=100_000, description="Held-out samples to which an answer is generated; 0 for none."
+    )
+    answer_tokens: int = Field(64, ge=1, le=4096, description="Most tokens of a generated answer.")
+    metric: Literal["auto", "rouge-l", "chrf"] = Field(
+        "auto",
+        description="What answers are measured by; auto: a built-in task's own, else rouge-l, or chrf where"
+        " most letters are not Latin.",
+    )
+
+    @classmethod
+    def make(cls, **settings: object) -> Self:
+        """Build one, or say in one line which setting is wrong. Raises PlanError."""
+        return _made(cls, settings)
+
+    def but(self, **changes: object) -> Self:
+        """Return it with some settings changed, checked anew. Raises PlanError."""
+        return self.make(**{**self.model_dump(), **changes})
+
+
 def _made(kind: type[Model], settings: dict[str, object]) -> Model:
     try:
         return kind(**settings)

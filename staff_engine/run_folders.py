@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.files import write_json
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
 from staff_engine.status import STATUS_FILE, Status, now, read_model, save_status
 
-Kind = Literal["coreset", "similarity"]
+Kind = Literal["coreset", "similarity", "comparison"]
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
@@ -66,11 +66,15 @@ class Record(BaseModel):
     fingerprint: str | None = None
     delivery: Delivery | None = None
     similarity: SimilarityPlan | None = None
-    """What a similarity run compares; None in a run that selects a coreset."""
+    """What a similarity run compares; None in a run of another kind."""
+    comparison: ComparisonPlan | None = None
+    """Which coresets a comparison run evaluates; None in a run of another kind."""
 
     @property
     def kind(self) -> Kind:
         """What the run is for."""
+        if self.comparison is not None:
+            return "comparison"
         return "coreset" if self.similarity is None else "similarity"
 
 
@@ -90,6 +94,7 @@ def create_run(
     name: str | None = None,
     delivery: Delivery | None = None,
     similarity: SimilarityPlan | None = None,
+    comparison: ComparisonPlan | None = None,
 ) -> Run:
     """Write a run's folder; `start` then sets it to work.
 
@@ -103,6 +108,8 @@ def create_run(
         The file to export when the run is finished.
     similarity
         Makes it a run that compares models and selects nothing.
+    comparison
+        Makes it a run that fine-tunes the target on coresets of another run.
 
     Raises
     ------
@@ -113,10 +120,11 @@ def create_run(
     if similarity is not None:
         paths = {name: tuple(map(_absolute, getattr(similarity, name))) for name in ("smalls", "targets")}
         similarity = similarity.model_copy(update=paths)
-    slug = f"{_slug(plan.dataset, 24)}-{'similarity' if similarity else _slug(plan.small, 16)}"
+    kind = "similarity" if similarity else "comparison" if comparison else _slug(plan.small, 16)
+    slug = f"{_slug(plan.dataset, 24)}-{kind}"
     record = Record(
         name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
-        similarity=similarity,
+        similarity=similarity, comparison=comparison,
     )  # fmt: skip
     run_id = f"{record.created:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
     folder = home() / "runs" / run_id

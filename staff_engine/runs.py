@@ -85,13 +85,14 @@ def describe(run: Run) -> dict[str, Any]:
     """All that is known of a run at this moment, as JSON has it; a damaged one has gaps."""
     state = read_status(run)
     facts: dict[str, Any] = {"run_id": run.id, "name": None, "folder": str(run.folder), "created": None}
-    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity"))
+    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity", "comparison"))
     facts |= state.model_dump(mode="json")
     try:
         record = read_record(run).model_dump(mode="json")
     except RunError:
         record = {}
-    facts |= {name: record[name] for name in ("name", "created", "plan", "similarity") if name in record}
+    kept = ("name", "created", "plan", "similarity", "comparison")
+    facts |= {name: record[name] for name in kept if name in record}
     facts |= {name: facts["plan"][name] for name in ("dataset", "small", "target") if facts["plan"]}
     facts["summary"] = _json_or(run.folder / SUMMARY_FILE, None)
     facts["timings"] = _json_or(run.folder / "timings.json", {})
@@ -110,8 +111,10 @@ def log_tail(run: Run, lines: int) -> list[str]:
 
 def require_scores(run: Run) -> Run:
     """Return the run, or raise RunError if it has not finished yet even once, or selects no coreset."""
-    if read_record(run).kind != "coreset":
-        raise RunError(f"run {run.id} compares models; it has no coreset")
+    kind = read_record(run).kind
+    if kind != "coreset":
+        does = "compares models" if kind == "similarity" else "evaluates coresets of another run"
+        raise RunError(f"run {run.id} {does}; it has no coreset")
     if not (run.folder / SUMMARY_FILE).exists():
         state = read_status(run).state
         raise RunError(f"run {run.id} is {state} and has not all scores yet; it has to finish first")

@@ -46,7 +46,14 @@ def watch(run: Run, *, cancels: bool = True) -> None:
 
 def _say_found(run: Run, state: runs.Status, console: Console) -> None:
     """What a finished run found, where it is, and what can be done next."""
-    if runs.kind_of(run) == "similarity":
+    kind = runs.kind_of(run)
+    if kind == "comparison":
+        from staff_engine.comparison_results import open_comparison
+        from staff_engine.comparison_table import print_evaluation
+
+        print_evaluation(open_comparison(run.folder).report, console)
+        return
+    if kind == "similarity":
         from staff_engine.similarity_results import open_similarity
         from staff_engine.similarity_table import print_similarity
 

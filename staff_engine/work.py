@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from staff_engine import pipeline, runs, similarity_run
+from staff_engine import comparison_run, pipeline, runs, similarity_run
 from staff_engine.delivery import deliver
 from staff_engine.forecast import forecast_error
 from staff_engine.reporter import Reporter
@@ -11,15 +11,16 @@ from staff_engine.run_folders import Run
 
 
 def do(run: Run, reporter: Reporter) -> None:
-    """Do what a run has still to do: compare models, verify what is missing, or carry out its plan.
+    """Do what a run has still to do: compare models, evaluate coresets, verify or carry out its plan.
 
     Raises
     ------
     StaffError
         If the data, the plan or a model does not allow it.
     """
-    if runs.kind_of(run) == "similarity":
-        similarity_run.execute(run.folder, reporter)
+    kind = runs.kind_of(run)
+    if kind in ("similarity", "comparison"):
+        (similarity_run if kind == "similarity" else comparison_run).execute(run.folder, reporter)
         return
     settings = runs.read_status(run).verify
     if settings is not None:

@@ -134,7 +134,7 @@ def test_every_setting_of_the_plan_is_an_option_of_run_with_its_help(capsys, mon
 
 
 @pytest.mark.parametrize(
-    "command", ["select", "verify", "resume", "cancel", "status", "list", "delete", "export"]
+    "command", ["select", "verify", "resume", "cancel", "status", "list", "delete", "export", "compare"]
 )
 def test_every_command_has_help(command, capsys):
     assert main([command, "--help"]) == 0

@@ -16,13 +16,16 @@ ORDER = [
     ["split", "docstrings", "kazakh", "chat", "tasks", "records", "readers", "dataset"],
     ["tokens", "tokenization"],
     ["models", "presets", "forward", "finetune", "scoring", "columns", "parts"],
+    ["metrics", "evaluation"],
     ["strata", "drawing", "pool", "verification", "budget", "tuning", "coreset", "__init__"],
-    ["results", "cost", "comparison", "agreement", "similarity", "trust"],
+    ["baselines", "d2", "results", "methods", "coverage", "method_comparison"],
+    ["cost", "comparison", "agreement", "similarity", "trust"],
     ["layouts", "lines", "tabular", "llama_factory", "decisions", "manifest", "export", "preview"],
     ["samples", "filters", "neighbours", "reading", "sample_detail"],
     ["status", "processes", "run_folders", "runs", "saved", "reporter", "worker"],
     ["sources", "first_rows", "duplicates", "findings", "inspection", "inspecting"],
     ["steps", "pipeline", "similarity_results", "similarity_run"],
+    ["cells", "comparison_results", "comparison_run", "comparison_estimate", "comparing"],
     ["memory", "counting", "extrapolation", "measuring", "forecast"],
     ["delivery", "work", "options", "commands", "downloads", "demo"],
     [
@@ -31,13 +34,15 @@ ORDER = [
         "forecast_table",
         "similarity_table",
         "similarity_words",
+        "method_table",
+        "comparison_table",
         "watching",
         "cli",
         "__main__",
     ],
     ["charts.__init__", "charts.style", "charts.score_axis", "charts.scores", "charts.relations"],
     ["charts.selection", "charts.samples", "charts.embedding_map", "charts.tokens"],
-    ["charts.comparison", "charts.data", "charts.progress", "charts.similarity"],
+    ["charts.comparison", "charts.data", "charts.progress", "charts.similarity", "charts.methods"],
 ]
 MODULES = [module for group in ORDER for module in group]
 
@@ -83,7 +88,7 @@ def test_the_contributors_guide_shows_the_same_order():
     guide = (ENGINE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     block = guide.partition("```\nerrors ")
     shown = re.findall(
-        r"^([a-z_.]{3,}) +[a-zA-Z]", "errors " + block[2].partition("```")[0], flags=re.MULTILINE
+        r"^([a-z_][a-z0-9_.]+) +[a-zA-Z]", "errors " + block[2].partition("```")[0], flags=re.MULTILINE
     )
     assert shown == [module for module in MODULES if "__" not in module]
 

@@ -32,6 +32,7 @@ PAGES = {
     "sample": "samples?run={run}&row=12",
     "map": "samples?run={run}&samples_view=map",
     "compare": "compare?run={run}&pruning_rate=0.8",
+    "compare-methods": "compare?run={run}&compare_view=methods",
     "export": "export?run={run}",
     "family": "family",
 }

@@ -1,0 +1,181 @@
+"""Several methods' coresets → how alike they are, what they reach, how their samples are spread."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from staff_engine.charts.style import COLORS, SEQUENTIAL, base_figure
+from staff_engine.coverage import Coverage, Profile
+from staff_engine.methods import METHODS
+
+BRIGHT_FROM = 0.47
+"""From this value on black is easier to read on the colour scale than white."""
+
+OWN = "staff"
+"""The method that stands out from those it is measured against."""
+
+EVERYTHING = "All samples"
+
+
+def overlap_frame(coverage: Coverage) -> pd.DataFrame:
+    """The Jaccard index of every two coresets.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row and a column for each method, by label: 0 nothing in common, 1 the same coreset.
+    """
+    labels = _labels(coverage)
+    return pd.DataFrame(coverage.jaccard, index=labels, columns=labels)
+
+
+def overlap_figure(frame: pd.DataFrame) -> go.Figure:
+    """Methods against methods, coloured from 0 to 1 so that two rates compare; the value written in."""
+    labels, values = list(frame.columns), frame.to_numpy()
+    figure = base_figure(x="", y="", height=120 + 44 * max(3, len(labels)), legend=False)
+    figure.add_heatmap(
+        x=labels, y=labels, z=values, zmin=0, zmax=1, colorscale=SEQUENTIAL, xgap=2, ygap=2,
+        hovertemplate="%{y} and %{x}: %{z:.1%} of the samples in either are in both<extra></extra>",
+        colorbar={
+            "title": {"text": "Overlap (Jaccard)", "side": "top"}, "orientation": "h", "thickness": 10,
+            "y": 1, "yanchor": "bottom", "tickvals": [0, 0.25, 0.5, 0.75, 1],
+        },
+    )  # fmt: skip
+    rows, columns = np.indices(values.shape)
+    figure.add_scatter(
+        x=[labels[column] for column in columns.flat], y=[labels[row] for row in rows.flat],
+        text=[f"{value:.2f}" for value in values.flat], mode="text", hoverinfo="skip",
+        textfont={"size": 12, "color": np.where(values.flat < BRIGHT_FROM, "#FFFFFF", "#10151C")},
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(showgrid=False, range=[-0.5, len(labels) - 0.5])
+    figure.update_yaxes(showgrid=False, range=[len(labels) - 0.5, -0.5])
+    return figure
+
+
+def overlap_in_words(frame: pd.DataFrame) -> str:
+    """Every two methods and their overlap, for those who do not see the map."""
+    labels = list(frame.columns)
+    return "; ".join(
+        f"{first} and {second} {frame.loc[first, second]:.2f}"
+        for place, first in enumerate(labels)
+        for second in labels[place + 1 :]
+    )
+
+
+def reach_frame(coverage: Coverage) -> pd.DataFrame:
+    """What each coreset reaches.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each method: name, label; strata and clusters, shares of them in which it has a
+        sample, 0 to 1, clusters NaN without embeddings.
+    """
+    return pd.DataFrame(
+        {
+            "name": coverage.names,
+            "label": _labels(coverage),
+            "strata": coverage.strata,
+            "clusters": coverage.clusters,
+        }
+    )
+
+
+def reach_figure(frame: pd.DataFrame, groups: str, *, count: int) -> go.Figure:
+    """A bar for each method.
+
+    Parameters
+    ----------
+    groups : {"strata", "clusters"}
+        The column to draw.
+    count
+        How many there are.
+    """
+    figure = base_figure(
+        x=f"Share of the {count:,} {groups} reached", y="", height=_height(frame), legend=False
+    )
+    figure.add_bar(
+        x=frame[groups], y=frame["label"], orientation="h", marker_color=_colors(frame["name"]),
+        text=[f"{value:.0%}" for value in frame[groups]], textposition="outside", cliponaxis=False,
+        customdata=(frame[groups] * count).round(),
+        hovertemplate=f"%{{y}}: %{{customdata:,}} of {count:,} {groups}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest", bargap=0.35)
+    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure
+
+
+def reach_in_words(frame: pd.DataFrame, groups: str) -> str:
+    """Each method and its share of the groups."""
+    return "; ".join(
+        f"{label} {share:.0%}" for label, share in zip(frame["label"], frame[groups], strict=True)
+    )
+
+
+def spread_frame(coverage: Coverage, profile: Profile) -> pd.DataFrame:
+    """How a column of the data is spread in each coreset, after all samples.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for all samples (name "") and for each method: name, label; lowest, low, middle,
+        high and highest, the quantiles of `coverage.QUANTILES`.
+    """
+    values = np.vstack([profile.everything, profile.coresets])
+    frame = pd.DataFrame(values, columns=["lowest", "low", "middle", "high", "highest"])
+    frame.insert(0, "label", [EVERYTHING, *_labels(coverage)])
+    frame.insert(0, "name", ["", *coverage.names])
+    return frame
+
+
+def spread_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
+    """A line from the 5 % to the 95 % quantile, a bar over the middle half, a dot at the median."""
+    figure = base_figure(x=x, y="", height=_height(frame), legend=False)
+    labels, colors = list(frame["label"]), _colors(frame["name"])
+    figure.add_vline(
+        x=frame["middle"].iloc[0], line={"color": COLORS["dropped"], "width": 1.5, "dash": "dash"}
+    )
+    for row, label, color in zip(frame.itertuples(), labels, colors, strict=True):
+        for ends, width in (((row.lowest, row.highest), 2), ((row.low, row.high), 9)):
+            figure.add_scatter(
+                x=ends,
+                y=[label, label],
+                mode="lines",
+                hoverinfo="skip",
+                line={"color": color, "width": width},
+            )
+    figure.add_scatter(
+        x=frame["middle"], y=labels, mode="markers",
+        marker={"size": 9, "color": "#FFFFFF", "line": {"color": colors, "width": 2}},
+        customdata=frame[["lowest", "low", "high", "highest"]],
+        hovertemplate="%{y}: median %{x:.3g}, half of them %{customdata[1]:.3g} to %{customdata[2]:.3g},"
+        " nine tenths %{customdata[0]:.3g} to %{customdata[3]:.3g}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest")
+    figure.update_yaxes(autorange="reversed", showgrid=False, categoryorder="array", categoryarray=labels)
+    figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def spread_in_words(frame: pd.DataFrame) -> str:
+    """Each method and its median."""
+    return "; ".join(
+        f"{label} {middle:.3g}" for label, middle in zip(frame["label"], frame["middle"], strict=True)
+    )
+
+
+def _labels(coverage: Coverage) -> list[str]:
+    return [METHODS[name].label for name in coverage.names]
+
+
+def _colors(names: pd.Series) -> list[str]:
+    special = {"": COLORS["dropped"], OWN: COLORS["kept"]}
+    return [special.get(name, COLORS["small"]) for name in names]
+
+
+def _height(frame: pd.DataFrame) -> int:
+    return 96 + 32 * max(3, len(frame))

@@ -1,0 +1,123 @@
+"""Start a comparison, or add to one: what `compare --evaluate` does with its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from staff_engine import runs
+from staff_engine.cells import check_arms
+from staff_engine.comparison_estimate import Estimate, estimate
+from staff_engine.comparison_results import open_comparison
+from staff_engine.comparison_run import held_out_source, open_sources
+from staff_engine.dataset import check_source
+from staff_engine.errors import PlanError, RunError
+from staff_engine.methods import METHODS
+from staff_engine.models import find_model
+from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.results import open_results
+from staff_engine.run_folders import Run
+from staff_engine.status import ACTIVE
+
+DEFAULT_METHODS = tuple(METHODS)
+
+
+def plan_comparison(source: Run, *, seed: int | None = None, **settings: Any) -> tuple[Plan, ComparisonPlan]:
+    """The plan of a new comparison of a finished run's coresets.
+
+    Parameters
+    ----------
+    source
+        The run; its data, models and fine-tuning settings hold.
+    seed
+        The first seed; the plan's own where it is not given.
+    **settings
+        Of `ComparisonPlan`; those that are None are as by default.
+
+    Raises
+    ------
+    StaffError
+        If a setting is wrong, a run is not finished or does not fit, or there is no held-out data.
+    """
+    plan = runs.read_record(runs.require_scores(source)).plan
+    plan = plan if seed is None else plan.but(seed=seed)
+    given = {name: value for name, value in settings.items() if value is not None}
+    defaults = {"methods": DEFAULT_METHODS, "pruning_rates": (plan.pruning_rate,)}
+    comparison = ComparisonPlan.make(**{**defaults, **given, "source": str(source.folder)})
+    _check(plan, comparison)
+    return plan, comparison
+
+
+def extended(run: Run, **settings: Any) -> ComparisonPlan:
+    """The plan of a comparison that is there, with what is added to it.
+
+    Methods, rates, seeds, further runs and budgets join those that are there; other
+    settings that are given replace them, and the cells are then made anew. Raises StaffError as
+    `plan_comparison`.
+    """
+    known = open_comparison(run.folder)
+    before = known.comparison
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in ("methods", "pruning_rates"):
+        given[name] = tuple(dict.fromkeys((*getattr(before, name), *given.get(name, ()))))
+    given["also"] = {**before.also, **given.get("also", {})}
+    given["seeds"] = max(before.seeds, given.get("seeds", 0))
+    if given.get("budget", before.budget) != before.budget:
+        given["budget"] = "both"
+    comparison = before.but(**given)
+    _check(known.plan, comparison)
+    return comparison
+
+
+def further_runs(texts: Sequence[str]) -> dict[str, str]:
+    """Label → folder of further runs, given as LABEL=RUN or as RUN, whose name is then the label.
+
+    Raises
+    ------
+    RunError
+        If a run does not exist or is not finished.
+    PlanError
+        If a label is there twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        label, equals, name = text.partition("=")
+        run = runs.require_scores(runs.find_run(name if equals else text, kind="coreset"))
+        label = label.strip() if equals else f"STAFF, {runs.read_record(run).name}"[:40].strip()
+        if label in found:
+            raise PlanError(f"label {label!r} is given twice; give LABEL=RUN")
+        found[label] = str(run.folder)
+    return found
+
+
+def estimate_of(plan: Plan, comparison: ComparisonPlan, run: Run | None = None) -> Estimate | None:
+    """What a comparison will take, or what is left of one that is there."""
+    done = open_comparison(run.folder).cells if run is not None else []
+    return estimate(plan, comparison, open_results(Path(comparison.source)), done)
+
+
+def create(plan: Plan, comparison: ComparisonPlan, *, name: str | None = None) -> Run:
+    """Write the run's folder; `runs.start` sets it to work."""
+    return runs.create_run(plan, name=name, comparison=_with_absolute_file(comparison))
+
+
+def add_to(run: Run, comparison: ComparisonPlan) -> None:
+    """Give a comparison a new plan, from `extended`. Raises RunError while a process works on it."""
+    status = runs.read_status(run)
+    if status.state in ACTIVE and status.pid is not None:
+        raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+    runs.update_record(run, comparison=_with_absolute_file(comparison))
+
+
+def _with_absolute_file(comparison: ComparisonPlan) -> ComparisonPlan:
+    if comparison.held_out is None:
+        return comparison
+    return comparison.but(held_out=str(Path(comparison.held_out).expanduser().resolve()))
+
+
+def _check(plan: Plan, comparison: ComparisonPlan) -> None:
+    check_arms(comparison)
+    check_source(*held_out_source(plan, comparison))
+    find_model(plan.target)
+    open_sources(plan, comparison)

@@ -1,0 +1,468 @@
+"""The steps of a comparison run: the target, fine-tuned on each coreset, is judged on held-out samples.
+
+Each step looks at what the folder holds and does what is missing, as in `pipeline`. A cell is
+short: one that was not finished begins again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staff_engine import models
+from staff_engine.cells import (
+    FULL,
+    NOTHING,
+    Asked,
+    Cell,
+    cells_of,
+    check_arms,
+    read_cell,
+    sha256_of,
+    write_cell,
+)
+from staff_engine.columns import to_numpy
+from staff_engine.comparison_results import FACTS_FILE, TARGET_STAGES, Comparison, Facts, open_comparison
+from staff_engine.cost import run_cost
+from staff_engine.dataset import import_dataset, open_imported
+from staff_engine.drawing import VERIFICATION, priorities
+from staff_engine.errors import DatasetError, PlanError, RunError
+from staff_engine.evaluation import generate_answers, held_out_losses, last_prompt
+from staff_engine.files import write_json
+from staff_engine.finetune import count_steps, order_of_steps, train, training_order
+from staff_engine.methods import METHODS, ScoreTable, choose, read_scores, small_scores
+from staff_engine.metrics import Metric, choose_metric, score_answers
+from staff_engine.parts import PartWriter, read_parts
+from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.results import Results, open_results
+from staff_engine.steps import (
+    Reporter,
+    Training,
+    check_models,
+    fresh_lora,
+    length_bound,
+    score_samples,
+    settle,
+    tokenize_rows,
+    train_adapter,
+)
+from staff_engine.tasks import is_task, task_of
+from staff_engine.tokens import TokenTable, open_tokens
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
+TUNE_STAGE, SCORE_STAGE = TARGET_STAGES
+TARGET = Training(TUNE_STAGE, "target_adapter", "target_tuning.json")
+TARGET_SCORES = "target_scores"
+
+PACKAGES = ("torch", "transformers", "peft")
+METRIC_PACKAGES: dict[Metric, str] = {"rouge-l": "rouge-score", "chrf": "sacrebleu"}
+
+SMALL_STAGES = ("fine-tune", "speculate")
+"""The stages of a run that give the small model's scores."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Samples that no coreset holds: as the target reads them, and what some of them are answered by."""
+
+    tokens: TokenTable
+    answered: np.ndarray  # places in `tokens`
+    references: tuple[str, ...]  # of the answered ones
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """All that a cell needs beside its coreset."""
+
+    plan: Plan
+    comparison: ComparisonPlan
+    tokens: TokenTable
+    held_out: _HeldOut
+    metric: Metric
+    tokenizer: PreTrainedTokenizerBase
+    made_with: dict[str, Any]
+
+
+def execute(folder: Path, reporter: Reporter) -> None:
+    """Do whatever a comparison run has not done yet, from the held-out samples to the last cell.
+
+    Parameters
+    ----------
+    folder
+        A run folder whose plan.json says what is compared.
+    reporter
+        Told of each stage, of every step and of every cell.
+
+    Raises
+    ------
+    StaffError
+        If the source run, the held-out data or a model does not allow it; the message says why.
+    """
+    run = open_comparison(folder)
+    check_arms(run.comparison)
+    source, further = open_sources(run.plan, run.comparison)
+    check_models((run.plan.target,), run.plan.device)
+    run = replace(run, plan=settle(run.plan, folder))
+    _import_held_out(run, reporter)
+    tokens = _tokenize(run, source, reporter)
+    table = _target_scores(run, source, tokens, reporter)
+    bench = _bench(run, source, tokens)
+    facts = _facts(run, source, further, bench)
+    write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
+    choice = _Choice(run.comparison, source, further, small_scores(source), table, tokens.row_ids)
+    _fill(run, bench, choice, reporter)
+
+
+def stages_of(run: Comparison) -> tuple[str, ...]:
+    """The stages that a run goes through, in order."""
+    scoring = (TARGET.stage, SCORE_STAGE) if _needs_target_scores(run.comparison) else ()
+    return ("import held-out", "tokenize", *scoring, "evaluate")
+
+
+def open_sources(plan: Plan, comparison: ComparisonPlan) -> tuple[Results, dict[str, Results]]:
+    """The run whose coresets are evaluated, and the further ones by label.
+
+    Raises
+    ------
+    RunError
+        If one is gone or unfinished, is on other data, or has samples to verify for a rate.
+    """
+    source = _finished(Path(comparison.source))
+    further = {label: _finished(Path(folder)) for label, folder in comparison.also.items()}
+    own = source.imported.facts.fingerprint
+    for label, other in further.items():
+        if other.imported.facts.fingerprint != own:
+            raise RunError(f"run {other.folder.name} ({label}) is on other data than {source.folder.name}")
+        if other.plan.target != plan.target:
+            log.warning("run %s verified on %s, not on the target", other.folder.name, other.plan.target)
+    selecting = [*([source] if "staff" in comparison.methods else []), *further.values()]
+    for results in selecting:
+        for rate in comparison.pruning_rates:
+            missing = len(results.to_verify(pruning_rate=rate))
+            if missing:
+                raise RunError(
+                    f"run {results.folder.name} has {missing:,} samples to verify for pruning rate {rate:g};"
+                    f" first: verify {results.folder.name} --pruning-rate {rate:g}"
+                )
+    return source, further
+
+
+def held_out_source(plan: Plan, comparison: ComparisonPlan) -> tuple[str, str]:
+    """The data set and split to evaluate on. Raises PlanError where there is none."""
+    if comparison.held_out is not None:
+        return comparison.held_out, "train"
+    if not is_task(plan.dataset):
+        raise PlanError(
+            f"data set {plan.dataset!r} has no held-out split; give a file of samples kept apart (--held-out)"
+        )
+    if plan.split != "train":
+        raise PlanError(
+            f"the run was made on the {plan.split} split of {plan.dataset}; give other samples (--held-out)"
+        )
+    return plan.dataset, "held_out"
+
+
+def _finished(folder: Path) -> Results:
+    if not (folder / "summary.json").exists():
+        raise RunError(f"run {folder.name} is gone or has not all scores; a comparison needs it")
+    return open_results(folder)
+
+
+def _import_held_out(run: Comparison, reporter: Reporter) -> None:
+    source, split = held_out_source(run.plan, run.comparison)
+    place = _held_out_folder(run)
+    if (place / "dataset").exists():
+        return
+    reporter.stage("import held-out", unit="rows")
+    place.mkdir(exist_ok=True, parents=True)
+    import_dataset(
+        source,
+        place / "dataset",
+        format=run.plan.format,
+        prompt_column=run.plan.prompt_column,
+        response_column=run.plan.response_column,
+        split=split,
+        on_progress=reporter.advance,
+    )
+
+
+def _held_out_folder(run: Comparison) -> Path:
+    """Of its own for each source, so that another one is imported when the plan names it."""
+    file = run.comparison.held_out
+    name = "builtin" if file is None else hashlib.sha256(file.encode("utf-8")).hexdigest()[:12]
+    return run.folder / "held_out" / name
+
+
+def _tokenize(run: Comparison, source: Results, reporter: Reporter) -> TokenTable:
+    """All samples of the source as the target reads them."""
+    path = run.folder / "tokens.arrow"
+    if not path.exists():
+        reporter.stage("tokenize", source.num_rows, "rows")
+        tokenize_rows(run.plan, run.plan.target, source.folder, np.arange(source.num_rows), path)
+        reporter.advance(source.num_rows)
+    return open_tokens(path)
+
+
+def _needs_target_scores(comparison: ComparisonPlan) -> bool:
+    reading = [name for name in comparison.methods if METHODS[name].reads not in ("nothing", "staff")]
+    return comparison.baseline_scores == "target" and bool(reading)
+
+
+def _target_scores(
+    run: Comparison, source: Results, tokens: TokenTable, reporter: Reporter
+) -> ScoreTable | None:
+    """The fine-tuned target's scores of all samples, as the paper's baselines have them."""
+    if not _needs_target_scores(run.comparison):
+        return None
+    plan, place = run.plan, run.folder / TARGET_SCORES
+    if not (run.folder / TARGET.adapter).exists():
+        train_adapter(TARGET, plan, plan.target, tokens, run.folder, reporter)
+    done = set(to_numpy(read_parts(place / "speculative", ["row_id"])["row_id"]).tolist())
+    if len(done) < len(tokens):
+        reporter.stage(SCORE_STAGE, len(tokens), done=len(done))
+        weights = models.load_model(plan.target, device=plan.device, dtype=plan.dtype)
+        adapted = models.load_adapter(weights, run.folder / TARGET.adapter)
+        place.mkdir(exist_ok=True)
+        writer = PartWriter(place / "speculative", place / "embedding")
+        score_samples(plan, adapted, models.load_tokenizer(plan.target), tokens, done, writer, reporter)
+    table = read_parts(place / "speculative", ["row_id", "effort"])
+    effort = np.full(source.num_rows, np.nan)
+    effort[to_numpy(table["row_id"])] = to_numpy(table["effort"])
+    return read_scores(place, effort, source="target")
+
+
+def _bench(run: Comparison, source: Results, tokens: TokenTable) -> _Bench:
+    plan, comparison = run.plan, run.comparison
+    held_out = _held_out(run)
+    metric = _metric(plan, comparison, held_out.references)
+    made_with: dict[str, Any] = {
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "target": plan.target,
+        "device": models.choose_device(plan.device).partition(":")[0],
+        "dtype": plan.dtype,
+        "data": source.imported.facts.fingerprint,
+        **plan.model_dump(include={"max_length", "epochs", "batch_size", "lora_rank", "lora_alpha"}),
+        "learning_rate": _learning_rate(plan),
+        "held_out": held_out.fingerprint,
+        "held_out_rows": sha256_of(held_out.tokens.row_ids),
+        "answers": len(held_out.answered),
+    }
+    if len(held_out.answered):
+        package = METRIC_PACKAGES[metric]
+        made_with["versions"][package] = metadata.version(package)
+        made_with |= {"metric": metric, "answer_tokens": comparison.answer_tokens}
+    return _Bench(plan, comparison, tokens, held_out, metric, models.load_tokenizer(plan.target), made_with)
+
+
+def _held_out(run: Comparison) -> _HeldOut:
+    """Draw the held-out samples, in one fixed order; the first of them are answered."""
+    place = _held_out_folder(run)
+    imported = open_imported(place / "dataset")
+    problems = imported.rows["problem"]
+    usable = np.array([row for row, problem in enumerate(problems) if not problem], dtype=np.int64)
+    order = usable[np.argsort(priorities(0, usable, VERIFICATION))]
+    drawn = np.sort(order[: run.comparison.held_out_samples])
+    tokens = tokenize_rows(run.plan, run.plan.target, place, drawn, place / "tokens.arrow")
+    if not len(tokens):
+        raise DatasetError(f"{imported.facts.source} has no held-out sample that the target can read")
+    places = {row: place for place, row in enumerate(tokens.row_ids.tolist())}
+    answered = [places[row] for row in order.tolist() if row in places][: run.comparison.answers]
+    turns = imported.rows.select([int(tokens.row_ids[place]) for place in answered])["turns"]
+    references = tuple(
+        next(turn["content"] for turn in reversed(each) if turn["role"] == "assistant") for each in turns
+    )
+    return _HeldOut(tokens, np.array(answered, dtype=np.int64), references, imported.facts.fingerprint)
+
+
+def _metric(plan: Plan, comparison: ComparisonPlan, references: tuple[str, ...]) -> Metric:
+    if comparison.metric != "auto":
+        return comparison.metric
+    if is_task(plan.dataset) and comparison.held_out is None:
+        return task_of(plan.dataset).metric
+    return choose_metric(references)
+
+
+def _learning_rate(plan: Plan) -> float:
+    return plan.learning_rate or models.default_learning_rate(plan.target)
+
+
+def _facts(run: Comparison, source: Results, further: dict[str, Results], bench: _Bench) -> Facts:
+    known = run.facts
+    small = source.timings
+    seconds = {
+        "small": sum(float(small.get(stage, 0)) for stage in SMALL_STAGES),
+        "staff": run_cost(source.summary, source.timings).staff,
+        **{label: run_cost(results.summary, results.timings).staff for label, results in further.items()},
+    }
+    return Facts(
+        made_with=bench.made_with,
+        metric=bench.metric,
+        held_out=len(bench.held_out.tokens),
+        answers=len(bench.held_out.answered),
+        samples=len(bench.tokens),
+        selection_seconds=seconds,
+        warnings=(
+            known.warnings
+            if known is not None and known.made_with == bench.made_with
+            else tuple(_overlap(run, source))
+        ),
+    )
+
+
+def _overlap(run: Comparison, source: Results) -> list[str]:
+    """Say so where held-out samples stand in the data too: what is learnt by heart is no evidence."""
+    held_out = [_text_of(turns) for turns in open_imported(_held_out_folder(run) / "dataset").rows["turns"]]
+    apart = set(held_out)
+    for turns in source.imported.rows["turns"]:
+        apart.discard(_text_of(turns))
+    shared = sum(text not in apart for text in held_out)
+    return [f"{shared:,} of {len(held_out):,} held-out samples stand in the data too."] if shared else []
+
+
+def _text_of(turns: list[dict[str, str]]) -> str:
+    return "\x00".join(text for turn in turns for text in (turn["role"], turn["content"]))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Chooses the rows that a cell is trained on; what no seed changes is chosen once."""
+
+    comparison: ComparisonPlan
+    source: Results
+    further: dict[str, Results]
+    small: ScoreTable
+    target: ScoreTable | None
+    readable: np.ndarray  # row ids that the target can be trained on
+
+    def rows(self, asked: Asked) -> tuple[np.ndarray, float]:
+        """Row ids, ascending, and the seconds that choosing them took."""
+        if asked.arm in (NOTHING, FULL):
+            return (self.readable if asked.arm == FULL else self.readable[:0]), 0.0
+        begun = time.perf_counter()
+        assert asked.pruning_rate is not None
+        settings: dict[str, Any] = {"pruning_rate": asked.pruning_rate, "seed": asked.seed}
+        if asked.arm in self.further:
+            rows = self.further[asked.arm].select(**settings).indices
+        else:
+            table = self.target if asked.scores == "target" and self.target is not None else self.small
+            rows = choose(asked.arm, self.source, table, beta=self.comparison.beta, **settings)
+        seconds = time.perf_counter() - begun
+        return np.intersect1d(rows, self.readable), seconds
+
+
+def _fill(run: Comparison, bench: _Bench, choice: _Choice, reporter: Reporter) -> None:
+    """Make every cell that is not there, or was made with something else."""
+    every = cells_of(run.plan, run.comparison)
+    chosen = {asked: choice.rows(asked) for asked in every}
+    todo = [asked for asked in every if not _trusted(run.folder, asked, chosen[asked][0], bench.made_with)]
+    reporter.stage("evaluate", len(every), "cells", done=len(every) - len(todo))
+    for asked in todo:
+        rows, seconds = chosen[asked]
+        write_cell(run.folder, _make(bench, asked, rows, seconds, reporter))
+        reporter.advance(1)
+
+
+def _trusted(folder: Path, asked: Asked, rows: np.ndarray, made_with: dict[str, Any]) -> bool:
+    cell = read_cell(folder, asked)
+    return cell is not None and cell.made_with == made_with and cell.rows_sha256 == sha256_of(rows)
+
+
+def _make(bench: _Bench, asked: Asked, rows: np.ndarray, seconds: float, reporter: Reporter) -> Cell:
+    """Fine-tune the target on some rows, and judge it."""
+    log.info("%s: %d samples", asked.words, len(rows))
+    reporter.message(asked.words)
+    begun = time.perf_counter()
+    model = fresh_lora(bench.plan.but(seed=asked.seed), bench.plan.target)
+    order, samples = _order(bench, asked, rows)
+    steps = -(-len(order) // bench.plan.batch_size)
+    if steps:
+        _train(bench, model, samples, order, asked, reporter)
+    trained = time.perf_counter()
+    losses, answers = _judge(bench, model, lambda: reporter.advance(0))
+    return Cell(
+        arm=asked.arm, seed=asked.seed, pruning_rate=asked.pruning_rate, scores=asked.scores,
+        budget=asked.budget, rows=len(rows), rows_sha256=sha256_of(rows), steps=steps,
+        loss=float(losses.mean()), metric=float(answers.mean()) if len(answers) else None,
+        losses=tuple(np.round(losses, 6).tolist()), answers=tuple(np.round(answers, 3).tolist()),
+        seconds={
+            "select": round(seconds, 4), "train": round(trained - begun, 3),
+            "evaluate": round(time.perf_counter() - trained, 3),
+        },
+        made_with=bench.made_with,
+    )  # fmt: skip
+
+
+def _order(bench: _Bench, asked: Asked, rows: np.ndarray) -> tuple[list[int], list[Any]]:
+    """The samples of every step, as places among those of the coreset; and these samples."""
+    places = np.flatnonzero(np.isin(bench.tokens.row_ids, rows))
+    lengths = bench.tokens.lengths[places]
+    plan = bench.plan
+    how = {"batch_size": plan.batch_size, "seed": asked.seed}
+    if not len(places):
+        return [], []
+    if asked.budget == "steps":
+        steps = count_steps(len(bench.tokens), epochs=plan.epochs, batch_size=plan.batch_size)
+        order = order_of_steps(lengths, steps=steps, **how)
+    else:
+        order = training_order(lengths, epochs=plan.epochs, **how)
+    return order, [bench.tokens[place] for place in places.tolist()]
+
+
+def _train(
+    bench: _Bench, model: PeftModel, samples: list[Any], order: list[int], asked: Asked, reporter: Reporter
+) -> None:
+    steps = -(-len(order) // bench.plan.batch_size)
+    every = max(1, steps // 10)
+
+    def on_step(step: int) -> bool:
+        if step % every == 0:
+            reporter.message(f"{asked.words}: step {step:,} of {steps:,}")
+        return not reporter.cancelled
+
+    finished = train(
+        model,
+        samples,
+        order,
+        pad_token_id=bench.tokenizer.pad_token_id,
+        batch_size=bench.plan.batch_size,
+        learning_rate=_learning_rate(bench.plan),
+        seed=asked.seed,
+        on_step=on_step,
+    )
+    if not finished:
+        reporter.advance(0)  # raises: the run is being cancelled
+
+
+def _judge(bench: _Bench, model: PeftModel, goes: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of each held-out sample, and the score of each generated answer."""
+    held_out, plan = bench.held_out, bench.plan
+    losses = held_out_losses(
+        model, held_out.tokens, pad_token_id=bench.tokenizer.pad_token_id,
+        tokens_per_batch=plan.tokens_per_batch, goes=goes,
+    )  # fmt: skip
+    if not len(held_out.answered):
+        return losses, np.zeros(0)
+    texts = generate_answers(
+        model,
+        bench.tokenizer,
+        [last_prompt(held_out.tokens[place]) for place in held_out.answered.tolist()],
+        new_tokens=bench.comparison.answer_tokens,
+        longest=length_bound(plan, plan.target),
+        tokens_per_batch=8 * plan.tokens_per_batch,
+        goes=goes,
+    )
+    return losses, score_answers(bench.metric, texts, held_out.references)

@@ -1,0 +1,211 @@
+"""Does STAFF's coreset train as well? Coresets of all methods, on three tasks and three families.
+
+    python tests/bench/bench_evidence.py
+
+For each task and family: a run (the nano speculates, the mini is the target), one whose target was
+tuned first, and a comparison that fine-tunes the target on each method's coreset, under STAFF_HOME.
+What is there is not done again: a comparison that was stopped goes on at the next cell, and cells that
+docs/evidence_measured.json holds are put back where STAFF_HOME is a new one, if they are of the same
+rows and settings. After each comparison docs/evidence_measured.json and .md are written anew. `--task`
+and `--family` do a part, `--quick` a few samples without writing. No test: it asserts nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
+
+from evidence_page import page  # noqa: E402
+from machine import facts  # noqa: E402
+
+from staff_engine import comparing, runs  # noqa: E402
+from staff_engine.cells import Cell, cells_of, read_cell, write_cell  # noqa: E402
+from staff_engine.comparison_results import open_comparison  # noqa: E402
+from staff_engine.files import write_json  # noqa: E402
+from staff_engine.plan import Plan  # noqa: E402
+from staff_engine.results import open_results  # noqa: E402
+from staff_engine.status import ACTIVE  # noqa: E402
+from staff_engine.watching import watch  # noqa: E402
+
+FILE = ROOT / "docs" / "evidence_measured.json"
+FAMILIES, TASKS = ("llama", "gemma", "mistral"), ("docstrings", "kazakh", "chat")
+METHODS = ("staff", "random", "grand", "el2n", "ccs", "d2")
+TUNED = "STAFF, target tuned"
+RATES = {"llama": (0.2, 0.5, 0.7, 0.8, 0.9), "gemma": (0.9,), "mistral": (0.9,)}
+FIRST = (0.9,)
+"""The rate that every family has comes first, so that the table tells something early."""
+
+SETTINGS = {
+    "limit": 600, "epochs": 3, "strata": 20, "verify_per_stratum": 5, "seed": 0, "tune_target": 60,
+    "seeds": 3, "held_out_samples": 200, "answers": 100, "answer_tokens": 64,
+}  # fmt: skip
+QUICK = {
+    **SETTINGS, "limit": 60, "epochs": 1, "strata": 4, "verify_per_stratum": 2, "tune_target": 8,
+    "seeds": 2, "held_out_samples": 10, "answers": 4, "answer_tokens": 8,
+}  # fmt: skip
+OF_PLAN = ("limit", "epochs", "strata", "verify_per_stratum", "seed")
+OF_COMPARISON = ("seeds", "held_out_samples", "answers", "answer_tokens")
+LEFT_OUT = {"losses", "answers", "made_with"}
+"""What the file keeps of no cell: it is long, or the same for all of a comparison."""
+
+
+def main(
+    task: Annotated[list[str] | None, typer.Option(help="only these tasks")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="only these families")] = None,
+    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+) -> None:
+    """Measure what is missing, and write the page anew."""
+    if quick:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["STAFF_HOME"] = home
+            found = measure("chat", "llama", (0.5,), QUICK, {})
+        print(page({**_head(QUICK), "planned": len(found["cells"]), "comparisons": [found]}))
+        return
+    places = list(itertools.product(family or FAMILIES, task or TASKS))
+    for rates in (FIRST, None):
+        for each, name in places:
+            wanted = rates or RATES[each]
+            if rates is None and wanted == FIRST:
+                continue
+            keep(measure(name, each, wanted, SETTINGS, kept(name, each)))
+
+
+def measure(
+    task: str, family: str, rates: tuple[float, ...], settings: dict[str, int], before: dict[str, Any]
+) -> dict[str, Any]:
+    """Finish the runs and the comparison of a task and a family; what they found, as the file has it."""
+    plan = Plan.make(
+        dataset=f"builtin:{task}", small=f"builtin:{family}-nano", target=f"builtin:{family}-mini",
+        dtype="float32", pruning_rate=FIRST[0], **{name: settings[name] for name in OF_PLAN},
+    )  # fmt: skip
+    source = finished(f"evidence {task} {family}", plan)
+    tuned = finished(f"evidence {task} {family}, tuned", plan.but(tune_target=settings["tune_target"]))
+    comparison = compared(f"evidence {task} {family}, compared", source, tuned, rates, settings)
+    put_back(comparison, before)
+    carry_out(comparison)
+    if missing(comparison):  # it was finished before rates were added
+        runs.start(comparison)
+        carry_out(comparison)
+    found = open_comparison(comparison.folder)
+    fact = found.facts
+    assert fact is not None
+    timings = json.loads((comparison.folder / "timings.json").read_text())
+    return {
+        "task": task,
+        "family": family,
+        "metric": fact.metric,
+        "held_out": fact.held_out,
+        "answers": fact.answers,
+        "samples": fact.samples,
+        "verified": open_results(source.folder).summary["verified"],
+        "trust": {
+            name: open_results(run.folder).summary["trust"]
+            for name, run in (("staff", source), (TUNED, tuned))
+        },
+        "selection_seconds": {
+            **fact.selection_seconds,
+            "target": sum(timings.get(stage, 0.0) for stage in ("fine-tune target", "score on target")),
+        },
+        "made_with": fact.made_with,
+        "cells": [cell.model_dump(mode="json", exclude=LEFT_OUT) for cell in found.cells],
+    }
+
+
+def finished(name: str, plan: Plan) -> runs.Run:
+    """The run of that name, done; made where there is none."""
+    run = named(name) or runs.create_run(plan, name=name)
+    carry_out(run)
+    return run
+
+
+def compared(
+    name: str, source: runs.Run, tuned: runs.Run, rates: tuple[float, ...], settings: dict[str, int]
+) -> runs.Run:
+    """The comparison of that name, with these rates added where it has not got them."""
+    wanted: dict[str, Any] = {
+        "methods": METHODS, "pruning_rates": rates, "baseline_scores": "target",
+        "also": {TUNED: str(tuned.folder)}, **{name: settings[name] for name in OF_COMPARISON},
+    }  # fmt: skip
+    run = named(name)
+    if run is None:
+        return comparing.create(*comparing.plan_comparison(source, **wanted), name=name)
+    longer = comparing.extended(run, **wanted)
+    if longer != open_comparison(run.folder).comparison:
+        comparing.add_to(run, longer)
+    return run
+
+
+def missing(run: runs.Run) -> int:
+    """Cells of a comparison that are not there."""
+    found = open_comparison(run.folder)
+    return len(cells_of(found.plan, found.comparison)) - len(found.cells)
+
+
+def put_back(run: runs.Run, before: dict[str, Any]) -> None:
+    """Cells of the file, for the run to take where rows and settings are the same."""
+    for cell in before.get("cells", ()):
+        known = Cell(**cell, losses=(), answers=(), made_with=before["made_with"])
+        if read_cell(run.folder, known.asked) is None:
+            write_cell(run.folder, known)
+
+
+def carry_out(run: runs.Run) -> None:
+    """See a run through to its end, whatever state it is in."""
+    status = runs.read_status(run)
+    if status.state != "finished":
+        if status.pid is None or status.state not in ACTIVE:
+            runs.start(run)
+        watch(run, cancels=False)
+    state = runs.read_status(run)
+    if state.state != "finished":
+        raise SystemExit(f"run {run.id} is {state.state}: {state.message}")
+
+
+def named(name: str) -> runs.Run | None:
+    return next((run for run in runs.list_runs() if runs.read_record(run).name == name), None)
+
+
+def kept(task: str, family: str) -> dict[str, Any]:
+    """What the file has of a task and a family; nothing if it has none."""
+    found = json.loads(FILE.read_text())["comparisons"] if FILE.exists() else []
+    return next((each for each in found if (each["task"], each["family"]) == (task, family)), {})
+
+
+def planned(family: str) -> int:
+    """Cells of a task in a family: one of nothing, and for each seed the full data and every coreset."""
+    return 1 + SETTINGS["seeds"] * (1 + len(RATES[family]) * (len(METHODS) + 1))
+
+
+def keep(found: dict[str, Any]) -> None:
+    """Put it into the file, in its place, and write the page anew; another process may do the same."""
+    with FileLock(f"{FILE}.lock"):
+        known = json.loads(FILE.read_text())["comparisons"] if FILE.exists() else []
+        by_place = {(each["family"], each["task"]): each for each in [*known, found]}
+        order = [place for place in itertools.product(FAMILIES, TASKS) if place in by_place]
+        content = {
+            **_head(SETTINGS),
+            "planned": sum(planned(family) for family, _ in itertools.product(FAMILIES, TASKS)),
+            "comparisons": [by_place[place] for place in order],
+        }
+        write_json(FILE, content)
+        FILE.with_suffix(".md").write_text(page(content), encoding="utf-8")
+    Path(f"{FILE}.lock").unlink(missing_ok=True)
+
+
+def _head(settings: dict[str, int]) -> dict[str, Any]:
+    return {**facts("python tests/bench/bench_evidence.py"), "settings": settings}
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,139 @@
+"""Methods on the Compare page: what is chosen, shown and kept in the link."""
+
+import numpy as np
+import pytest
+
+from staff_engine.methods import METHODS, choose, small_scores
+from staff_engine.results import open_results
+
+ALL = list(METHODS)
+
+
+def texts(app):
+    kinds = ("markdown", "caption", "info", "error", "warning")
+    return " ".join(element.value for kind in kinds for element in app.get(kind))
+
+
+def charts(app):
+    return [chart.proto.id.rpartition("-")[2] for chart in app.get("plotly_chart")]
+
+
+@pytest.fixture
+def methods(open_page, finished_run):
+    """Open the page at the methods, with more of a link."""
+
+    def open_at(**query):
+        app = open_page("compare", run=finished_run.id, compare_view="methods", **query)
+        assert not app.exception
+        return app
+
+    return open_at
+
+
+def test_the_page_opens_with_two_selections_and_goes_over_to_the_methods(open_page, finished_run):
+    app = open_page("compare", run=finished_run.id)
+    assert charts(app) == []
+    app.segmented_control(key="compare_view").set_value("methods").run()
+    assert not app.exception
+    assert app.query_params["compare_view"] == "methods"
+    assert len(charts(app)) == 5
+
+
+def test_all_methods_are_compared_at_the_rate_of_the_link(methods, finished_run):
+    app = methods(pruning_rate="0.5")
+    assert app.pills(key="_compare_methods").value == ALL
+    results = open_results(finished_run.folder)
+    table = small_scores(results)
+    chosen = {name: set(choose(name, results, table, pruning_rate=0.5, seed=0).tolist()) for name in ALL}
+    shown = [chart.proto.alt for chart in app.get("plotly_chart")]
+    expected = len(chosen["staff"] & chosen["d2"]) / len(chosen["staff"] | chosen["d2"])
+    assert f"STAFF and D2 {expected:.2f}" in shown[0]
+    assert "Two coresets of 196 of 393 samples" in texts(app)
+
+
+def test_the_choice_of_methods_is_kept_in_the_link_and_comes_back(methods):
+    app = methods()
+    app.pills(key="_compare_methods").set_value(["grand", "staff"]).run()
+    assert app.query_params["compare_methods"] == "staff,grand"
+    [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert overlap.endswith(": STAFF and GraNd 0.00")
+    assert methods(compare_methods="ccs,random").pills(key="_compare_methods").value == ["random", "ccs"]
+
+
+def test_without_a_method_the_page_asks_for_one(methods):
+    app = methods()
+    app.pills(key="_compare_methods").set_value([]).run()
+    assert "Choose at least one method." in texts(app)
+    assert charts(app) == []
+
+
+def test_a_method_that_a_link_invents_is_refused(methods):
+    app = methods(compare_methods="staff,best")
+    assert "compare_methods is 'staff,best'; allowed: staff, random, grand" in texts(app)
+    assert app.pills(key="_compare_methods").value == ALL
+
+
+def test_staff_and_the_cut_of_the_others_are_as_set_on_select(methods, finished_run):
+    app = methods(compare_methods="staff,ccs,d2", drop_hardest="0.3", strata="20", pruning_rate="0.8")
+    assert "CCS and D2 leave out the hardest 30%" in texts(app)
+    results = open_results(finished_run.folder)
+    staff = set(results.select(drop_hardest=0.3, strata=20, pruning_rate=0.8).indices.tolist())
+    table = small_scores(results)
+    ccs = set(choose("ccs", results, table, pruning_rate=0.8, seed=0, beta=0.3).tolist())
+    [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert f"STAFF and CCS {len(staff & ccs) / len(staff | ccs):.2f}" in overlap
+
+
+def test_the_rate_turned_here_holds_on_every_page(methods):
+    app = methods()
+    app.number_input(key="pruning_rate").set_value(0.75).run()
+    assert app.query_params["pruning_rate"] == "0.75"
+    assert "Two coresets of 98 of 393 samples" in texts(app)
+
+
+def test_a_filter_leaves_the_samples_that_pass_it(methods):
+    app = methods(pruning_rate="0.5", strata_in="2-4")
+    assert "Only samples that pass the filter are counted." in texts(app)
+    reached = next(
+        chart.proto.alt for chart in app.get("plotly_chart") if chart.proto.alt.startswith("Share of strata")
+    )
+    assert "STAFF 100%" in reached
+
+
+def test_a_filter_that_no_chosen_sample_passes_says_so(methods):
+    app = methods(compare_methods="grand", strata_in="0")
+    assert "No sample of these coresets passes the filter" in texts(app)
+
+
+def test_without_embeddings_the_methods_that_read_none_are_left(methods, finished_run):
+    for path in (finished_run.folder / "embedding").glob("*"):
+        path.unlink()
+    app = methods()
+    assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
+    assert "D2 and Moderate cannot choose" in texts(app)
+    assert len(charts(app)) == 4
+
+
+def test_d2_waits_to_be_asked_for_where_there_are_many_samples(methods, monkeypatch):
+    from pages import _methods
+
+    monkeypatch.setattr(_methods, "D2_AT_ONCE", 100)
+    app = methods()
+    assert app.pills(key="_compare_methods").value == [name for name in ALL if name != "d2"]
+
+
+def test_the_page_says_what_each_method_does_and_the_command_that_does_the_same(methods, finished_run):
+    app = methods(compare_methods="staff,d2")
+    for method in METHODS.values():
+        assert f"**{method.label}**. {method.sentence}" in texts(app)
+    command = f"staff_engine compare {finished_run.id} --method staff --method d2 --pruning-rate 0.9"
+    assert command in app.code[0].value
+
+
+def test_what_is_shown_does_not_change_what_is_remembered(methods):
+    first = methods(pruning_rate="0.5")
+    filtered = methods(pruning_rate="0.5", strata_in="2-4")
+    again = methods(pruning_rate="0.5")
+    alts = [[chart.proto.alt for chart in app.get("plotly_chart")] for app in (first, filtered, again)]
+    assert alts[0] == alts[2] != alts[1]
+    assert np.all([len(each) == 5 for each in alts])
