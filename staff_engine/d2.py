@@ -47,6 +47,7 @@ def select_d2(
     forward: float = 1.0,
     reverse: float = 0.1,
     beta: float = BETA,
+    graphs: dict[tuple[int, int], Graph] | None = None,
 ) -> np.ndarray:
     """Take hard samples of dense places one by one, each making its neighbours less wanted.
 
@@ -69,6 +70,9 @@ def select_d2(
     beta : float
         β, the fraction of the hardest that is left out before the graph is made, 0 or more and
         below 1; less where the coreset needs the samples.
+    graphs : dict, optional
+        Graphs of these very scores and embeddings from calls before, to which this one adds its own:
+        most of the work, and the same for all pruning rates that the cut does not give way to.
 
     Returns
     -------
@@ -102,7 +106,10 @@ def select_d2(
     rows, size = candidates(scores, pruning_rate)
     check_embedding(embedding, rows, len(scores))
     rows = easiest(scores, rows, beta, size)
-    graph = neighbour_graph(embedding[rows], neighbours)
+    graphs, key = {} if graphs is None else graphs, (len(rows), neighbours)
+    if key not in graphs:
+        graphs[key] = neighbour_graph(embedding[rows], neighbours)
+    graph = graphs[key]
     wanted = pass_forward(scores[rows], graph, forward)
     return np.sort(rows[choose_greedily(wanted, graph, reverse, size)])
 
