@@ -133,7 +133,10 @@ def _overlap_and_reach(found: MethodComparison) -> None:
                 charts.overlap_figure(frame), key="methods_overlap",
                 alt=f"Overlap of every two coresets: {charts.overlap_in_words(frame)}",
             )  # fmt: skip
-            st.caption("Samples in both, over samples in either (Jaccard): 1 is the same coreset.")
+            st.caption(
+                "Samples in both, over samples in either (Jaccard): 1 is the same coreset. CCS draws by the"
+                " same priorities as STAFF, so a strong overlap of these two is expected."
+            )
         else:
             st.caption("Choose another method to see how alike their coresets are.")
     with right:
