@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MEASURED = {
     "app_measured": "bench_app",
+    "baselines_measured": "bench_baselines",
     "measured": "bench_run",
     "selection_measured": "bench_selection",
     "similarity_measured": "bench_similarity",
