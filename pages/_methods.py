@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages import _plan_field, _shared
 from staff_engine.charts import methods as charts
@@ -46,7 +47,7 @@ def _choose_methods(table: ScoreTable) -> list[str]:
     else:
         names = [name for name in offered if name in chosen.split(",")]
     st.session_state["_compare_methods"] = names
-    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.pills(
             "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
             format_func=lambda name: METHODS[name].label,
@@ -122,25 +123,30 @@ def _say_how(found: MethodComparison, *, scorable: int) -> None:
 
 
 def _overlap_and_reach(found: MethodComparison) -> None:
-    left, right = st.columns([5, 4], gap="large")
+    coverage = found.coverage
+    left, right = _side_by_side()
     with left:
         st.subheader("What they have in common", anchor=False)
-        frame = charts.overlap_frame(found.coverage)
-        _shared.chart(
-            charts.overlap_figure(frame), key="methods_overlap",
-            alt=f"Overlap of every two coresets: {charts.overlap_in_words(frame)}",
-        )  # fmt: skip
+        if len(coverage.names) > 1:
+            frame = charts.overlap_frame(coverage)
+            _shared.chart(
+                charts.overlap_figure(frame), key="methods_overlap",
+                alt=f"Overlap of every two coresets: {charts.overlap_in_words(frame)}",
+            )  # fmt: skip
+            st.caption(
+                "Samples in both, over samples in either (Jaccard): 1 is the same coreset. CCS draws by the"
+                " same priorities as STAFF, so a strong overlap of these two is expected."
+            )
+        else:
+            st.caption("Choose another method to see how alike their coresets are.")
     with right:
         st.subheader("What they reach", anchor=False)
-        reach = charts.reach_frame(found.coverage)
-        counts = {"strata": found.coverage.num_strata, "clusters": found.coverage.num_clusters}
-        for groups, count in counts.items():
-            if count:
-                _shared.chart(
-                    charts.reach_figure(reach, groups, count=count),
-                    alt=f"Share of {groups} reached: {charts.reach_in_words(reach, groups)}",
-                    key=f"methods_{groups}",
-                )
+        reach = charts.reach_frame(coverage)
+        counts = {"strata": coverage.num_strata, "clusters": coverage.num_clusters}
+        said = (f"{groups}: {charts.reach_in_words(reach, groups)}" for groups in counts if counts[groups])
+        _shared.chart(
+            charts.reach_figure(reach, counts), alt=f"Share reached. {'. '.join(said)}", key="methods_reach"
+        )
         st.caption(
             "Strata are STAFF's; the hardest, which it drops, are in none. Clusters group samples by their"
             " embeddings (k-means)."
@@ -151,7 +157,7 @@ def _spreads(found: MethodComparison) -> None:
     st.subheader("What their samples are like", anchor=False)
     coverage = found.coverage
     for place, profile, title, key in zip(
-        st.columns(2, gap="large"),
+        _side_by_side(),
         (coverage.lengths, coverage.losses),
         ("Response length (tokens)", "Loss on the small model (nats a token)"),
         ("methods_lengths", "methods_losses"),
@@ -167,6 +173,12 @@ def _spreads(found: MethodComparison) -> None:
         "Dot: the median. Thick: the middle half. Thin: from the 5 % to the 95 % quantile. Dashed: the median"
         " of all samples."
     )
+
+
+def _side_by_side() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Two places beside each other, or one below the other where the page is narrow."""
+    with st.grid(2, min_column_width=380, gap="large"):
+        return st.container(), st.container()
 
 
 def _explain(results: Results, names: list[str]) -> None:

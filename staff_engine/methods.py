@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from staff_engine.baselines import select_ccs, select_el2n, select_grand, select_moderate, select_random
 from staff_engine.columns import to_numpy
-from staff_engine.d2 import select_d2
+from staff_engine.d2 import Graph, select_d2
 from staff_engine.errors import PlanError, RunError
 from staff_engine.parts import read_parts
 from staff_engine.results import Results
@@ -36,6 +36,8 @@ class ScoreTable:
     """float16 (N, h): last hidden state averaged over the tokens; 0 where unscorable."""
     source: str
     """Whose scores they are: "small" or "target"."""
+    graphs: dict[tuple[int, int], Graph] = field(default_factory=dict, init=False, repr=False)
+    """What D2 has found of nearest neighbours, so that another pruning rate need not look again."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def choose(
         case "ccs":
             return select_ccs(table.effort, beta=beta, **common)
         case "d2":
-            return select_d2(table.effort, table.embedding, beta=beta, **common)
+            return select_d2(table.effort, table.embedding, beta=beta, graphs=table.graphs, **common)
         case _:
             return select_moderate(table.effort, table.embedding, **common)
 

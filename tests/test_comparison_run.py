@@ -115,10 +115,10 @@ def test_held_out_samples_are_those_that_can_be_read_up_to_the_cap(finished):
         assert cell.metric == pytest.approx(np.mean(cell.answers), abs=1e-3)
 
 
-def test_nothing_is_the_untouched_targets_loss(finished):
+def test_nothing_is_the_untouched_targets_loss(finished, source):
     place = next((finished.folder / "held_out").iterdir())
     tokens = open_tokens(place / "tokens.arrow")
-    plan = finished.plan.but(dtype=json.loads((finished.folder / "dtype.json").read_text()))
+    plan = finished.plan.but(dtype=comparison_run._number_format(open_results(source)))
     losses = held_out_losses(fresh_lora(plan, plan.target), tokens, pad_token_id=0, tokens_per_batch=256)
     assert cell_of(finished, NOTHING).loss == pytest.approx(losses.mean(), rel=1e-4)
 
@@ -132,7 +132,7 @@ def test_fine_tuning_changes_the_loss_and_seeds_differ(finished):
 def test_a_cell_is_what_finetune_makes_of_its_rows(finished, source, tmp_path):
     """The obvious way: the same fine-tuning, with checkpoints, into a folder, loaded again."""
     results, plan = open_results(source), finished.plan.but(seed=1)
-    plan = plan.but(dtype=json.loads((finished.folder / "dtype.json").read_text()))
+    plan = plan.but(dtype=comparison_run._number_format(open_results(source)))
     rows = choose("random", results, small_scores(results), pruning_rate=0.8, seed=1)
     tokens = open_tokens(finished.folder / "tokens.arrow")
     places = np.flatnonzero(np.isin(tokens.row_ids, rows))

@@ -6,7 +6,7 @@ import torch
 from tiny import make_samples, make_scored_model, make_tokenizer
 from torch.nn import functional
 
-from staff_engine.evaluation import generate_answers, held_out_losses, last_prompt
+from staff_engine.evaluation import _batches, generate_answers, held_out_losses, last_prompt
 from staff_engine.tokens import EncodedSample
 
 SAMPLES = make_samples((5, 12, 9, 30, 2, 17))
@@ -41,6 +41,14 @@ def greedy(model, prompt, end, new_tokens):
             break
         ids.append(token)
     return ids[len(prompt) :]
+
+
+def test_a_batch_holds_no_more_tokens_and_responses_than_it_may():
+    lengths, responses = [3, 9, 4, 4, 20, 9], [1, 2, 2, 2, 10, 5]
+    assert _batches(lengths, 18) == [[4], [1, 5], [2, 3, 0]]
+    assert _batches(lengths, 18, responses, 6) == [[4], [1], [5], [2, 3, 0]]
+    assert _batches(lengths, 1) == [[4], [1], [5], [2], [3], [0]]
+    assert _batches([], 18) == []
 
 
 @pytest.mark.parametrize("most", [16, 64, 10_000])

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_run import UNSCORABLE, make_finished_run
 
+from staff_engine import d2
 from staff_engine.baselines import select_ccs, select_el2n, select_grand, select_moderate, select_random
 from staff_engine.d2 import select_d2
 from staff_engine.errors import PlanError, RunError
@@ -75,6 +78,20 @@ def test_the_seed_moves_the_methods_that_draw(results):
     for name, method in METHODS.items():
         first, second = (choose(name, results, table, pruning_rate=0.7, seed=seed) for seed in (0, 1))
         assert np.array_equal(first, second) == (not method.draws)
+
+
+def test_d2_looks_for_neighbours_once_for_all_rates_with_the_same_cut(results, monkeypatch):
+    looked = []
+    search = d2.neighbour_graph
+    monkeypatch.setattr(d2, "neighbour_graph", lambda *given: looked.append(len(given[0])) or search(*given))
+    table = small_scores(results)
+    rates = (0.9, 0.5, 0.1, 0.9)
+    chosen = [choose("d2", results, table, pruning_rate=rate, seed=0) for rate in rates]
+    assert looked == [155, 174]  # at 0.1 the cut of 38 of 193 gives way
+    for rate, ids in zip(rates, chosen, strict=True):
+        alone = d2.select_d2(table.effort, table.embedding, pruning_rate=rate, beta=0.2)
+        np.testing.assert_array_equal(ids, alone)
+    assert not replace(table, effort=table.effort * 2).graphs  # other scores, other graphs
 
 
 def test_a_method_that_there_is_not_is_refused_with_those_there_are(results):

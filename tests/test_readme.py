@@ -52,6 +52,16 @@ def test_the_measured_page_shows_the_measured_file():
     assert all(f"| {stage} | {seconds:.1f} |" in page for stage, seconds in facts["stages"].items())
 
 
+def test_the_page_on_what_the_baselines_take_shows_the_measured_file():
+    facts = json.loads((ROOT / "docs" / "baselines_measured.json").read_text())
+    page = (ROOT / "docs" / "baselines_measured.md").read_text(encoding="utf-8")
+    assert len(facts["rows"]) == 12
+    for row in facts["rows"]:
+        more = row["peak"] - row["peak_before"]
+        cells = f"{row['seconds']:.3g} | {row['peak'] / 1e6:,.0f} | {more / 1e6:,.0f}"
+        assert f"| {row['method']} | {row['samples']:,} | {cells} |" in page
+
+
 def test_the_page_on_the_apps_speed_shows_the_measured_file():
     facts = json.loads((ROOT / "docs" / "app_measured.json").read_text())
     page = (ROOT / "docs" / "app_measured.md").read_text(encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,6 +17,9 @@ BRIGHT_FROM = 0.47
 
 OWN = "staff"
 """The method that stands out from those it is measured against."""
+
+HEAT_ROW, SPREAD_ROW = 48, 32
+"""Pixels that a method takes of a figure's height."""
 
 EVERYTHING = "All samples"
 
@@ -32,26 +37,30 @@ def overlap_frame(coverage: Coverage) -> pd.DataFrame:
 
 
 def overlap_figure(frame: pd.DataFrame) -> go.Figure:
-    """Methods against methods, coloured from 0 to 1 so that two rates compare; the value written in."""
-    labels, values = list(frame.columns), frame.to_numpy()
-    figure = base_figure(x="", y="", height=120 + 44 * max(3, len(labels)), legend=False)
+    """Methods against methods, coloured from 0 to 1 so that two rates compare; the value written in.
+
+    A method and itself are left blank: the brightest cells would be those that say nothing.
+    """
+    labels = list(frame.columns)
+    values = np.where(np.eye(len(labels), dtype=bool), np.nan, frame.to_numpy())
+    figure = base_figure(x="", y="", height=_height(len(labels), HEAT_ROW), legend=False)
     figure.add_heatmap(
-        x=labels, y=labels, z=values, zmin=0, zmax=1, colorscale=SEQUENTIAL, xgap=2, ygap=2,
+        x=labels, y=labels, z=values, zmin=0, zmax=1, colorscale=SEQUENTIAL, showscale=False, xgap=2, ygap=2,
         hovertemplate="%{y} and %{x}: %{z:.1%} of the samples in either are in both<extra></extra>",
-        colorbar={
-            "title": {"text": "Overlap (Jaccard)", "side": "top"}, "orientation": "h", "thickness": 10,
-            "y": 1, "yanchor": "bottom", "tickvals": [0, 0.25, 0.5, 0.75, 1],
-        },
+        hoverongaps=False,
     )  # fmt: skip
-    rows, columns = np.indices(values.shape)
+    rows, columns = np.nonzero(
+        np.isfinite(values)
+    )  # Plotly's own choice of the text's colour is hard to read
+    shown = values[rows, columns]
     figure.add_scatter(
-        x=[labels[column] for column in columns.flat], y=[labels[row] for row in rows.flat],
-        text=[f"{value:.2f}" for value in values.flat], mode="text", hoverinfo="skip",
-        textfont={"size": 12, "color": np.where(values.flat < BRIGHT_FROM, "#FFFFFF", "#10151C")},
+        x=[labels[column] for column in columns], y=[labels[row] for row in rows],
+        text=[f"{value:.2f}" for value in shown], mode="text", hoverinfo="skip",
+        textfont={"size": 13, "color": np.where(shown < BRIGHT_FROM, "#FFFFFF", "#10151C")},
     )  # fmt: skip
     figure.update_layout(hovermode="closest")
-    figure.update_xaxes(showgrid=False, range=[-0.5, len(labels) - 0.5])
-    figure.update_yaxes(showgrid=False, range=[len(labels) - 0.5, -0.5])
+    figure.update_xaxes(showgrid=False, ticks="", range=[-0.5, len(labels) - 0.5], side="top")
+    figure.update_yaxes(showgrid=False, ticks="", range=[len(labels) - 0.5, -0.5])
     return figure
 
 
@@ -84,27 +93,28 @@ def reach_frame(coverage: Coverage) -> pd.DataFrame:
     )
 
 
-def reach_figure(frame: pd.DataFrame, groups: str, *, count: int) -> go.Figure:
-    """A bar for each method.
+def reach_figure(frame: pd.DataFrame, counts: Mapping[str, int]) -> go.Figure:
+    """A bar for each method and kind of group, the clusters' lighter.
 
     Parameters
     ----------
-    groups : {"strata", "clusters"}
-        The column to draw.
-    count
-        How many there are.
+    counts
+        How many groups there are, by column of the frame; one with none is left out.
     """
-    figure = base_figure(
-        x=f"Share of the {count:,} {groups} reached", y="", height=_height(frame), legend=False
-    )
-    figure.add_bar(
-        x=frame[groups], y=frame["label"], orientation="h", marker_color=_colors(frame["name"]),
-        text=[f"{value:.0%}" for value in frame[groups]], textposition="outside", cliponaxis=False,
-        customdata=(frame[groups] * count).round(),
-        hovertemplate=f"%{{y}}: %{{customdata:,}} of {count:,} {groups}<extra></extra>",
-    )  # fmt: skip
-    figure.update_layout(hovermode="closest", bargap=0.35)
-    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure = base_figure(x="Share of them reached", y="", height=_height(len(frame), HEAT_ROW))
+    for groups, strength in (("strata", 1.0), ("clusters", 0.45)):
+        count = counts[groups]
+        if not count:
+            continue
+        figure.add_bar(
+            x=frame[groups], y=frame["label"], orientation="h", name=f"{count:,} {groups}",
+            marker_color=[_faded(color, strength) for color in _colors(frame["name"])],
+            text=[f"{value:.0%}" for value in frame[groups]], textposition="outside", cliponaxis=False,
+            customdata=(frame[groups] * count).round(),
+            hovertemplate=f"%{{y}}: %{{customdata:,}} of {count:,} {groups}<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(hovermode="closest", bargap=0.25, bargroupgap=0.05, legend_itemclick=False)
+    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.5, 1])
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
@@ -134,7 +144,7 @@ def spread_frame(coverage: Coverage, profile: Profile) -> pd.DataFrame:
 
 def spread_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
     """A line from the 5 % to the 95 % quantile, a bar over the middle half, a dot at the median."""
-    figure = base_figure(x=x, y="", height=_height(frame), legend=False)
+    figure = base_figure(x=x, y="", height=_height(len(frame), SPREAD_ROW), legend=False)
     labels, colors = list(frame["label"]), _colors(frame["name"])
     figure.add_vline(
         x=frame["middle"].iloc[0], line={"color": COLORS["dropped"], "width": 1.5, "dash": "dash"}
@@ -157,7 +167,9 @@ def spread_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
     )  # fmt: skip
     figure.update_layout(hovermode="closest")
     figure.update_yaxes(autorange="reversed", showgrid=False, categoryorder="array", categoryarray=labels)
-    figure.update_xaxes(rangemode="tozero")
+    low, high = frame["lowest"].min(), frame["highest"].max()
+    room = 0.04 * ((high - low) or 1.0)
+    figure.update_xaxes(range=[low - room, high + room])
     return figure
 
 
@@ -177,5 +189,11 @@ def _colors(names: pd.Series) -> list[str]:
     return [special.get(name, COLORS["small"]) for name in names]
 
 
-def _height(frame: pd.DataFrame) -> int:
-    return 96 + 32 * max(3, len(frame))
+def _faded(color: str, strength: float) -> str:
+    """A colour with some of the page behind it; the legend shows it so too, which it does not an opacity."""
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {strength})"
+
+
+def _height(rows: int, each: int) -> int:
+    return 80 + each * max(3, rows)

@@ -36,7 +36,7 @@ def test_the_page_opens_with_two_selections_and_goes_over_to_the_methods(open_pa
     app.segmented_control(key="compare_view").set_value("methods").run()
     assert not app.exception
     assert app.query_params["compare_view"] == "methods"
-    assert len(charts(app)) == 5
+    assert len(charts(app)) == 4
 
 
 def test_all_methods_are_compared_at_the_rate_of_the_link(methods, finished_run):
@@ -58,6 +58,12 @@ def test_the_choice_of_methods_is_kept_in_the_link_and_comes_back(methods):
     [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
     assert overlap.endswith(": STAFF and GraNd 0.00")
     assert methods(compare_methods="ccs,random").pills(key="_compare_methods").value == ["random", "ccs"]
+
+
+def test_one_method_alone_has_nothing_in_common_with_another(methods):
+    app = methods(compare_methods="d2")
+    assert "Choose another method" in texts(app)
+    assert len(charts(app)) == 3
 
 
 def test_without_a_method_the_page_asks_for_one(methods):
@@ -95,7 +101,9 @@ def test_a_filter_leaves_the_samples_that_pass_it(methods):
     app = methods(pruning_rate="0.5", strata_in="2-4")
     assert "Only samples that pass the filter are counted." in texts(app)
     reached = next(
-        chart.proto.alt for chart in app.get("plotly_chart") if chart.proto.alt.startswith("Share of strata")
+        chart.proto.alt
+        for chart in app.get("plotly_chart")
+        if chart.proto.alt.startswith("Share reached. strata: ")
     )
     assert "STAFF 100%" in reached
 
@@ -111,7 +119,7 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
     assert "D2 and Moderate cannot choose" in texts(app)
-    assert len(charts(app)) == 4
+    assert "clusters" not in app.get("plotly_chart")[1].proto.alt
 
 
 def test_d2_waits_to_be_asked_for_where_there_are_many_samples(methods, monkeypatch):
@@ -136,4 +144,4 @@ def test_what_is_shown_does_not_change_what_is_remembered(methods):
     again = methods(pruning_rate="0.5")
     alts = [[chart.proto.alt for chart in app.get("plotly_chart")] for app in (first, filtered, again)]
     assert alts[0] == alts[2] != alts[1]
-    assert np.all([len(each) == 5 for each in alts])
+    assert np.all([len(each) == 4 for each in alts])

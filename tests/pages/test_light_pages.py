@@ -21,6 +21,7 @@ for name in ("home", "data", "run", "scores", "select", "samples", "compare", "e
     app.switch_page(f"pages/{name}.py").run()
     app.query_params["run"] = sys.argv[1]
     app.query_params["row"] = "3"
+    app.query_params["compare_view"] = "methods"
     app.query_params["family"] = sys.argv[2]
     app.run()
     assert not app.exception, (name, app.exception)
@@ -40,4 +41,4 @@ def test_no_page_loads_torch_or_its_kin(finished_run, home):
     assert opened.returncode == 0, opened.stderr[-2000:]
     loaded = set(opened.stdout.split())
     assert not {"torch", "transformers", "peft", "datasets", "accelerate"} & loaded
-    assert {"staff_engine.results", "staff_engine.charts.similarity"} <= loaded
+    assert {"staff_engine.results", "staff_engine.charts.similarity", "staff_engine.d2"} <= loaded
