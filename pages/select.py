@@ -118,9 +118,9 @@ def _figures(results: Results, selection: Selection) -> None:
     served = int((selection.budget > 0).sum())
     empty = int((selection.sizes == 0).sum())
     verified = len(results.verified_ids)
-    took = cost.run_cost(results)
+    took = cost.run_cost(results.summary, results.timings)
     saved = list_saved(results.folder)
-    with st.grid(5, min_column_width=130):
+    with st.grid(6, min_column_width=130):
         st.metric("Samples", f"{scorable:,}", help="Rows that have a score.")
         st.metric(
             "Coreset", f"{len(selection.indices):,}",
@@ -142,6 +142,14 @@ def _figures(results: Results, selection: Selection) -> None:
             delta=took.full and f"of {duration(took.full)}", delta_color="off", delta_arrow="off",
             help="Against letting the target score every sample: its measured speed, times all tokens."
             f" Fine-tuning, scoring and verifying took {duration(took.staff)}.",
+        )  # fmt: skip
+        st.metric(
+            "Overhead", "?" if took.overhead is None else f"{took.overhead:.0%}",
+            delta=took.training and f"of {duration(took.training + took.full)}",
+            delta_color="off", delta_arrow="off",
+            help="The same time against fine-tuning the target on everything and then scoring everything on"
+            " it, as methods without a small model do. The target's fine-tuning is an estimate: as many times"
+            " its scoring as the small model's was.",
         )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""What a run took, beside what it would take to let the target score everything."""
+"""What a run took, beside what the target would take to score everything, untouched or fine-tuned."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from staff_engine.results import Results
+from typing import Any
 
 STAGES = ("fine-tune", "speculate", "tune target", "verify")
 """The stages that scoring everything on the target would do without."""
@@ -12,26 +12,50 @@ STAGES = ("fine-tune", "speculate", "tune target", "verify")
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a run's models, and of the target over all samples (None where it scored none)."""
+    """Seconds of a run's models, and of the target over all samples.
+
+    Attributes
+    ----------
+    staff
+        What the run took: fine-tuning, scoring and verifying, tuning the target if it did.
+    full
+        What the untouched target would take to score everything; None where it scored nothing.
+    training
+        What it would take before that to fine-tune the target on everything, as methods do
+        that score on the target; None where that cannot be told.
+    """
 
     staff: float
     full: float | None
+    training: float | None = None
 
     @property
     def saved(self) -> float | None:
-        """Share of the target's time that was saved; below 0 if STAFF took longer, None if not known."""
+        """Share of `full` that was saved; below 0 if STAFF took longer, None if not known."""
         return 1 - self.staff / self.full if self.full else None
 
+    @property
+    def overhead(self) -> float | None:
+        """What the run took as a share of `training` and `full`: the paper's selection overhead."""
+        return self.staff / (self.training + self.full) if self.training and self.full else None
 
-def run_cost(results: Results) -> Cost:
-    """The seconds of a finished run: fine-tuning, scoring and verifying, tuning the target if it did.
+
+def run_cost(summary: Mapping[str, Any], timings: Mapping[str, float]) -> Cost:
+    """The seconds of a finished run, and the estimates that they are held against.
 
     The target's time over all samples is its measured seconds for each token, times all
-    tokens. The fine-tuning that the target itself would need for such scores is not
-    counted, so the saving is a cautious one. Raises RunError while it is not finished.
+    tokens. Its fine-tuning is taken to be as many times that as the small model's
+    fine-tuning was its scoring: nothing of it is measured, so it is the rougher of the two.
+
+    Parameters
+    ----------
+    summary, timings
+        The content of the run's summary.json, and the seconds of its stages.
     """
-    seconds = results.timings
+    full = summary.get("full_target_seconds_estimate")
+    scoring = summary.get("small_scoring_seconds")  # runs of older versions have none
     return Cost(
-        staff=sum(float(seconds.get(stage, 0)) for stage in STAGES),
-        full=results.summary["full_target_seconds_estimate"],
+        staff=sum(timings.get(stage, 0.0) for stage in STAGES),
+        full=full,
+        training=timings.get("fine-tune", 0.0) / scoring * full if scoring and full else None,
     )

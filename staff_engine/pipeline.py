@@ -224,6 +224,7 @@ def summarize(results: Results) -> dict[str, Any]:
         "verified": len(results.verified_ids),
         "to_verify": len(results.to_verify()),
         "coreset_size": len(selection.indices),
+        "small_scoring_seconds": float(scores["seconds"].sum()),
         "verify_seconds_per_sample": seconds / max(len(verification), 1),
         "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,
         "warnings": [*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings],

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from staff_engine.cost import run_cost
 from staff_engine.runs import Run, read_status
 from staff_engine.status import ACTIVE, StageStatus, Status
 
@@ -179,9 +180,13 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
         *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
         ("time in all", duration(sum(timings.values()))),
     ]
-    estimate = summary.get("full_target_seconds_estimate")
-    words = "nothing verified, no estimate" if estimate is None else f"about {duration(estimate)}"
-    for row in [*rows, ("scoring everything on the target (estimate)", words)]:
+    cost = run_cost(summary, timings)
+    words = "nothing verified, no estimate" if cost.full is None else f"about {duration(cost.full)}"
+    rows.append(("scoring everything on the target (estimate)", words))
+    if cost.training is not None:
+        rows.append(("fine-tuning it before that (rougher estimate)", f"about {duration(cost.training)}"))
+        rows.append(("selection overhead: this run, of these two", f"{cost.overhead:.0%}"))
+    for row in rows:
         table.add_row(*row)
     return table
 

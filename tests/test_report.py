@@ -80,6 +80,20 @@ def test_the_closing_table_says_what_the_target_was_tuned_on_and_how_long_that_t
     assert re.search("time of tune target +4.2 s\n", said[1])
 
 
+def test_the_closing_table_holds_the_run_against_scores_by_a_tuned_target(run):
+    summary = {
+        **open_results(run.folder).summary,
+        "full_target_seconds_estimate": 40.0,
+        "small_scoring_seconds": 5.0,
+    }
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(report.summary_table(summary, {"fine-tune": 30.0, "speculate": 6.0, "verify": 6.0}))
+    said = console.export_text()
+    assert re.search("scoring everything on the target [^0-9]+ 40 s\n", said)
+    assert re.search("fine-tuning it before that [^0-9]+ 4 min 00 s\n", said)
+    assert re.search("selection overhead: this run, of these two +15%\n", said)
+
+
 @pytest.mark.parametrize(("share", "words"), [(0.534, "53%"), (0, "None"), (-1.15, "None"), (None, "?")])
 def test_a_share_that_is_saved_is_never_below_nothing(share, words):
     assert report.saved_share(share) == words
