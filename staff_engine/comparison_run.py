@@ -314,8 +314,8 @@ def _facts(run: Comparison, source: Results, further: dict[str, Results], bench:
     small = source.timings
     seconds = {
         "small": sum(float(small.get(stage, 0)) for stage in SMALL_STAGES),
-        "staff": run_cost(source).staff,
-        **{label: run_cost(results).staff for label, results in further.items()},
+        "staff": run_cost(source.summary, source.timings).staff,
+        **{label: run_cost(results.summary, results.timings).staff for label, results in further.items()},
     }
     return Facts(
         made_with=bench.made_with,
