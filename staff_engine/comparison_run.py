@@ -471,7 +471,7 @@ def _judge(bench: _Bench, model: PeftModel, goes: Callable[[], None]) -> tuple[n
         [last_prompt(held_out.tokens[place]) for place in held_out.answered.tolist()],
         new_tokens=bench.comparison.answer_tokens,
         longest=length_bound(plan, plan.target),
-        tokens_per_batch=8 * plan.tokens_per_batch,
+        tokens_per_batch=plan.tokens_per_batch,
         goes=goes,
     )
     return losses, score_answers(bench.metric, texts, held_out.references)
