@@ -7,6 +7,7 @@ short: one that was not finished begins again.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -50,7 +51,6 @@ from staff_engine.steps import (
     fresh_lora,
     length_bound,
     score_samples,
-    settle,
     tokenize_rows,
     train_adapter,
 )
@@ -116,7 +116,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     check_arms(run.comparison)
     source, further = open_sources(run.plan, run.comparison)
     check_models((run.plan.target,), run.plan.device)
-    run = replace(run, plan=settle(run.plan, folder))
+    run = replace(run, plan=run.plan.but(dtype=_number_format(source)))
     _import_held_out(run, reporter)
     tokens = _tokenize(run, source, reporter)
     table = _target_scores(run, source, tokens, reporter)
@@ -180,6 +180,15 @@ def _finished(folder: Path) -> Results:
     if not (folder / "summary.json").exists():
         raise RunError(f"run {folder.name} is gone or has not all scores; a comparison needs it")
     return open_results(folder)
+
+
+def _number_format(source: Results) -> str:
+    """That of the source run: what `auto` came to there holds here."""
+    path = source.folder / "dtype.json"
+    if source.plan.dtype != "auto" or not path.exists():
+        return source.plan.dtype
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found["dtype"] if isinstance(found, dict) else found
 
 
 def _import_held_out(run: Comparison, reporter: Reporter) -> None:
@@ -462,7 +471,7 @@ def _judge(bench: _Bench, model: PeftModel, goes: Callable[[], None]) -> tuple[n
         [last_prompt(held_out.tokens[place]) for place in held_out.answered.tolist()],
         new_tokens=bench.comparison.answer_tokens,
         longest=length_bound(plan, plan.target),
-        tokens_per_batch=8 * plan.tokens_per_batch,
+        tokens_per_batch=plan.tokens_per_batch,
         goes=goes,
     )
     return losses, score_answers(bench.metric, texts, held_out.references)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.forward import pad, response_logits
-from staff_engine.scoring import plan_batches
 from staff_engine.tokens import EncodedSample, TokenTable
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
+
+MOST_LOGITS = 2**25
+"""Response tokens times vocabulary that are held at once: 128 MB in float32."""
 
 Goes = Callable[[], None]
 """Called before each batch; raises to stop."""
@@ -42,12 +44,8 @@ def held_out_losses(
     from torch.nn import functional
 
     model.eval()
-    batches = plan_batches(
-        tokens.lengths,
-        tokens.response_tokens,
-        tokens=tokens_per_batch,
-        vocabulary=model.get_output_embeddings().weight.shape[0],
-    )
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    batches = _batches(tokens.lengths, tokens_per_batch, tokens.response_tokens, MOST_LOGITS // vocabulary)
     losses = np.empty(len(tokens))
     for places in batches:
         goes()
@@ -106,7 +104,8 @@ def generate_answers(
     ends = _end_tokens(model, tokenizer)
     answers = [""] * len(fitted)
     with _caching(model):
-        for places in _batches([len(prompt) + new_tokens for prompt in fitted], tokens_per_batch):
+        lengths = [len(prompt) + new_tokens for prompt in fitted]
+        for places in _batches(lengths, tokens_per_batch):
             goes()
             ids = _generate(model, [fitted[place] for place in places], tokenizer, ends, new_tokens)
             texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
@@ -151,11 +150,34 @@ def _fitted(prompt: list[int], room: int) -> list[int]:
     return prompt if len(prompt) <= room else [prompt[0], *prompt[len(prompt) - room + 1 :]]
 
 
-def _batches(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Places of like length together, the longest first, each batch at most so many tokens."""
-    counts = np.asarray(lengths, dtype=np.int64)
-    nothing = np.zeros(len(counts), dtype=np.int64)
-    return [batch.tolist() for batch in plan_batches(counts, nothing, tokens=most, vocabulary=1)]
+def _batches(
+    lengths: Sequence[int] | np.ndarray,
+    most: int,
+    responses: Sequence[int] | np.ndarray | None = None,
+    most_responses: int = 0,
+) -> list[list[int]]:
+    """Places of like length together, the longest first, a sample at least in each batch.
+
+    Parameters
+    ----------
+    most
+        Tokens of a batch, padding counted.
+    responses, most_responses
+        Response tokens of each sample, and how many a batch may hold; not bounded if None.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable").tolist()
+    batches: list[list[int]] = []
+    inside = 0
+    for place in order:
+        count = 0 if responses is None else int(responses[place])
+        batch = batches[-1] if batches else []
+        full = (len(batch) + 1) * lengths[batch[0]] > most if batch else True
+        if full or (responses is not None and inside + count > most_responses):
+            batches.append([])
+            inside = 0
+        batches[-1].append(place)
+        inside += count
+    return batches
 
 
 def _end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 from tiny import make_model, make_samples
 
 from staff_engine import models
-from staff_engine.finetune import count_steps, finetune, steps_done, training_order
+from staff_engine.finetune import count_steps, finetune, order_of_steps, steps_done, train, training_order
 from staff_engine.tokens import EncodedSample
 
 RANDOM = make_samples(tuple(range(6, 30)))
@@ -94,3 +94,42 @@ def test_a_batch_holds_samples_of_like_length():
 
 def test_steps_are_counted_over_all_epochs():
     assert (count_steps(10, epochs=3, batch_size=8), count_steps(8, epochs=1, batch_size=8)) == (4, 1)
+
+
+def test_so_many_steps_are_the_beginning_of_as_many_epochs_as_they_take():
+    lengths = [len(sample.input_ids) for sample in SAMPLES]
+    for steps, epochs in ((3, 1), (12, 1), (13, 2), (31, 3)):
+        order = order_of_steps(lengths, steps=steps, batch_size=2, seed=5)
+        assert len(order) == 2 * steps
+        assert order == training_order(lengths, epochs=epochs, batch_size=2, seed=5)[: 2 * steps]
+
+
+def test_training_in_a_given_order_ends_where_a_fine_tuning_ends_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lengths = [len(sample.input_ids) for sample in SAMPLES]
+    order = training_order(lengths, epochs=3, batch_size=2, seed=5)
+    model = models.add_lora(make_model(), rank=4, alpha=8, seed=5)
+    how = {name: value for name, value in SETTINGS.items() if name != "epochs"}
+    steps = []
+    assert train(model, SAMPLES, order, on_step=lambda step: steps.append(step) or True, **how)
+    assert not list(tmp_path.iterdir())
+    assert steps == list(range(1, 37))
+    run(tmp_path / "adapter")
+    parameters = dict(model.named_parameters())
+    for name, weight in weights(tmp_path / "adapter").items():
+        assert torch.equal(weight, parameters[name.replace(".weight", ".default.weight")])
+
+
+def test_training_without_checkpoints_stops_when_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = models.add_lora(make_model(), rank=4, alpha=8, seed=5)
+    how = {name: value for name, value in SETTINGS.items() if name != "epochs"}
+    steps = []
+
+    def on_step(step):
+        steps.append(step)
+        return step < 4
+
+    assert not train(model, SAMPLES, list(range(24)), on_step=on_step, **how)
+    assert steps == [1, 2, 3, 4]
+    assert not list(tmp_path.iterdir())

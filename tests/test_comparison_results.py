@@ -1,0 +1,224 @@
+"""What cells say: means, intervals, differences to random, cost; against scipy, by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from staff_engine.cells import (
+    FULL,
+    NOTHING,
+    Asked,
+    Cell,
+    cells_of,
+    check_arms,
+    read_cells,
+    sha256_of,
+    write_cell,
+)
+from staff_engine.comparison_results import (
+    FACTS_FILE,
+    Comparison,
+    Facts,
+    mean_over_seeds,
+    open_comparison,
+    paired_difference,
+    read_comparison,
+)
+from staff_engine.errors import PlanError, RunError
+from staff_engine.files import write_json
+from staff_engine.plan import ComparisonPlan, Plan
+
+PLAN = Plan.make(dataset="builtin:docstrings", small="s", target="t", seed=4)
+MADE_WITH = {"target": "t"}
+
+
+def comparison(**changes):
+    settings = {"source": "runs/a", "methods": ("staff", "random", "grand"), "pruning_rates": (0.9,)}
+    return ComparisonPlan.make(**{**settings, **changes})
+
+
+def cell(asked, *, loss, metric=10.0, select=0.5, train=10.0, made_with=MADE_WITH):
+    return Cell(
+        arm=asked.arm, seed=asked.seed, pruning_rate=asked.pruning_rate, scores=asked.scores,
+        budget=asked.budget, rows=6, rows_sha256=sha256_of(np.arange(6)), steps=3, loss=loss, metric=metric,
+        losses=(loss,), answers=(metric,) if metric is not None else (),
+        seconds={"select": select, "train": train, "evaluate": 1.0}, made_with=made_with,
+    )  # fmt: skip
+
+
+LOSSES = {"staff": [2.0, 2.1, 2.3], "random": [2.2, 2.4, 2.45], "grand": [2.9, 2.0, 2.5]}
+
+
+def make(folder, plan=None, *, losses=LOSSES, answers=100, timings=None):
+    """A comparison's folder with cells of made-up losses; an arm's list is by seed."""
+    found = Comparison(folder, PLAN, plan or comparison())
+    facts = Facts(
+        made_with=MADE_WITH, metric="rouge-l", held_out=20, answers=answers, samples=60,
+        selection_seconds={"small": 30.0, "staff": 45.0},
+    )  # fmt: skip
+    write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
+    write_json(folder / "timings.json", timings or {})
+    for asked in cells_of(PLAN, found.comparison):
+        values = losses.get(asked.arm, [3.0, 1.0, 2.0])
+        metric = None if not answers else 10 * values[asked.seed - 4]
+        write_cell(folder, cell(asked, loss=values[asked.seed - 4], metric=metric))
+    return found
+
+
+def row(report, arm, **wanted):
+    found = [r for r in report.rows if r.arm == arm and all(getattr(r, k) == v for k, v in wanted.items())]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_interval_over_seeds_is_students():
+    values = [2.0, 2.1, 2.3]
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    found = mean_over_seeds(values)
+    assert (found.value, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    assert found.seeds == 3
+
+
+def test_one_seed_has_a_mean_and_no_interval():
+    found = mean_over_seeds([2.0])
+    assert found.value == 2.0 and math.isnan(found.low) and math.isnan(found.high)
+    assert not found.tells
+
+
+def test_differences_are_paired_by_seed():
+    ours, theirs = {1: 2.0, 2: 2.1, 3: 2.3, 9: 7.0}, {3: 2.45, 2: 2.4, 1: 2.2}
+    low, high = stats.ttest_rel([2.0, 2.1, 2.3], [2.2, 2.4, 2.45]).confidence_interval(0.95)
+    found = paired_difference(ours, theirs)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.seeds == 3
+    assert paired_difference({1: 1.0}, {2: 1.0}) is None
+
+
+def test_every_arm_has_its_mean_and_its_difference_to_random(tmp_path):
+    report = make(tmp_path).report
+    staff = row(report, "staff")
+    assert staff.loss == mean_over_seeds(LOSSES["staff"])
+    assert staff.loss_to_random == mean_over_seeds(np.subtract(LOSSES["staff"], LOSSES["random"]))
+    assert staff.metric_to_random.value == pytest.approx(10 * staff.loss_to_random.value)
+    assert row(report, "random").loss_to_random is None
+    assert row(report, FULL).loss_to_random is None
+    assert row(report, NOTHING).loss.seeds == 1
+    assert (report.cells, report.planned) == (1 + 3 * 4, 13)
+
+
+def test_what_is_said_follows_from_the_interval(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir(), (tmp_path / "c").mkdir()
+    report = make(tmp_path / "a", answers=0).report
+    low, high = stats.ttest_rel(LOSSES["staff"], LOSSES["random"]).confidence_interval(0.95)
+    assert low < high < 0
+    (sentence,) = report.sentences
+    assert sentence.startswith("At 0.9 removed: STAFF is better than random by held-out loss")
+    alike = {**LOSSES, "staff": [2.3, 2.3, 2.45]}
+    (sentence,) = make(tmp_path / "b", losses=alike, answers=0).report.sentences
+    assert "STAFF is not told apart from random by held-out loss" in sentence and "holds 0" in sentence
+    (sentence,) = make(tmp_path / "c", comparison(seeds=1), answers=0).report.sentences
+    assert "one seed does not say how much of it is chance" in sentence
+
+
+def test_better_is_a_lower_loss_and_a_higher_metric(tmp_path):
+    report = make(tmp_path).report
+    assert "better than random by held-out loss" in report.sentences[0]
+    assert "worse than random by ROUGE-L" in report.sentences[1]
+
+
+def test_a_selections_time_is_a_share_of_the_fine_tuning_on_all(tmp_path):
+    report = make(tmp_path).report
+    assert row(report, "staff").selection_share == pytest.approx((45 + 0.5) / 10)
+    assert row(report, "grand").selection_share == pytest.approx((30 + 0.5) / 10)
+    assert row(report, "random").selection_share == pytest.approx(0.5 / 10)
+    assert row(report, FULL).selection_share is None
+
+
+def test_scores_of_the_target_cost_its_fine_tuning_and_scoring(tmp_path):
+    timings = {"fine-tune target": 100.0, "score on target": 20.0, "evaluate": 7.0}
+    report = make(tmp_path, comparison(baseline_scores="target"), timings=timings).report
+    assert row(report, "grand", scores="target").selection_seconds == pytest.approx(120.5)
+    assert row(report, "staff").selection_seconds == pytest.approx(45.5)
+
+
+def test_without_the_timings_it_is_not_made_up(tmp_path):
+    report = make(tmp_path, comparison(baseline_scores="target")).report
+    assert row(report, "grand").selection_share is None
+
+
+def test_a_cell_that_was_made_with_something_else_does_not_count(tmp_path):
+    found = make(tmp_path)
+    asked = Asked("staff", 5, 0.9, None, "epochs")
+    write_cell(tmp_path, cell(asked, loss=0.0, made_with={"target": "other"}))
+    assert row(found.report, "staff").loss == mean_over_seeds([2.0, 2.3])
+
+
+def test_a_damaged_cell_is_left_out(tmp_path):
+    found = make(tmp_path)
+    (tmp_path / "cells" / "staff-p0.9-s5-epochs.json").write_text("{")
+    assert row(found.report, "staff").loss.seeds == 2
+
+
+def test_a_cell_comes_back_from_its_file_as_it_was(tmp_path):
+    asked = Asked("grand", 5, 0.95, "target", "steps")
+    written = cell(asked, loss=1 / 3)
+    write_cell(tmp_path, written)
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["grand-target-p0.95-s5-steps.json"]
+    assert read_cells(tmp_path) == [written]
+    assert written.asked == asked
+
+
+def test_full_and_nothing_are_always_there_and_nothing_once():
+    keys = [asked.key for asked in cells_of(PLAN, comparison(seeds=2, budget="both", methods=("random",)))]
+    assert keys == [
+        "nothing", "full-s4", "random-p0.9-s4-epochs", "random-p0.9-s4-steps",
+        "full-s5", "random-p0.9-s5-epochs", "random-p0.9-s5-steps",
+    ]  # fmt: skip
+
+
+def test_only_methods_that_read_scores_say_whose():
+    scores = {asked.arm: asked.scores for asked in cells_of(PLAN, comparison(baseline_scores="target"))}
+    assert scores == {NOTHING: None, FULL: None, "staff": None, "random": None, "grand": "target"}
+
+
+@pytest.mark.parametrize(
+    "changes, line",
+    [
+        ({"methods": ("best",)}, "method is 'best'; allowed: staff, random"),
+        ({"also": {"Random": "runs/b"}}, "label 'Random' is taken"),
+        ({"also": {"…": "runs/b"}}, "label of a further run is '…'"),
+        ({"also": {"a b": "runs/b", "A.b": "runs/c"}}, "label 'A.b' is taken"),
+    ],
+)
+def test_a_wrong_arm_is_refused(changes, line):
+    with pytest.raises(PlanError, match=line):
+        check_arms(comparison(**changes))
+
+
+def test_the_frame_has_a_row_for_each_cell(tmp_path):
+    frame = make(tmp_path).frame
+    assert len(frame) == 13
+    assert frame.loc[frame["arm"] == "staff", "loss"].tolist() == LOSSES["staff"]
+    assert {"train_seconds", "evaluate_seconds", "metric", "steps"} <= set(frame.columns)
+
+
+def test_the_report_is_json_without_nan(tmp_path):
+    report = make(tmp_path, comparison(seeds=1)).report
+    text = json.dumps(report.as_json(), allow_nan=False)
+    assert json.loads(text)["rows"][0]["loss"]["low"] is None
+
+
+def test_before_the_first_cell_there_is_no_report(tmp_path):
+    assert read_comparison(tmp_path) is None
+    with pytest.raises(RunError, match="has no cell yet"):
+        _ = Comparison(tmp_path, PLAN, comparison()).report
+
+
+def test_other_runs_are_no_comparison(tmp_path):
+    record = {"name": "a", "created": "2026-01-01T00:00:00Z", "versions": {}, "plan": PLAN.model_dump()}
+    write_json(tmp_path / "plan.json", record)
+    with pytest.raises(RunError, match="evaluates no coresets"):
+        open_comparison(tmp_path)
