@@ -87,8 +87,8 @@ PAGE = """# What the baselines take, measured
 [baselines.md](baselines.md) says what the methods do.
 
 Made-up data: lognormal scores, embeddings of {width} dimensions in {groups} groups as float16; pruning rate
-{rate}, seed {seed}, OMP_NUM_THREADS {threads}. Seconds are those of the choice alone. *Memory* is the most that
-the process took, *more* what it took beyond its libraries and the data.
+{rate}, seed {seed}, OMP_NUM_THREADS {threads}. Seconds are those of the choice alone. *Memory* is the most
+that the process took, *more* what it took beyond its libraries and the data.
 
 {table}
 """
