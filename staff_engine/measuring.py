@@ -241,11 +241,8 @@ def _score(
     adapted.requires_grad_(False)
     layers = models.scored_layers(adapted, plan.scored_parameters)
     scorer = Scorer(adapted, layers, pad_token_id=tokens.pad_token_id)
-    vocabulary = int(adapted.get_output_embeddings().weight.shape[0])
     table = tokens.table
-    batches = plan_batches(
-        table.lengths, table.response_tokens, tokens=plan.tokens_per_batch, vocabulary=vocabulary
-    )
+    batches = plan_batches(table.lengths, tokens=plan.tokens_per_batch)
     # The longest first, as in a run: it takes the most memory.
     begun = time.perf_counter()
     scorer.score([table[place] for place in batches[0]])
@@ -268,8 +265,6 @@ def _score(
         scoring=speed,
         tokenize_row=tokens.row,
         lengths=_by_row(tokens, table.lengths),
-        responses=_by_row(tokens, table.response_tokens),
-        vocabulary=vocabulary,
     )
     return side, tuple(table.row_ids[places[finite]].tolist()), tuple(found[finite].tolist())
 

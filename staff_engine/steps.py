@@ -153,13 +153,7 @@ def score_samples(
     scorer = Scorer(
         model, models.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
     )
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    batches = plan_batches(
-        tokens.lengths,
-        tokens.response_tokens,
-        tokens=plan.tokens_per_batch,
-        vocabulary=vocabulary,
-    )
+    batches = plan_batches(tokens.lengths, tokens=plan.tokens_per_batch)
     try:
         for batch in batches:
             if tokens.row_ids[batch[0]] in done:

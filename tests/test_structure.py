@@ -15,7 +15,7 @@ ORDER = [
     ["plan"],
     ["split", "docstrings", "kazakh", "chat", "tasks", "records", "readers", "dataset"],
     ["tokens", "tokenization"],
-    ["models", "presets", "forward", "finetune", "scoring", "columns", "parts"],
+    ["models", "presets", "forward", "finetune", "head", "lora", "scoring", "columns", "parts"],
     ["strata", "drawing", "verification", "budget", "tuning", "coreset", "__init__"],
     ["results", "cost", "comparison", "agreement", "similarity", "trust"],
     ["layouts", "lines", "tabular", "llama_factory", "decisions", "manifest", "export", "preview"],
