@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterable
@@ -51,20 +50,6 @@ def check_models(names: Iterable[str], device: str) -> None:
     for name in names:
         models.find_model(name)
     models.choose_device(device)
-
-
-def settle(plan: Plan, folder: Path) -> Plan:
-    """The plan with the number format that `auto` means here, decided once in a run.
-
-    On a processor it is found by measuring; a run that goes on must reckon as it began.
-    """
-    if plan.dtype != "auto":
-        return plan
-    path = folder / "dtype.json"
-    if not path.exists():
-        found = models.choose_dtype("auto", models.choose_device(plan.device))
-        write_json(path, str(found).removeprefix("torch."))
-    return plan.but(dtype=json.loads(path.read_text()))
 
 
 def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:

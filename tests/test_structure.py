@@ -22,7 +22,7 @@ ORDER = [
     ["samples", "filters", "neighbours", "reading", "sample_detail"],
     ["status", "processes", "run_folders", "runs", "saved", "reporter", "worker"],
     ["sources", "first_rows", "duplicates", "findings", "inspection", "inspecting"],
-    ["steps", "pipeline", "similarity_results", "similarity_run"],
+    ["precision", "steps", "pipeline", "similarity_results", "similarity_run"],
     ["memory", "counting", "extrapolation", "measuring", "forecast"],
     ["delivery", "work", "options", "commands", "downloads", "demo"],
     [
