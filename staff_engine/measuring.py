@@ -86,6 +86,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         small = _tokenize(plan, plan.small, imported, folder / "small.arrow")
         target = _tokenize(plan, plan.target, imported, folder / "target.arrow")
         _refuse_empty(plan, small, target)
+        say("choosing the number format")
         begun = time.perf_counter()
         plan = settle(plan, folder, plan.small, small.table)
         settling = time.perf_counter() - begun

@@ -113,8 +113,8 @@ def _decide(samples: int, speedup: float, spearman: float) -> Precision:
         samples=samples,
         speedup=round(speedup, 3),
         spearman=round(spearman, 5) if np.isfinite(spearman) else None,
-        reason=f"on {samples} samples bfloat16 was {speedup:.2f} times as fast as float32, and their orders had"
-        f" a Spearman correlation of {spearman:.4f}; {FASTER} and {ALIKE} are asked for",
+        reason=f"on {samples} samples bfloat16 was {speedup:.2f} times as fast as float32, and their orders"
+        f" had a Spearman correlation of {spearman:.4f}; {FASTER} and {ALIKE} are asked for",
     )
 
 
