@@ -337,12 +337,16 @@ def page(found: dict[str, Any]) -> str:
 HEAD_WORDS = """# How fast samples are scored
 
 Written by `{command}` on {date}: {machine}, {threads} threads,
-Python {python}, seed {seed}. All cases take the same batches (at most {tokens_per_batch:,} tokens) in turns, in one
-process; a ratio is that of the sums over the batches, the median of {repeats}. Samples a second hold for that machine
-at that moment only. The model has a LoRA adapter (rank 8) that is not zero, in every case.
-*Released way*: one sample at a time, two backward passes into the last block's LoRA, logits everywhere, float32.
-*Floor*: the products alone of the backbone, the head forward and backward at response positions, and the backward pass
-of one block. The figures are in [scoring_measured.json](scoring_measured.json)."""
+Python {python}, seed {seed}. All cases take the same batches (at most {tokens_per_batch:,} tokens) in turns,
+in one process; a ratio is that of the sums over the batches, the median of {repeats}. Samples a second hold for
+that machine at that moment only. The model has a LoRA adapter (rank 8) that is not zero, in every case.
+
+- *Released way*: one sample at a time, two backward passes into the last block's LoRA, logits
+  everywhere, float32.
+- *Floor*: only the products of the backbone, of the head forward and backward at response positions, and of
+  the backward pass of one block.
+
+The figures are in [scoring_measured.json](scoring_measured.json)."""
 
 MEMORY_WORDS = """## Memory of `all`
 
