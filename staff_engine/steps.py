@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterable
@@ -24,6 +25,10 @@ from staff_engine.tokens import TokenTable, open_tokens
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
+
+
+SHRUNK_FILE = "batches.json"
+"""First row of a batch that did not fit into memory, and the most tokens of a batch from there on."""
 
 
 class Reporter(Protocol):
@@ -133,18 +138,28 @@ def score_samples(
     writer: PartWriter,
     reporter: Reporter,
 ) -> None:
-    """Score all samples but those done; what was scored is on disk even if this is cancelled."""
+    """Score all samples but those done; what was scored is on disk even if this is cancelled.
+
+    Where memory made the batches smaller is kept beside the scores, so that a run that goes on
+    cuts them at the same places.
+    """
     model.requires_grad_(False)
     scorer = Scorer(
         model, models.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
     )
-    batches = plan_batches(tokens.lengths, tokens=plan.tokens_per_batch)
+    path = writer.folder / SHRUNK_FILE
+    shrunk: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
     try:
-        for batch in batches:
-            if tokens.row_ids[batch[0]] in done:
+        for batch in plan_batches(tokens.lengths, tokens=plan.tokens_per_batch):
+            first = int(tokens.row_ids[batch[0]])
+            scorer.most_tokens = before = shrunk.get(str(first), scorer.most_tokens)
+            if first in done:
                 continue
             start = time.perf_counter()
             scores = scorer.score([tokens[i] for i in batch])
+            if scorer.most_tokens is not None and scorer.most_tokens != before:
+                shrunk[str(first)] = scorer.most_tokens
+                write_json(path, shrunk)
             writer.add(tokens, batch, scores, time.perf_counter() - start)
             reporter.advance(len(batch))
     finally:
