@@ -54,7 +54,7 @@ def samples(tokenizer: Any) -> list[EncodedSample]:
 def loss(model: Any, held_out: list[EncodedSample]) -> float:
     scorer = Scorer(model.requires_grad_(False), models.scored_layers(model, "last_block"), pad_token_id=0)
     lengths = np.array([len(sample.input_ids) for sample in held_out])
-    batches = plan_batches(lengths, lengths, tokens=4096, vocabulary=model.config.vocab_size)
+    batches = plan_batches(lengths, tokens=4096)
     return float(
         np.concatenate([scorer.score([held_out[i] for i in batch]).loss for batch in batches]).mean()
     )

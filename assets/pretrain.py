@@ -299,7 +299,7 @@ def train(model: torch.nn.Module, tokens: int, work: Path, checkpoint: Path) -> 
     """Train to `tokens`, from the checkpoint if there is one; return the record's facts."""
     from rich.progress import Progress
 
-    from staff_engine.models import choose_dtype
+    from staff_engine.models import has_bfloat16
 
     data = np.load(work / "train.npy", mmap_mode="r")
     steppers = optimizers(model)
@@ -313,7 +313,7 @@ def train(model: torch.nn.Module, tokens: int, work: Path, checkpoint: Path) -> 
             stepper.load_state_dict(content)
         state = saved["state"]
     compiled = torch.compile(model)
-    half = choose_dtype("auto", "cpu") == torch.bfloat16
+    half = has_bfloat16("cpu")
     last_saved = last_tick = time.monotonic()
     losses = []
     with Progress() as progress:

@@ -43,6 +43,7 @@ from staff_engine.methods import METHODS, ScoreTable, choose, read_scores, small
 from staff_engine.metrics import Metric, choose_metric, score_answers
 from staff_engine.parts import PartWriter, read_parts
 from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.precision import read_precision
 from staff_engine.results import Results, open_results
 from staff_engine.steps import (
     Reporter,
@@ -183,12 +184,9 @@ def _finished(folder: Path) -> Results:
 
 
 def _number_format(source: Results) -> str:
-    """That of the source run: what `auto` came to there holds here."""
-    path = source.folder / "dtype.json"
-    if source.plan.dtype != "auto" or not path.exists():
-        return source.plan.dtype
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found["dtype"] if isinstance(found, dict) else found
+    """What the source run's models worked in: its scores and the cells are to be reckoned alike."""
+    known = read_precision(source.folder) if source.plan.dtype == "auto" else None
+    return known.dtype if known is not None else source.plan.dtype
 
 
 def _import_held_out(run: Comparison, reporter: Reporter) -> None:

@@ -58,8 +58,6 @@ class Side(_Frozen):
     scoring: Speed
     tokenize_row: float  # seconds
     lengths: tuple[int, ...]  # tokens of each row that was read, 0 where it cannot be scored
-    responses: tuple[int, ...]  # those of them that belong to a response
-    vocabulary: int
 
 
 class Training(_Frozen):
@@ -264,8 +262,8 @@ def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -
         return 0.0
     simulated = min(samples, MOST_SIMULATED)
     chosen = np.resize(places, simulated)
-    lengths, responses = np.array(side.lengths)[chosen], np.array(side.responses)[chosen]
-    batches = plan_batches(lengths, responses, tokens=plan.tokens_per_batch, vocabulary=side.vocabulary)
+    lengths = np.array(side.lengths)[chosen]
+    batches = plan_batches(lengths, tokens=plan.tokens_per_batch)
     return side.scoring.seconds(shapes(lengths, batches)) * samples / simulated
 
 

@@ -38,7 +38,7 @@ COMMAND = (sys.executable, "-m", "staff_engine", "forecast")
 KEPT = 40
 """Measurements that are kept, the newest."""
 
-VERSION = 2
+VERSION = 3
 """Part of the key: raised when what is measured changes."""
 
 FREE = (*SELECTION_FIELDS, "verify_per_stratum", "epochs", "learning_rate", "lora_alpha", "tune_target")

@@ -20,6 +20,7 @@ from staff_engine.extrapolation import Measured, Side, Training, fit_speed, shap
 from staff_engine.finetune import finetune, training_order
 from staff_engine.memory import peak_memory
 from staff_engine.plan import Plan
+from staff_engine.precision import settle
 from staff_engine.scoring import Scorer, plan_batches
 from staff_engine.sources import is_on_hub
 from staff_engine.steps import length_bound
@@ -85,6 +86,10 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         small = _tokenize(plan, plan.small, imported, folder / "small.arrow")
         target = _tokenize(plan, plan.target, imported, folder / "target.arrow")
         _refuse_empty(plan, small, target)
+        say("choosing the number format")
+        begun = time.perf_counter()
+        plan = settle(plan, folder, plan.small, small.table)
+        settling = time.perf_counter() - begun
         say("fine-tuning the small model for a few steps")
         adapter = folder / "adapter"
         finetuning = _finetune(plan, small, adapter, time_for["fine-tune"])
@@ -101,7 +106,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         rows=rows,
         small=small_side,
         target=target_side,
-        start={"import": import_start, "tokenize": small.start},
+        start={"import": import_start, "tokenize": small.start + settling},
         import_row=import_row,
         finetuning=finetuning,
         tuning=tuning,
@@ -241,11 +246,8 @@ def _score(
     adapted.requires_grad_(False)
     layers = models.scored_layers(adapted, plan.scored_parameters)
     scorer = Scorer(adapted, layers, pad_token_id=tokens.pad_token_id)
-    vocabulary = int(adapted.get_output_embeddings().weight.shape[0])
     table = tokens.table
-    batches = plan_batches(
-        table.lengths, table.response_tokens, tokens=plan.tokens_per_batch, vocabulary=vocabulary
-    )
+    batches = plan_batches(table.lengths, tokens=plan.tokens_per_batch)
     # The longest first, as in a run: it takes the most memory.
     begun = time.perf_counter()
     scorer.score([table[place] for place in batches[0]])
@@ -268,8 +270,6 @@ def _score(
         scoring=speed,
         tokenize_row=tokens.row,
         lengths=_by_row(tokens, table.lengths),
-        responses=_by_row(tokens, table.response_tokens),
-        vocabulary=vocabulary,
     )
     return side, tuple(table.row_ids[places[finite]].tolist()), tuple(found[finite].tolist())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from staff_engine.errors import ModelError
 from staff_engine.hub import hub_answers, in_hub_cache
 
 if TYPE_CHECKING:
-    import torch
     from peft import PeftModel
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -108,7 +106,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> PreTrainedModel:
+def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> PreTrainedModel:
     """Load a causal language model for scoring or fine-tuning, all its weights frozen.
 
     Parameters
@@ -116,8 +114,10 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> PreTr
     name
         Hub name, local folder, .gguf file or builtin:NAME. Only safetensors and .gguf
         weights are read, and no code of the model's own is run.
-    device, dtype
-        As the plan has them; see `choose_device` and `choose_dtype`.
+    device
+        As the plan has it; see `choose_device`.
+    dtype
+        As the plan has it, once `precision.settle` has resolved auto.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> PreTr
     with _named_failure(name, "model"):
         model, report = AutoModelForCausalLM.from_pretrained(
             source.location,
-            dtype=choose_dtype(dtype, place),
+            dtype=getattr(torch, dtype),
             output_loading_info=True,
             **weights,
             **source.arguments,
@@ -192,34 +192,13 @@ def choose_device(device: str) -> str:
     return device
 
 
-def choose_dtype(dtype: str, device: str) -> torch.dtype:
-    """Resolve `auto`: bfloat16 on CUDA and on processors that are faster with it, else float32."""
+def has_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 itself, without widening every number first."""
     import torch
 
-    if dtype != "auto":
-        return getattr(torch, dtype)
-    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
-        return torch.bfloat16
-    if device == "cpu" and _bfloat16_is_faster():
-        return torch.bfloat16
-    return torch.float32
-
-
-def _bfloat16_is_faster() -> bool:
-    """Whether this processor multiplies bfloat16 natively and, measured, at least 1.3 times as fast."""
-    import torch
-
-    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        return False
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        left, right = torch.ones(1024, 512, dtype=dtype), torch.ones(512, 1024, dtype=dtype)
-        left @ right
-        start = time.perf_counter()
-        for _ in range(5):
-            left @ right
-        seconds[dtype] = time.perf_counter() - start
-    return seconds[torch.float32] > 1.3 * seconds[torch.bfloat16]
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _refuse_encoders(model: PreTrainedModel, name: str) -> None:

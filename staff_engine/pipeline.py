@@ -21,6 +21,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.files import replaced, write_json
 from staff_engine.parts import PartWriter, read_parts
 from staff_engine.plan import Plan
+from staff_engine.precision import read_precision, settle
 from staff_engine.results import TUNING_FILE, Results, open_results
 from staff_engine.steps import (
     Reporter,
@@ -30,7 +31,6 @@ from staff_engine.steps import (
     import_rows,
     length_bound,
     score_samples,
-    settle,
     tokenize_rows,
     train_adapter,
 )
@@ -62,9 +62,9 @@ def execute(folder: Path, reporter: Reporter) -> None:
     """
     plan = open_results(folder).plan
     check_models((plan.small, plan.target), plan.device)
-    plan = settle(plan, folder)
     import_rows(plan, folder, reporter)
     _tokenize(plan, folder, reporter)
+    plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
     _finetune(plan, folder, reporter)
     _speculate(plan, folder, reporter)
     _tune_target(plan, folder, reporter)
@@ -81,7 +81,8 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
         Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
     """
     results = open_results(folder)
-    _verify(settle(results.plan, folder), folder, reporter, ids=results.to_verify(**settings))
+    plan = settle(results.plan, folder, results.plan.small, open_tokens(folder / "tokens.arrow"))
+    _verify(plan, folder, reporter, ids=results.to_verify(**settings))
     _summarize(folder, reporter)
 
 
@@ -229,7 +230,16 @@ def summarize(results: Results) -> dict[str, Any]:
         "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,
         "warnings": [*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings],
         "trust": _trust(results),
+        **_number_format(results),
     }
+
+
+def _number_format(results: Results) -> dict[str, Any]:
+    """The number format of the models, and the sentence that says why where `auto` chose it."""
+    known = read_precision(results.folder) if results.plan.dtype == "auto" else None
+    if known is None:
+        return {"dtype": results.plan.dtype}
+    return {"dtype": known.dtype, "dtype_chosen": known.sentence}
 
 
 def _trust(results: Results) -> dict[str, Any]:

@@ -177,6 +177,7 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
         ("verified on the target", f"{summary['verified']:,}{missing}"),
         ("coreset size m", f"{summary['coreset_size']:,}"),
         *([("trust in the small model", summary["trust"]["word"])] if "trust" in summary else []),
+        *([("number format", summary["dtype"])] if "dtype" in summary else []),
         *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
         ("time in all", duration(sum(timings.values()))),
     ]
@@ -199,6 +200,8 @@ def print_summary(facts: Mapping[str, Any], console: Console) -> None:
         console.print(trust["sentence"], highlight=False)
         for advice in trust["advice"]:
             console.print(f"- {advice}", highlight=False)
+    if "dtype_chosen" in facts["summary"]:
+        console.print(facts["summary"]["dtype_chosen"], highlight=False)
 
 
 def print_status(facts: Mapping[str, Any]) -> None:

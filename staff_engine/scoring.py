@@ -1,34 +1,36 @@
 """One forward and one backward pass gives every sample its effort and its other scores.
 
-Shapes: b samples of a batch, t positions, h hidden size, v vocabulary, r LoRA rank,
-o outputs of a layer, n response tokens of the batch, all samples together.
+Shapes: b samples of a batch, t positions, h hidden size, n response tokens of the batch,
+all samples together.
 
 The effort of a sample is the norm of the gradient of its own mean loss. Samples of a
 batch do not mix in a decoder, so one backward pass of the summed losses carries the
 gradient of every sample, and a linear layer's weight gradient for sample i is
 Σ_t g_it ⊗ x_it, with x the layer's input and g the gradient at its output. Both are
-caught by hooks while they pass; no sample is treated on its own.
+caught while they pass (`lora`); no sample is treated on its own. The backward pass begins
+at the hidden states, with the gradient that `head` finds at response positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from staff_engine.errors import ModelError
-from staff_engine.forward import pad, response_logits
+from staff_engine.forward import pad
+from staff_engine.head import Head
+from staff_engine.lora import WatchedLora
 from staff_engine.tokens import EncodedSample
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-LOGITS_PER_BATCH = 2**25
-"""Most logits (response tokens times vocabulary) held at once: 128 MB in float32."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,15 @@ class Scores:
         return np.isfinite(self.effort) & np.isfinite(self.loss) & np.isfinite(self.el2n)
 
 
-def plan_batches(
-    lengths: np.ndarray, responses: np.ndarray, *, tokens: int, vocabulary: int
-) -> list[np.ndarray]:
+def plan_batches(lengths: np.ndarray, *, tokens: int) -> list[np.ndarray]:
     """Cut samples into batches of like length, the longest first.
 
     Parameters
     ----------
-    lengths, responses
-        int (N,): all tokens, and response tokens, of every sample.
+    lengths
+        int (N,): tokens of every sample.
     tokens
         Most tokens of a batch, padding counted; a longer sample makes a batch of its own.
-    vocabulary
-        Size of the output; bounds the response tokens of a batch by `LOGITS_PER_BATCH`.
 
     Returns
     -------
@@ -69,16 +67,11 @@ def plan_batches(
         first, so that memory that does not suffice shows at once.
     """
     order = np.lexsort((np.arange(len(lengths)), -lengths))
-    most_responses = max(1, LOGITS_PER_BATCH // vocabulary)
-    batches, start, in_batch = [], 0, 0
-    for position, sample in enumerate(order):
-        padded = (position + 1 - start) * int(lengths[order[start]])
-        in_batch += int(responses[sample])
-        if position > start and (padded > tokens or in_batch > most_responses):
-            batches.append(order[start:position])
-            start, in_batch = position, int(responses[sample])
-    if len(order):
-        batches.append(order[start:])
+    batches, start = [], 0
+    while start < len(order):
+        end = start + max(1, tokens // int(lengths[order[start]]))
+        batches.append(order[start:end])
+        start = end
     return batches
 
 
@@ -95,24 +88,66 @@ class Scorer:
     pad_token_id
         Any valid token id; padding stands right of a sample, where a causal model does
         not see it, so it changes no score.
+
+    Attributes
+    ----------
+    most_tokens
+        Padded tokens that a batch may hold since one did not fit into memory; None if all did.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[nn.Module], *, pad_token_id: int) -> None:
         self.model = model.eval()
-        self.layers = layers
         self.pad_token_id = pad_token_id
+        self.most_tokens: int | None = None
+        self._lora = WatchedLora(model, layers)
+        self._head = Head(model)
 
     def score(self, samples: Sequence[EncodedSample]) -> Scores:
-        """Score a batch. Raises ModelError if it does not fit into memory."""
+        """Score a batch, in smaller ones where it does not fit into memory.
+
+        Raises ModelError if not even a single sample fits.
+        """
+        before = self.most_tokens
+        done: list[Scores] = []
+        left = samples
+        while len(left):
+            batch = left[: self._fitting(left)]
+            scores = self._try(batch)
+            if scores is not None:
+                done.append(scores)
+                left = left[len(batch) :]
+            elif len(batch) == 1:
+                raise ModelError(
+                    f"a single sample of {_longest(batch):,} tokens does not fit into memory; "
+                    "lower max_length, or take a smaller model or dtype bfloat16"
+                )
+            else:
+                self.most_tokens = len(batch) // 2 * _longest(batch)
+        if self.most_tokens != before:
+            log.warning(
+                "A batch of %d samples did not fit into memory; batches hold at most %s tokens from here on.",
+                len(samples), f"{self.most_tokens:,}",
+            )  # fmt: skip
+        return _joined(done)
+
+    def _fitting(self, samples: Sequence[EncodedSample]) -> int:
+        """How many of these samples make a batch: all, until one did not fit; at least one."""
+        if self.most_tokens is None:
+            return len(samples)
+        return max(1, self.most_tokens // _longest(samples))
+
+    def _try(self, samples: Sequence[EncodedSample]) -> Scores | None:
+        """The scores, or None where memory does not suffice; what the attempt took is free again then."""
         import torch
 
         try:
             return self._score(samples)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise ModelError(
-                f"{len(samples)} samples of up to {max(len(s.input_ids) for s in samples)} tokens do not fit "
-                "into memory; lower tokens_per_batch or max_length"
-            ) from error
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
 
     def _score(self, samples: Sequence[EncodedSample]) -> Scores:
         import torch
@@ -120,14 +155,18 @@ class Scorer:
         batch = pad(samples, pad_token_id=self.pad_token_id, device=next(self.model.parameters()).device)
         counts = torch.bincount(batch.rows, minlength=len(samples))
         squares = torch.zeros(len(samples), dtype=self._accumulate, device=batch.ids.device)
-        with torch.enable_grad(), self._watched(squares):
-            logits, hidden = response_logits(self.model, batch)
+        with torch.enable_grad(), self._lora.adding_to(squares):
+            hidden = self._head.hidden_states(batch.ids)
         with torch.no_grad():
-            error, *means = _prediction_scores(logits.detach().to(self._accumulate), batch.targets)
-            logits.backward((error / counts[batch.rows, None]).to(logits.dtype))
+            found = self._head.predict(hidden.detach()[batch.rows, batch.positions], batch.targets)
+            gradient = torch.zeros_like(hidden)
+            gradient[batch.rows, batch.positions] = found.gradient / counts[batch.rows, None]
+            hidden.backward(gradient)
+            means = (found.loss, found.el2n, found.entropy)
             loss, el2n, entropy = (_mean_by_row(values, batch.rows, counts) for values in means)
             embedding = _mean_embedding(hidden.detach(), batch.lengths)
-            token_losses = np.split(means[0].half().cpu().numpy(), np.cumsum(counts.cpu().numpy())[:-1])
+            ends = np.cumsum(counts.cpu().numpy())[:-1]
+            token_losses = np.split(found.loss.half().cpu().numpy(), ends)
         return Scores(_numbers(squares.sqrt()), loss, el2n, entropy, embedding, token_losses)
 
     @property
@@ -135,50 +174,30 @@ class Scorer:
         """Half-precision models are summed in float32."""
         import torch
 
-        own = next(self.model.parameters()).dtype
-        return own if own == torch.float64 else torch.float32
-
-    @contextmanager
-    def _watched(self, squares: torch.Tensor) -> Iterator[None]:
-        """Hook the scored layers for the time of one forward pass."""
-        handles = [layer.register_forward_hook(_adds_squared_norms_to(squares)) for layer in self.layers]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return torch.promote_types(next(self.model.parameters()).dtype, torch.float32)
 
 
-def _adds_squared_norms_to(squares: torch.Tensor) -> Any:
-    """A forward hook that adds ‖∂L_i/∂W‖² of a bias-free linear layer to squares[i] in the backward pass."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice, on a GPU or, where torch has no class for it, on a processor."""
     import torch
 
-    def hook(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        if not output.requires_grad:
-            output = output.detach().requires_grad_()  # the graph begins here
-        layer_input = inputs[0].detach()
-
-        def at_backward(gradient: torch.Tensor) -> None:
-            x, g = layer_input.to(squares.dtype), gradient.to(squares.dtype)
-            squares.add_(torch.bmm(g.transpose(1, 2), x).square().sum(dim=(1, 2)))  # (b, o, r)
-
-        output.register_hook(at_backward)
-        return output
-
-    return hook
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(error, RuntimeError) and any(each in str(error) for each in words))
 
 
-def _prediction_scores(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """softmax − onehot (n, v), which is the loss's gradient at the logits; loss, EL2N, entropy (n,)."""
-    import torch
+def _longest(samples: Sequence[EncodedSample]) -> int:
+    return max(len(sample.input_ids) for sample in samples)
 
-    each = torch.arange(len(targets), device=targets.device)
-    normalizer = torch.logsumexp(logits, dim=-1)
-    loss = normalizer - logits[each, targets]
-    probabilities = torch.softmax(logits, dim=-1)
-    entropy = normalizer - torch.linalg.vecdot(probabilities, logits)  # −Σ p·log p
-    probabilities[each, targets] -= 1
-    return probabilities, loss, torch.linalg.vector_norm(probabilities, dim=-1), entropy
+
+def _joined(parts: list[Scores]) -> Scores:
+    if len(parts) == 1:
+        return parts[0]
+    arrays = ("effort", "loss", "el2n", "entropy", "embedding")
+    return Scores(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+        token_losses=[losses for part in parts for losses in part.token_losses],
+    )
 
 
 def _mean_by_row(values: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor) -> np.ndarray:

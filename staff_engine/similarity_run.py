@@ -21,6 +21,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.files import write_json
 from staff_engine.parts import PartWriter, read_parts
 from staff_engine.plan import Plan
+from staff_engine.precision import settle
 from staff_engine.similarity import RESAMPLES, compare_scores, correlate_ranks
 from staff_engine.similarity_results import (
     REPORT_FILE,
@@ -43,7 +44,6 @@ from staff_engine.steps import (
     fresh_lora,
     import_rows,
     score_samples,
-    settle,
     tokenize_rows,
     train_adapter,
 )
@@ -92,9 +92,10 @@ def execute(folder: Path, reporter: Reporter) -> None:
     run = open_similarity(folder)
     compared = _models(run)
     check_models((model.name for model in compared), run.plan.device)
-    run = replace(run, plan=settle(run.plan, folder))
     import_rows(run.plan, folder, reporter)
     sample = _draw(run, compared, reporter)
+    first = next(model for model in compared if model.role == "small")
+    run = replace(run, plan=settle(run.plan, folder, first.name, open_tokens(first.folder / "tokens.arrow")))
     readings, tables = [], []
     for model in compared:
         tuned = _tuning_rows(run, model, sample)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+SHRUNK_FILE = "batches.json"
+"""First row of a batch that did not fit into memory, and the most tokens of a batch from there on."""
+
+
 class Reporter(Protocol):
     """Where a run says how far it is; `advance` raises when the run is to be cancelled."""
 
@@ -51,20 +55,6 @@ def check_models(names: Iterable[str], device: str) -> None:
     for name in names:
         models.find_model(name)
     models.choose_device(device)
-
-
-def settle(plan: Plan, folder: Path) -> Plan:
-    """The plan with the number format that `auto` means here, decided once in a run.
-
-    On a processor it is found by measuring; a run that goes on must reckon as it began.
-    """
-    if plan.dtype != "auto":
-        return plan
-    path = folder / "dtype.json"
-    if not path.exists():
-        found = models.choose_dtype("auto", models.choose_device(plan.device))
-        write_json(path, str(found).removeprefix("torch."))
-    return plan.but(dtype=json.loads(path.read_text()))
 
 
 def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
@@ -148,24 +138,28 @@ def score_samples(
     writer: PartWriter,
     reporter: Reporter,
 ) -> None:
-    """Score all samples but those done; what was scored is on disk even if this is cancelled."""
+    """Score all samples but those done; what was scored is on disk even if this is cancelled.
+
+    Where memory made the batches smaller is kept beside the scores, so that a run that goes on
+    cuts them at the same places.
+    """
     model.requires_grad_(False)
     scorer = Scorer(
         model, models.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
     )
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    batches = plan_batches(
-        tokens.lengths,
-        tokens.response_tokens,
-        tokens=plan.tokens_per_batch,
-        vocabulary=vocabulary,
-    )
+    path = writer.folder / SHRUNK_FILE
+    shrunk: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
     try:
-        for batch in batches:
-            if tokens.row_ids[batch[0]] in done:
+        for batch in plan_batches(tokens.lengths, tokens=plan.tokens_per_batch):
+            first = int(tokens.row_ids[batch[0]])
+            scorer.most_tokens = before = shrunk.get(str(first), scorer.most_tokens)
+            if first in done:
                 continue
             start = time.perf_counter()
             scores = scorer.score([tokens[i] for i in batch])
+            if scorer.most_tokens is not None and scorer.most_tokens != before:
+                shrunk[str(first)] = scorer.most_tokens
+                write_json(path, shrunk)
             writer.add(tokens, batch, scores, time.perf_counter() - start)
             reporter.advance(len(batch))
     finally:

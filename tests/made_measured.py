@@ -12,8 +12,6 @@ def make_measured(rows=1000, read=100, **changes):
         "load": 2.0,
         "tokenize_row": 0.001,
         "lengths": lengths,
-        "responses": tuple(length // 2 for length in lengths),
-        "vocabulary": 100,
     }
     efforts = np.random.default_rng(0).lognormal(sigma=0.3, size=read)
     return Measured(

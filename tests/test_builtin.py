@@ -39,7 +39,7 @@ def held_out_loss(name):
     adapted = models.add_lora(model, rank=2, alpha=2, seed=0).requires_grad_(False)
     scorer = Scorer(adapted, models.scored_layers(adapted, "last_block"), pad_token_id=0)
     lengths = np.array([len(sample.input_ids) for sample in samples])
-    batches = plan_batches(lengths, lengths, tokens=2048, vocabulary=len(tokenizer))
+    batches = plan_batches(lengths, tokens=2048)
     return np.concatenate([scorer.score([samples[i] for i in batch]).loss for batch in batches]).mean()
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from tiny import save_model
 
-from staff_engine import models, pipeline, steps
+from staff_engine import models, pipeline, precision, steps
 from staff_engine.agreement import rank_agreement
 from staff_engine.errors import DatasetError, ModelError
 from staff_engine.files import write_json
@@ -90,10 +90,12 @@ def finished(tmp_path_factory, sources):
 
 def test_a_run_keeps_the_number_format_that_it_began_in(tmp_path, sources, monkeypatch):
     folder = make_run(tmp_path / "run", sources, epochs=1)
-    monkeypatch.setattr(models, "_bfloat16_is_faster", lambda: True)
+    monkeypatch.setattr(models, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "FASTER", 0)
+    monkeypatch.setattr(precision, "ALIKE", 0)
     with pytest.raises(Stopped):
         pipeline.execute(folder, Watch("speculate", 30))
-    monkeypatch.setattr(models, "_bfloat16_is_faster", lambda: False)
+    monkeypatch.setattr(models, "has_bfloat16", lambda device: False)
     loaded = []
     load_model = models.load_model
     monkeypatch.setattr(
@@ -102,6 +104,9 @@ def test_a_run_keeps_the_number_format_that_it_began_in(tmp_path, sources, monke
     pipeline.execute(folder, Watch())
     pipeline.verify_missing(folder, Watch(), {"strata": 12, "verify_per_stratum": 3})
     assert loaded == ["bfloat16"] * 3
+    summary = open_results(folder).summary
+    assert summary["dtype"] == "bfloat16"
+    assert summary["dtype_chosen"].startswith("The models work in bfloat16: on 58 samples")
 
 
 def test_every_scorable_row_has_a_score_and_every_other_a_reason(finished):
@@ -125,7 +130,7 @@ def test_the_target_scores_the_drawn_samples_and_no_more(finished, tmp_path, sou
         return score(self, samples)
 
     monkeypatch.setattr(steps.Scorer, "score", counting)
-    folder = make_run(tmp_path / "run", sources)
+    folder = make_run(tmp_path / "run", sources, dtype="float32")
     pipeline.execute(folder, Watch())
     results = open_results(folder)
     sizes = results.select().sizes

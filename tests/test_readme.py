@@ -17,6 +17,7 @@ MEASURED = {
     "app_measured": "bench_app",
     "baselines_measured": "bench_baselines",
     "measured": "bench_run",
+    "scoring_measured": "bench_scoring",
     "selection_measured": "bench_selection",
     "similarity_measured": "bench_similarity",
 }

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from tiny import ARCHITECTURES, VOCABULARY, make_samples, make_scored_model
+from tiny import ARCHITECTURES, make_samples, make_scored_model
 
 from staff_engine import models
+from staff_engine.errors import ModelError
 from staff_engine.scoring import Scorer, plan_batches
 from staff_engine.tokens import EncodedSample
 
@@ -145,30 +146,81 @@ def test_half_precision_ranks_as_single_precision():
     assert np.corrcoef(np.argsort(np.argsort(single)), np.argsort(np.argsort(half)))[0, 1] > 0.98
 
 
+class TestMemory:
+    """A batch of more tokens than there is room for fails as it does on a GPU, or on a processor."""
+
+    on_gpu = torch.OutOfMemoryError("CUDA out of memory.")
+    on_processor = RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 1649267441664 bytes. Error code 12 (Cannot allocate memory)"
+    )
+
+    def scorer(self, monkeypatch, room, error=on_gpu):
+        model = make_scored_model(dtype=torch.float64)
+        scorer = Scorer(model, models.scored_layers(model, "all"), pad_token_id=0)
+        hidden_states, seen = scorer._head.hidden_states, []
+
+        def in_little_room(ids):
+            seen.append(tuple(ids.shape))
+            if ids.numel() > room:
+                raise error
+            return hidden_states(ids)
+
+        monkeypatch.setattr(scorer._head, "hidden_states", in_little_room)
+        return scorer, seen
+
+    @pytest.mark.parametrize("error", [on_gpu, on_processor, MemoryError()])
+    def test_a_batch_that_does_not_fit_is_halved_until_it_does(self, monkeypatch, error):
+        samples = make_samples((10, 10, 9, 9, 8, 8, 7))
+        scorer, seen = self.scorer(monkeypatch, 25, error)
+        scores = scorer.score(samples)
+        assert seen == [(7, 10), (3, 10), (1, 10), (1, 10), (1, 9), (1, 9), (1, 8), (1, 8), (1, 7)]
+        expected = score(make_scored_model(dtype=torch.float64), samples)
+        np.testing.assert_allclose(table(scores), table(expected), rtol=FLOAT64_TOLERANCE)
+        np.testing.assert_array_equal(scores.embedding, expected.embedding)
+        assert [each.tolist() for each in scores.token_losses] == [e.tolist() for e in expected.token_losses]
+
+    def test_the_rest_of_a_run_goes_on_with_the_smaller_size_and_says_so_once(self, monkeypatch, caplog):
+        scorer, seen = self.scorer(monkeypatch, 40)
+        scorer.score(make_samples((10,) * 8))
+        seen.clear()
+        scorer.score(make_samples((8,) * 8))
+        assert seen == [(5, 8), (3, 8)]
+        assert [record.getMessage() for record in caplog.records] == [
+            "A batch of 8 samples did not fit into memory; batches hold at most 40 tokens from here on."
+        ]
+
+    def test_a_single_sample_that_does_not_fit_says_what_to_do(self, monkeypatch):
+        scorer, _ = self.scorer(monkeypatch, 25)
+        with pytest.raises(
+            ModelError, match=r"a single sample of 30 tokens does not fit .* lower max_length"
+        ):
+            scorer.score(make_samples((30, 8)))
+
+    def test_any_other_error_is_raised_as_it_is(self, monkeypatch):
+        scorer, seen = self.scorer(monkeypatch, 0, RuntimeError("a bug"))
+        with pytest.raises(RuntimeError, match="a bug"):
+            scorer.score(make_samples())
+        assert len(seen) == 1
+
+
 class TestBatches:
     lengths = np.array([3, 9, 4, 9, 1, 20, 5])
-    responses = np.array([1, 4, 2, 4, 1, 10, 2])
 
     def test_every_sample_is_in_exactly_one_batch_and_like_lengths_stand_together(self):
-        batches = plan_batches(self.lengths, self.responses, tokens=18, vocabulary=VOCABULARY)
+        batches = plan_batches(self.lengths, tokens=18)
         assert [batch.tolist() for batch in batches] == [[5], [1, 3], [6, 2, 0], [4]]
 
     def test_no_batch_of_several_samples_holds_more_tokens_than_allowed(self):
         rng = np.random.default_rng(0)
         lengths = rng.integers(1, 60, 300)
-        batches = plan_batches(lengths, lengths // 2, tokens=100, vocabulary=VOCABULARY)
+        batches = plan_batches(lengths, tokens=100)
         assert sorted(np.concatenate(batches)) == list(range(300))
         assert all(len(batch) == 1 or lengths[batch].max() * len(batch) <= 100 for batch in batches)
 
-    def test_a_large_vocabulary_makes_smaller_batches(self):
-        lengths = np.full(64, 10)
-        few = plan_batches(lengths, lengths, tokens=640, vocabulary=1000)
-        many = plan_batches(lengths, lengths, tokens=640, vocabulary=2**25 // 40)
-        assert (len(few), len(many)) == (1, 16)
-
     def test_no_samples_make_no_batch(self):
         nothing = np.zeros(0, dtype=int)
-        assert plan_batches(nothing, nothing, tokens=10, vocabulary=10) == []
+        assert plan_batches(nothing, tokens=10) == []
 
 
 def test_token_losses_of_a_sample_average_to_its_loss():

@@ -40,7 +40,7 @@ ARCHITECTURES = {
 
 def make_model(architecture="llama", *, seed=0, dtype=torch.float32, **changes):
     """A randomly initialised model of a few thousand parameters."""
-    settings = {**ARCHITECTURES[architecture], **changes}
+    settings = {**ARCHITECTURES.get(architecture, SHAPE), **changes}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **settings))
