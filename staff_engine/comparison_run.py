@@ -7,7 +7,6 @@ short: one that was not finished begins again.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable

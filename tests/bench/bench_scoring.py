@@ -340,7 +340,9 @@ HEAD_WORDS = """# How fast samples are scored
 
 {written} {threads} threads, seed {seed}. All cases take the same
 batches (at most {tokens_per_batch:,} tokens) in turns, in one process; a ratio is that of the sums over the
-batches, the median of {repeats}. Samples a second hold for that machine at that moment only. The model has a LoRA adapter (rank 8) that is not zero, in every case.
+batches, the median of {repeats}. Samples a second
+hold for that machine at that moment only. The model has a LoRA adapter (rank 8) that is not zero, in every
+case.
 
 - *Released way*: one sample at a time, two backward passes into the last block's LoRA, logits
   everywhere, float32.
