@@ -42,7 +42,14 @@ ORDER = [
     ],
     ["charts.__init__", "charts.style", "charts.score_axis", "charts.scores", "charts.relations"],
     ["charts.selection", "charts.samples", "charts.embedding_map", "charts.tokens"],
-    ["charts.comparison", "charts.data", "charts.progress", "charts.similarity", "charts.methods"],
+    [
+        "charts.comparison",
+        "charts.data",
+        "charts.progress",
+        "charts.similarity",
+        "charts.methods",
+        "charts.evaluation",
+    ],
 ]
 MODULES = [module for group in ORDER for module in group]
 
