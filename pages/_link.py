@@ -35,6 +35,9 @@ NEXT_RUN = "_link_next_run"
 NEXT_FAMILY = "_link_next_family"
 """Session key: the run that compares models which a page chose; as `NEXT_RUN`."""
 
+NEXT_EVALUATION = "_link_next_evaluation"
+"""Session key: the evaluation of coresets that a page chose; as `NEXT_RUN`."""
+
 REFUSED = "_link_refused"
 """Session key: what a link asked for and did not get, in sentences."""
 
@@ -71,7 +74,7 @@ def _comparison(text: str) -> str:
         run = _find(text, "similarity")
     except RunError as error:
         raise ValueError(str(error)) from None
-    if kind_of(run) == "coreset":
+    if kind_of(run) not in ("similarity", None):
         raise ValueError("it selects a coreset; allowed: a run that compares models")
     return run.id
 
@@ -80,7 +83,8 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "scores_on": ("verified", _one_of("verified", "all")),
     "scores_scale": ("linear", _one_of("linear", "log")),
     "scores_shape": ("density", _one_of("density", "cumulative")),
-    "compare_view": ("selections", _one_of("selections", "methods")),
+    "compare_view": ("selections", _one_of("selections", "methods", "evaluation")),
+    "evaluation": (None, str),
     "compare_methods": (None, _methods),
     "compare_a": ("current", str),
     "compare_b": ("plan", str),
@@ -110,6 +114,9 @@ def restore() -> None:
         st.session_state.setdefault(name, value)
     if NEXT_RUN in st.session_state:
         st.session_state.run = st.session_state.pop(NEXT_RUN)
+    if NEXT_EVALUATION in st.session_state:
+        st.session_state.evaluation = st.session_state.pop(NEXT_EVALUATION)
+        st.session_state.compare_view = "evaluation"
     if NEXT_FAMILY in st.session_state:
         st.session_state.family = st.session_state.pop(NEXT_FAMILY)
     # A change of page clears the query; what is then empty was not asked for by anybody.

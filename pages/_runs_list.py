@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages import _shared
 from staff_engine import runs
+from staff_engine.methods import METHODS
 from staff_engine.models import short_name
 from staff_engine.report import duration
 from staff_engine.runs import Run
@@ -59,12 +60,10 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
                 share = min(facts["done"] / facts["total"], 1.0)
                 left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
                 st.progress(share, f"{_shared.stage_name(facts['stage'])}{left}")
-        compares = facts["similarity"] is not None
-        done = facts["state"] == "finished" if compares else facts["summary"] is not None
+        selects = not facts["similarity"] and not facts["comparison"]
+        done = facts["summary"] is not None if selects else facts["state"] == "finished"
         if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
-            if compares:
-                _shared.open_family(run.id)
-            _shared.open_run(run.id, "select" if done else "run")
+            _open(run, facts, "select" if done else "run")
         chosen = st.menu_button(
             "More",
             _actions(facts),
@@ -81,7 +80,7 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
 def _actions(facts: dict[str, Any]) -> list[str]:
     if facts["state"] == "damaged":
         return ["delete"]
-    actions = ["rename"] if facts["similarity"] else ["rename", "again"]
+    actions = ["rename"] if facts["similarity"] or facts["comparison"] else ["rename", "again"]
     if facts["state"] in ACTIVE:
         return [*actions, "cancel"]
     if facts["state"] in ("failed", "cancelled", "interrupted"):
@@ -101,9 +100,16 @@ def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
         st.toast("The run stops after the batch at hand.", icon=":material/stop:")
     elif action == "resume":
         runs.resume(run)
-        if facts["similarity"]:
-            _shared.open_family(run.id)
-        _shared.open_run(run.id)
+        _open(run, facts, "run")
+
+
+def _open(run: Run, facts: dict[str, Any], page: str) -> None:
+    """Go to where a run of its kind is shown."""
+    if facts["similarity"]:
+        _shared.open_family(run.id)
+    if facts["comparison"]:
+        _shared.open_evaluation(run.id, facts["comparison"]["source"])
+    _shared.open_run(run.id, page)
 
 
 @st.dialog("Rename the run")
@@ -148,6 +154,10 @@ def _words(facts: dict[str, Any]) -> str:
 
 def _models(facts: dict[str, Any]) -> str:
     """Which small models stand beside which targets."""
+    if facts["comparison"]:
+        chosen = facts["comparison"]
+        arms = [METHODS[name].label for name in chosen["methods"] if name in METHODS] + list(chosen["also"])
+        return f"evaluates {', '.join(arms)} on {short_name(facts['target'])}"
     compared = facts["similarity"]
     smalls, targets = (
         (compared["smalls"], compared["targets"]) if compared else ([facts["small"]], [facts["target"]])

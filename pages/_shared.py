@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,7 +20,7 @@ from staff_engine.reading import filter_mask
 from staff_engine.report import duration
 from staff_engine.results import Results, open_results
 from staff_engine.run_folders import SUMMARY_FILE
-from staff_engine.runs import Run, find_run, kind_of, list_runs, read_status
+from staff_engine.runs import Run, find_run, kind_of, list_runs, read_record, read_status
 from staff_engine.samples import SampleColumns, sample_columns
 from staff_engine.status import ACTIVE, Status
 
@@ -115,6 +116,18 @@ def open_family(run_id: str) -> NoReturn:
     st.switch_page(page("family"))
 
 
+def show_evaluation(run_id: str) -> None:
+    """Make an evaluation of coresets the one that Compare shows, from the next run of the script on."""
+    st.session_state[_link.NEXT_EVALUATION] = run_id
+
+
+def open_evaluation(run_id: str, source: str) -> NoReturn:
+    """Go to what an evaluation of coresets has found, under the run that they are of."""
+    choose_run(Path(source).name)
+    show_evaluation(run_id)
+    st.switch_page(page("compare"))
+
+
 def plan_again(plan: dict[str, Any]) -> NoReturn:
     """Go to the Run page with a plan filled in, to change and start."""
     st.session_state.new_plan = dict(plan)
@@ -157,6 +170,14 @@ def current_run() -> Run:
         if st.button("Open it under Family", type="primary", key="open_family"):
             choose_run(None)
             open_family(run.id)
+        st.stop()
+    compared = read_record(run).comparison if kind_of(run) == "comparison" else None
+    if compared is not None:
+        st.info(
+            "This run evaluates the coresets of another; it has none of its own.", icon=":material/science:"
+        )
+        if st.button("Open it under Compare", type="primary", key="open_evaluation"):
+            open_evaluation(run.id, compared.source)
         st.stop()
     return run
 

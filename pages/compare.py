@@ -1,4 +1,4 @@
-"""Compare: two selections of a run, or STAFF and other methods: what they share, what sets them apart."""
+"""Compare: two selections of a run, STAFF and other methods, and how the target does after each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages import _methods, _shared
+from pages import _evaluation, _methods, _shared
 from staff_engine import reading
 from staff_engine.charts import comparison as charts
 from staff_engine.charts.style import clipped
@@ -18,20 +18,28 @@ from staff_engine.saved import list_saved
 
 SHOWN = 200
 CURRENT, PLAN = "current", "plan"
-VIEWS = {"selections": "Two selections", "methods": "STAFF and other methods"}
+VIEWS = {
+    "selections": "Two selections",
+    "methods": "STAFF and other methods",
+    "evaluation": "After fine-tuning",
+}
 
 
 def main() -> None:
     _shared.header(
         "Compare",
         "Set two selections of this run against each other, or STAFF's coreset against what other methods"
-        " would choose.",
+        " would choose; and see how the target does after fine-tuning on each.",
     )
     results = _shared.scored_results()
     st.segmented_control(
         "What to compare", list(VIEWS), key="compare_view", format_func=VIEWS.__getitem__, required=True,
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
+    if st.session_state.compare_view == "evaluation":
+        with _shared.errors():
+            _evaluation.show(results)
+        return
     _shared.filter_bar(results)
     if st.session_state.compare_view == "methods":
         with _shared.errors():

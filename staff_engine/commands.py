@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from staff_engine.options import PANELS, PROGRAM
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
 
 FIRST = ("dataset", "small", "target")
 
@@ -33,6 +33,16 @@ def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") 
     if name:
         given["name"] = name
     return f"{PROGRAM} similarity{options(given)}"
+
+
+def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
+    """The command that evaluates a run's coresets, or adds to an evaluation; of a `ComparisonPlan`."""
+    names = {"methods": "method", "pruning_rates": "pruning_rate"}
+    defaults = ComparisonPlan.model_fields
+    given = {
+        names.get(name, name): value for name, value in settings.items() if value != defaults[name].default
+    }
+    return f"{PROGRAM} compare {shlex.quote(run_id)} --evaluate{options(given)}"
 
 
 def options(settings: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from staff_engine.errors import PlanError, RunError
 from staff_engine.methods import METHODS
 from staff_engine.models import find_model
 from staff_engine.plan import ComparisonPlan, Plan
-from staff_engine.results import open_results
+from staff_engine.results import Results, open_results
 from staff_engine.run_folders import Run
 from staff_engine.status import ACTIVE
 
@@ -91,10 +91,12 @@ def further_runs(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def estimate_of(plan: Plan, comparison: ComparisonPlan, run: Run | None = None) -> Estimate | None:
-    """What a comparison will take, or what is left of one that is there."""
+def estimate_of(
+    plan: Plan, comparison: ComparisonPlan, run: Run | None = None, *, source: Results | None = None
+) -> Estimate | None:
+    """What a comparison will take, or what is left of one that is there; `source` if it is open already."""
     done = open_comparison(run.folder).cells if run is not None else []
-    return estimate(plan, comparison, open_results(Path(comparison.source)), done)
+    return estimate(plan, comparison, source or open_results(Path(comparison.source)), done)
 
 
 def create(plan: Plan, comparison: ComparisonPlan, *, name: str | None = None) -> Run:

@@ -38,6 +38,7 @@ from staff_engine.errors import DatasetError, PlanError, RunError
 from staff_engine.evaluation import generate_answers, held_out_losses, last_prompt
 from staff_engine.files import write_json
 from staff_engine.finetune import count_steps, order_of_steps, train, training_order
+from staff_engine.memory import give_back
 from staff_engine.methods import METHODS, ScoreTable, choose, read_scores, small_scores
 from staff_engine.metrics import Metric, choose_metric, score_answers
 from staff_engine.parts import PartWriter, read_parts
@@ -275,12 +276,17 @@ def _bench(run: Comparison, source: Results, tokens: TokenTable) -> _Bench:
 
 
 def _held_out(run: Comparison) -> _HeldOut:
-    """Draw the held-out samples, in one fixed order; the first of them are answered."""
+    """Choose the held-out samples, in one fixed order; the first of them are answered.
+
+    They are drawn, but for a built-in task of which only the first rows were read: its rows
+    go from module to module or from topic to topic, so the first held-out ones are nearest to them.
+    """
     place = _held_out_folder(run)
     imported = open_imported(place / "dataset")
     problems = imported.rows["problem"]
     usable = np.array([row for row, problem in enumerate(problems) if not problem], dtype=np.int64)
-    order = usable[np.argsort(priorities(0, usable, VERIFICATION))]
+    first = run.comparison.held_out is None and run.plan.limit is not None
+    order = usable if first else usable[np.argsort(priorities(0, usable, VERIFICATION))]
     drawn = np.sort(order[: run.comparison.held_out_samples])
     tokens = tokenize_rows(run.plan, run.plan.target, place, drawn, place / "tokens.arrow")
     if not len(tokens):
@@ -379,6 +385,7 @@ def _fill(run: Comparison, bench: _Bench, choice: _Choice, reporter: Reporter) -
     for asked in todo:
         rows, seconds = chosen[asked]
         write_cell(run.folder, _make(bench, asked, rows, seconds, reporter))
+        give_back()
         reporter.advance(1)
 
 

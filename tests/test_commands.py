@@ -3,7 +3,7 @@ import shlex
 import typer
 
 from staff_engine.cli import app
-from staff_engine.commands import COMPARED_BY, run_command, similarity_command
+from staff_engine.commands import COMPARED_BY, evaluate_command, run_command, similarity_command
 from staff_engine.plan import Plan, SimilarityPlan
 
 COMMANDS = typer.main.get_command(app).commands
@@ -70,3 +70,14 @@ def test_of_a_comparison_too_only_what_is_not_as_by_default_is_said():
 def test_the_settings_of_a_comparison_are_the_options_of_its_command():
     options = {option.name for option in COMMANDS["similarity"].params}
     assert options - {"small", "target", "sample", "strata", "name", "detach"} == set(COMPARED_BY)
+
+
+def test_an_evaluations_command_says_what_differs_from_the_defaults_once_for_each_value():
+    settings = {
+        "methods": ("staff", "ccs"), "pruning_rates": (0.9, 0.5), "seeds": 3, "budget": "both",
+        "baseline_scores": "small", "held_out": "my file.jsonl", "answers": 7,
+    }  # fmt: skip
+    given = read_back(evaluate_command("a run", settings), name="compare")
+    assert (given["run"], given["evaluate"], given["seeds"]) == ("a run", True, None)
+    assert (list(given["method"]), list(given["pruning_rate"])) == (["staff", "ccs"], [0.9, 0.5])
+    assert (given["budget"], given["held_out"], given["answers"]) == ("both", "my file.jsonl", 7)

@@ -325,6 +325,21 @@ def test_built_in_data_brings_its_own_split():
         comparison_run.held_out_source(plan.but(split="held_out"), comparison)
 
 
+def test_held_out_samples_are_drawn_but_nearest_to_the_first_rows_where_only_these_were_read(
+    tmp_path, source
+):
+    chosen = {}
+    for name, limit in (("all", None), ("first", 50)):
+        plan = {"dataset": "builtin:chat", "limit": limit}
+        run = open_comparison(make_run(tmp_path / name, source, None, plan=plan))
+        comparison_run._import_held_out(run, Watch())
+        chosen[name] = comparison_run._held_out(run)
+    ids = {name: held_out.tokens.row_ids.tolist() for name, held_out in chosen.items()}
+    assert ids["first"] == list(range(20))
+    assert len(ids["all"]) == 20 and max(ids["all"]) > 40
+    assert chosen["first"].answered.tolist() == list(range(6))
+
+
 def test_the_metric_is_the_tasks_or_follows_the_script():
     def metric(dataset, references=("text",), **changes):
         comparison = ComparisonPlan.make(source="a", methods=("random",), pruning_rates=(0.9,), **changes)

@@ -11,7 +11,7 @@ import pytest
 ENGINE = Path(__file__).parent.parent / "staff_engine"
 
 ORDER = [
-    ["errors", "files", "hub"],
+    ["errors", "files", "hub", "memory"],
     ["plan"],
     ["split", "docstrings", "kazakh", "chat", "tasks", "records", "readers", "dataset"],
     ["tokens", "tokenization"],
@@ -26,7 +26,7 @@ ORDER = [
     ["sources", "first_rows", "duplicates", "findings", "inspection", "inspecting"],
     ["precision", "steps", "pipeline", "similarity_results", "similarity_run"],
     ["cells", "comparison_results", "comparison_run", "comparison_estimate", "comparing"],
-    ["memory", "counting", "extrapolation", "measuring", "forecast"],
+    ["counting", "extrapolation", "measuring", "forecast"],
     ["delivery", "work", "options", "commands", "downloads", "demo"],
     [
         "selected",
@@ -42,7 +42,14 @@ ORDER = [
     ],
     ["charts.__init__", "charts.style", "charts.score_axis", "charts.scores", "charts.relations"],
     ["charts.selection", "charts.samples", "charts.embedding_map", "charts.tokens"],
-    ["charts.comparison", "charts.data", "charts.progress", "charts.similarity", "charts.methods"],
+    [
+        "charts.comparison",
+        "charts.data",
+        "charts.progress",
+        "charts.similarity",
+        "charts.methods",
+        "charts.evaluation",
+    ],
 ]
 MODULES = [module for group in ORDER for module in group]
 

@@ -1,0 +1,100 @@
+"""What a comparison found → how the target does after each coreset, with intervals."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.comparison_results import ComparisonReport, Row
+
+Measure = Literal["loss", "metric"]
+
+ROW_HEIGHT, REFERENCES = 36, ("nothing", "full")
+"""Pixels of an arm; the arms that are lines across, since no rate is theirs."""
+
+
+def places(report: ComparisonReport) -> list[tuple[float, str]]:
+    """The pruning rates and budgets that there are cells for, in the report's order."""
+    found = [(row.pruning_rate, row.budget) for row in report.rows if row.pruning_rate is not None]
+    return [(rate, budget or "") for rate, budget in dict.fromkeys(found)]
+
+
+def dots_frame(report: ComparisonReport, measure: Measure, rate: float, budget: str) -> pd.DataFrame:
+    """How the target does after each coreset of a rate and budget, after the full data and after nothing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each: arm; label; value, low and high, the mean over the seeds and its 95 %
+        interval (NaN with one seed); seeds.
+    """
+    rows = []
+    for row in report.rows:
+        mean = getattr(row, measure)
+        here = row.arm in REFERENCES or (row.pruning_rate == rate and row.budget == budget)
+        if here and mean is not None:
+            rows.append((row.arm, name_of(row), mean.value, mean.low, mean.high, mean.seeds))
+    return pd.DataFrame(rows, columns=["arm", "label", "value", "low", "high", "seeds"])
+
+
+def name_of(row: Row) -> str:
+    """An arm's label, and whose scores it reads if that is not the small model's."""
+    return f"{row.label} (target's scores)" if row.scores == "target" else row.label
+
+
+def dots_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
+    """A dot and its interval for each coreset; a line where the full data comes to, another for nothing."""
+    arms = frame[~frame["arm"].isin(REFERENCES)]
+    figure = base_figure(x=x, y="", height=90 + ROW_HEIGHT * max(len(arms), 1), legend=False)
+    for arm, words in (("full", "full data"), ("nothing", "untouched")):
+        for value in frame.loc[frame["arm"] == arm, "value"]:
+            figure.add_vline(
+                x=value, line={"color": COLORS["dropped"], "width": 1.5, "dash": "dash"},
+                annotation={"text": words, "font": {"size": 12}, "xanchor": "center"},
+                annotation_position="top",
+            )  # fmt: skip
+    colors = [COLORS["kept"] if arm == "staff" else COLORS["small"] for arm in arms["arm"]]
+    labels = list(arms["label"])
+    for row, color in zip(arms.itertuples(), colors, strict=True):
+        figure.add_scatter(
+            x=[row.low, row.high], y=[row.label, row.label], mode="lines", hoverinfo="skip",
+            line={"color": color, "width": 3},
+        )  # fmt: skip
+    figure.add_scatter(
+        x=arms["value"], y=labels, mode="markers", marker={"size": 10, "color": colors},
+        customdata=arms[["low", "high", "seeds"]],
+        hovertemplate="%{y}: %{x:.4g}, %{customdata[0]:.4g} to %{customdata[1]:.4g}"
+        " (%{customdata[2]} seeds)<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest", margin_t=36)
+    figure.update_yaxes(autorange="reversed", showgrid=False, categoryorder="array", categoryarray=labels)
+    return figure
+
+
+def dots_in_words(frame: pd.DataFrame) -> str:
+    """Each arm and its mean."""
+    return "; ".join(
+        f"{label} {value:.3g}" for label, value in zip(frame["label"], frame["value"], strict=True)
+    )
+
+
+def table_frame(report: ComparisonReport) -> pd.DataFrame:
+    """The whole table, a row for each arm, rate and budget, as a page shows it; shares of 1."""
+    metric = report.metric or "Metric"
+    rows = []
+    for row in report.rows:
+        shown = {
+            "Removed": row.pruning_rate, "Trained on": name_of(row), "Budget": row.budget,
+            "Samples": row.rows, "Steps": row.steps, "Seeds": row.loss.seeds, "Loss": row.loss.value,
+            "Loss − random": row.loss_to_random.value if row.loss_to_random else None,
+        }  # fmt: skip
+        if report.metric:
+            shown |= {
+                metric: row.metric.value if row.metric else None,
+                f"{metric} − random": row.metric_to_random.value if row.metric_to_random else None,
+            }
+        rows.append({**shown, "Selection": row.selection_share})
+    return pd.DataFrame(rows)

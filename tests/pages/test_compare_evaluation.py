@@ -1,0 +1,151 @@
+"""Evaluations on the Compare page: what they found, how far they are, how one is started."""
+
+import shlex
+
+import pytest
+from made_run import make_finished_run
+from test_comparison_results import MADE_WITH, cell
+
+from staff_engine import comparing, runs
+from staff_engine.cells import cells_of, write_cell
+from staff_engine.comparison_results import FACTS_FILE, Facts
+from staff_engine.files import write_json
+from staff_engine.options import PROGRAM
+from staff_engine.status import StageStatus, Status, save_status
+
+
+def texts(app):
+    kinds = ("markdown", "caption", "info", "error", "warning")
+    return " ".join(element.value for kind in kinds for element in app.get(kind))
+
+
+@pytest.fixture
+def held_out(tmp_path):
+    path = tmp_path / "held_out.jsonl"
+    path.write_text('{"question": "q?", "answer": "a."}\n' * 3)
+    return str(path)
+
+
+@pytest.fixture
+def evaluate(finished_run, held_out):
+    """Make an evaluation of the finished run's coresets, with cells as far as asked for."""
+
+    def make(state="finished", *, cells=None, name="judged", **settings):
+        settings = {"methods": ("staff", "random"), "held_out": held_out, "seeds": 2, **settings}
+        run = comparing.create(*comparing.plan_comparison(finished_run, **settings), name=name)
+        facts = Facts(
+            made_with=MADE_WITH, metric="rouge-l", held_out=3, answers=3, samples=393,
+            selection_seconds={"small": 3.0, "staff": 4.5},
+        )  # fmt: skip
+        write_json(run.folder / FACTS_FILE, facts.model_dump(mode="json"))
+        record = runs.read_record(run)
+        for asked in cells_of(record.plan, record.comparison)[:cells]:
+            loss = 2.0 + asked.seed / 10 + (asked.arm == "random") * (0.5 + asked.seed / 50)
+            write_cell(run.folder, cell(asked, loss=loss))
+        stages = (StageStatus(name="evaluate", done=3, total=7, unit="cells", seconds=60.0),)
+        save_status(run.folder, Status(state=state, stage="evaluate", stages=stages))
+        run.log.write_text("10:00:00 INFO evaluate\n", encoding="utf-8")
+        return run
+
+    return make
+
+
+@pytest.fixture
+def no_process(monkeypatch):
+    started = []
+    monkeypatch.setattr(runs, "start", started.append)
+    return started
+
+
+def open_at(open_page, run, **query):
+    app = open_page("compare", run=run.id, compare_view="evaluation", **query)
+    assert not app.exception
+    return app
+
+
+def test_without_one_the_page_says_what_it_does_and_asks_for_held_out_samples(open_page, finished_run):
+    app = open_at(open_page, finished_run)
+    assert "does well on samples that it has not seen" in texts(app)
+    assert "has no held-out split; give a file" in texts(app)
+    assert not [button for button in app.button if button.key == "evaluate_start"]
+
+
+def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_process):
+    app = open_at(open_page, finished_run)
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    app.pills(key="evaluate_methods").set_value(["staff", "random", "ccs"]).run()
+    app.number_input(key="evaluate_seeds").set_value(2).run()
+    assert "9 cells to make, about" in texts(app)
+    (command,) = [code.value for code in app.code if code.value.startswith(f"{PROGRAM} compare")]
+    words = shlex.split(command.replace("\\\n", ""))
+    assert words[4:6] == [finished_run.id, "--evaluate"]
+    assert words[words.index("ccs") - 1 : words.index("ccs") + 1] == ["--method", "ccs"]
+    app.button(key="evaluate_start").click().run()
+    assert not app.exception
+    (run,) = no_process
+    found = runs.read_record(run).comparison
+    assert (found.methods, found.seeds, found.held_out) == (("staff", "random", "ccs"), 2, held_out)
+    assert app.query_params["evaluation"] == run.id
+
+
+def test_a_finished_one_shows_what_may_be_said_the_dots_and_the_table(open_page, finished_run, evaluate):
+    evaluate()
+    app = open_at(open_page, finished_run)
+    assert "STAFF is better than random by held-out loss" in texts(app)
+    dots = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert "STAFF 2.05" in dots[0] and "Random 2.56" in dots[0] and "full data 2.05" in dots[0]
+    assert len(dots) == 2
+    frame = app.dataframe[0].value
+    assert frame["Trained on"].tolist() == ["nothing (target untouched)", "full data", "STAFF", "Random"]
+    assert "7 of 7 fine-tunings are done" in texts(app)
+
+
+def test_one_at_work_shows_its_stages_and_what_is_there(open_page, finished_run, evaluate):
+    evaluate("cancelled", cells=3)
+    app = open_at(open_page, finished_run)
+    assert "3 of 7 fine-tunings are done" in texts(app)
+    assert [button for button in app.button if button.key == "evaluation_resume"]
+    assert "one seed does not say how much of it is chance" not in texts(app)  # random's is not there yet
+
+
+def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no_process):
+    run = evaluate()
+    app = open_at(open_page, finished_run)
+    app.pills(key="evaluate_methods").set_value(["grand"]).run()
+    assert "2 cells to make" in texts(app)
+    app.number_input(key=f"evaluate_seeds_{run.id}").set_value(3).run()
+    app.button(key="evaluate_start").click().run()
+    assert not app.exception
+    assert no_process == [run]
+    found = runs.read_record(run).comparison
+    assert (found.methods, found.seeds) == (("staff", "random", "grand"), 3)
+
+
+def test_only_evaluations_of_this_run_are_offered(open_page, finished_run, evaluate, tmp_path):
+    evaluate(name="mine")
+    (tmp_path / "other").mkdir()
+    other = make_finished_run(tmp_path / "other", 100)
+    app = open_at(open_page, other)
+    assert "does well on samples that it has not seen" in texts(app)
+    app = open_at(open_page, finished_run)
+    assert app.selectbox(key="evaluation").options == ["mine"]
+
+
+def test_home_opens_one_under_the_run_that_it_is_of(open_page, finished_run, evaluate):
+    run = evaluate()
+    app = open_page("home")
+    assert "evaluates STAFF, Random on llama-mini" in texts(app)
+    app.button(key=f"home_open_{run.id}").click().run()
+    assert not app.exception
+    assert app.query_params["run"] == finished_run.id
+    assert app.query_params["compare_view"] == "evaluation"
+    assert "7 of 7 fine-tunings are done" in texts(app)
+
+
+def test_a_page_of_coresets_leads_to_it(open_page, finished_run, evaluate):
+    run = evaluate()
+    app = open_page("select", run=run.id)
+    assert "evaluates the coresets of another" in texts(app)
+    app.button(key="open_evaluation").click().run()
+    assert not app.exception
+    assert app.query_params["evaluation"] == run.id
