@@ -85,7 +85,7 @@ class Plan(BaseModel):
         description="Whose gradient is the effort: every lora_B, or only the last decoder block's (faster).",
     )
     tokens_per_batch: int = Field(
-        2048, ge=64, description="Most tokens, padding counted, that one scoring batch holds."
+        1024, ge=64, description="Most tokens, padding counted, that one scoring batch holds."
     )
 
     pruning_rate: Share = Field(0.9, description="Fraction of the scorable samples that is removed.")
