@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -18,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine import models
+from staff_engine.cell_making import Bench, HeldOut, learning_rate, make_cell
 from staff_engine.cells import (
     FULL,
     NOTHING,
     Asked,
-    Cell,
     cells_of,
     check_arms,
     read_cell,
@@ -35,12 +34,10 @@ from staff_engine.cost import run_cost
 from staff_engine.dataset import import_dataset, open_imported
 from staff_engine.drawing import VERIFICATION, priorities
 from staff_engine.errors import DatasetError, PlanError, RunError
-from staff_engine.evaluation import generate_answers, held_out_losses, last_prompt
 from staff_engine.files import write_json
-from staff_engine.finetune import count_steps, order_of_steps, train, training_order
 from staff_engine.memory import give_back
 from staff_engine.methods import METHODS, ScoreTable, choose, read_scores, small_scores
-from staff_engine.metrics import Metric, choose_metric, score_answers
+from staff_engine.metrics import Metric, choose_metric
 from staff_engine.parts import PartWriter, read_parts
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.precision import read_precision
@@ -49,8 +46,6 @@ from staff_engine.steps import (
     Reporter,
     Training,
     check_models,
-    fresh_lora,
-    length_bound,
     score_samples,
     tokenize_rows,
     train_adapter,
@@ -59,8 +54,7 @@ from staff_engine.tasks import is_task, task_of
 from staff_engine.tokens import TokenTable, open_tokens
 
 if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 TUNE_STAGE, SCORE_STAGE = TARGET_STAGES
 TARGET = Training(TUNE_STAGE, "target_adapter", "target_tuning.json")
@@ -73,29 +67,6 @@ SMALL_STAGES = ("fine-tune", "speculate")
 """The stages of a run that give the small model's scores."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _HeldOut:
-    """Samples that no coreset holds: as the target reads them, and what some of them are answered by."""
-
-    tokens: TokenTable
-    answered: np.ndarray  # places in `tokens`
-    references: tuple[str, ...]  # of the answered ones
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """All that a cell needs beside its coreset."""
-
-    plan: Plan
-    comparison: ComparisonPlan
-    tokens: TokenTable
-    held_out: _HeldOut
-    metric: Metric
-    tokenizer: PreTrainedTokenizerBase
-    made_with: dict[str, Any]
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
@@ -252,7 +223,7 @@ def _target_scores(
     return read_scores(place, effort, source="target")
 
 
-def _bench(run: Comparison, source: Results, tokens: TokenTable) -> _Bench:
+def _bench(run: Comparison, source: Results, tokens: TokenTable) -> Bench:
     plan, comparison = run.plan, run.comparison
     held_out = _held_out(run)
     metric = _metric(plan, comparison, held_out.references)
@@ -263,7 +234,7 @@ def _bench(run: Comparison, source: Results, tokens: TokenTable) -> _Bench:
         "dtype": plan.dtype,
         "data": source.imported.facts.fingerprint,
         **plan.model_dump(include={"max_length", "epochs", "batch_size", "lora_rank", "lora_alpha"}),
-        "learning_rate": _learning_rate(plan),
+        "learning_rate": learning_rate(plan),
         "held_out": held_out.fingerprint,
         "held_out_rows": sha256_of(held_out.tokens.row_ids),
         "answers": len(held_out.answered),
@@ -272,10 +243,10 @@ def _bench(run: Comparison, source: Results, tokens: TokenTable) -> _Bench:
         package = METRIC_PACKAGES[metric]
         made_with["versions"][package] = metadata.version(package)
         made_with |= {"metric": metric, "answer_tokens": comparison.answer_tokens}
-    return _Bench(plan, comparison, tokens, held_out, metric, models.load_tokenizer(plan.target), made_with)
+    return Bench(plan, comparison, tokens, held_out, metric, models.load_tokenizer(plan.target), made_with)
 
 
-def _held_out(run: Comparison) -> _HeldOut:
+def _held_out(run: Comparison) -> HeldOut:
     """Choose the held-out samples, in one fixed order; the first of them are answered.
 
     They are drawn, but for a built-in task of which only the first rows were read: its rows
@@ -297,7 +268,7 @@ def _held_out(run: Comparison) -> _HeldOut:
     references = tuple(
         next(turn["content"] for turn in reversed(each) if turn["role"] == "assistant") for each in turns
     )
-    return _HeldOut(tokens, np.array(answered, dtype=np.int64), references, imported.facts.fingerprint)
+    return HeldOut(tokens, np.array(answered, dtype=np.int64), references, imported.facts.fingerprint)
 
 
 def _metric(plan: Plan, comparison: ComparisonPlan, references: tuple[str, ...]) -> Metric:
@@ -308,11 +279,7 @@ def _metric(plan: Plan, comparison: ComparisonPlan, references: tuple[str, ...])
     return choose_metric(references)
 
 
-def _learning_rate(plan: Plan) -> float:
-    return plan.learning_rate or models.default_learning_rate(plan.target)
-
-
-def _facts(run: Comparison, source: Results, further: dict[str, Results], bench: _Bench) -> Facts:
+def _facts(run: Comparison, source: Results, further: dict[str, Results], bench: Bench) -> Facts:
     known = run.facts
     small = source.timings
     seconds = {
@@ -376,7 +343,7 @@ class _Choice:
         return np.intersect1d(rows, self.readable), seconds
 
 
-def _fill(run: Comparison, bench: _Bench, choice: _Choice, reporter: Reporter) -> None:
+def _fill(run: Comparison, bench: Bench, choice: _Choice, reporter: Reporter) -> None:
     """Make every cell that is not there, or was made with something else."""
     every = cells_of(run.plan, run.comparison)
     chosen = {asked: choice.rows(asked) for asked in every}
@@ -384,7 +351,7 @@ def _fill(run: Comparison, bench: _Bench, choice: _Choice, reporter: Reporter) -
     reporter.stage("evaluate", len(every), "cells", done=len(every) - len(todo))
     for asked in todo:
         rows, seconds = chosen[asked]
-        write_cell(run.folder, _make(bench, asked, rows, seconds, reporter))
+        write_cell(run.folder, make_cell(bench, asked, rows, seconds, reporter))
         give_back()
         reporter.advance(1)
 
@@ -392,90 +359,3 @@ def _fill(run: Comparison, bench: _Bench, choice: _Choice, reporter: Reporter) -
 def _trusted(folder: Path, asked: Asked, rows: np.ndarray, made_with: dict[str, Any]) -> bool:
     cell = read_cell(folder, asked)
     return cell is not None and cell.made_with == made_with and cell.rows_sha256 == sha256_of(rows)
-
-
-def _make(bench: _Bench, asked: Asked, rows: np.ndarray, seconds: float, reporter: Reporter) -> Cell:
-    """Fine-tune the target on some rows, and judge it."""
-    log.info("%s: %d samples", asked.words, len(rows))
-    reporter.message(asked.words)
-    begun = time.perf_counter()
-    model = fresh_lora(bench.plan.but(seed=asked.seed), bench.plan.target)
-    order, samples = _order(bench, asked, rows)
-    steps = -(-len(order) // bench.plan.batch_size)
-    if steps:
-        _train(bench, model, samples, order, asked, reporter)
-    trained = time.perf_counter()
-    losses, answers = _judge(bench, model, lambda: reporter.advance(0))
-    return Cell(
-        arm=asked.arm, seed=asked.seed, pruning_rate=asked.pruning_rate, scores=asked.scores,
-        budget=asked.budget, rows=len(rows), rows_sha256=sha256_of(rows), steps=steps,
-        loss=float(losses.mean()), metric=float(answers.mean()) if len(answers) else None,
-        losses=tuple(np.round(losses, 6).tolist()), answers=tuple(np.round(answers, 3).tolist()),
-        seconds={
-            "select": round(seconds, 4), "train": round(trained - begun, 3),
-            "evaluate": round(time.perf_counter() - trained, 3),
-        },
-        made_with=bench.made_with,
-    )  # fmt: skip
-
-
-def _order(bench: _Bench, asked: Asked, rows: np.ndarray) -> tuple[list[int], list[Any]]:
-    """The samples of every step, as places among those of the coreset; and these samples."""
-    places = np.flatnonzero(np.isin(bench.tokens.row_ids, rows))
-    lengths = bench.tokens.lengths[places]
-    plan = bench.plan
-    how = {"batch_size": plan.batch_size, "seed": asked.seed}
-    if not len(places):
-        return [], []
-    if asked.budget == "steps":
-        steps = count_steps(len(bench.tokens), epochs=plan.epochs, batch_size=plan.batch_size)
-        order = order_of_steps(lengths, steps=steps, **how)
-    else:
-        order = training_order(lengths, epochs=plan.epochs, **how)
-    return order, [bench.tokens[place] for place in places.tolist()]
-
-
-def _train(
-    bench: _Bench, model: PeftModel, samples: list[Any], order: list[int], asked: Asked, reporter: Reporter
-) -> None:
-    steps = -(-len(order) // bench.plan.batch_size)
-    every = max(1, steps // 10)
-
-    def on_step(step: int) -> bool:
-        if step % every == 0:
-            reporter.message(f"{asked.words}: step {step:,} of {steps:,}")
-        return not reporter.cancelled
-
-    finished = train(
-        model,
-        samples,
-        order,
-        pad_token_id=bench.tokenizer.pad_token_id,
-        batch_size=bench.plan.batch_size,
-        learning_rate=_learning_rate(bench.plan),
-        seed=asked.seed,
-        on_step=on_step,
-    )
-    if not finished:
-        reporter.advance(0)  # raises: the run is being cancelled
-
-
-def _judge(bench: _Bench, model: PeftModel, goes: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of each held-out sample, and the score of each generated answer."""
-    held_out, plan = bench.held_out, bench.plan
-    losses = held_out_losses(
-        model, held_out.tokens, pad_token_id=bench.tokenizer.pad_token_id,
-        tokens_per_batch=plan.tokens_per_batch, goes=goes,
-    )  # fmt: skip
-    if not len(held_out.answered):
-        return losses, np.zeros(0)
-    texts = generate_answers(
-        model,
-        bench.tokenizer,
-        [last_prompt(held_out.tokens[place]) for place in held_out.answered.tolist()],
-        new_tokens=bench.comparison.answer_tokens,
-        longest=length_bound(plan, plan.target),
-        tokens_per_batch=plan.tokens_per_batch,
-        goes=goes,
-    )
-    return losses, score_answers(bench.metric, texts, held_out.references)

@@ -183,13 +183,13 @@ def test_a_cancelled_fine_tuning_stops_after_the_step_at_hand(tmp_path, source, 
 def made(monkeypatch, *, instead=None):
     """The keys of the cells that are made from here on; `instead`: a run whose cells stand in for them."""
     keys = []
-    make = comparison_run._make
+    make = comparison_run.make_cell
 
     def counted(bench, asked, *more):
         keys.append(asked.key)
         return read_cell(instead, asked) if instead else make(bench, asked, *more)
 
-    monkeypatch.setattr(comparison_run, "_make", counted)
+    monkeypatch.setattr(comparison_run, "make_cell", counted)
     return keys
 
 
