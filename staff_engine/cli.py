@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from staff_engine import runs
-from staff_engine.errors import PlanError, StaffError
+from staff_engine.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.compare_command import compare
+from staff_engine.errors import StaffError
 from staff_engine.export import EXPORT_FORMATS
-from staff_engine.methods import METHODS
 from staff_engine.options import PANELS, PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
-from staff_engine.plan import SELECTION_FIELDS, ComparisonPlan, Plan, SimilarityPlan
+from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
 from staff_engine.run_folders import Run
 
 app = typer.Typer(
@@ -28,9 +28,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, its name, its folder, or latest.")
-]
 Out = Annotated[Path | None, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")]
 ExportFormat = Annotated[
     str,
@@ -39,30 +36,10 @@ ExportFormat = Annotated[
 WithScores = Annotated[
     bool, typer.Option("--with-scores", help="Put each row's scores into it, under _staff.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run works on in the background.")]
-
-EVALUATE_ONLY = (
-    "seeds", "budget", "baseline_scores", "held_out", "held_out_samples", "answers", "answer_tokens",
-    "metric",
-)  # fmt: skip
 
 
 def _of_similarity(name: str) -> Any:
     return typer.Option(f"--{name}", help=SimilarityPlan.model_fields[name].description)
-
-
-def _of_comparison(name: str, *flags: str, more: str = "", metavar: str | None = None) -> Any:
-    """An option of `compare --evaluate`; what is not given is None."""
-    field = ComparisonPlan.model_fields[name]
-    default = "" if field.default in (None, {}) or field.is_required() else f" Default: {field.default}."
-    return typer.Option(
-        *(flags or (f"--{name.replace('_', '-')}",)),
-        help=f"{field.description}{more}{default}",
-        show_default=False,
-        metavar=metavar,
-        rich_help_panel="With --evaluate",
-    )
 
 
 @app.callback()
@@ -103,7 +80,7 @@ def run(
     created = runs.create_run(plan, name=name, delivery=delivery)
     keep_forecast(created)
     runs.start(created)
-    _watch(created, detach)
+    see_through(created, detach)
 
 
 @app.command()
@@ -121,7 +98,7 @@ def select(
     from staff_engine.export import export_coreset
     from staff_engine.results import open_results
 
-    found = _scored(run)
+    found = scored(run)
     results = open_results(found.folder)
     delivery = plan_delivery(out, export_format, with_scores, results.plan) if out else None
     chosen = results.settings(**settings)
@@ -145,7 +122,7 @@ def select(
     )
     each = results.summary.get("verify_seconds_per_sample") or 0.0
     if as_json:
-        _say_json(answer)
+        say_json(answer)
         return
     from staff_engine.selected import print_selected
 
@@ -158,7 +135,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
     """Let the target score the samples that these settings still need."""
     from staff_engine.results import open_results
 
-    found = _scored(run)
+    found = scored(run)
     results = open_results(found.folder)
     plan = results.plan.but(**settings)
     wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
@@ -168,7 +145,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
         return
     typer.echo(f"{missing:,} samples to verify")
     runs.start(found, verify=wanted)
-    _watch(found, detach)
+    see_through(found, detach)
 
 
 @app.command()
@@ -181,7 +158,7 @@ def resume(run: RunName, detach: Detach = False) -> None:
     if record.delivery is not None:
         check_delivery(record.delivery, record.plan)
     runs.resume(found)
-    _watch(found, detach)
+    see_through(found, detach)
 
 
 @app.command()
@@ -200,7 +177,7 @@ def status(
     """Say how far a run is."""
     found = runs.find_run(run)
     if follow:
-        _watch(found, cancels=False)
+        see_through(found, cancels=False)
         return
     from staff_engine.comparison_results import read_comparison
     from staff_engine.similarity_results import read_report
@@ -210,7 +187,7 @@ def status(
     evaluation = read_comparison(found.folder)
     if as_json:
         either = report or evaluation
-        _say_json(facts | ({"report": either.as_json()} if either else {}))
+        say_json(facts | ({"report": either.as_json()} if either else {}))
         return
     from staff_engine.report import print_status
 
@@ -234,7 +211,7 @@ def list_(as_json: AsJson = False) -> None:
     """List the runs, the newest first."""
     listed = [runs.describe(found) for found in runs.list_runs()]
     if as_json:
-        _say_json(listed)
+        say_json(listed)
     elif not listed:
         typer.echo(f"no runs in {runs.home() / 'runs'}")
     else:
@@ -272,7 +249,7 @@ def export(
     """Write the coreset of a run's own plan in any format."""
     from staff_engine.delivery import deliver, plan_delivery
 
-    found = _scored(run)
+    found = scored(run)
     delivery = plan_delivery(out, format, with_scores, runs.read_record(found).plan)
     typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
 
@@ -287,7 +264,7 @@ def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
     plan = Plan.make(**{"small": "-", "target": "-", **settings})
     findings = findings_of(DataChoice(**plan.model_dump(include=set(DataChoice.model_fields))))
     if as_json:
-        _say_json(findings.model_dump(mode="json"))
+        say_json(findings.model_dump(mode="json"))
         return
     for sentence in in_sentences(findings):
         typer.echo(sentence)
@@ -321,7 +298,7 @@ def forecast(
     with Console(stderr=True).status("starting") as shown:
         found = make_forecast(plan, seconds=seconds, say=shown.update)
     if as_json:
-        _say_json(found.model_dump(mode="json"))
+        say_json(found.model_dump(mode="json"))
     else:
         Console().print(forecast_table(found))
 
@@ -357,168 +334,10 @@ def similarity(
         find_model(model)
     created = runs.create_run(plan, name=name, similarity=compared)
     runs.start(created)
-    _watch(created, detach)
+    see_through(created, detach)
 
 
-@app.command()
-def compare(
-    run: RunName,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            help=f"A method to choose by; give it once for each: {', '.join(METHODS)}. Default: all.",
-            show_default=False,
-        ),
-    ] = None,
-    pruning_rate: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--pruning-rate",
-            help="Fraction of the samples that is left out, 0 or more and below 1; give it once for each."
-            " Default: as in the run's plan.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of what is drawn. Default: as in the run's plan.", show_default=False)
-    ] = None,
-    beta: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction of the hardest that CCS and D2 leave out, 0 or more and below 1. Default: what"
-            " STAFF leaves out, the plan's drop_hardest.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Parquet file to write which rows each method keeps to.", metavar="FILE"),
-    ] = None,
-    as_json: AsJson = False,
-    evaluate: Annotated[
-        bool,
-        typer.Option(
-            "--evaluate",
-            help="Fine-tune the target on each coreset, on all samples and on nothing, and judge it on"
-            " held-out samples: a run of its own. With RUN such a run, add to it what is given.",
-        ),
-    ] = False,
-    seeds: Annotated[int | None, _of_comparison("seeds")] = None,
-    budget: Annotated[str | None, _of_comparison("budget", metavar="epochs|steps|both")] = None,
-    baseline_scores: Annotated[str | None, _of_comparison("baseline_scores", metavar="small|target")] = None,
-    also: Annotated[
-        list[str] | None,
-        _of_comparison("also", more=" As LABEL=RUN or RUN; give it once for each.", metavar="LABEL=RUN"),
-    ] = None,
-    held_out: Annotated[str | None, _of_comparison("held_out", metavar="FILE")] = None,
-    held_out_samples: Annotated[int | None, _of_comparison("held_out_samples")] = None,
-    answers: Annotated[int | None, _of_comparison("answers")] = None,
-    answer_tokens: Annotated[int | None, _of_comparison("answer_tokens")] = None,
-    metric: Annotated[str | None, _of_comparison("metric", metavar="auto|rouge-l|chrf")] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            help="What to call the run; made up where not given.",
-            metavar="TEXT",
-            rich_help_panel="With --evaluate",
-        ),
-    ] = None,
-    estimate: Annotated[
-        bool,
-        typer.Option("--estimate", help="Only say how long it will take.", rich_help_panel="With --evaluate"),
-    ] = False,
-    detach: Detach = False,
-) -> None:
-    """Set the run's coresets by STAFF and by other methods beside each other; no model runs.
-
-    D2 looks for every sample's nearest neighbours: minutes for 100,000 samples. With --evaluate
-    the target is fine-tuned on each coreset, which takes as long as is said before it starts.
-    """
-    asked = {
-        "methods": tuple(method) if method else None,
-        "pruning_rates": tuple(pruning_rate) if pruning_rate else None,
-        "beta": beta,
-        "seeds": seeds, "budget": budget, "baseline_scores": baseline_scores, "held_out": held_out,
-        "held_out_samples": held_out_samples, "answers": answers, "answer_tokens": answer_tokens,
-        "metric": metric,
-    }  # fmt: skip
-    if evaluate:
-        if out is not None or as_json:
-            raise PlanError("--out and --json do not go with --evaluate; status RUN --json gives the table")
-        _evaluate(run, asked, also or [], seed=seed, name=name, estimate_only=estimate, detach=detach)
-        return
-    given = [name for name in EVALUATE_ONLY if asked[name] is not None]
-    given += [word for word, value in (("also", also), ("name", name), ("estimate", estimate)) if value]
-    if given:
-        raise PlanError(f"--{given[0].replace('_', '-')} is for --evaluate, which is not given")
-    from staff_engine.delivery import check_out
-    from staff_engine.method_comparison import compare_methods, write_choices
-    from staff_engine.methods import small_scores
-    from staff_engine.results import open_results
-
-    found = _scored(run)
-    results = open_results(found.folder)
-    if out is not None:
-        check_out(out, results.plan)
-    comparisons = compare_methods(
-        results,
-        small_scores(results),
-        method or tuple(METHODS),
-        pruning_rates=pruning_rate or [results.plan.pruning_rate],
-        seed=results.plan.seed if seed is None else seed,
-        beta=beta,
-    )
-    done = list(comparisons)
-    if out is not None:
-        write_choices(out, results.num_rows, done)
-    if as_json:
-        _say_json([comparison.as_json() for comparison in done])
-        return
-    from rich.console import Console
-
-    from staff_engine.method_table import print_comparison
-
-    for comparison in done:
-        print_comparison(comparison, Console())
-    if out is not None:
-        typer.echo(f"which rows each method keeps is written to {out}")
-
-
-def _evaluate(
-    run: str,
-    asked: dict[str, Any],
-    also: list[str],
-    *,
-    seed: int | None,
-    name: str | None,
-    estimate_only: bool,
-    detach: bool,
-) -> None:
-    """Start a comparison of a run's coresets, or add to one that is there."""
-    from staff_engine import comparing
-    from staff_engine.comparison_table import estimate_words
-
-    asked = {**asked, "also": comparing.further_runs(also)}
-    found = runs.find_run(run, kind="coreset")
-    known = found if runs.kind_of(found) == "comparison" else None
-    if known is not None and (name or seed is not None):
-        raise PlanError(
-            f"run {found.id} has its name and its first seed; --name and --seed are for a new one"
-        )
-    if known is not None:
-        plan, comparison = runs.read_record(known).plan, comparing.extended(known, **asked)
-    else:
-        plan, comparison = comparing.plan_comparison(found, seed=seed, **asked)
-    typer.echo(estimate_words(comparing.estimate_of(plan, comparison, known)))
-    if estimate_only:
-        return
-    if known is None:
-        known = comparing.create(plan, comparison, name=name)
-    else:
-        comparing.add_to(known, comparison)
-    runs.start(known)
-    _watch(known, detach)
+app.command()(compare)
 
 
 @app.command(hidden=True)
@@ -535,23 +354,6 @@ def work(folder: Path) -> None:
             do(found, reporter)
     except Cancelled:
         raise typer.Exit(1) from None
-
-
-def _scored(run: str) -> Run:
-    return runs.require_scores(runs.find_run(run, kind="coreset"))
-
-
-def _watch(found: Run, detach: bool = False, cancels: bool = True) -> None:
-    from staff_engine.watching import leave, watch
-
-    if detach:
-        leave(found)
-    else:
-        watch(found, cancels=cancels)
-
-
-def _say_json(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

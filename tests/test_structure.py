@@ -37,6 +37,8 @@ ORDER = [
         "method_table",
         "comparison_table",
         "watching",
+        "arguments",
+        "compare_command",
         "cli",
         "__main__",
     ],
