@@ -45,7 +45,7 @@ def with_ties_and_holes(count):
     return scores
 
 
-def same(selection, expected):
+def check_same(selection, expected):
     indices, labels = expected
     assert selection.indices.dtype == np.int64 and selection.indices.tobytes() == indices.tobytes()
     assert selection.labels.dtype == np.int16 and selection.labels.tobytes() == labels.tobytes()
@@ -65,7 +65,7 @@ def test_an_open_pool_selects_what_a_new_selection_would_in_whatever_order_it_is
         verified = data.draw(rows)
         ids, values = list(verified), list(verified.values())
         selection = select_coreset(opened, ids, values, **chosen)
-        same(selection, frozen.coreset(scores, ids, values, **chosen))
+        check_same(selection, frozen.coreset(scores, ids, values, **chosen))
         once = select_coreset(scores, ids, values, **chosen)
         assert once.indices.tobytes() == selection.indices.tobytes()
         assert once.warnings == selection.warnings and once.strata.equals(selection.strata)
@@ -94,13 +94,13 @@ def test_samples_of_several_blocks_are_selected_as_ever(by, within):
     for num_strata, pruning_rate in ((50, 0.9), (50, 0.2), (7, 0.5), (2000, 0.05), (10_000, 0.95)):
         chosen = {"num_strata": num_strata, "pruning_rate": pruning_rate, "strata_by": by, "within": within}
         selection = select_coreset(opened, ids, 2 * scores[ids], **chosen)
-        same(selection, frozen.coreset(scores, ids, 2 * scores[ids], **chosen))
+        check_same(selection, frozen.coreset(scores, ids, 2 * scores[ids], **chosen))
 
 
 def test_strata_and_ranks_that_fill_more_than_32_bits_are_queued_as_ever():
     scores = lognormal(300_000)  # 19 bits
     chosen = {"num_strata": 10_000, "strata_by": "quantile", "pruning_rate": 0.7}
-    same(select_coreset(scores, **chosen), frozen.coreset(scores, **chosen))
+    check_same(select_coreset(scores, **chosen), frozen.coreset(scores, **chosen))
 
 
 def test_many_samples_are_drawn_as_ever_beside_many_verified():
@@ -120,7 +120,7 @@ def test_few_and_equal_scores_can_be_opened(scores):
     for by in STRATA_BY:
         for within in WITHIN:
             chosen = {"pruning_rate": 0.5, "strata_by": by, "within": within}
-            same(select_coreset(opened, **chosen), frozen.coreset(np.array(scores), **chosen))
+            check_same(select_coreset(opened, **chosen), frozen.coreset(np.array(scores), **chosen))
     assert draw_verification(opened).tolist() == frozen.drawn(np.array(scores)).tolist()
 
 
