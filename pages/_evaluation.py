@@ -107,7 +107,7 @@ def _show_report(report: ComparisonReport) -> None:
         )
     }
     st.dataframe(
-        frame, hide_index=True, column_config={**numbers, **shares}, key="evaluation_table",
+        frame, hide_index=True, column_config={**numbers, **shares}, key="evaluation_table", placeholder="–",
         alt="Held-out loss and answers after each coreset",
     )  # fmt: skip
     answers = f"; {report.metric} of {report.answers:,} generated answers, 0 to 100" if report.metric else ""
@@ -123,7 +123,7 @@ def _show_dots(report: ComparisonReport, places: list[tuple[float, str]]) -> Non
     place = st.selectbox(
         "Pruning rate",
         places,
-        format_func=lambda each: f"{each[0]:.4g}" + (f", equal {each[1]}" if both else ""),
+        format_func=lambda each: f"{100 * each[0]:.4g}% removed" + (f", equal {each[1]}" if both else ""),
         key="evaluation_place",
     )
     measures: list[tuple[charts.Measure, str]] = [("loss", "Held-out loss (nats), lower is better")]

@@ -53,7 +53,7 @@ class Asked:
     @property
     def words(self) -> str:
         """What it is, in words."""
-        rate = f", {self.pruning_rate:.4g} removed" if self.pruning_rate is not None else ""
+        rate = f", {100 * self.pruning_rate:.4g}% removed" if self.pruning_rate is not None else ""
         budget = f", equal {self.budget}" if self.budget else ""
         return f"{self.arm}{rate}{budget}, seed {self.seed}"
 

@@ -304,7 +304,7 @@ def _sentences(rows: Sequence[Row], metric: str | None, comparison: ComparisonPl
     for row in rows:
         if row.arm != "staff" and row.arm not in comparison.also:
             continue
-        where = f"At {row.pruning_rate:.4g} removed"
+        where = f"At {100 * row.pruning_rate:.4g}% removed"
         where += f", equal {row.budget}" if comparison.budget == "both" else ""
         if row.loss_to_random is not None:
             said.append(f"{where}: {_told(row.label, 'held-out loss', row.loss_to_random, better=-1)}")

@@ -115,7 +115,7 @@ def test_what_is_said_follows_from_the_interval(tmp_path):
     low, high = stats.ttest_rel(LOSSES["staff"], LOSSES["random"]).confidence_interval(0.95)
     assert low < high < 0
     (sentence,) = report.sentences
-    assert sentence.startswith("At 0.9 removed: STAFF is better than random by held-out loss")
+    assert sentence.startswith("At 90% removed: STAFF is better than random by held-out loss")
     alike = {**LOSSES, "staff": [2.3, 2.3, 2.45]}
     (sentence,) = make(tmp_path / "b", losses=alike, answers=0).report.sentences
     assert "STAFF is not told apart from random by held-out loss" in sentence and "holds 0" in sentence
