@@ -16,6 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 MEASURED = {
     "app_measured": "bench_app",
     "baselines_measured": "bench_baselines",
+    "evidence_measured": "evidence_page",
     "measured": "bench_run",
     "scoring_measured": "bench_scoring",
     "selection_measured": "bench_selection",
