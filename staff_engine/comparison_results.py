@@ -302,7 +302,7 @@ def _sentences(rows: Sequence[Row], metric: str | None, comparison: ComparisonPl
     """What may be said of STAFF beside random, rate by rate."""
     said = []
     for row in rows:
-        if row.arm != "staff" and row.arm not in comparison.also:
+        if row.pruning_rate is None or (row.arm != "staff" and row.arm not in comparison.also):
             continue
         where = f"At {100 * row.pruning_rate:.4g}% removed"
         where += f", equal {row.budget}" if comparison.budget == "both" else ""
