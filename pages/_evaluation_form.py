@@ -31,6 +31,12 @@ def show(results: Results, known: Run | None) -> None:
     ) == ADD  # fmt: skip
     run = known if adds else None
     settings = _settings(results, run)
+    if run is None and "held_out" not in settings and not is_task(results.plan.dataset):
+        st.info(
+            "This data has no held-out split; give a file of samples kept apart, of any kind that data has.",
+            icon=":material/upload_file:",
+        )
+        return
     try:
         if run is None:
             plan, comparison = comparing.plan_comparison(source, **settings)
@@ -76,11 +82,10 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
         "budget": budget, "baseline_scores": scores,
     }  # fmt: skip
     if run is None:
-        settings |= {
-            "held_out": _held_out(results.plan),
-            "held_out_samples": _number("held_out_samples", "Held-out samples"),
-            "answers": _number("answers", "Answers"),
-        }
+        settings["held_out"] = _held_out(results.plan)
+        with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
+            settings["held_out_samples"] = _number("held_out_samples", "Held-out samples")
+            settings["answers"] = _number("answers", "Answers")
     return {name: value for name, value in settings.items() if value is not None}
 
 
