@@ -33,7 +33,7 @@ def show(results: Results, known: Run | None) -> None:
     settings = _settings(results, run)
     if run is None and "held_out" not in settings and not is_task(results.plan.dataset):
         st.info(
-            "This data has no held-out split; give a file of samples kept apart, in any form that data may have.",
+            "This data has no held-out split; give a file of samples kept apart, in any form of data.",
             icon=":material/upload_file:",
         )
         return
