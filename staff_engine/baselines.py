@@ -69,9 +69,9 @@ def select_grand(effort: np.ndarray, *, pruning_rate: float, seed: int = 0) -> n
     Notes
     -----
     GraNd (Paul et al., NeurIPS 2021, Definition 2.1): the expected norm of a sample's loss
-    gradient over early weights. Deviations: one set of weights, those of the fine-tuned small
-    model, as in STAFF's comparison, instead of several runs' early ones; the gradient is that of
-    the LoRA parameters that the run scores. The paper has no β.
+    gradient over early weights, averaged over ten networks at initialization. Deviations: one set
+    of weights, after fine-tuning: the small model's, or the target's as in STAFF's comparison; the
+    gradient is that of the LoRA parameters that the run scores. The paper has no β.
     """
     return _greatest(effort, "effort", pruning_rate)
 
@@ -84,10 +84,11 @@ def select_el2n(el2n: np.ndarray, *, pruning_rate: float, seed: int = 0) -> np.n
 
     Notes
     -----
-    EL2N (Paul et al., NeurIPS 2021, Definition 2.2): ‖p − y‖₂ of the predicted probabilities p and
-    the true one-hot y. Deviation: a sample has many tokens, so it is the mean over the response
-    tokens, each prediction against the token that follows (`scoring`). The released code of STAFF
-    takes raw logits, against the token that is read. The paper has no β.
+    EL2N (Paul et al., NeurIPS 2021, Definition 2.3): ‖p − y‖₂ of the predicted probabilities p and
+    the true one-hot y, averaged over ten networks at an early epoch. Deviations: one set of
+    weights, as for GraNd; a sample has many tokens, so it is the mean over the response tokens, each
+    prediction against the token that follows (`scoring`). The released code of STAFF takes raw
+    logits, against the token that is read. The paper has no β.
     """
     return _greatest(el2n, "el2n", pruning_rate)
 
@@ -119,7 +120,9 @@ def select_ccs(
     Coverage-centric coreset selection (Zheng et al., ICLR 2023), Algorithm 1: strata of equal
     width, K = 50; the smallest is served first, and each gets ⌊left / strata to serve⌋, at most
     its size. The paper finds β by grid for each data set and pruning rate (the example of its
-    released code: 0.3 at 90 % on CIFAR-10); here it is one value. It is STAFF with every
+    released code: 0.3 at 90 % on CIFAR-10); here it is one value. Deviation: the hardest are those
+    of the score that is stratified; the released code cuts by AUM whatever that is. STAFF's
+    released code runs CCS on EL2N and cuts nothing. Here it is STAFF with every
     verification ratio 1, and draws by the same priorities: where both give a stratum the same
     number, they take the same samples.
     """
@@ -145,11 +148,11 @@ def select_moderate(
 
     Notes
     -----
-    Moderate coreset (Xia et al., ICLR 2023), section 3: sort by the Euclidean distance to the
-    median (coordinate by coordinate) of the class, and keep the band around the median distance,
-    half of it on either side. Deviation: there are no classes here, so all samples have one
-    median. With n samples, the band is that of ranks ⌊(n − m)/2⌋ on; equal distances by row id.
-    The paper has no β.
+    Moderate coreset (Xia et al., ICLR 2023): sort by the Euclidean distance to the center of the
+    class, and keep the band around the median distance, half of it on either side. Deviations: the
+    center is the median, coordinate by coordinate, as in the released code, where the paper has the
+    mean; there are no classes here, so all samples have one. With n samples, the band is that of
+    ranks ⌊(n − m)/2⌋ on; equal distances by row id. The paper has no β.
     """
     rows, size = candidates(check_scores(scores, "scores"), pruning_rate)
     vectors = check_embedding(embedding, rows, len(scores))

@@ -49,7 +49,7 @@ def select_d2(
     beta: float = BETA,
     graphs: dict[tuple[int, int], Graph] | None = None,
 ) -> np.ndarray:
-    """Take hard samples of dense places one by one, each making its neighbours less wanted.
+    """Take the samples that are hardest with their neighbours, each making its neighbours less wanted.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def select_d2(
 
     Notes
     -----
-    D2 Pruning (Maharana et al., ICLR 2024), section 3. Forward: x_i = s_i + Σ_{j ∈ N(i)} e_ij·s_j
+    D2 Pruning (Maharana et al., ICLR 2024). Forward: x_i = s_i + Σ_{j ∈ N(i)} e_ij·s_j
     with e_ij = exp(−γ_f·d_ij²). Then again and again the greatest x_k is chosen and for its
     neighbours x_j ← x_j − exp(−γ_r·d_kj²)·x_k; equal ones by row id. A value may fall below 0, and
     who is chosen at such a value lifts its neighbours, as the equation says. The paper searches k
@@ -99,8 +99,8 @@ def select_d2(
 
     Deviations: distances are in units of the median distance between neighbours, because a model's
     hidden states have a scale of their own, on which a fixed γ means nothing (a factor of ten, and
-    every message is 0). One graph for all samples, as there are no classes. The released code takes
-    distances that are not squared; that of STAFF computes the mask of β and never applies it.
+    every message is 0). One graph for all samples, as there are no classes. The released code for CIFAR
+    takes distances that are not squared; that of STAFF computes the mask of β and never applies it.
     """
     _check(neighbours, forward, reverse)
     scores = check_scores(scores, "scores")

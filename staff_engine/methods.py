@@ -86,7 +86,7 @@ METHODS = {
         ),
         Method(
             "d2", "D2",
-            "Cuts the hardest, then takes hard samples of dense places, each pushing its neighbours down.",
+            "Cuts the hardest, then takes what is hard among the hard, each pushing its neighbours down.",
             "both", draws=False, cuts=True,
         ),
         Method(
