@@ -18,11 +18,11 @@ MEASURED = {
     "baselines_measured": "bench_baselines",
     "evidence_measured": "evidence_page",
     "measured": "bench_run",
-    "scoring_measured": "bench_scoring",
+    "scoring_measured": "scoring_page",
     "selection_measured": "bench_selection",
     "similarity_measured": "bench_similarity",
 }
-"""The measured pages in docs/, and the benchmark that wrote each."""
+"""The measured pages in docs/, and the module in tests/bench that writes each."""
 COMMANDS = typer.main.get_command(app).commands
 
 

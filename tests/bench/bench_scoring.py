@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
 
 from machine import facts as facts_of  # noqa: E402
-from machine import written_by  # noqa: E402
+from scoring_page import page  # noqa: E402
 
 from staff_engine import models  # noqa: E402
 from staff_engine.dataset import import_dataset  # noqa: E402
@@ -326,87 +326,6 @@ def main(
     if not (quick or batches):
         write_json(DOCS / "scoring_measured.json", found)
         (DOCS / "scoring_measured.md").write_text(page(found), encoding="utf-8")
-
-
-def page(found: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
-    written = written_by(found, "scoring_measured.json")
-    parts = [HEAD_WORDS.format(**found, written=written)]
-    for speed in found.get("speed", []):
-        parts += [speed_words(speed), ratio_table(speed), speed_table(speed)]
-    if "memory" in found:
-        parts += [MEMORY_WORDS, memory_table(found["memory"])]
-    if "batches" in found:
-        parts += [BATCH_WORDS, batch_table(found["batches"])]
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
-
-
-HEAD_WORDS = """# How fast samples are scored
-
-{written} {threads} threads, seed {seed}. All cases take the same
-batches (at most {tokens_per_batch:,} tokens) in turns, in one process; a ratio is that of the sums over the
-batches, the median of {repeats}. Samples a second
-hold for that machine at that moment only. The model has a LoRA adapter (rank 8) that is not zero, in every
-case.
-
-- *Released way*: one sample at a time, two backward passes into the last block's LoRA, logits
-  everywhere, float32.
-- *Floor*: only the products of the backbone, of the head forward and backward at response positions, and of
-  the backward pass of one block.
-"""
-
-MEMORY_WORDS = """## Memory of `all`
-
-Peak of the longest batch in float32 above what the process held before, MB: the system's own count
-(VmHWM, set back before the pass) for a process that does nothing else."""
-
-BATCH_WORDS = """## Tokens in a batch
-
-Samples a second in float32, the better of two, by the most tokens of a batch; 100 docstrings, or 8 samples of
-other data."""
-
-
-def speed_words(speed: dict[str, Any]) -> str:
-    return (
-        f"## {speed['name']}, {speed['samples']:,} samples\n\n{speed['tokens']:,} tokens, "
-        f"{speed['response_tokens']:,} of them responses, {speed['batches']} batches."
-    )
-
-
-def ratio_table(speed: dict[str, Any]) -> str:
-    lines = ["| format | what | beside | times as fast | asked for |", "|---|---|---|---|---|"]
-    for dtype, ours, other, ratio, goal in speed["ratios"]:
-        lines.append(f"| {dtype} | {ours} | {other} | {ratio:.2f} | {'' if goal is None else goal} |")
-    return "\n".join(lines)
-
-
-def speed_table(speed: dict[str, Any]) -> str:
-    lines = ["| samples a second | float32 | bfloat16 |", "|---|---|---|"]
-    rates = speed["samples_a_second"]
-    for name in dict.fromkeys(key.partition(": ")[2] for key in rates):
-        cells = [rates.get(f"{dtype}: {name}") for dtype in DTYPES]
-        lines.append(
-            f"| {name} | " + " | ".join("" if cell is None else f"{cell:g}" for cell in cells) + " |"
-        )
-    return "\n".join(lines)
-
-
-def memory_table(memory: list[dict[str, Any]]) -> str:
-    lines = ["| model | ours, all | plain pass | ours / plain |", "|---|---|---|---|"]
-    for each in memory:
-        ours, plain = each["ours, all"], each["plain forward and backward with LoRA"]
-        lines.append(f"| {each['name']} | {ours:,.0f} | {plain:,.0f} | {ours / plain:.2f} |")
-    return "\n".join(lines)
-
-
-def batch_table(batches: list[dict[str, Any]]) -> str:
-    lines = ["| model | scored | " + " | ".join(f"{size:,}" for size in SIZES) + " |"]
-    lines.append("|---|---|" + "---|" * len(SIZES))
-    for each in batches:
-        for which in ("last_block", "all"):
-            cells = " | ".join(f"{each[which][str(size)]:g}" for size in SIZES)
-            lines.append(f"| {each['name']} | {which} | {cells} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
