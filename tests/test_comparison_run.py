@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from test_pipeline import Stopped, Watch, sources  # noqa: F401
-from test_pipeline import make_run as make_source
+from test_pipeline import sources  # noqa: F401
+from tiny_run import Stopped, Watch
+from tiny_run import make_run as make_source
 
 from staff_engine import comparison_run, finetune, models, pipeline
 from staff_engine.cells import FULL, NOTHING, Asked, read_cell, read_cells, sha256_of

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from test_pipeline import Stopped, Watch
 from tiny import save_model
+from tiny_run import Stopped, Watch
 
 from staff_engine import similarity_run
 from staff_engine.errors import DatasetError, ModelError, RunError
