@@ -1,5 +1,6 @@
 """A finished similarity run without a model: made-up scores, compared by the engine's own functions."""
 
+import os
 import tempfile
 from pathlib import Path
 from unittest.mock import patch
@@ -10,6 +11,7 @@ import pandas as pd
 from staff_engine import similarity_run
 from staff_engine.files import write_json
 from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.processes import start_time
 from staff_engine.runs import create_run
 from staff_engine.similarity_results import Reading, Similarity, open_similarity
 from staff_engine.status import StageStatus, Status, now, save_status
@@ -52,6 +54,11 @@ def make_comparison(name="alike", *, smalls=("near", "far"), targets=("target",)
         at_hand = {"stage": stages[-1].name, "done": 40, "total": 160, "rate": 20.0, "eta": 6.0}
         save_status(run.folder, Status(**{**at_hand, "started": now(), "stages": stages, **status}))
     return run
+
+
+def alive():
+    """What the status of a run at work says of its process: that it is this one."""
+    return {"pid": os.getpid(), "pid_started": start_time(os.getpid())}
 
 
 def _compare(run, *, tune=12, noise=(0.2, 1.5), seed=0):

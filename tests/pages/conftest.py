@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from made_run import make_finished_run
+from made_similarity import alive, make_finished_comparison
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
@@ -35,6 +36,12 @@ def finished_run(home, tmp_path):
 
 
 @pytest.fixture
+def comparison(home):
+    """A finished comparison of a small model near to the target, and one far from it."""
+    return make_finished_comparison()
+
+
+@pytest.fixture
 def run_in_state(home, tmp_path):
     """Make a run whose status says a state; in an active one this process stands in for its own."""
 
@@ -46,9 +53,7 @@ def run_in_state(home, tmp_path):
         if state == "damaged":
             (run.folder / "plan.json").write_text("{")
             return run
-        process = (
-            _this_process() if state in ("queued", "running") else {"pid": 2**22 + 1, "pid_started": 1.0}
-        )
+        process = alive() if state in ("queued", "running") else {"pid": 2**22 + 1, "pid_started": 1.0}
         status = {
             "state": "running" if state == "interrupted" else state,
             "stage": "speculate",
@@ -70,14 +75,6 @@ def run_in_state(home, tmp_path):
         return run
 
     return make
-
-
-def _this_process():
-    import os
-
-    from staff_engine.processes import start_time
-
-    return {"pid": os.getpid(), "pid_started": start_time(os.getpid())}
 
 
 @pytest.fixture
