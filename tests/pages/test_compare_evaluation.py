@@ -121,6 +121,53 @@ def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no
     assert (found.methods, found.seeds) == (("staff", "random", "grand"), 3)
 
 
+@pytest.fixture
+def tuned_run(finished_run, tmp_path):
+    """Another finished run on the same data."""
+    run = make_finished_run(tmp_path, seed=1)
+    runs.rename(run, "tuned")
+    return run
+
+
+def test_another_run_on_the_same_data_joins_a_new_one(
+    open_page, finished_run, tuned_run, held_out, no_process
+):
+    app = open_at(open_page, finished_run)
+    assert app.multiselect(key="evaluate_also").options == ["tuned"]
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    assert "10 cells to make" in texts(app)
+    app.multiselect(key="evaluate_also").set_value(["STAFF, tuned"]).run()
+    assert "13 cells to make" in texts(app)
+    assert f"--also 'STAFF, tuned={tuned_run.id}'" in app.code[0].value
+    app.button(key="evaluate_start").click().run()
+    assert not app.exception
+    (run,) = no_process
+    assert runs.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+
+
+def test_another_run_is_added_to_the_one_shown_and_then_not_offered_again(
+    open_page, finished_run, tuned_run, evaluate, no_process
+):
+    run = evaluate()
+    app = open_at(open_page, finished_run)
+    app.multiselect(key=f"evaluate_also_{run.id}").set_value(["STAFF, tuned"]).run()
+    assert "2 cells to make" in texts(app)
+    assert f"--also 'STAFF, tuned={tuned_run.id}'" in app.code[0].value
+    app.button(key="evaluate_start").click().run()
+    assert not app.exception
+    assert no_process == [run]
+    assert runs.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+    assert not app.multiselect
+
+
+def test_without_another_run_on_the_same_data_none_is_asked_for(open_page, finished_run, held_out, tmp_path):
+    (tmp_path / "other").mkdir()
+    make_finished_run(tmp_path / "other", 100)
+    app = open_at(open_page, finished_run)
+    assert app.pills(key="evaluate_methods")
+    assert not app.multiselect
+
+
 def test_only_evaluations_of_this_run_are_offered(open_page, finished_run, evaluate, tmp_path):
     evaluate(name="mine")
     (tmp_path / "other").mkdir()
