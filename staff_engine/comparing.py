@@ -103,11 +103,13 @@ def runs_beside(source: Run, known: Mapping[str, str] | None = None) -> dict[str
 
     Notes
     -----
-    Labels are given from the oldest run on, so that those of others stay when one is added.
+    Labels are given from the oldest run on, so that those of others stay when one is added; a run
+    that is called as the source gets a label that tells the two apart.
     """
     known = known or {}
     own = _fingerprint(source)
     taken = {*RESERVED, *map(slug, known)}
+    taken.add(slug(_label(source, taken)))
     found: dict[str, str] = {}
     for run in reversed(runs.list_runs()):
         if run.folder == source.folder or str(run.folder) in known.values() or not _selects(run, own):

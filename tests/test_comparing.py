@@ -73,6 +73,12 @@ def test_runs_of_one_name_are_told_apart_and_a_newer_one_leaves_their_labels(mak
     assert joined(source, offered) == offered
 
 
+def test_a_run_that_is_called_as_the_source_is_told_apart_from_it(make):
+    source, copy = make
+    run = copy(runs.read_record(source).name, "aaaa")
+    assert comparing.runs_beside(source) == {"STAFF, made up aaaa": str(run.folder)}
+
+
 def test_what_a_comparison_has_is_left_out_and_its_labels_are_not_given_again(make):
     source, copy = make
     old, new = copy("tuned", "aaaa"), copy("tuned", "bbbb")
@@ -102,4 +108,4 @@ def test_any_name_makes_a_label_that_is_taken_and_that_the_command_reads_back(ma
 def test_a_run_given_without_a_label_is_called_as_where_it_is_offered(make):
     source, copy = make
     run = copy("Мой прогон", "aaaa")
-    assert comparing.further_runs([run.id]) == comparing.runs_beside(source)
+    assert comparing.further_runs([run.id]) == comparing.runs_beside(source) != {}
