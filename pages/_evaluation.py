@@ -123,7 +123,9 @@ def _show_dots(report: ComparisonReport, places: list[tuple[float, str]]) -> Non
     place = st.selectbox(
         "Pruning rate",
         places,
-        format_func=lambda each: f"{100 * each[0]:.4g}% removed" + (f", equal {each[1]}" if both else ""),
+        format_func=lambda each: (
+            f"{_shared.percent(each[0])} removed" + (f", equal {each[1]}" if both else "")
+        ),
         key="evaluation_place",
     )
     measures: list[tuple[charts.Measure, str]] = [("loss", "Held-out loss (nats), lower is better")]

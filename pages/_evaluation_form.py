@@ -66,7 +66,7 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
     own = results.plan.pruning_rate
     rates = st.pills(
         "Pruning rates", sorted({*RATES, own}), selection_mode="multi", default=[own],
-        format_func=lambda rate: f"{rate:.4g}", key="evaluate_rates",
+        format_func=_shared.percent, key="evaluate_rates",
     )  # fmt: skip
     with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
         seeds = _number("seeds", "Seeds", known.seeds if known else None, suffix)

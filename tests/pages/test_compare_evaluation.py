@@ -70,6 +70,15 @@ def test_without_one_the_page_says_what_it_does_and_asks_for_held_out_samples(op
     assert not [button for button in app.button if button.key == "evaluate_start"]
 
 
+def test_pruning_rates_are_read_in_per_cent_and_stay_what_they_are(open_page, home, tmp_path, held_out):
+    app = open_at(open_page, make_finished_run(tmp_path, pruning_rate=0.955))
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    rates = app.pills(key="evaluate_rates")
+    assert rates.options == ["20%", "50%", "70%", "80%", "90%", "95%", "95.5%"]
+    rates.set_value([0.7, 0.955]).run()
+    assert "--pruning-rate 0.7" in app.code[0].value and "--pruning-rate 0.955" in app.code[0].value
+
+
 def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_process):
     app = open_at(open_page, finished_run)
     app.text_input(key="evaluate_held_out").set_value(held_out).run()
