@@ -82,7 +82,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
         st.info("Both are the same coreset. Turn the settings on Select, or choose another selection.")
         st.page_link(_shared.page("select"), label="Go to Select", icon=":material/tune:")
         return
-    with st.grid(4, min_column_width=150):
+    with st.grid(4, min_column_width=225):
         st.metric("In both", f"{len(found.shared):,}")
         st.metric("Only in the first", f"{len(found.only_a):,}")
         st.metric("Only in the second", f"{len(found.only_b):,}")
