@@ -1,4 +1,4 @@
-"""Start a comparison, or add to one: what `compare --evaluate` does with its options."""
+"""Start a comparison, or add to one: what `compare --evaluate` does with its options; which runs may join."""
 
 from __future__ import annotations
 

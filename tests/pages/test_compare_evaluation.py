@@ -1,17 +1,14 @@
 """Evaluations on the Compare page: what they found, how far they are, how one is started."""
 
 import shlex
+from functools import partial
 
 import pytest
+from made_comparison import make_comparison, write_held_out
 from made_run import make_finished_run
-from test_comparison_results import MADE_WITH, cell
 
-from staff_engine import comparing, runs
-from staff_engine.cells import cells_of, write_cell
-from staff_engine.comparison_results import FACTS_FILE, Facts
-from staff_engine.files import write_json
+from staff_engine import runs
 from staff_engine.options import PROGRAM
-from staff_engine.status import StageStatus, Status, save_status
 
 
 def texts(app):
@@ -21,33 +18,13 @@ def texts(app):
 
 @pytest.fixture
 def held_out(tmp_path):
-    path = tmp_path / "held_out.jsonl"
-    path.write_text('{"question": "q?", "answer": "a."}\n' * 3)
-    return str(path)
+    return write_held_out(tmp_path / "held_out.jsonl")
 
 
 @pytest.fixture
 def evaluate(finished_run, held_out):
     """Make an evaluation of the finished run's coresets, with cells as far as asked for."""
-
-    def make(state="finished", *, cells=None, name="judged", **settings):
-        settings = {"methods": ("staff", "random"), "held_out": held_out, "seeds": 2, **settings}
-        run = comparing.create(*comparing.plan_comparison(finished_run, **settings), name=name)
-        facts = Facts(
-            made_with=MADE_WITH, metric="rouge-l", held_out=3, answers=3, samples=393,
-            selection_seconds={"small": 3.0, "staff": 4.5},
-        )  # fmt: skip
-        write_json(run.folder / FACTS_FILE, facts.model_dump(mode="json"))
-        record = runs.read_record(run)
-        for asked in cells_of(record.plan, record.comparison)[:cells]:
-            loss = 2.0 + asked.seed / 10 + (asked.arm == "random") * (0.5 + asked.seed / 50)
-            write_cell(run.folder, cell(asked, loss=loss))
-        stages = (StageStatus(name="evaluate", done=3, total=7, unit="cells", seconds=60.0),)
-        save_status(run.folder, Status(state=state, stage="evaluate", stages=stages))
-        run.log.write_text("10:00:00 INFO evaluate\n", encoding="utf-8")
-        return run
-
-    return make
+    return partial(make_comparison, finished_run, held_out)
 
 
 @pytest.fixture
