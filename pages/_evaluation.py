@@ -85,7 +85,8 @@ def _follow(run: Run, seen: str, cells: int) -> None:
 
 
 def _show_report(report: ComparisonReport) -> None:
-    st.markdown("\n".join(f"- {_shared.plain(sentence)}" for sentence in report.sentences))
+    if report.sentences:
+        st.markdown("\n".join(f"- {_shared.plain(sentence)}" for sentence in report.sentences))
     for warning in report.warnings:
         st.warning(_shared.plain(warning))
     places = charts.places(report)
