@@ -85,8 +85,8 @@ def _follow(run: Run, seen: str, cells: int) -> None:
 
 
 def _show_report(report: ComparisonReport) -> None:
-    for sentence in report.sentences:
-        st.markdown(f"- {_shared.plain(sentence)}")
+    if report.sentences:
+        st.markdown("\n".join(f"- {_shared.plain(sentence)}" for sentence in report.sentences))
     for warning in report.warnings:
         st.warning(_shared.plain(warning))
     places = charts.places(report)
@@ -94,10 +94,11 @@ def _show_report(report: ComparisonReport) -> None:
         _show_dots(report, places)
     st.subheader("All of it", anchor=False)
     frame = charts.table_frame(report)
+    digits = {"Loss": "%.3f", **({report.metric: "%.1f"} if report.metric else {})}
     numbers = {
-        name: st.column_config.NumberColumn(format="%.3f")
-        for name in frame.columns
-        if name.startswith("Loss") or (report.metric and name.startswith(report.metric))
+        name: st.column_config.NumberColumn(format=form)
+        for measure, form in digits.items()
+        for name in (measure, f"{measure} − random")
     }
     shares = {
         name: st.column_config.NumberColumn(format="percent", help=said)
@@ -106,9 +107,10 @@ def _show_report(report: ComparisonReport) -> None:
             ("Selection", "Time of choosing the coreset, as a share of fine-tuning on the full data."),
         )
     }
+    arms = {"Trained on": st.column_config.TextColumn(width=230)}
     st.dataframe(
-        frame, hide_index=True, column_config={**numbers, **shares}, key="evaluation_table", placeholder="–",
-        alt="Held-out loss and answers after each coreset",
+        frame, hide_index=True, column_config={**numbers, **shares, **arms}, key="evaluation_table",
+        placeholder="–", alt="Held-out loss and answers after each coreset",
     )  # fmt: skip
     answers = f"; {report.metric} of {report.answers:,} generated answers, 0 to 100" if report.metric else ""
     st.caption(
@@ -123,7 +125,9 @@ def _show_dots(report: ComparisonReport, places: list[tuple[float, str]]) -> Non
     place = st.selectbox(
         "Pruning rate",
         places,
-        format_func=lambda each: f"{100 * each[0]:.4g}% removed" + (f", equal {each[1]}" if both else ""),
+        format_func=lambda each: (
+            f"{_shared.percent(each[0])} removed" + (f", equal {each[1]}" if both else "")
+        ),
         key="evaluation_place",
     )
     measures: list[tuple[charts.Measure, str]] = [("loss", "Held-out loss (nats), lower is better")]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from pages import _plan_field, _shared
+from pages import _plan_field, _run_names, _shared
 from staff_engine import comparing, runs
 from staff_engine.commands import evaluate_command
 from staff_engine.comparison_table import estimate_words
@@ -61,10 +62,11 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
         "Methods", list(METHODS), selection_mode="multi", default=["staff", "random"],
         format_func=lambda name: METHODS[name].label, key="evaluate_methods",
     )  # fmt: skip
+    also = _also(results, known.also if known else {}, suffix)
     own = results.plan.pruning_rate
     rates = st.pills(
         "Pruning rates", sorted({*RATES, own}), selection_mode="multi", default=[own],
-        format_func=lambda rate: f"{rate:.4g}", key="evaluate_rates",
+        format_func=_shared.percent, key="evaluate_rates",
     )  # fmt: skip
     with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
         seeds = _number("seeds", "Seeds", known.seeds if known else None, suffix)
@@ -79,7 +81,7 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
         )  # fmt: skip
     settings: dict[str, Any] = {
         "methods": tuple(methods) or None, "pruning_rates": tuple(rates) or None, "seeds": seeds,
-        "budget": budget, "baseline_scores": scores,
+        "budget": budget, "baseline_scores": scores, "also": also,
     }  # fmt: skip
     if run is None:
         settings["held_out"] = _held_out(results.plan)
@@ -87,6 +89,20 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
             settings["held_out_samples"] = _number("held_out_samples", "Held-out samples")
             settings["answers"] = _number("answers", "Answers")
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str] | None:
+    """Further runs whose coresets join, as `comparing` takes them; nothing is asked where there are none."""
+    offered = comparing.runs_beside(Run(results.folder.name, results.folder), known)
+    if not offered:
+        return None
+    names = _run_names.run_names(("coreset",))
+    chosen = st.multiselect(
+        "Also the coresets of", list(offered), key=f"evaluate_also{suffix}", placeholder="other runs",
+        format_func=lambda label: names.get(Path(offered[label]).name, label),
+        help="Finished runs on the same data, as one whose target was tuned, or with another small model.",
+    )  # fmt: skip
+    return {label: offered[label] for label in chosen} or None
 
 
 def _held_out(plan: Plan) -> str | None:

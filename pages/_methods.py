@@ -115,10 +115,10 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
 def _say_how(found: MethodComparison, *, scorable: int) -> None:
     size = int(found.coverage.sizes.max())
     st.caption(
-        f"STAFF as set on Select. The others read the fine-tuned small model's scores; seed {found.seed}; CCS"
-        f" and D2 leave out the hardest {found.beta:.0%}, as STAFF does. Two coresets of {size:,} of"
-        f" {scorable:,} samples, drawn without looking at scores, overlap by"
-        f" {jaccard_by_chance(size, size, scorable):.0%}."
+        f"{_shared.percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
+        f" fine-tuned small model's scores; seed {found.seed}; CCS and D2 leave out the hardest"
+        f" {_shared.percent(found.beta)}, as STAFF does. Two coresets of {size:,} of {scorable:,} samples,"
+        f" drawn without looking at scores, overlap by {jaccard_by_chance(size, size, scorable):.0%}."
     )
 
 

@@ -58,9 +58,10 @@ def _load(each: saved.SavedSelection) -> None:
 
 def _suggestion() -> str:
     chosen = _shared.settings()
-    return f"{chosen['pruning_rate']:.4g} pruned, {chosen['strata']} strata"
+    return f"{_shared.percent(chosen['pruning_rate'])} removed, {chosen['strata']} strata"
 
 
 def _words(each: saved.SavedSelection) -> str:
     chosen = each.settings
-    return f"pruning rate {chosen['pruning_rate']:.4g}, K {chosen['strata']} by {chosen['strata_by']}"
+    removed = _shared.percent(chosen["pruning_rate"])
+    return f"{removed} removed, K {chosen['strata']} by {chosen['strata_by']}"

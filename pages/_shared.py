@@ -151,6 +151,11 @@ def sentence(error: Exception | str) -> str:
     return plain(f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}")
 
 
+def percent(share: float) -> str:
+    """A share of 1 that people set, in per cent and to the digit: "90%", "95.5%"."""
+    return f"{100 * share:.6g}%"
+
+
 def current_run() -> Run:
     """The link's run; without one, the page says so and ends."""
     run_id = st.session_state.run

@@ -17,6 +17,7 @@ from staff_engine.results import Results
 from staff_engine.saved import list_saved
 
 SHOWN = 200
+SHARES = ("pruning_rate", "drop_hardest")
 CURRENT, PLAN = "current", "plan"
 VIEWS = {
     "selections": "Two selections",
@@ -81,7 +82,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
         st.info("Both are the same coreset. Turn the settings on Select, or choose another selection.")
         st.page_link(_shared.page("select"), label="Go to Select", icon=":material/tune:")
         return
-    with st.grid(4, min_column_width=150):
+    with st.grid(4, min_column_width=225):
         st.metric("In both", f"{len(found.shared):,}")
         st.metric("Only in the first", f"{len(found.only_a):,}")
         st.metric("Only in the second", f"{len(found.only_b):,}")
@@ -95,7 +96,10 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
     if differing:
         st.caption("Settings that differ")
         st.table(
-            {name.replace("_", " "): f"{before} → {after}" for name, (before, after) in differing.items()},
+            {
+                name.replace("_", " "): f"{_value(name, before)} → {_value(name, after)}"
+                for name, (before, after) in differing.items()
+            },
             border="horizontal", width="content", alt="Settings in which the two selections differ",
         )  # fmt: skip
     columns = _shared.current_columns(results)
@@ -132,6 +136,11 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
     ):
         with tab:
             _table(results, ids, side)
+
+
+def _value(name: str, value: Any) -> str:
+    """A setting's value, as it is read."""
+    return _shared.percent(value) if name in SHARES else str(value)
 
 
 def _passing(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

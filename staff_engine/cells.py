@@ -24,6 +24,12 @@ CELLS_FOLDER = "cells"
 NOTHING, FULL = "nothing", "full"
 """The cells beside the coresets: the target as it is, and fine-tuned on all samples."""
 
+RESERVED = (NOTHING, FULL, *METHODS)
+"""Arms that no further run may be called."""
+
+LONGEST_LABEL = 40
+"""Characters of a further run's label."""
+
 Budget = Literal["epochs", "steps"]
 Scores = Literal["small", "target"]
 
@@ -126,10 +132,12 @@ def check_arms(comparison: ComparisonPlan) -> None:
     """Raise PlanError for a method that there is not, or a label that is taken or has no letter."""
     for method in comparison.methods:
         method_named(method)
-    taken = [NOTHING, FULL, *METHODS]
+    taken = [*RESERVED]
     for label in comparison.also:
-        if not re.search(r"[a-z0-9]", label.lower()) or len(label) > 40:
-            raise PlanError(f"label of a further run is {label!r}; allowed: up to 40 characters, a letter")
+        if not slug(label) or len(label) > LONGEST_LABEL:
+            raise PlanError(
+                f"label of a further run is {label!r}; allowed: up to {LONGEST_LABEL} characters, a letter"
+            )
         if slug(label) in taken:
             raise PlanError(f"label {label!r} is taken; taken are {', '.join(taken)}")
         taken.append(slug(label))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from staff_engine.options import PANELS, PROGRAM
@@ -36,12 +37,17 @@ def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") 
 
 
 def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
-    """The command that evaluates a run's coresets, or adds to an evaluation; of a `ComparisonPlan`."""
+    """The command that evaluates a run's coresets, or adds to an evaluation; of a `ComparisonPlan`.
+
+    Further runs stand in it by their ids.
+    """
     names = {"methods": "method", "pruning_rates": "pruning_rate"}
     defaults = ComparisonPlan.model_fields
     given = {
         names.get(name, name): value for name, value in settings.items() if value != defaults[name].default
     }
+    if "also" in given:
+        given["also"] = tuple(f"{label}={Path(folder).name}" for label, folder in given["also"].items())
     return f"{PROGRAM} compare {shlex.quote(run_id)} --evaluate{options(given)}"
 
 

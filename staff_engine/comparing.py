@@ -1,23 +1,23 @@
-"""Start a comparison, or add to one: what `compare --evaluate` does with its options."""
+"""Start a comparison, or add to one: what `compare --evaluate` does with its options; which runs may join."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from staff_engine import runs
-from staff_engine.cells import check_arms
+from staff_engine.cells import LONGEST_LABEL, RESERVED, check_arms, slug
 from staff_engine.comparison_estimate import Estimate, estimate
 from staff_engine.comparison_results import open_comparison
 from staff_engine.comparison_run import held_out_source, open_sources
 from staff_engine.dataset import check_source
-from staff_engine.errors import PlanError, RunError
+from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.methods import METHODS
 from staff_engine.models import find_model
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.results import Results, open_results
-from staff_engine.run_folders import Run
+from staff_engine.run_folders import SUMMARY_FILE, Run
 from staff_engine.status import ACTIVE
 
 DEFAULT_METHODS = tuple(METHODS)
@@ -84,11 +84,64 @@ def further_runs(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         label, equals, name = text.partition("=")
         run = runs.require_scores(runs.find_run(name if equals else text, kind="coreset"))
-        label = label.strip() if equals else f"STAFF, {runs.read_record(run).name}"[:40].strip()
+        label = label.strip() if equals else _label(run, RESERVED)
         if label in found:
             raise PlanError(f"label {label!r} is given twice; give LABEL=RUN")
         found[label] = str(run.folder)
     return found
+
+
+def runs_beside(source: Run, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Label → folder of the other finished runs on a run's data, the newest first; any of them may join.
+
+    Parameters
+    ----------
+    source
+        The run whose coresets are evaluated, finished.
+    known
+        Further runs that the comparison has: they are left out, and their labels are taken.
+
+    Notes
+    -----
+    Labels are given from the oldest run on, so that those of others stay when one is added; a run
+    that is called as the source gets a label that tells the two apart.
+    """
+    known = known or {}
+    own = _fingerprint(source)
+    taken = {*RESERVED, *map(slug, known)}
+    taken.add(slug(_label(source, taken)))
+    found: dict[str, str] = {}
+    for run in reversed(runs.list_runs()):
+        if run.folder == source.folder or str(run.folder) in known.values() or not _selects(run, own):
+            continue
+        label = _label(run, taken)
+        taken.add(slug(label))
+        found[label] = str(run.folder)
+    return dict(reversed(found.items()))
+
+
+def _selects(run: Run, fingerprint: str) -> bool:
+    """Whether a run is finished and selects coresets of the data of a fingerprint."""
+    if not (run.folder / SUMMARY_FILE).exists():
+        return False
+    try:
+        return runs.kind_of(run) == "coreset" and _fingerprint(run) == fingerprint
+    except StaffError:
+        return False
+
+
+def _fingerprint(run: Run) -> str:
+    return open_results(run.folder).imported.facts.fingerprint
+
+
+def _label(run: Run, taken: Collection[str]) -> str:
+    """A run's name as a label that is free; without "=", which ends a label on the command line."""
+    name = " ".join(runs.read_record(run).name.replace("=", " ").split())
+    label = f"STAFF, {name}"[:LONGEST_LABEL].strip()
+    if slug(label) not in taken:
+        return label
+    end = f" {run.id[-4:]}"
+    return label[: LONGEST_LABEL - len(end)].strip() + end
 
 
 def estimate_of(

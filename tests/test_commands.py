@@ -81,3 +81,10 @@ def test_an_evaluations_command_says_what_differs_from_the_defaults_once_for_eac
     assert (given["run"], given["evaluate"], given["seeds"]) == ("a run", True, None)
     assert (list(given["method"]), list(given["pruning_rate"])) == (["staff", "ccs"], [0.9, 0.5])
     assert (given["budget"], given["held_out"], given["answers"]) == ("both", "my file.jsonl", 7)
+
+
+def test_further_runs_stand_in_an_evaluations_command_by_label_and_id():
+    also = {"STAFF, it's tuned": "/some where/runs/20260101-a", "STAFF, b": "/some where/runs/20260102-b"}
+    given = read_back(evaluate_command("a run", {"also": also}), name="compare")
+    assert given["also"] == ["STAFF, it's tuned=20260101-a", "STAFF, b=20260102-b"]
+    assert "--also" not in evaluate_command("a run", {"also": {}})

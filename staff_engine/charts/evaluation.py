@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
-from staff_engine.comparison_results import ComparisonReport, Row
+from staff_engine.comparison_results import ComparisonReport, Mean, Row
+from staff_engine.methods import METHODS
 
 Measure = Literal["loss", "metric"]
 
@@ -46,7 +47,10 @@ def name_of(row: Row) -> str:
 
 
 def dots_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
-    """A dot and its interval for each coreset; a line where the full data comes to, another for nothing."""
+    """A dot and its interval for each coreset; a line where the full data comes to, another for nothing.
+
+    STAFF's coresets, those of further runs too, have a colour of their own.
+    """
     arms = frame[~frame["arm"].isin(REFERENCES)]
     figure = base_figure(x=x, y="", height=90 + ROW_HEIGHT * max(len(arms), 1), legend=False)
     for arm, words in (("full", "full data"), ("nothing", "untouched")):
@@ -56,7 +60,8 @@ def dots_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
                 annotation={"text": words, "font": {"size": 12}, "xanchor": "center"},
                 annotation_position="top",
             )  # fmt: skip
-    colors = [COLORS["kept"] if arm == "staff" else COLORS["small"] for arm in arms["arm"]]
+    others = set(METHODS) - {"staff"}
+    colors = [COLORS["small" if arm in others else "kept"] for arm in arms["arm"]]
     labels = list(arms["label"])
     for row, color in zip(arms.itertuples(), colors, strict=True):
         figure.add_scatter(
@@ -82,19 +87,25 @@ def dots_in_words(frame: pd.DataFrame) -> str:
 
 
 def table_frame(report: ComparisonReport) -> pd.DataFrame:
-    """The whole table, a row for each arm, rate and budget, as a page shows it; shares of 1."""
-    metric = report.metric or "Metric"
+    """The whole table, a row for each arm, rate and budget, as a page shows it; shares of 1.
+
+    What was measured stands before what it was measured with; the budget only where there are two.
+    """
+    budgets = len({row.budget for row in report.rows if row.budget}) > 1
     rows = []
     for row in report.rows:
-        shown = {
-            "Removed": row.pruning_rate, "Trained on": name_of(row), "Budget": row.budget,
-            "Samples": row.rows, "Steps": row.steps, "Seeds": row.loss.seeds, "Loss": row.loss.value,
-            "Loss − random": row.loss_to_random.value if row.loss_to_random else None,
-        }  # fmt: skip
+        shown: dict[str, Any] = {"Removed": row.pruning_rate, "Trained on": name_of(row)}
+        if budgets:
+            shown["Budget"] = row.budget
+        shown |= {"Loss": row.loss.value, "Loss − random": _value(row.loss_to_random)}
         if report.metric:
             shown |= {
-                metric: row.metric.value if row.metric else None,
-                f"{metric} − random": row.metric_to_random.value if row.metric_to_random else None,
-            }
-        rows.append({**shown, "Selection": row.selection_share})
+                report.metric: _value(row.metric), f"{report.metric} − random": _value(row.metric_to_random)
+            }  # fmt: skip
+        counts = {"Samples": row.rows, "Steps": row.steps, "Seeds": row.loss.seeds}
+        rows.append({**shown, **counts, "Selection": row.selection_share})
     return pd.DataFrame(rows)
+
+
+def _value(mean: Mean | None) -> float | None:
+    return None if mean is None else mean.value

@@ -106,3 +106,15 @@ def go_to(page: Page, title: str) -> None:
     page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(rf"{title}$")).click()
     expect(page.get_by_role("heading", level=1, name=title, exact=True)).to_be_visible(timeout=PATIENCE)
     settle(page)
+
+
+def expect_whole(page: Page) -> None:
+    """Expect a page that shows no error and is no wider than its window."""
+    for broken in ("stException", "stAlertContentError"):
+        expect(page.get_by_test_id(broken)).to_have_count(0)
+    expect(page.get_by_text("This page broke")).to_have_count(0)
+    over = page.evaluate(
+        "() => { const main = document.querySelector('[data-testid=stMain]');"
+        " return main.scrollWidth - main.clientWidth; }"
+    )
+    assert over <= 1, f"{page.url} is {over} px wider than the window"

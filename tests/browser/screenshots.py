@@ -33,6 +33,7 @@ PAGES = {
     "map": "samples?run={run}&samples_view=map",
     "compare": "compare?run={run}&pruning_rate=0.8",
     "compare-methods": "compare?run={run}&compare_view=methods",
+    "compare-evaluation": "compare?run={run}&compare_view=evaluation",
     "export": "export?run={run}",
     "family": "family",
 }
@@ -70,7 +71,9 @@ def make_comparison(home: Path) -> None:
 def newest_run(home: Path) -> str:
     """The id of the newest run of a home that selects a coreset."""
     plans = {path.parent.name: json.loads(path.read_text()) for path in home.glob("runs/*/plan.json")}
-    return max(run for run, plan in plans.items() if not plan.get("similarity"))
+    return max(
+        run for run, plan in plans.items() if not plan.get("similarity") and not plan.get("comparison")
+    )
 
 
 def show(page: Page, address: str, tallest: int) -> None:

@@ -42,6 +42,14 @@ def test_a_figure_has_a_line_for_each_interval_and_one_across_for_full_and_nothi
     assert {note.text for note in figure.layout.annotations} == {"full data", "untouched"}
 
 
+def test_staffs_coresets_of_further_runs_have_staffs_colour(tmp_path):
+    plan = comparison(also={"tuned": "runs/b"})
+    frame = dots_frame(make(tmp_path, plan).report, "loss", 0.9, "epochs")
+    *_, dots = dots_figure(frame, x="Loss").data
+    staff, random, grand, tuned = dots.marker.color
+    assert staff == tuned != random == grand
+
+
 def test_without_answers_there_is_no_metric_to_show(tmp_path):
     report = make(tmp_path, answers=0).report
     assert dots_frame(report, "metric", 0.9, "epochs").empty
@@ -51,5 +59,11 @@ def test_without_answers_there_is_no_metric_to_show(tmp_path):
 def test_the_table_has_a_row_for_each_arm_rate_and_budget(report):
     frame = table_frame(report)
     assert len(frame) == 2 + 3 * 2
+    assert list(frame)[:4] == ["Removed", "Trained on", "Loss", "Loss − random"]
     assert frame["ROUGE-L − random"].notna().sum() == 2 * 2
     assert frame.loc[frame["Trained on"] == "STAFF", "Selection"].tolist() == pytest.approx([4.55, 4.55])
+
+
+def test_the_budget_is_a_column_where_there_are_two(tmp_path):
+    frame = table_frame(make(tmp_path, comparison(budget="both")).report)
+    assert frame.loc[frame["Trained on"] == "STAFF", "Budget"].tolist() == ["epochs", "steps"]

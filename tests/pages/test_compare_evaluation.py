@@ -1,17 +1,14 @@
 """Evaluations on the Compare page: what they found, how far they are, how one is started."""
 
 import shlex
+from functools import partial
 
 import pytest
+from made_comparison import make_comparison, write_held_out
 from made_run import make_finished_run
-from test_comparison_results import MADE_WITH, cell
 
-from staff_engine import comparing, runs
-from staff_engine.cells import cells_of, write_cell
-from staff_engine.comparison_results import FACTS_FILE, Facts
-from staff_engine.files import write_json
+from staff_engine import runs
 from staff_engine.options import PROGRAM
-from staff_engine.status import StageStatus, Status, save_status
 
 
 def texts(app):
@@ -21,33 +18,13 @@ def texts(app):
 
 @pytest.fixture
 def held_out(tmp_path):
-    path = tmp_path / "held_out.jsonl"
-    path.write_text('{"question": "q?", "answer": "a."}\n' * 3)
-    return str(path)
+    return write_held_out(tmp_path / "held_out.jsonl")
 
 
 @pytest.fixture
 def evaluate(finished_run, held_out):
     """Make an evaluation of the finished run's coresets, with cells as far as asked for."""
-
-    def make(state="finished", *, cells=None, name="judged", **settings):
-        settings = {"methods": ("staff", "random"), "held_out": held_out, "seeds": 2, **settings}
-        run = comparing.create(*comparing.plan_comparison(finished_run, **settings), name=name)
-        facts = Facts(
-            made_with=MADE_WITH, metric="rouge-l", held_out=3, answers=3, samples=393,
-            selection_seconds={"small": 3.0, "staff": 4.5},
-        )  # fmt: skip
-        write_json(run.folder / FACTS_FILE, facts.model_dump(mode="json"))
-        record = runs.read_record(run)
-        for asked in cells_of(record.plan, record.comparison)[:cells]:
-            loss = 2.0 + asked.seed / 10 + (asked.arm == "random") * (0.5 + asked.seed / 50)
-            write_cell(run.folder, cell(asked, loss=loss))
-        stages = (StageStatus(name="evaluate", done=3, total=7, unit="cells", seconds=60.0),)
-        save_status(run.folder, Status(state=state, stage="evaluate", stages=stages))
-        run.log.write_text("10:00:00 INFO evaluate\n", encoding="utf-8")
-        return run
-
-    return make
+    return partial(make_comparison, finished_run, held_out)
 
 
 @pytest.fixture
@@ -68,6 +45,15 @@ def test_without_one_the_page_says_what_it_does_and_asks_for_held_out_samples(op
     assert "does well on samples that it has not seen" in texts(app)
     assert "has no held-out split; give a file" in texts(app)
     assert not [button for button in app.button if button.key == "evaluate_start"]
+
+
+def test_pruning_rates_are_read_in_per_cent_and_stay_what_they_are(open_page, home, tmp_path, held_out):
+    app = open_at(open_page, make_finished_run(tmp_path, pruning_rate=0.955))
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    rates = app.pills(key="evaluate_rates")
+    assert rates.options == ["20%", "50%", "70%", "80%", "90%", "95%", "95.5%"]
+    rates.set_value([0.7, 0.955]).run()
+    assert "--pruning-rate 0.7" in app.code[0].value and "--pruning-rate 0.955" in app.code[0].value
 
 
 def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_process):
@@ -119,6 +105,55 @@ def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no
     assert no_process == [run]
     found = runs.read_record(run).comparison
     assert (found.methods, found.seeds) == (("staff", "random", "grand"), 3)
+
+
+@pytest.fixture
+def tuned_run(finished_run, tmp_path):
+    """Another finished run on the same data."""
+    run = make_finished_run(tmp_path, seed=1)
+    runs.rename(run, "tuned")
+    return run
+
+
+def test_another_run_on_the_same_data_joins_a_new_one(
+    open_page, finished_run, tuned_run, held_out, no_process
+):
+    app = open_at(open_page, finished_run)
+    assert app.multiselect(key="evaluate_also").options == ["tuned"]
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    assert "10 cells to make" in texts(app)
+    app.multiselect(key="evaluate_also").set_value(["STAFF, tuned"]).run()
+    assert "13 cells to make" in texts(app)
+    assert f"--also 'STAFF, tuned={tuned_run.id}'" in app.code[0].value
+    app.button(key="evaluate_start").click().run()
+    assert not app.exception
+    (run,) = no_process
+    assert runs.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+
+
+def test_another_run_is_added_to_the_one_shown_and_then_not_offered_again(
+    open_page, finished_run, tuned_run, evaluate, no_process, tmp_path
+):
+    make_finished_run(tmp_path, seed=2)
+    run = evaluate()
+    app = open_at(open_page, finished_run)
+    app.multiselect(key=f"evaluate_also_{run.id}").set_value(["STAFF, tuned"]).run()
+    assert "2 cells to make" in texts(app)
+    assert f"--also 'STAFF, tuned={tuned_run.id}'" in app.code[0].value
+    app.button(key="evaluate_start").click().run()
+    assert not app.exception
+    assert no_process == [run]
+    assert runs.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+    left = app.multiselect(key=f"evaluate_also_{run.id}")
+    assert (len(left.options), left.value) == (1, [])
+
+
+def test_without_another_run_on_the_same_data_none_is_asked_for(open_page, finished_run, held_out, tmp_path):
+    (tmp_path / "other").mkdir()
+    make_finished_run(tmp_path / "other", 100)
+    app = open_at(open_page, finished_run)
+    assert app.pills(key="evaluate_methods")
+    assert not app.multiselect
 
 
 def test_only_evaluations_of_this_run_are_offered(open_page, finished_run, evaluate, tmp_path):

@@ -94,6 +94,7 @@ def test_the_rate_turned_here_holds_on_every_page(methods):
     app = methods()
     app.number_input(key="pruning_rate").set_value(0.75).run()
     assert app.query_params["pruning_rate"] == "0.75"
+    assert "75% removed." in texts(app)
     assert "Two coresets of 98 of 393 samples" in texts(app)
 
 

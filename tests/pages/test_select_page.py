@@ -128,9 +128,11 @@ def test_a_verification_that_broke_off_is_said_and_can_be_asked_for_again(open_p
 
 def test_a_selection_is_kept_loaded_and_forgotten(open_page, finished_run):
     app = open_page("select", run=finished_run.id, pruning_rate="0.8")
+    assert app.text_input[0].placeholder == "80% removed, 10 strata"
     app.text_input[0].set_value("eight tenths")
     app.form_submit_button[0].click().run()
     [kept] = list_saved(finished_run.folder)
+    assert "80% removed, K 10 by width" in texts(app)
     assert (kept.name, kept.settings["pruning_rate"]) == ("eight tenths", 0.8)
     app.number_input(key="pruning_rate").set_value(0.5).run()
     [changed] = [metric for metric in app.metric if metric.label == "Coreset"]
@@ -158,6 +160,17 @@ def test_a_filter_that_nothing_passes_is_said_once_on_every_page(open_page, fini
     app = open_page(name, run=finished_run.id, strata_in="999", pruning_rate="0.5")
     assert not app.exception
     assert [info.value for info in app.info] == ["No sample passes the filter. Remove a part of it above."]
+
+
+def test_compare_says_which_settings_differ_and_shares_in_per_cent(open_page, finished_run):
+    app = open_page("compare", run=finished_run.id, pruning_rate="0.805", drop_hardest="0.2", strata="7")
+    assert not app.exception
+    [differing] = app.table
+    assert differing.value.iloc[:, 0].to_dict() == {
+        "pruning rate": "80.5% → 90%",
+        "strata": "7 → 10",
+        "drop hardest": "20% → 10%",
+    }
 
 
 def test_equal_selections_say_so(open_page, finished_run):
