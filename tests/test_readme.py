@@ -65,6 +65,15 @@ def test_every_measured_page_is_held_against_its_file():
     assert {path.stem for path in (ROOT / "docs").glob("*measured.json")} == set(MEASURED)
 
 
+@pytest.mark.parametrize("name", ["evidence_families", "evidence_rates"])
+def test_a_picture_was_drawn_from_the_measured_file(name):
+    import evidence_picture
+
+    facts = json.loads((ROOT / "docs" / "evidence_measured.json").read_text())
+    picture = (ROOT / "docs" / f"{name}.svg").read_text(encoding="utf-8")
+    assert picture.startswith("<svg") and evidence_picture.origin(facts) in picture
+
+
 def test_the_guide_to_similarity_cites_the_measured_file():
     import bench_similarity
 

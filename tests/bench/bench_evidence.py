@@ -6,8 +6,9 @@ For each task and family: a run (the nano speculates, the mini is the target), o
 tuned first, and a comparison that fine-tunes the target on each method's coreset, under STAFF_HOME.
 What is there is not done again: a comparison that was stopped goes on at the next cell, and cells that
 docs/evidence_measured.json holds are put back where STAFF_HOME is a new one, if they are of the same
-rows and settings. After each comparison docs/evidence_measured.json and .md are written anew. `--task`
-and `--family` do a part, `--quick` a few samples without writing. No test: it asserts nothing.
+rows and settings. After each comparison docs/evidence_measured.json and .md are written anew, at the
+end the pictures (evidence_picture.py). `--task` and `--family` do a part, `--quick` a few samples
+without writing. No test: it asserts nothing.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ import typer
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench"), str(ROOT / "tests" / "browser")]
 
+from driving import find_chromium  # noqa: E402
 from evidence_page import page  # noqa: E402
+from evidence_picture import draw  # noqa: E402
 from machine import facts  # noqa: E402
+from named_runs import carry_out, finished, named  # noqa: E402
 
 from staff_engine import comparing, runs  # noqa: E402
 from staff_engine.cells import Cell, cells_of, read_cell, write_cell  # noqa: E402
@@ -35,8 +39,6 @@ from staff_engine.comparison_results import open_comparison  # noqa: E402
 from staff_engine.files import write_json  # noqa: E402
 from staff_engine.plan import Plan  # noqa: E402
 from staff_engine.results import open_results  # noqa: E402
-from staff_engine.status import ACTIVE  # noqa: E402
-from staff_engine.watching import watch  # noqa: E402
 
 FILE = ROOT / "docs" / "evidence_measured.json"
 FAMILIES, TASKS = ("llama", "gemma", "mistral"), ("docstrings", "kazakh", "chat")
@@ -76,6 +78,10 @@ def main(
         for each, name in places:
             if count <= len(RATES[each]):
                 keep(measure(name, each, RATES[each][:count], SETTINGS, kept(name, each)))
+    if find_chromium() is None:
+        print("No Chromium to draw the pictures with; where there is one: tests/bench/evidence_picture.py")
+    else:
+        draw(json.loads(FILE.read_text()))
 
 
 def measure(
@@ -119,13 +125,6 @@ def measure(
     }
 
 
-def finished(name: str, plan: Plan) -> runs.Run:
-    """The run of that name, done; made where there is none."""
-    run = named(name) or runs.create_run(plan, name=name)
-    carry_out(run)
-    return run
-
-
 def compared(
     name: str, source: runs.Run, tuned: runs.Run, rates: tuple[float, ...], settings: dict[str, int]
 ) -> runs.Run:
@@ -155,22 +154,6 @@ def put_back(run: runs.Run, before: dict[str, Any]) -> None:
         known = Cell(**cell, losses=(), answers=(), made_with=before["made_with"])
         if read_cell(run.folder, known.asked) is None:
             write_cell(run.folder, known)
-
-
-def carry_out(run: runs.Run) -> None:
-    """See a run through to its end, whatever state it is in."""
-    status = runs.read_status(run)
-    if status.state != "finished":
-        if status.pid is None or status.state not in ACTIVE:
-            runs.start(run)
-        watch(run, cancels=False)
-    state = runs.read_status(run)
-    if state.state != "finished":
-        raise SystemExit(f"run {run.id} is {state.state}: {state.message}")
-
-
-def named(name: str) -> runs.Run | None:
-    return next((run for run in runs.list_runs() if runs.read_record(run).name == name), None)
 
 
 def kept(task: str, family: str) -> dict[str, Any]:
