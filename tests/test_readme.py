@@ -74,6 +74,31 @@ def test_a_picture_was_drawn_from_the_measured_file(name):
     assert picture.startswith("<svg") and evidence_picture.origin(facts) in picture
 
 
+def test_the_guide_to_evidence_cites_the_measured_file():
+    from evidence_page import beside_random, median_reach, tally, verdict
+
+    found = json.loads((ROOT / "docs" / "evidence_measured.json").read_text())["comparisons"]
+    guide = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
+    many = len(beside_random(found, "staff", "loss"))
+
+    def told(arm, figure):
+        better, _, worse = tally(verdict(mean, figure) for mean in beside_random(found, arm, figure))
+        return better, worse
+
+    (better, worse), answers = told("staff", "loss"), told("staff", "metric")
+    assert f"in {many} comparisons of a task" in guide
+    assert f"By loss it is better in {better} and worse in {worse} of {many}" in guide
+    assert "by answers better in {}, worse in {}.".format(*answers) in guide
+    tuned = (*told("STAFF, target tuned", "loss"), *told("STAFF, target tuned", "metric"))
+    assert "target tuned first: {} and {} by loss, {} and {} by answers".format(*tuned) in guide
+    assert "better than random in {} and worse in {}.".format(*told("ccs", "loss")) in guide
+    grand, el2n = told("grand", "loss"), told("el2n", "loss")
+    assert f"GraNd is worse than random in {grand[1]} of {many}, EL2N in {el2n[1]}, and neither" in guide
+    assert grand[0] == el2n[0] == 0
+    assert "better by loss in {}, worse in {}.".format(*told("d2", "loss")) in guide
+    assert f"reach further than {median_reach(found, 'loss'):.3f} nats" in guide
+
+
 def test_the_guide_to_similarity_cites_the_measured_file():
     import bench_similarity
 

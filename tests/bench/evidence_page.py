@@ -135,15 +135,17 @@ def _in_short(found: list[dict[str, Any]]) -> str:
     heading = ("", "by loss: better, even, worse", "mean difference, nats", "by answers: better, even, worse")
     rows = []
     for arm in arms:
-        counts = {figure: _counts(found, arm, "random", figure) for figure in BETTER}
-        means = [
-            mean.value for each in found for rate in rates_of(each)
-            if (mean := difference(each, arm, "random", rate, "loss")) is not None
-        ]  # fmt: skip
-        rows.append(
-            (label_of(arm), counts["loss"], f"{np.mean(means):+.3f}" if means else "–", counts["metric"])
-        )
+        means = {figure: beside_random(found, arm, figure) for figure in BETTER}
+        counts = {figure: _tally(verdict(mean, figure) for mean in means[figure]) for figure in BETTER}
+        mean = f"{np.mean([each.value for each in means['loss']]):+.3f}" if means["loss"] else "–"
+        rows.append((label_of(arm), counts["loss"], mean, counts["metric"]))
     lines += ["", table(heading, rows), ""]
+    if beside_random(found, "staff", "loss"):
+        lines += [
+            f"Half of STAFF's intervals reach further than {median_reach(found, 'loss'):.3f} nats and"
+            f" {median_reach(found, 'metric'):.1f} points to either side: less was not told apart.",
+            "",
+        ]
     own = [arm for arm in arms if arm not in BASELINES]
     rows = []
     for arm, figure in itertools.product(own, BETTER):
@@ -169,17 +171,26 @@ def _in_short(found: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", table(heading, rows)])
 
 
-def _counts(found: list[dict[str, Any]], arm: str, other: str, figure: str) -> str:
-    return _tally(
-        verdict(difference(each, arm, other, rate, figure), figure)
-        for each in found
-        for rate in rates_of(each)
-    )
+def beside_random(found: list[dict[str, Any]], arm: str, figure: str) -> list[Mean]:
+    """The paired differences of an arm to random, one for each task, family and rate."""
+    means = (difference(each, arm, "random", rate, figure) for each in found for rate in rates_of(each))
+    return [mean for mean in means if mean is not None]
+
+
+def tally(verdicts: Iterable[str]) -> tuple[int, int, int]:
+    """In how many something is better, even and worse."""
+    known = list(verdicts)
+    better, even, worse = (known.count(word) for word in ("better", "even", "worse"))
+    return better, even, worse
+
+
+def median_reach(found: list[dict[str, Any]], figure: str) -> float:
+    """Half the width of STAFF's intervals beside random, the median: less is not told apart."""
+    return float(np.median([mean.high - mean.value for mean in beside_random(found, "staff", figure)]))
 
 
 def _tally(verdicts: Iterable[str]) -> str:
-    known = list(verdicts)
-    return ", ".join(str(known.count(word)) for word in ("better", "even", "worse"))
+    return ", ".join(map(str, tally(verdicts)))
 
 
 def _beside_best(found: dict[str, Any], arm: str, rate: float, figure: str) -> str:
