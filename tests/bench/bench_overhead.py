@@ -50,7 +50,12 @@ def measure(settings: dict[str, int]) -> dict[str, Any]:
     target = _found(
         finished("overhead, target", plan.but(small=TARGET, strata=1, verify_per_stratum=1)).folder
     )
-    return {"settings": {"epochs": plan.epochs, "seed": 0, **settings}, "staff": staff, "target": target}
+    return {
+        "settings": {"epochs": plan.epochs, "seed": 0, **settings},
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "staff": staff,
+        "target": target,
+    }
 
 
 def _found(folder: Path) -> dict[str, Any]:
@@ -74,8 +79,9 @@ Absolute times hold for that machine at that moment only.
 All {samples:,} training samples of the docstrings task. `llama-nano` speculates, `llama-mini` is the target,
 K = 50, b_v = 10, {epochs} passes over the data, seed 0. Both runs are by this engine with the same settings;
 in the second the target takes the small model's place, so it is fine-tuned on everything and scores
-everything, which is what GraNd, EL2N, CCS and D2 need as their papers have them. Wall seconds; a stage's
-time holds the loading of its model.
+everything, which is what GraNd, EL2N, CCS and D2 need as their papers have them. Wall seconds{threads}; a
+stage's time holds the loading of its model. One run after the other: what else the machine did falls on both,
+but not alike.
 
 {seconds}
 
@@ -107,6 +113,7 @@ def page(content: dict[str, Any]) -> str:
     return PAGE.format(
         head=written_by(content, "overhead_measured.json"),
         samples=staff["samples"], verified=staff["verified"], epochs=content["settings"]["epochs"],
+        threads=f", with OMP_NUM_THREADS={content['threads']}" if content["threads"] else "",
         seconds=table(("", "STAFF, small model", "target"), rows),
         overhead=own / whole, best=PAPER_BEST,
         times=target["seconds"]["fine-tune"] / staff["seconds"]["fine-tune"],

@@ -340,7 +340,7 @@ def _costs(found: list[dict[str, Any]]) -> str:
             "\n## What selection cost",
             "\nWall time of the models that a selection needs, loading counted; other work ran beside, so"
             "\nlittle more than the order holds. On 600 rows STAFF verifies a sixth of the data; on larger"
-            "\ndata its share falls ([measured.md](measured.md)).",
+            "\ndata its share falls ([overhead_measured.md](overhead_measured.md)).",
             "",
             table(heading, rows),
         ]
