@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from made_measured import make_measured
-from tiny import save_model
+from tiny_run import ROWS, make_sources
 
 from staff_engine import finetune, forecast, measuring, pipeline
 from staff_engine.cli import main
@@ -25,8 +25,6 @@ from staff_engine.plan import Plan
 from staff_engine.processes import start_time
 from staff_engine.runs import create_run
 
-ROWS = 60
-
 
 @pytest.fixture(autouse=True)
 def staff_home(tmp_path, monkeypatch):
@@ -37,23 +35,7 @@ def staff_home(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """A small model, a target and a data set with two rows that cannot be scored."""
-    folder = tmp_path_factory.mktemp("sources")
-    rng = np.random.default_rng(0)
-    rows = [
-        {
-            "prompt": "abc " * int(rng.integers(1, 6)),
-            "completion": chr(97 + i % 26) * int(rng.integers(1, 12)),
-        }
-        for i in range(ROWS)
-    ]
-    rows[7]["completion"] = ""
-    lines = [json.dumps(row) for row in rows]
-    lines[20] = '{"prompt": "broken'
-    (folder / "data.jsonl").write_text("\n".join(lines))
-    small = save_model(folder / "small", seed=0)
-    target = save_model(folder / "target", seed=1, num_hidden_layers=4)
-    return {"dataset": str(folder / "data.jsonl"), "small": small, "target": target}
+    return make_sources(tmp_path_factory.mktemp("sources"))
 
 
 def make_plan(sources, **changes):

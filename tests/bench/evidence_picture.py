@@ -2,8 +2,8 @@
 
     python tests/bench/evidence_picture.py
 
-Writes docs/evidence_families.svg and docs/evidence_rates.svg. Each says at its beginning what it was
-drawn from, so that a test can tell a picture that is older than the file.
+Writes docs/evidence_families.svg and docs/evidence_rates.svg. Each says at its end what it was drawn
+from, so that a test can tell a picture that is older than the file.
 """
 
 from __future__ import annotations
