@@ -9,12 +9,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages import _plan_field, _shared
+from staff_engine.baselines import CCS_STRATA
 from staff_engine.charts import methods as charts
 from staff_engine.comparison import jaccard_by_chance
 from staff_engine.method_comparison import MethodComparison, clusters_of, compared
 from staff_engine.methods import METHODS, ScoreTable, choose, needs_embedding, small_scores
 from staff_engine.plan import Plan
 from staff_engine.results import Results
+from staff_engine.strata import coreset_size
 
 D2_AT_ONCE = 20_000
 """Up to so many samples D2 takes seconds, and is shown without being asked for."""
@@ -31,7 +33,8 @@ def show(results: Results) -> None:
     if found is None:
         st.info("No sample of these coresets passes the filter. Take a part of it away to compare.")
         return
-    _say_how(found, scorable=int(np.isfinite(table.effort).sum()))
+    scorable = np.isfinite(table.effort) & _shared.current_mask(results)
+    _say_how(found, scorable=int(scorable.sum()))
     _overlap_and_reach(found)
     _spreads(found)
     _explain(results, names)
@@ -113,12 +116,13 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
 
 
 def _say_how(found: MethodComparison, *, scorable: int) -> None:
-    size = int(found.coverage.sizes.max())
+    size = coreset_size(scorable, found.pruning_rate)
     st.caption(
         f"{_shared.percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
         f" fine-tuned small model's scores; seed {found.seed}; CCS and D2 leave out the hardest"
-        f" {_shared.percent(found.beta)}, as STAFF does. Two coresets of {size:,} of {scorable:,} samples,"
-        f" drawn without looking at scores, overlap by {jaccard_by_chance(size, size, scorable):.0%}."
+        f" {_shared.percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
+        f" Two coresets of {size:,} of {scorable:,} samples, drawn without looking at scores, overlap by"
+        f" {jaccard_by_chance(size, size, scorable):.0%}."
     )
 
 

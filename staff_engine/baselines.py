@@ -15,6 +15,9 @@ from staff_engine.strata import check_scores, coreset_size, count_dropped, count
 BETA = 0.1
 """Fraction of the hardest that CCS and D2 leave out where nothing is said: what STAFF leaves out."""
 
+CCS_STRATA = 50
+"""K of CCS, its paper's; STAFF's is set by its plan."""
+
 RANDOM_SEEDS = 2**62
 """Added to the seed of the random coreset, so that it shares no draw with STAFF and CCS."""
 
@@ -98,7 +101,7 @@ def select_ccs(
     *,
     pruning_rate: float,
     seed: int = 0,
-    num_strata: int = 50,
+    num_strata: int = CCS_STRATA,
     beta: float = BETA,
 ) -> np.ndarray:
     """Draw as many samples from each stratum of the score, after the hardest are cut off.

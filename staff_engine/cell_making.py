@@ -14,6 +14,7 @@ from staff_engine import models
 from staff_engine.cells import Asked, Cell, sha256_of
 from staff_engine.evaluation import generate_answers, held_out_losses, last_prompt
 from staff_engine.finetune import count_steps, order_of_steps, train, training_order
+from staff_engine.held_out import HeldOut
 from staff_engine.metrics import Metric, score_answers
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.steps import Reporter, fresh_lora, length_bound
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Samples that no coreset holds: as the target reads them, and what some of them are answered by."""
-
-    tokens: TokenTable
-    answered: np.ndarray  # places in `tokens`
-    references: tuple[str, ...]  # of the answered ones
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ def make_cell(bench: Bench, asked: Asked, rows: np.ndarray, seconds: float, repo
     losses, answers = _judge(bench, model, lambda: reporter.advance(0))
     return Cell(
         arm=asked.arm, seed=asked.seed, pruning_rate=asked.pruning_rate, scores=asked.scores,
-        budget=asked.budget, rows=len(rows), rows_sha256=sha256_of(rows), steps=steps,
+        budget=asked.budget, beta=asked.beta, rows=len(rows), rows_sha256=sha256_of(rows), steps=steps,
         loss=float(losses.mean()), metric=float(answers.mean()) if len(answers) else None,
         losses=tuple(np.round(losses, 6).tolist()), answers=tuple(np.round(answers, 3).tolist()),
         seconds={

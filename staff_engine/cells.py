@@ -21,17 +21,20 @@ from staff_engine.status import read_model
 
 CELLS_FOLDER = "cells"
 
+Budget = Literal["epochs", "steps"]
+Scores = Literal["small", "target"]
+
 NOTHING, FULL = "nothing", "full"
 """The cells beside the coresets: the target as it is, and fine-tuned on all samples."""
 
-RESERVED = (NOTHING, FULL, *METHODS)
-"""Arms that no further run may be called."""
+SCORES: tuple[Scores, ...] = ("small", "target")
+RESERVED = (
+    NOTHING, FULL, *SCORES, *METHODS, *(f"{method}-{scores}" for method in METHODS for scores in SCORES),
+)  # fmt: skip
+"""What no further run may be called: other arms, whose scores are read, beginnings of cells' files."""
 
 LONGEST_LABEL = 40
 """Characters of a further run's label."""
-
-Budget = Literal["epochs", "steps"]
-Scores = Literal["small", "target"]
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +49,14 @@ class Asked:
     pruning_rate: float | None = None
     scores: Scores | None = None  # None where no score is read, or the run's own are
     budget: Budget | None = None
+    beta: float | None = None  # fraction of the hardest that it cuts; None for none, or for what STAFF cuts
 
     @property
     def key(self) -> str:
         """Its file's name, as people can read it: grand-target-p0.9-s0-epochs."""
         parts = [slug(self.arm)]
         parts += [self.scores] if self.scores else []
+        parts += [f"b{self.beta:g}"] if self.beta is not None else []
         parts += [f"p{self.pruning_rate:g}"] if self.pruning_rate is not None else []
         parts += [f"s{self.seed}"] if self.arm != NOTHING else []
         return "-".join([*parts, *([self.budget] if self.budget else [])])
@@ -61,7 +66,8 @@ class Asked:
         """What it is, in words."""
         rate = f", {100 * self.pruning_rate:.4g}% removed" if self.pruning_rate is not None else ""
         budget = f", equal {self.budget}" if self.budget else ""
-        return f"{self.arm}{rate}{budget}, seed {self.seed}"
+        beta = f", β {self.beta:g}" if self.beta is not None else ""
+        return f"{self.arm}{beta}{rate}{budget}, seed {self.seed}"
 
 
 class Cell(BaseModel):
@@ -74,6 +80,7 @@ class Cell(BaseModel):
     pruning_rate: float | None = None
     scores: Scores | None = None
     budget: Budget | None = None
+    beta: float | None = None
     rows: int
     """Samples that were trained on."""
     rows_sha256: str
@@ -96,7 +103,7 @@ class Cell(BaseModel):
     @property
     def asked(self) -> Asked:
         """What it was to be."""
-        return Asked(self.arm, self.seed, self.pruning_rate, self.scores, self.budget)
+        return Asked(self.arm, self.seed, self.pruning_rate, self.scores, self.budget, self.beta)
 
 
 def cells_of(plan: Plan, comparison: ComparisonPlan) -> list[Asked]:
@@ -109,7 +116,7 @@ def cells_of(plan: Plan, comparison: ComparisonPlan) -> list[Asked]:
     for seed in range(plan.seed, plan.seed + comparison.seeds):
         found.append(Asked(FULL, seed))
         found += [
-            Asked(arm, seed, rate, _scores_read(arm, comparison), budget)
+            Asked(arm, seed, rate, _scores_read(arm, comparison), budget, _beta(arm, plan, comparison))
             for rate in comparison.pruning_rates
             for arm in arms_of(comparison)
             for budget in budgets
@@ -119,7 +126,7 @@ def cells_of(plan: Plan, comparison: ComparisonPlan) -> list[Asked]:
 
 def arms_of(comparison: ComparisonPlan) -> tuple[str, ...]:
     """The methods, then the labels of the further runs."""
-    return (*dict.fromkeys(comparison.methods), *comparison.also)
+    return (*comparison.methods, *comparison.also)
 
 
 def _scores_read(arm: str, comparison: ComparisonPlan) -> Scores | None:
@@ -128,18 +135,30 @@ def _scores_read(arm: str, comparison: ComparisonPlan) -> Scores | None:
     return comparison.baseline_scores
 
 
+def needs_target_scores(comparison: ComparisonPlan) -> bool:
+    """Whether one of its methods reads the scores of the fine-tuned target."""
+    return any(_scores_read(arm, comparison) == "target" for arm in comparison.methods)
+
+
+def _beta(arm: str, plan: Plan, comparison: ComparisonPlan) -> float | None:
+    if arm in comparison.also or not METHODS[arm].cuts or comparison.beta == plan.drop_hardest:
+        return None
+    return comparison.beta
+
+
 def check_arms(comparison: ComparisonPlan) -> None:
-    """Raise PlanError for a method that there is not, or a label that is taken or has no letter."""
+    """Raise PlanError for a method that there is not, or a label that is taken or has no letter or digit."""
     for method in comparison.methods:
         method_named(method)
     taken = [*RESERVED]
     for label in comparison.also:
         if not slug(label) or len(label) > LONGEST_LABEL:
             raise PlanError(
-                f"label of a further run is {label!r}; allowed: up to {LONGEST_LABEL} characters, a letter"
+                f"label of a further run is {label!r}; allowed: up to {LONGEST_LABEL} characters,"
+                " among them a letter or a digit"
             )
         if slug(label) in taken:
-            raise PlanError(f"label {label!r} is taken; taken are {', '.join(taken)}")
+            raise PlanError(f"label {label!r} is taken by a method or another run; allowed: any other")
         taken.append(slug(label))
 
 
@@ -151,8 +170,8 @@ def label_of(arm: str) -> str:
 
 
 def slug(text: str) -> str:
-    """A text as a part of a file's name."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    """A text as a part of a file's name: letters and digits of any script."""
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")
 
 
 def sha256_of(rows: np.ndarray) -> str:

@@ -120,7 +120,8 @@ def compare(
         _evaluate(run, asked, also or [], seed=seed, name=name, estimate_only=estimate, detach=detach)
         return
     given = [name for name in EVALUATE_ONLY if asked[name] is not None]
-    given += [word for word, value in (("also", also), ("name", name), ("estimate", estimate)) if value]
+    others = {"also": also, "name": name, "estimate": estimate, "detach": detach}
+    given += [word for word, value in others.items() if value]
     if given:
         raise PlanError(f"--{given[0].replace('_', '-')} is for --evaluate, which is not given")
     from staff_engine.delivery import check_out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ from staff_engine import runs
 from staff_engine.cells import LONGEST_LABEL, RESERVED, check_arms, slug
 from staff_engine.comparison_estimate import Estimate, estimate
 from staff_engine.comparison_results import open_comparison
-from staff_engine.comparison_run import held_out_source, open_sources
+from staff_engine.comparison_run import open_sources
 from staff_engine.dataset import check_source
 from staff_engine.errors import PlanError, RunError, StaffError
+from staff_engine.held_out import held_out_source
 from staff_engine.methods import METHODS
 from staff_engine.models import find_model
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.results import Results, open_results
-from staff_engine.run_folders import SUMMARY_FILE, Run
+from staff_engine.run_folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.status import ACTIVE
 
 DEFAULT_METHODS = tuple(METHODS)
@@ -46,7 +48,7 @@ def plan_comparison(source: Run, *, seed: int | None = None, **settings: Any) ->
     defaults = {"methods": DEFAULT_METHODS, "pruning_rates": (plan.pruning_rate,)}
     comparison = ComparisonPlan.make(**{**defaults, **given, "source": str(source.folder)})
     _check(plan, comparison)
-    return plan, comparison
+    return plan, _with_absolute_file(comparison)
 
 
 def extended(run: Run, **settings: Any) -> ComparisonPlan:
@@ -67,7 +69,7 @@ def extended(run: Run, **settings: Any) -> ComparisonPlan:
         given["budget"] = "both"
     comparison = before.but(**given)
     _check(known.plan, comparison)
-    return comparison
+    return _with_absolute_file(comparison)
 
 
 def further_runs(texts: Sequence[str]) -> dict[str, str]:
@@ -148,13 +150,13 @@ def estimate_of(
     plan: Plan, comparison: ComparisonPlan, run: Run | None = None, *, source: Results | None = None
 ) -> Estimate | None:
     """What a comparison will take, or what is left of one that is there; `source` if it is open already."""
-    done = open_comparison(run.folder).cells if run is not None else []
+    done = replace(open_comparison(run.folder), comparison=comparison).cells if run is not None else []
     return estimate(plan, comparison, source or open_results(Path(comparison.source)), done)
 
 
 def create(plan: Plan, comparison: ComparisonPlan, *, name: str | None = None) -> Run:
     """Write the run's folder; `runs.start` sets it to work."""
-    return runs.create_run(plan, name=name, comparison=_with_absolute_file(comparison))
+    return runs.create_run(plan, name=name, comparison=comparison)
 
 
 def add_to(run: Run, comparison: ComparisonPlan) -> None:
@@ -162,13 +164,13 @@ def add_to(run: Run, comparison: ComparisonPlan) -> None:
     status = runs.read_status(run)
     if status.state in ACTIVE and status.pid is not None:
         raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
-    runs.update_record(run, comparison=_with_absolute_file(comparison))
+    runs.update_record(run, comparison=comparison)
 
 
 def _with_absolute_file(comparison: ComparisonPlan) -> ComparisonPlan:
     if comparison.held_out is None:
         return comparison
-    return comparison.but(held_out=str(Path(comparison.held_out).expanduser().resolve()))
+    return comparison.but(held_out=with_absolute_path(comparison.held_out))
 
 
 def _check(plan: Plan, comparison: ComparisonPlan) -> None:

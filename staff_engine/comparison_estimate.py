@@ -6,9 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from staff_engine.cells import FULL, NOTHING, Asked, Cell, cells_of
-from staff_engine.comparison_results import Comparison
-from staff_engine.methods import METHODS
+from staff_engine.cells import FULL, NOTHING, Asked, Cell, cells_of, needs_target_scores
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.results import Results
 from staff_engine.strata import coreset_size
@@ -77,7 +75,7 @@ def estimate(
     there = {cell.asked for cell in done}
     todo = [asked for asked in cells_of(plan, comparison) if asked not in there]
     trained = sum(_share(asked, samples) for asked in todo) * plan.epochs * tokens
-    scores = _reads_target(comparison) and not any(cell.scores == "target" for cell in done)
+    scores = needs_target_scores(comparison) and not any(cell.scores == "target" for cell in done)
     return Estimate(
         cells=len(todo),
         scoring=tokens * (plan.epochs * speeds.train_token + speeds.score_token) if scores else 0.0,
@@ -85,11 +83,6 @@ def estimate(
         evaluating=len(todo) * speeds.evaluate,
         basis=speeds.basis,
     )
-
-
-def estimate_rest(run: Comparison, source: Results) -> Estimate | None:
-    """What is left of a comparison that was begun."""
-    return estimate(run.plan, run.comparison, source, run.cells)
 
 
 def source_speeds(comparison: ComparisonPlan, source: Results) -> Speeds | None:
@@ -139,9 +132,3 @@ def _share(asked: Asked, samples: int) -> float:
     if asked.arm == FULL or asked.budget == "steps" or asked.pruning_rate is None:
         return 1.0
     return coreset_size(samples, asked.pruning_rate) / samples
-
-
-def _reads_target(comparison: ComparisonPlan) -> bool:
-    return comparison.baseline_scores == "target" and any(
-        METHODS[name].reads not in ("nothing", "staff") for name in comparison.methods
-    )

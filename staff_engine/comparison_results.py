@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -32,10 +32,10 @@ from staff_engine.run_folders import PLAN_FILE, Record
 from staff_engine.similarity import Number
 from staff_engine.status import read_model
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 FACTS_FILE = "comparison.json"
+JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}
+"""Settings of a comparison that say how every cell is judged."""
+
 CONFIDENCE = 0.95
 TARGET_STAGES = ("fine-tune target", "score on target")
 """The stages of a comparison that give the target's scores of all samples."""
@@ -76,6 +76,10 @@ class Facts(_Frozen):
     selection_seconds: dict[str, float]
     """Seconds of models in the runs before: of "small" scores, of "staff", of the further runs by label."""
     warnings: tuple[str, ...] = ()
+    judging: dict[str, Any] | None = None
+    """The settings that said how cells are judged; None where older versions did not keep them."""
+    coresets: dict[str, str] = {}
+    """Digest of every cell's rows by its key; a cell of other rows is made anew."""
 
 
 class Row(_Frozen):
@@ -138,23 +142,15 @@ class Comparison:
     def cells(self) -> list[Cell]:
         """The cells that the plan asks for and that are there, in its order."""
         facts = self.facts
-        if facts is None:
+        if facts is None or facts.judging not in (None, judging_of(self.comparison)):
             return []
-        known = {cell.asked: cell for cell in read_cells(self.folder) if cell.made_with == facts.made_with}
+        known = {
+            cell.asked: cell
+            for cell in read_cells(self.folder)
+            if cell.made_with == facts.made_with
+            and facts.coresets.get(cell.asked.key, cell.rows_sha256) == cell.rows_sha256
+        }
         return [known[asked] for asked in cells_of(self.plan, self.comparison) if asked in known]
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """A row for each cell: what it is, rows, steps, loss, metric, and its seconds."""
-        import pandas as pd
-
-        left_out = {"losses", "answers", "seconds", "made_with", "rows_sha256"}
-        return pd.DataFrame(
-            [
-                {**cell.model_dump(exclude=left_out), **{f"{k}_seconds": v for k, v in cell.seconds.items()}}
-                for cell in self.cells
-            ]
-        )
 
     def _model_seconds(self, facts: Facts) -> dict[str, float]:
         """Seconds of the models that a selection needs, by arm or by whose scores it reads."""
@@ -182,6 +178,11 @@ class Comparison:
             sentences=tuple(_sentences(rows, metric, self.comparison)),
             warnings=facts.warnings,
         )
+
+
+def judging_of(comparison: ComparisonPlan) -> dict[str, Any]:
+    """The settings of a comparison that say how every cell is judged."""
+    return comparison.model_dump(include=JUDGING)
 
 
 def _json_of(path: Path) -> dict[str, Any]:
@@ -314,6 +315,10 @@ def _sentences(rows: Sequence[Row], metric: str | None, comparison: ComparisonPl
 
 
 def _told(label: str, what: str, difference: Mean, *, better: int) -> str:
+    if not np.isfinite(difference.value):
+        return (
+            f"{label} cannot be set beside random by {what}: a fine-tuning came to no number (it diverged)."
+        )
     if difference.seeds < 2:
         return (
             f"{label}'s {what} differs from random's by {difference.value:+.3g}; one seed does not say how"

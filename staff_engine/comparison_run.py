@@ -6,38 +6,44 @@ short: one that was not finished begins again.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from staff_engine import models
-from staff_engine.cell_making import Bench, HeldOut, learning_rate, make_cell
+from staff_engine.cell_making import Bench, learning_rate, make_cell
 from staff_engine.cells import (
     FULL,
     NOTHING,
     Asked,
     cells_of,
     check_arms,
+    needs_target_scores,
     read_cell,
     sha256_of,
     write_cell,
 )
 from staff_engine.columns import to_numpy
-from staff_engine.comparison_results import FACTS_FILE, TARGET_STAGES, Comparison, Facts, open_comparison
+from staff_engine.comparison_results import (
+    FACTS_FILE,
+    TARGET_STAGES,
+    Comparison,
+    Facts,
+    judging_of,
+    open_comparison,
+)
 from staff_engine.cost import run_cost
-from staff_engine.dataset import import_dataset, open_imported
-from staff_engine.drawing import VERIFICATION, priorities
-from staff_engine.errors import DatasetError, PlanError, RunError
+from staff_engine.errors import RunError
 from staff_engine.files import write_json
+from staff_engine.held_out import choose_held_out, import_held_out, metric_of, shared_samples
 from staff_engine.memory import give_back
 from staff_engine.methods import METHODS, ScoreTable, choose, read_scores, small_scores
-from staff_engine.metrics import Metric, choose_metric
+from staff_engine.metrics import Metric
 from staff_engine.parts import PartWriter, read_parts
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.precision import read_precision
@@ -50,11 +56,7 @@ from staff_engine.steps import (
     tokenize_rows,
     train_adapter,
 )
-from staff_engine.tasks import is_task, task_of
 from staff_engine.tokens import TokenTable, open_tokens
-
-if TYPE_CHECKING:
-    pass
 
 TUNE_STAGE, SCORE_STAGE = TARGET_STAGES
 TARGET = Training(TUNE_STAGE, "target_adapter", "target_tuning.json")
@@ -65,6 +67,9 @@ METRIC_PACKAGES: dict[Metric, str] = {"rouge-l": "rouge-score", "chrf": "sacrebl
 
 SMALL_STAGES = ("fine-tune", "speculate")
 """The stages of a run that give the small model's scores."""
+
+Coresets = dict[Asked, tuple[np.ndarray, float]]
+"""Of each cell the row ids that it is trained on, ascending, and the seconds that choosing them took."""
 
 log = logging.getLogger(__name__)
 
@@ -89,19 +94,20 @@ def execute(folder: Path, reporter: Reporter) -> None:
     source, further = open_sources(run.plan, run.comparison)
     check_models((run.plan.target,), run.plan.device)
     run = replace(run, plan=run.plan.but(dtype=_number_format(source)))
-    _import_held_out(run, reporter)
+    kept_apart = import_held_out(folder, run.plan, run.comparison, reporter)
     tokens = _tokenize(run, source, reporter)
     table = _target_scores(run, source, tokens, reporter)
-    bench = _bench(run, source, tokens)
-    facts = _facts(run, source, further, bench)
-    write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
+    bench = _bench(run, source, tokens, kept_apart)
     choice = _Choice(run.comparison, source, further, small_scores(source), table, tokens.row_ids)
-    _fill(run, bench, choice, reporter)
+    coresets = choice.coresets(cells_of(run.plan, run.comparison))
+    facts = _facts(run, source, further, bench, coresets, kept_apart)
+    write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
+    _fill(folder, bench, coresets, reporter)
 
 
 def stages_of(run: Comparison) -> tuple[str, ...]:
     """The stages that a run goes through, in order."""
-    scoring = (TARGET.stage, SCORE_STAGE) if _needs_target_scores(run.comparison) else ()
+    scoring = (TARGET.stage, SCORE_STAGE) if needs_target_scores(run.comparison) else ()
     return ("import held-out", "tokenize", *scoring, "evaluate")
 
 
@@ -133,21 +139,6 @@ def open_sources(plan: Plan, comparison: ComparisonPlan) -> tuple[Results, dict[
     return source, further
 
 
-def held_out_source(plan: Plan, comparison: ComparisonPlan) -> tuple[str, str]:
-    """The data set and split to evaluate on. Raises PlanError where there is none."""
-    if comparison.held_out is not None:
-        return comparison.held_out, "train"
-    if not is_task(plan.dataset):
-        raise PlanError(
-            f"data set {plan.dataset!r} has no held-out split; give a file of samples kept apart (--held-out)"
-        )
-    if plan.split != "train":
-        raise PlanError(
-            f"the run was made on the {plan.split} split of {plan.dataset}; give other samples (--held-out)"
-        )
-    return plan.dataset, "held_out"
-
-
 def _finished(folder: Path) -> Results:
     if not (folder / "summary.json").exists():
         raise RunError(f"run {folder.name} is gone or has not all scores; a comparison needs it")
@@ -160,31 +151,6 @@ def _number_format(source: Results) -> str:
     return known.dtype if known is not None else source.plan.dtype
 
 
-def _import_held_out(run: Comparison, reporter: Reporter) -> None:
-    source, split = held_out_source(run.plan, run.comparison)
-    place = _held_out_folder(run)
-    if (place / "dataset").exists():
-        return
-    reporter.stage("import held-out", unit="rows")
-    place.mkdir(exist_ok=True, parents=True)
-    import_dataset(
-        source,
-        place / "dataset",
-        format=run.plan.format,
-        prompt_column=run.plan.prompt_column,
-        response_column=run.plan.response_column,
-        split=split,
-        on_progress=reporter.advance,
-    )
-
-
-def _held_out_folder(run: Comparison) -> Path:
-    """Of its own for each source, so that another one is imported when the plan names it."""
-    file = run.comparison.held_out
-    name = "builtin" if file is None else hashlib.sha256(file.encode("utf-8")).hexdigest()[:12]
-    return run.folder / "held_out" / name
-
-
 def _tokenize(run: Comparison, source: Results, reporter: Reporter) -> TokenTable:
     """All samples of the source as the target reads them."""
     path = run.folder / "tokens.arrow"
@@ -195,16 +161,11 @@ def _tokenize(run: Comparison, source: Results, reporter: Reporter) -> TokenTabl
     return open_tokens(path)
 
 
-def _needs_target_scores(comparison: ComparisonPlan) -> bool:
-    reading = [name for name in comparison.methods if METHODS[name].reads not in ("nothing", "staff")]
-    return comparison.baseline_scores == "target" and bool(reading)
-
-
 def _target_scores(
     run: Comparison, source: Results, tokens: TokenTable, reporter: Reporter
 ) -> ScoreTable | None:
     """The fine-tuned target's scores of all samples, as the paper's baselines have them."""
-    if not _needs_target_scores(run.comparison):
+    if not needs_target_scores(run.comparison):
         return None
     plan, place = run.plan, run.folder / TARGET_SCORES
     if not (run.folder / TARGET.adapter).exists():
@@ -223,10 +184,10 @@ def _target_scores(
     return read_scores(place, effort, source="target")
 
 
-def _bench(run: Comparison, source: Results, tokens: TokenTable) -> Bench:
+def _bench(run: Comparison, source: Results, tokens: TokenTable, kept_apart: Path) -> Bench:
     plan, comparison = run.plan, run.comparison
-    held_out = _held_out(run)
-    metric = _metric(plan, comparison, held_out.references)
+    held_out = choose_held_out(kept_apart, plan, comparison)
+    metric = metric_of(plan, comparison, held_out.references)
     made_with: dict[str, Any] = {
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "target": plan.target,
@@ -246,40 +207,14 @@ def _bench(run: Comparison, source: Results, tokens: TokenTable) -> Bench:
     return Bench(plan, comparison, tokens, held_out, metric, models.load_tokenizer(plan.target), made_with)
 
 
-def _held_out(run: Comparison) -> HeldOut:
-    """Choose the held-out samples, in one fixed order; the first of them are answered.
-
-    They are drawn, but for a built-in task of which only the first rows were read: its rows
-    go from module to module or from topic to topic, so the first held-out ones are nearest to them.
-    """
-    place = _held_out_folder(run)
-    imported = open_imported(place / "dataset")
-    problems = imported.rows["problem"]
-    usable = np.array([row for row, problem in enumerate(problems) if not problem], dtype=np.int64)
-    first = run.comparison.held_out is None and run.plan.limit is not None
-    order = usable if first else usable[np.argsort(priorities(0, usable, VERIFICATION))]
-    drawn = np.sort(order[: run.comparison.held_out_samples])
-    tokens = tokenize_rows(run.plan, run.plan.target, place, drawn, place / "tokens.arrow")
-    if not len(tokens):
-        raise DatasetError(f"{imported.facts.source} has no held-out sample that the target can read")
-    places = {row: place for place, row in enumerate(tokens.row_ids.tolist())}
-    answered = [places[row] for row in order.tolist() if row in places][: run.comparison.answers]
-    turns = imported.rows.select([int(tokens.row_ids[place]) for place in answered])["turns"]
-    references = tuple(
-        next(turn["content"] for turn in reversed(each) if turn["role"] == "assistant") for each in turns
-    )
-    return HeldOut(tokens, np.array(answered, dtype=np.int64), references, imported.facts.fingerprint)
-
-
-def _metric(plan: Plan, comparison: ComparisonPlan, references: tuple[str, ...]) -> Metric:
-    if comparison.metric != "auto":
-        return comparison.metric
-    if is_task(plan.dataset) and comparison.held_out is None:
-        return task_of(plan.dataset).metric
-    return choose_metric(references)
-
-
-def _facts(run: Comparison, source: Results, further: dict[str, Results], bench: Bench) -> Facts:
+def _facts(
+    run: Comparison,
+    source: Results,
+    further: dict[str, Results],
+    bench: Bench,
+    coresets: Coresets,
+    kept_apart: Path,
+) -> Facts:
     known = run.facts
     small = source.timings
     seconds = {
@@ -297,28 +232,16 @@ def _facts(run: Comparison, source: Results, further: dict[str, Results], bench:
         warnings=(
             known.warnings
             if known is not None and known.made_with == bench.made_with
-            else tuple(_overlap(run, source))
+            else tuple(shared_samples(kept_apart, source))
         ),
+        judging=judging_of(run.comparison),
+        coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
     )
-
-
-def _overlap(run: Comparison, source: Results) -> list[str]:
-    """Say so where held-out samples stand in the data too: what is learnt by heart is no evidence."""
-    held_out = [_text_of(turns) for turns in open_imported(_held_out_folder(run) / "dataset").rows["turns"]]
-    apart = set(held_out)
-    for turns in source.imported.rows["turns"]:
-        apart.discard(_text_of(turns))
-    shared = sum(text not in apart for text in held_out)
-    return [f"{shared:,} of {len(held_out):,} held-out samples stand in the data too."] if shared else []
-
-
-def _text_of(turns: list[dict[str, str]]) -> str:
-    return "\x00".join(text for turn in turns for text in (turn["role"], turn["content"]))
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """Chooses the rows that a cell is trained on; what no seed changes is chosen once."""
+    """Chooses the rows that a cell is trained on."""
 
     comparison: ComparisonPlan
     source: Results
@@ -327,8 +250,21 @@ class _Choice:
     target: ScoreTable | None
     readable: np.ndarray  # row ids that the target can be trained on
 
-    def rows(self, asked: Asked) -> tuple[np.ndarray, float]:
-        """Row ids, ascending, and the seconds that choosing them took."""
+    def coresets(self, every: list[Asked]) -> Coresets:
+        """The coreset of every cell; those that differ in nothing which decides it are chosen once."""
+        known: Coresets = {}
+        found: Coresets = {}
+        for asked in every:
+            same = replace(asked, budget=None, seed=asked.seed if self._draws(asked.arm) else 0)
+            if same not in known:
+                known[same] = self._rows(same)
+            found[asked] = known[same]
+        return found
+
+    def _draws(self, arm: str) -> bool:
+        return arm in self.further or (arm in METHODS and METHODS[arm].draws)
+
+    def _rows(self, asked: Asked) -> tuple[np.ndarray, float]:
         if asked.arm in (NOTHING, FULL):
             return (self.readable if asked.arm == FULL else self.readable[:0]), 0.0
         begun = time.perf_counter()
@@ -338,20 +274,21 @@ class _Choice:
             rows = self.further[asked.arm].select(**settings).indices
         else:
             table = self.target if asked.scores == "target" and self.target is not None else self.small
-            rows = choose(asked.arm, self.source, table, beta=self.comparison.beta, **settings)
+            # The copy knows no neighbours yet: each coreset of D2 is charged with its own search for them.
+            rows = choose(asked.arm, self.source, replace(table), beta=self.comparison.beta, **settings)
         seconds = time.perf_counter() - begun
         return np.intersect1d(rows, self.readable), seconds
 
 
-def _fill(run: Comparison, bench: Bench, choice: _Choice, reporter: Reporter) -> None:
+def _fill(folder: Path, bench: Bench, coresets: Coresets, reporter: Reporter) -> None:
     """Make every cell that is not there, or was made with something else."""
-    every = cells_of(run.plan, run.comparison)
-    chosen = {asked: choice.rows(asked) for asked in every}
-    todo = [asked for asked in every if not _trusted(run.folder, asked, chosen[asked][0], bench.made_with)]
-    reporter.stage("evaluate", len(every), "cells", done=len(every) - len(todo))
+    todo = [
+        asked for asked, (rows, _) in coresets.items() if not _trusted(folder, asked, rows, bench.made_with)
+    ]
+    reporter.stage("evaluate", len(coresets), "cells", done=len(coresets) - len(todo))
     for asked in todo:
-        rows, seconds = chosen[asked]
-        write_cell(run.folder, make_cell(bench, asked, rows, seconds, reporter))
+        rows, seconds = coresets[asked]
+        write_cell(folder, make_cell(bench, asked, rows, seconds, reporter))
         give_back()
         reporter.advance(1)
 

@@ -110,20 +110,12 @@ def needs_embedding(name: str) -> bool:
     return method_named(name).reads in ("embedding", "both")
 
 
-def small_scores(results: Results, *, embedding: bool = True) -> ScoreTable:
-    """The fine-tuned small model's scores of a run.
-
-    Parameters
-    ----------
-    results
-        Of a run whose small model has scored the samples.
-    embedding
-        Whether to read the embeddings, most of the table; without, they are (N, 0).
-    """
-    return read_scores(results.folder, results.speculative, source="small", embedding=embedding)
+def small_scores(results: Results) -> ScoreTable:
+    """The fine-tuned small model's scores of a run."""
+    return read_scores(results.folder, results.speculative, source="small")
 
 
-def read_scores(folder: Path, effort: np.ndarray, *, source: str, embedding: bool = True) -> ScoreTable:
+def read_scores(folder: Path, effort: np.ndarray, *, source: str) -> ScoreTable:
     """A model's scores from the parts in `speculative` and `embedding` of a folder, its effort being read."""
     table = read_parts(folder / "speculative", ["row_id", "el2n", "loss"])
     ids = to_numpy(table["row_id"])
@@ -132,7 +124,7 @@ def read_scores(folder: Path, effort: np.ndarray, *, source: str, embedding: boo
         effort=np.where(scorable, effort, np.nan),
         el2n=_placed(ids, to_numpy(table["el2n"]), scorable),
         loss=_placed(ids, to_numpy(table["loss"]), scorable),
-        embedding=_embeddings(folder, scorable) if embedding else np.zeros((len(effort), 0), np.float16),
+        embedding=_embeddings(folder, scorable),
         source=source,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from staff_engine.errors import PlanError
 
@@ -202,6 +202,11 @@ class ComparisonPlan(BaseModel):
         description="What answers are measured by; auto: a built-in task's own, else rouge-l, or chrf where"
         " most letters are not Latin.",
     )
+
+    @field_validator("methods", "pruning_rates")
+    @classmethod
+    def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(value))
 
     @classmethod
     def make(cls, **settings: object) -> Self:

@@ -118,7 +118,9 @@ def create_run(
     """
     plan = with_absolute_paths(plan)
     if similarity is not None:
-        paths = {name: tuple(map(_absolute, getattr(similarity, name))) for name in ("smalls", "targets")}
+        paths = {
+            name: tuple(map(with_absolute_path, getattr(similarity, name))) for name in ("smalls", "targets")
+        }
         similarity = similarity.model_copy(update=paths)
     kind = "similarity" if similarity else "comparison" if comparison else _slug(plan.small, 16)
     slug = f"{_slug(plan.dataset, 24)}-{kind}"
@@ -204,10 +206,13 @@ def kind_of(run: Run) -> Kind | None:
 
 
 def with_absolute_paths(plan: Plan) -> Plan:
-    return plan.but(**{name: _absolute(getattr(plan, name)) for name in ("dataset", "small", "target")})
+    return plan.but(
+        **{name: with_absolute_path(getattr(plan, name)) for name in ("dataset", "small", "target")}
+    )
 
 
-def _absolute(name: str) -> str:
+def with_absolute_path(name: str) -> str:
+    """A file's or folder's whole path, since a run works in another folder; any other name as it is."""
     path = Path(name).expanduser()
     return str(path.resolve()) if path.exists() else name
 

@@ -4,7 +4,7 @@ from test_comparison_results import MADE_WITH, cell
 
 from staff_engine import comparing, runs
 from staff_engine.cells import cells_of, write_cell
-from staff_engine.comparison_results import FACTS_FILE, Facts
+from staff_engine.comparison_results import FACTS_FILE, Facts, judging_of
 from staff_engine.files import write_json
 from staff_engine.status import StageStatus, Status, save_status
 
@@ -24,12 +24,12 @@ def make_comparison(source, held_out, state="finished", *, cells=None, name="jud
     """
     settings = {"methods": ("staff", "random"), "held_out": held_out, "seeds": 2, **settings}
     run = comparing.create(*comparing.plan_comparison(source, **settings), name=name)
+    record = runs.read_record(run)
     facts = Facts(
         made_with=MADE_WITH, metric="rouge-l", held_out=HELD_OUT_ROWS, answers=HELD_OUT_ROWS, samples=393,
-        selection_seconds={"small": 3.0, "staff": 4.5},
+        selection_seconds={"small": 3.0, "staff": 4.5}, judging=judging_of(record.comparison),
     )  # fmt: skip
     write_json(run.folder / FACTS_FILE, facts.model_dump(mode="json"))
-    record = runs.read_record(run)
     for asked in cells_of(record.plan, record.comparison)[:cells]:
         loss = 2.0 + asked.seed / 10 + (asked.arm == "random") * (0.5 + asked.seed / 50)
         write_cell(run.folder, cell(asked, loss=loss))

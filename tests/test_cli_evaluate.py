@@ -135,7 +135,7 @@ def test_own_data_without_held_out_samples_is_refused(source, capsys):
 
 
 def test_options_of_evaluation_are_not_passed_over_without_it(source, capsys):
-    for words in (["--seeds", "2"], ["--also", "a=b"], ["--name", "a"], ["--estimate"]):
+    for words in (["--seeds", "2"], ["--also", "a=b"], ["--name", "a"], ["--estimate"], ["--detach"]):
         line = f"{words[0]} is for --evaluate, which is not given"
         assert_wrong_input(["compare", source.id, *words], line, capsys)
 

@@ -5,11 +5,14 @@ import shutil
 from itertools import pairwise
 
 import pytest
+from made_comparison import make_comparison, write_held_out
 from made_run import make_finished_run
 
 from staff_engine import comparing, runs
 from staff_engine.cells import LONGEST_LABEL
 from staff_engine.commands import evaluate_command
+from staff_engine.errors import DatasetError
+from staff_engine.files import write_json
 from staff_engine.plan import Plan
 
 
@@ -103,6 +106,34 @@ def test_any_name_makes_a_label_that_is_taken_and_that_the_command_reads_back(ma
     words = shlex.split(command.replace("\\\n", " "))
     said = [value for option, value in pairwise(words) if option == "--also"]
     assert comparing.further_runs(said) == offered
+
+
+def test_held_out_data_may_be_built_in_or_a_file_which_is_named_in_full(make, folder, monkeypatch):
+    source, _ = make
+    (folder / "apart.jsonl").write_text('{"question": "q?", "answer": "a."}\n')
+    monkeypatch.chdir(folder)
+    for given, kept in (("builtin:chat", "builtin:chat"), ("apart.jsonl", str(folder / "apart.jsonl"))):
+        plan, comparison = comparing.plan_comparison(source, methods=("random",), held_out=given)
+        run = comparing.create(plan, comparison)
+        assert runs.read_record(run).comparison.held_out == kept
+    with pytest.raises(DatasetError, match=r"data file 'gone.jsonl' does not exist"):
+        comparing.plan_comparison(source, methods=("random",), held_out="gone.jsonl")
+
+
+def test_what_is_judged_otherwise_or_cut_otherwise_is_estimated_anew(make, folder):
+    source, _ = make
+    write_json(source.folder / "timings.json", {"fine-tune": 30.0, "speculate": 2.0, "verify": 1.0})
+    held_out = write_held_out(folder / "apart.jsonl")
+    run = make_comparison(source, held_out, methods=("random", "ccs"))
+
+    def left(**changes):
+        longer = comparing.extended(run, **changes)
+        return comparing.estimate_of(runs.read_record(run).plan, longer, run).cells
+
+    assert left() == 0
+    assert left(beta=0.4) == 2
+    assert left(answers=2) == left(held_out_samples=2) == left(metric="chrf") == 7
+    assert left(held_out="builtin:chat") == 7
 
 
 def test_a_run_given_without_a_label_is_called_as_where_it_is_offered(make):

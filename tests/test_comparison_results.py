@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from staff_engine.comparison_results import (
     FACTS_FILE,
     Comparison,
     Facts,
+    judging_of,
     mean_over_seeds,
     open_comparison,
     paired_difference,
@@ -43,7 +45,8 @@ def comparison(**changes):
 def cell(asked, *, loss, metric=10.0, select=0.5, train=10.0, made_with=MADE_WITH):
     return Cell(
         arm=asked.arm, seed=asked.seed, pruning_rate=asked.pruning_rate, scores=asked.scores,
-        budget=asked.budget, rows=6, rows_sha256=sha256_of(np.arange(6)), steps=3, loss=loss, metric=metric,
+        budget=asked.budget, beta=asked.beta, rows=6, rows_sha256=sha256_of(np.arange(6)), steps=3,
+        loss=loss, metric=metric,
         losses=(loss,), answers=(metric,) if metric is not None else (),
         seconds={"select": select, "train": train, "evaluate": 1.0}, made_with=made_with,
     )  # fmt: skip
@@ -191,6 +194,8 @@ def test_only_methods_that_read_scores_say_whose():
         ({"also": {"Random": "runs/b"}}, "label 'Random' is taken"),
         ({"also": {"…": "runs/b"}}, "label of a further run is '…'"),
         ({"also": {"a b": "runs/b", "A.b": "runs/c"}}, "label 'A.b' is taken"),
+        ({"also": {"Target": "runs/b"}}, "label 'Target' is taken"),
+        ({"also": {"GraNd target": "runs/b"}}, "label 'GraNd target' is taken"),
     ],
 )
 def test_a_wrong_arm_is_refused(changes, line):
@@ -198,11 +203,62 @@ def test_a_wrong_arm_is_refused(changes, line):
         check_arms(comparison(**changes))
 
 
-def test_the_frame_has_a_row_for_each_cell(tmp_path):
-    frame = make(tmp_path).frame
-    assert len(frame) == 13
-    assert frame.loc[frame["arm"] == "staff", "loss"].tolist() == LOSSES["staff"]
-    assert {"train_seconds", "evaluate_seconds", "metric", "steps"} <= set(frame.columns)
+def test_labels_of_any_script_are_told_apart():
+    labels = {"модель А": "runs/b", "модель Б": "runs/c", "模型": "runs/d"}
+    check_arms(comparison(also=labels))
+    keys = {asked.key for asked in cells_of(PLAN, comparison(also=labels, methods=("random",), seeds=1))}
+    assert {f"{label}-p0.9-s4-epochs" for label in ("модель-а", "модель-б", "模型")} < keys
+
+
+def test_a_rate_or_a_method_given_twice_is_one():
+    plan = comparison(methods=("random", "random"), pruning_rates=(0.9, 0.5, 0.9), seeds=1)
+    keys = [asked.key for asked in cells_of(PLAN, plan)]
+    assert keys == ["nothing", "full-s4", "random-p0.9-s4-epochs", "random-p0.5-s4-epochs"]
+
+
+def test_another_cut_is_another_cell_of_the_methods_that_cut():
+    def keys(**changes):
+        plan = comparison(methods=("staff", "random", "grand", "ccs", "d2"), seeds=1, **changes)
+        return {asked.key for asked in cells_of(PLAN, plan)}
+
+    assert keys() == keys(beta=PLAN.drop_hardest)
+    assert keys() - keys(beta=0.4) == {f"{name}-small-p0.9-s4-epochs" for name in ("ccs", "d2")}
+    assert keys(beta=0.4) - keys() == {f"{name}-small-b0.4-p0.9-s4-epochs" for name in ("ccs", "d2")}
+
+
+def test_cells_of_another_cut_do_not_count(tmp_path):
+    found = make(tmp_path, comparison(methods=("random", "ccs")))
+    assert row(found.report, "ccs").loss.seeds == 3
+    cut = replace(found, comparison=found.comparison.but(beta=0.4))
+    assert (cut.report.cells, cut.report.planned) == (7, 10)
+    assert "ccs" not in {row.arm for row in cut.report.rows}
+
+
+@pytest.mark.parametrize(
+    "change", [{"answers": 2}, {"held_out_samples": 2}, {"metric": "chrf"}, {"held_out": "other.jsonl"}]
+)
+def test_cells_that_were_judged_otherwise_do_not_count(change, tmp_path):
+    found = make(tmp_path)
+    facts = found.facts.model_copy(update={"judging": judging_of(found.comparison)})
+    write_json(tmp_path / FACTS_FILE, facts.model_dump(mode="json"))
+    assert len(Comparison(tmp_path, PLAN, found.comparison).cells) == 13
+    assert Comparison(tmp_path, PLAN, found.comparison.but(**change)).cells == []
+
+
+def test_a_cell_of_other_rows_than_the_coreset_has_now_does_not_count(tmp_path):
+    found = make(tmp_path)
+    asked = Asked("staff", 5, 0.9, None, "epochs")
+    facts = found.facts.model_copy(update={"coresets": {asked.key: sha256_of(np.arange(1, 7))}})
+    write_json(tmp_path / FACTS_FILE, facts.model_dump(mode="json"))
+    assert row(found.report, "staff").loss == mean_over_seeds([2.0, 2.3])
+
+
+def test_a_fine_tuning_that_diverged_is_called_so(tmp_path):
+    report = make(tmp_path, losses={**LOSSES, "staff": [2.0, float("nan"), 2.3]}, answers=0).report
+    assert report.sentences == (
+        "At 90% removed: STAFF cannot be set beside random by held-out loss: a fine-tuning came to no number"
+        " (it diverged).",
+    )
 
 
 def test_the_report_is_json_without_nan(tmp_path):

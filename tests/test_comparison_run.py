@@ -1,6 +1,7 @@
 """Whole comparison runs on tiny models: what their cells hold, and that no interruption changes it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ from test_pipeline import sources  # noqa: F401
 from tiny_run import Stopped, Watch
 from tiny_run import make_run as make_source
 
-from staff_engine import comparison_run, finetune, models, pipeline
-from staff_engine.cells import FULL, NOTHING, Asked, read_cell, read_cells, sha256_of
+from staff_engine import comparison_run, d2, finetune, models, pipeline
+from staff_engine.cells import FULL, NOTHING, Asked, cells_of, read_cell, read_cells, sha256_of
 from staff_engine.comparison_results import FACTS_FILE, open_comparison
-from staff_engine.errors import DatasetError, ModelError, PlanError, RunError
+from staff_engine.errors import ModelError, PlanError, RunError
 from staff_engine.evaluation import held_out_losses
 from staff_engine.files import write_json
 from staff_engine.methods import METHODS, choose, small_scores
@@ -318,40 +319,22 @@ def test_own_data_needs_a_held_out_file(tmp_path, source):
         comparison_run.execute(folder, Watch())
 
 
-def test_built_in_data_brings_its_own_split():
-    comparison = ComparisonPlan.make(source="a", methods=("random",), pruning_rates=(0.9,))
-    plan = Plan.make(dataset="builtin:chat", small="s", target="t")
-    assert comparison_run.held_out_source(plan, comparison) == ("builtin:chat", "held_out")
-    with pytest.raises(PlanError, match="made on the held_out split"):
-        comparison_run.held_out_source(plan.but(split="held_out"), comparison)
-
-
-def test_held_out_samples_are_drawn_but_nearest_to_the_first_rows_where_only_these_were_read(
-    tmp_path, source
-):
-    chosen = {}
-    for name, limit in (("all", None), ("first", 50)):
-        plan = {"dataset": "builtin:chat", "limit": limit}
-        run = open_comparison(make_run(tmp_path / name, source, None, plan=plan))
-        comparison_run._import_held_out(run, Watch())
-        chosen[name] = comparison_run._held_out(run)
-    ids = {name: held_out.tokens.row_ids.tolist() for name, held_out in chosen.items()}
-    assert ids["first"] == list(range(20))
-    assert len(ids["all"]) == 20 and max(ids["all"]) > 40
-    assert chosen["first"].answered.tolist() == list(range(6))
-
-
-def test_the_metric_is_the_tasks_or_follows_the_script():
-    def metric(dataset, references=("text",), **changes):
-        comparison = ComparisonPlan.make(source="a", methods=("random",), pruning_rates=(0.9,), **changes)
-        return comparison_run._metric(
-            Plan.make(dataset=dataset, small="s", target="t"), comparison, references
-        )
-
-    assert metric("builtin:kazakh") == "chrf"
-    assert metric("builtin:docstrings") == "rouge-l"
-    assert metric("own.jsonl", ("қазақ",)) == metric("own.jsonl", metric="chrf") == "chrf"
-    assert metric("own.jsonl") == metric("builtin:kazakh", metric="rouge-l") == "rouge-l"
+def test_every_cell_of_d2_is_charged_with_a_search_for_neighbours(source, held_out, tmp_path, monkeypatch):
+    looked = []
+    search = d2.neighbour_graph
+    monkeypatch.setattr(d2, "neighbour_graph", lambda *given: looked.append(given) or search(*given))
+    changes = {"methods": ("d2", "random"), "pruning_rates": (0.8, 0.5), "budget": "both"}
+    run = open_comparison(make_run(tmp_path / "run", source, held_out, **changes))
+    results = open_results(source)
+    choice = comparison_run._Choice(
+        run.comparison, results, {}, small_scores(results), None, np.arange(results.num_rows)
+    )
+    found = choice.coresets(cells_of(run.plan, run.comparison))
+    seconds = {}
+    for asked, (_, took) in found.items():
+        seconds.setdefault((asked.arm, asked.pruning_rate), set()).add(took)
+    assert len(looked) == 2  # once a rate, whatever the seed and the budget
+    assert [len(seconds["d2", rate]) for rate in (0.8, 0.5)] == [1, 1]
 
 
 def test_without_answers_only_the_loss_is_measured(tmp_path, source, held_out):
@@ -366,7 +349,29 @@ def test_held_out_samples_that_stand_in_the_data_are_told_of(tmp_path, source, s
     folder = make_run(tmp_path / "run", source, sources["dataset"], methods=("random",), seeds=1)
     comparison_run.execute(folder, Watch())
     (warning,) = open_comparison(folder).report.warnings
-    assert warning == "60 of 60 held-out samples stand in the data too."
+    assert warning == "58 of 58 held-out samples stand in the data too."  # two have no response
+
+
+def test_a_held_out_file_that_was_changed_is_read_again(tmp_path, source, held_out):
+    path = tmp_path / "held_out.jsonl"
+    path.write_text(Path(held_out).read_text())
+    changes = {"methods": ("random",), "seeds": 1, "answers": 0}
+    folder = make_run(tmp_path / "run", source, str(path), **changes)
+    comparison_run.execute(folder, Watch())
+    before = without_seconds(folder)
+    watch = Watch()
+    comparison_run.execute(folder, watch)
+    assert (watch.stages, without_seconds(folder)) == (["evaluate"], before)
+    path.write_text(path.read_text().replace("xyz", "zyx z"))
+    watch = Watch()
+    comparison_run.execute(folder, watch)
+    assert watch.stages == ["import held-out", "evaluate"]
+    after = without_seconds(folder)
+    assert after.keys() == before.keys() and all(after[key].loss != before[key].loss for key in after)
+    path.unlink()
+    watch = Watch()
+    comparison_run.execute(folder, watch)
+    assert (watch.stages, without_seconds(folder)) == (["evaluate"], after)
 
 
 def test_a_source_that_is_gone_is_named(tmp_path, source, held_out):
@@ -384,14 +389,6 @@ def test_a_target_that_is_not_there_is_named_before_any_work(tmp_path, source, h
     with pytest.raises(ModelError, match="builtin:none"):
         comparison_run.execute(folder, watch)
     assert not watch.stages
-
-
-def test_held_out_data_that_the_target_cannot_read_is_refused(tmp_path, source, held_out, monkeypatch):
-    folder = make_run(tmp_path / "run", source, held_out)
-    monkeypatch.setattr(comparison_run, "tokenize_rows", lambda *_: [])
-    comparison_run._import_held_out(open_comparison(folder), Watch())
-    with pytest.raises(DatasetError, match="no held-out sample that the target can read"):
-        comparison_run._held_out(open_comparison(folder))
 
 
 def test_a_cell_that_is_not_there_is_none(tmp_path):

@@ -25,7 +25,8 @@ ORDER = [
     ["status", "processes", "run_folders", "runs", "saved", "reporter", "worker"],
     ["sources", "first_rows", "duplicates", "findings", "inspection", "inspecting"],
     ["precision", "steps", "pipeline", "similarity_results", "similarity_run"],
-    ["cells", "cell_making", "comparison_results", "comparison_run", "comparison_estimate", "comparing"],
+    ["cells", "held_out", "cell_making", "comparison_results", "comparison_run"],
+    ["comparison_estimate", "comparing"],
     ["counting", "extrapolation", "measuring", "forecast"],
     ["delivery", "work", "options", "commands", "downloads", "demo"],
     [

@@ -180,7 +180,6 @@ def keep(found: dict[str, Any]) -> None:
         }
         write_json(FILE, content)
         FILE.with_suffix(".md").write_text(page(content), encoding="utf-8")
-    Path(f"{FILE}.lock").unlink(missing_ok=True)
 
 
 def _head(settings: dict[str, int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from machine import table, written_by
 
+from staff_engine.baselines import BETA, CCS_STRATA
 from staff_engine.cells import FULL, NOTHING, label_of
 from staff_engine.comparison_results import Mean, mean_over_seeds, paired_difference
 from staff_engine.metrics import METRIC_WORDS
@@ -33,7 +34,8 @@ The first {limit} training rows of each task. The family's nano speculates, its 
 generated answers. {seeds} seeds, each of the selection and of the fine-tuning on it; scores come from one
 fine-tuning. Figures are means with the half width of their 95 % interval over the seeds (Student's t).
 GraNd, EL2N, CCS and D2 read the scores of the target, fine-tuned on all rows, as in the paper; *STAFF,
-target tuned* fine-tunes the target on {tune_target} rows before it verifies others.
+target tuned* fine-tunes the target on {tune_target} rows before it verifies others. CCS has K =
+{ccs_strata}, as in its paper; CCS and D2 cut off the hardest {beta:.0%}, as STAFF does.
 [evidence.md](evidence.md) says how to do this with other data.
 """
 
@@ -68,7 +70,7 @@ def page(content: dict[str, Any]) -> str:
     there = sum(len(each["cells"]) for each in found)
     head = HEAD.format(
         written=written_by(content, "evidence_measured.json"), there=there, planned=content["planned"],
-        **content["settings"],
+        ccs_strata=CCS_STRATA, beta=BETA, **content["settings"],
     )  # fmt: skip
     parts = [head, _in_short(found)]
     swept = [each for each in found if len(rates_of(each)) > 1]
@@ -116,7 +118,8 @@ def rates_of(found: dict[str, Any]) -> list[float]:
     return sorted({cell["pruning_rate"] for cell in found["cells"]} - {None})
 
 
-def _place(found: dict[str, Any]) -> str:
+def place_of(found: dict[str, Any]) -> str:
+    """The task and the family of a comparison, in words."""
     return f"{found['task']}, {found['family']}"
 
 
@@ -288,7 +291,7 @@ def _by_family(found: list[dict[str, Any]]) -> str:
             (f"*{label_of(arm)}*", *(_mean(values_of(each, arm, None, figure), figure) for each in there))
             for arm in (FULL, NOTHING)
         ]
-        parts += ["", table((words, *map(_place, there)), rows)]
+        parts += ["", table((words, *map(place_of, there)), rows)]
     parts.append("\nAnswers by ROUGE-L on docstrings and chat, by chrF on kazakh.")
     parts.append(FAMILIES_PICTURE)
     return "\n".join(parts)
@@ -304,7 +307,7 @@ def _differences(found: list[dict[str, Any]]) -> str:
     for figure, words in (("loss", "held-out loss, nats"), ("metric", "answers, 0 to 100")):
         rows = [
             (
-                f"{_place(each)}, {rate:.0%}",
+                f"{place_of(each)}, {rate:.0%}",
                 *(_difference(difference(each, arm, "random", rate, figure), figure) for arm in arms),
             )
             for each in found
@@ -323,7 +326,7 @@ def _costs(found: list[dict[str, Any]]) -> str:
         whole = seconds["target"]
         rows.append(
             (
-                _place(each),
+                place_of(each),
                 *(f"{seconds[name]:.0f} s, {seconds[name] / whole:.0%}" for name in own),
                 f"{whole:.0f} s",
                 f"{np.mean(full):.0f} s" if full else "–",

@@ -22,7 +22,7 @@ from plotly.subplots import make_subplots
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench"), str(ROOT / "tests" / "browser")]
 
-from evidence_page import BETTER, arms_of, difference, rates_of, values_of  # noqa: E402
+from evidence_page import BETTER, arms_of, difference, place_of, rates_of, values_of  # noqa: E402
 
 from staff_engine.cells import FULL, label_of  # noqa: E402
 from staff_engine.charts.style import COLORS  # noqa: E402
@@ -104,10 +104,10 @@ def rates_frame(content: dict[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        task, arm, figure, rate (NaN for the full data), value.
+        place (task and family), arm, figure, rate (NaN for the full data), value.
     """
     rows = []
-    for found in content["comparisons"]:
+    for found in sorted(content["comparisons"], key=lambda each: TASKS.index(each["task"])):
         if len(rates_of(found)) < 2:
             continue
         for arm in (*arms_of([found]), FULL):
@@ -116,20 +116,16 @@ def rates_frame(content: dict[str, Any]) -> pd.DataFrame:
                     values = values_of(found, arm, rate, figure)
                     if values:
                         mean = mean_over_seeds(list(values.values())).value
-                        rows.append((found["task"], arm, figure, rate, mean))
-    return (
-        pd.DataFrame(rows, columns=["task", "arm", "figure", "rate", "value"])
-        .astype({"rate": float})
-        .sort_values("task", key=lambda tasks: tasks.map(TASKS.index), kind="stable")
-    )
+                        rows.append((place_of(found), arm, figure, rate, mean))
+    return pd.DataFrame(rows, columns=["place", "arm", "figure", "rate", "value"]).astype({"rate": float})
 
 
 def rates_figure(frame: pd.DataFrame) -> go.Figure:
-    """A panel for each task and figure, a line over the rates for each method, dashed the full data."""
-    tasks = list(dict.fromkeys(frame["task"]))
-    figure = _panels(tasks)
-    for (task, arm, name), group in frame.groupby(["task", "arm", "figure"], sort=False):
-        place = {"row": FIGURES.index(name) + 1, "col": tasks.index(task) + 1}
+    """A panel for each place and figure, a line over the rates for each method, dashed the full data."""
+    places = list(dict.fromkeys(frame["place"]))
+    figure = _panels(places)
+    for (where, arm, name), group in frame.groupby(["place", "arm", "figure"], sort=False):
+        place = {"row": FIGURES.index(name) + 1, "col": places.index(where) + 1}
         if arm == FULL:
             figure.add_hline(y=group["value"].iloc[0], line={"color": "#888888", "dash": "dash"}, **place)
             continue
@@ -137,7 +133,7 @@ def rates_figure(frame: pd.DataFrame) -> go.Figure:
             x=group["rate"] * 100, y=group["value"], mode="lines+markers",
             line={"color": ARM_COLORS.get(arm, "#888888"), "width": 3 if arm == "staff" else 1.7},
             marker={"size": 6}, name=label_of(arm), legendgroup=arm,
-            showlegend=task == tasks[0] and name == "loss", **place,
+            showlegend=where == places[0] and name == "loss", **place,
         )  # fmt: skip
     figure.add_scatter(
         x=[None], y=[None], mode="lines", line={"color": "#888888", "dash": "dash"}, name="full data",

@@ -9,8 +9,12 @@ from staff_engine.watching import watch
 
 
 def finished(name: str, plan: Plan) -> runs.Run:
-    """The run of that name, done; made where there is none."""
+    """The run of that name and plan, done; made where there is none."""
     run = named(name) or runs.create_run(plan, name=name)
+    known = runs.read_record(run).plan
+    if known != plan:
+        other = [each for each, value in plan if value != getattr(known, each)]
+        raise SystemExit(f"run {run.id} was made with other {', '.join(other)}; delete it to measure anew")
     carry_out(run)
     return run
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from staff_engine.comparison import jaccard_by_chance
 from staff_engine.methods import METHODS, choose, small_scores
 from staff_engine.results import open_results
 
@@ -107,6 +108,16 @@ def test_a_filter_leaves_the_samples_that_pass_it(methods):
         if chart.proto.alt.startswith("Share reached. strata: ")
     )
     assert "STAFF 100%" in reached
+
+
+def test_with_a_filter_chance_is_that_among_the_samples_which_pass(methods, finished_run):
+    app = methods(pruning_rate="0.5", strata_in="2-4")
+    strata = open_results(finished_run.folder).select(pruning_rate=0.5).labels
+    passing = int(((strata >= 2) & (strata <= 4)).sum())
+    size = round(0.5 * passing)
+    assert 0 < passing < 393
+    said = f"Two coresets of {size} of {passing} samples, drawn without looking at scores"
+    assert f"{said}, overlap by {jaccard_by_chance(size, size, passing):.0%}." in texts(app)
 
 
 def test_a_filter_that_no_chosen_sample_passes_says_so(methods):
