@@ -11,7 +11,11 @@ from staff_engine import runs
 from staff_engine.run_folders import Run
 
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, its name, its folder, or latest.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, a beginning of it, its name, its folder, or latest (that the command takes).",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run works on in the background.")]

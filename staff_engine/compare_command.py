@@ -52,7 +52,11 @@ def compare(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of what is drawn. Default: as in the run's plan.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Seed of every draw; with --evaluate the first seed. Default: as in the run's plan.",
+            show_default=False,
+        ),
     ] = None,
     beta: Annotated[
         float | None,
@@ -103,7 +107,7 @@ def compare(
 ) -> None:
     """Set the run's coresets by STAFF and by other methods beside each other; no model runs.
 
-    D2 looks for every sample's nearest neighbours: minutes for 100,000 samples. With --evaluate
+    D2 looks for every sample's nearest neighbours: about a minute for 100,000 samples. With --evaluate
     the target is fine-tuned on each coreset, which takes as long as is said before it starts.
     """
     asked = {

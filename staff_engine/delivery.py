@@ -37,7 +37,8 @@ def check_out(out: Path, plan: Plan) -> None:
     """Raise RunError if a file cannot be written there, or would replace the data set of a plan."""
     out = out.expanduser().absolute()
     if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise RunError(f"the folder {out.parent} cannot be written to, so {out.name} cannot be written")
+        why = "" if out.parent.exists() else " (it does not exist)"
+        raise RunError(f"the folder {out.parent} cannot be written to{why}, so {out.name} cannot be written")
     if out.exists() and Path(plan.dataset).exists() and out.samefile(plan.dataset):
         raise RunError(f"{out} is the data set itself; give the coreset another file")
 

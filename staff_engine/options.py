@@ -48,9 +48,10 @@ def takes_settings(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(command, eval_str=True).parameters.values()
+        in_file = any(parameter.name == "plan_file" for parameter in own)
         added = [
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, default)
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, default, in_file)
             )
             for name in names
         ]
@@ -97,13 +98,13 @@ def read_plan_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _option(name: str, default: str | None) -> Any:
+def _option(name: str, default: str | None, in_file: bool) -> Any:
     field = Plan.model_fields[name]
     sentences = [field.description or "", _bounds(field.metadata)]
     if default is not None:
         sentences.append(f"Default: {default}.")
     elif field.is_required():
-        sentences.append("Required, here or in --plan.")
+        sentences.append("Required, here or in --plan." if in_file else "Required.")
     elif field.default is not None:
         sentences.append(f"Default: {field.default}.")
     return Annotated[

@@ -27,7 +27,11 @@ class Plan(BaseModel):
         description="A file (.jsonl .json .csv .parquet, also .gz .zst), a hub name, or built-in data: "
         "builtin:docstrings, builtin:kazakh, builtin:chat.",
     )
-    format: str | None = Field(None, description="The record format; detected where it is not given.")
+    format: str | None = Field(
+        None,
+        description="The record format: messages, sharegpt, prompt-completion, alpaca, query-response,"
+        " question-answer or columns; detected where it is not given.",
+    )
     prompt_column: str | None = Field(None, description="The column that holds the prompt.")
     response_column: str | None = Field(None, description="The column that holds the response.")
     split: str = Field(
@@ -169,7 +173,7 @@ class ComparisonPlan(BaseModel):
     pruning_rates: tuple[Share, ...] = Field(
         min_length=1, description="Fractions of the scorable samples that are removed."
     )
-    seeds: int = Field(3, ge=1, le=100, description="Seeds: selections, and fine-tunings, of each kind.")
+    seeds: int = Field(3, ge=1, le=100, description="Seeds; each repeats selection and fine-tuning.")
     budget: Literal["epochs", "steps", "both"] = Field(
         "epochs",
         description="How long each coreset is trained on: the plan's epochs over it, or as many steps as"
@@ -185,10 +189,12 @@ class ComparisonPlan(BaseModel):
         description="Fraction of the hardest that CCS and D2 leave out; the plan's drop_hardest if none.",
     )
     also: dict[str, str] = Field(
-        {}, description="Further runs on the same data, label to folder, whose own coresets join."
+        {}, description="Further finished runs on the same data, whose own STAFF coresets join."
     )
     held_out: str | None = Field(
-        None, description="A file of samples kept apart; built-in data has a held-out split of its own."
+        None,
+        description="A file of samples kept apart, needed for data of your own; built-in data has a held-out"
+        " split.",
     )
     held_out_samples: int = Field(
         200, ge=2, le=100_000, description="Most held-out samples whose loss is measured."

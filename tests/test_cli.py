@@ -20,6 +20,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.files import write_json
 from staff_engine.options import PANELS
 from staff_engine.plan import Plan
+from staff_engine.records import FORMATS
 from staff_engine.runs import create_run, list_runs, read_record, read_status
 from staff_engine.status import Status, save_status
 
@@ -89,6 +90,19 @@ def test_every_setting_of_the_plan_is_an_option_of_run_with_its_help(capsys, mon
 def test_every_command_has_help(command, capsys):
     assert main([command, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
+
+
+def test_only_a_command_that_reads_plan_files_says_so(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for command, said in (("run", True), ("forecast", True), ("inspect", False), ("similarity", False)):
+        assert main([command, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "Required" in text
+        assert ("here or in --plan" in text) == ("--plan " in text) == said
+
+
+def test_the_formats_are_named_where_one_is_asked_for():
+    assert all(name in Plan.model_fields["format"].description for name in FORMATS)
 
 
 def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):

@@ -67,7 +67,7 @@ def test_which_rows_each_method_keeps_is_written(run, tmp_path, capsys):
         (["--pruning-rate", "1"], "pruning_rate is 1"),
         (["--beta", "1.5", "--method", "ccs"], "beta is 1.5; allowed: 0 or more and below 1"),
         (["--seed", "-1", "--method", "random"], "seed is -1"),
-        (["--out", "/nowhere/kept.parquet"], "the folder /nowhere cannot be written to"),
+        (["--out", "/nowhere/kept.parquet"], "folder /nowhere cannot be written to (it does not exist)"),
     ],
 )
 def test_wrong_input_is_refused_in_one_line(run, words, line, capsys):

@@ -76,7 +76,7 @@ def test_a_picture_was_drawn_from_the_measured_file(name):
 
 
 def test_the_guide_to_evidence_cites_the_measured_file():
-    from evidence_page import beside_random, median_reach, tally, verdict
+    from evidence_page import arms_of, beside_random, median_reach, rates_of, tally, verdict
 
     found = json.loads((ROOT / "docs" / "evidence_measured.json").read_text())["comparisons"]
     guide = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
@@ -89,15 +89,22 @@ def test_the_guide_to_evidence_cites_the_measured_file():
     (better, worse), answers = told("staff", "loss"), told("staff", "metric")
     assert better == answers[0] == 0 or "and nowhere better" not in guide
     assert f"in {many} comparisons of a task" in guide
+    words = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert better == 0 and f"in none of {many} comparisons, and worse in {worse} ([by loss;" in words
     assert f"By loss it is better in {better} and worse in {worse} of {many}" in guide
     assert "by answers better in {}, worse in {}.".format(*answers) in guide
     tuned = (*told("STAFF, target tuned", "loss"), *told("STAFF, target tuned", "metric"))
     assert "target tuned first: {} and {} by loss, {} and {} by answers".format(*tuned) in guide
-    assert "better than random in {} and worse in {}.".format(*told("ccs", "loss")) in guide
+    assert many == sum(len(rates_of(each)) for each in found)
+    assert f"{sum(len(each['cells']) for each in found)} fine-tunings in all" in guide
+    ccs = (*told("ccs", "loss"), *told("ccs", "metric"))
+    assert "than random in {} and worse in {}; by answers better in {}, worse in {}.".format(*ccs) in guide
     grand, el2n = told("grand", "loss"), told("el2n", "loss")
     assert f"GraNd is worse than random in {grand[1]} of {many}, EL2N in {el2n[1]}, and neither" in guide
     assert grand[0] == el2n[0] == 0
-    assert "better by loss in {}, worse in {}.".format(*told("d2", "loss")) in guide
+    d2 = (*told("d2", "loss"), *told("d2", "metric"))
+    assert "by loss**: better in {}, worse in {}; by answers better in {}, worse in {}.".format(*d2) in guide
+    assert not any(told(arm, "loss")[0] for arm in arms_of(found) if arm not in ("random", "d2"))
     assert f"reach further than {median_reach(found, 'loss'):.3f} nats" in guide
 
 

@@ -149,7 +149,7 @@ is the README's run. Seconds; a stage's time holds the loading of its libraries 
 {growth}
 
 Fine-tuning and scoring grow with the tokens; what they take beyond that is what a process does once.
-Verification does not grow: it is at most 500 samples whatever the size of the data. So the share that is
+Verification stops growing: it is at most 500 samples whatever the size of the data. So the share that is
 saved grows with the data, as it does with the size of the target, which is small here.
 
 *Overhead* is the run's fine-tuning, scoring and verifying as a share of fine-tuning the target on everything

@@ -25,7 +25,7 @@ Values = dict[int, float]
 HEAD = """# Does the coreset train as well?
 
 {written}
-Of {planned} cells {there} are there; the same command makes what is missing.
+{cells}
 
 The first {limit} training rows of each task. The family's nano speculates, its mini is the target; K =
 {strata}, b_v = {verify_per_stratum}. A cell is the target, fine-tuned with LoRA on one coreset for
@@ -68,8 +68,12 @@ def page(content: dict[str, Any]) -> str:
     """The measured page, from the JSON's content."""
     found = content["comparisons"]
     there = sum(len(each["cells"]) for each in found)
+    planned = content["planned"]
     head = HEAD.format(
-        written=written_by(content, "evidence_measured.json"), there=there, planned=content["planned"],
+        written=written_by(content, "evidence_measured.json"),
+        cells=f"All {planned} cells are there."
+        if there == planned
+        else f"Of {planned} cells {there} are there; the same command makes what is missing.",
         ccs_strata=CCS_STRATA, beta=BETA, **content["settings"],
     )  # fmt: skip
     parts = [head, _in_short(found)]
