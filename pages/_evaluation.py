@@ -9,7 +9,7 @@ import streamlit as st
 from pages import _evaluation_form, _progress, _run_names, _shared
 from staff_engine import runs
 from staff_engine.charts import evaluation as charts
-from staff_engine.comparison_results import ComparisonReport, open_comparison
+from staff_engine.comparison_results import ComparisonReport, open_comparison, sentences_of
 from staff_engine.comparison_run import stages_of
 from staff_engine.errors import StaffError
 from staff_engine.results import Results
@@ -85,13 +85,15 @@ def _follow(run: Run, seen: str, cells: int) -> None:
 
 
 def _show_report(report: ComparisonReport) -> None:
-    if report.sentences:
-        st.markdown("\n".join(f"- {_shared.plain(sentence)}" for sentence in report.sentences))
     for warning in report.warnings:
         st.warning(_shared.plain(warning))
     places = charts.places(report)
     if places:
-        _show_dots(report, places)
+        place = _choose_place(places)
+        said = sentences_of(charts.rows_at(report, *place), report.metric)
+        if said:
+            st.markdown("\n".join(f"- {_shared.plain(sentence)}" for sentence in said))
+        _show_dots(report, place)
     st.subheader("All of it", anchor=False)
     frame = charts.table_frame(report)
     digits = {"Loss": "%.3f", **({report.metric: "%.1f"} if report.metric else {})}
@@ -120,9 +122,10 @@ def _show_report(report: ComparisonReport) -> None:
     )
 
 
-def _show_dots(report: ComparisonReport, places: list[tuple[float, str]]) -> None:
+def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
+    """A pruning rate and a budget, of those that there are."""
     both = len({budget for _, budget in places}) > 1
-    place = st.selectbox(
+    return st.selectbox(
         "Pruning rate",
         places,
         format_func=lambda each: (
@@ -130,6 +133,9 @@ def _show_dots(report: ComparisonReport, places: list[tuple[float, str]]) -> Non
         ),
         key="evaluation_place",
     )
+
+
+def _show_dots(report: ComparisonReport, place: tuple[float, str]) -> None:
     measures: list[tuple[charts.Measure, str]] = [("loss", "Held-out loss (nats), lower is better")]
     if report.metric:
         measures.append(("metric", f"{report.metric} of the answers, higher is better"))

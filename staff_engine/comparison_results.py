@@ -175,7 +175,7 @@ class Comparison:
             cells=len(self.cells),
             planned=len(cells_of(self.plan, self.comparison)),
             rows=rows,
-            sentences=tuple(_sentences(rows, metric, self.comparison)),
+            sentences=tuple(sentences_of(rows, metric)),
             warnings=facts.warnings,
         )
 
@@ -299,14 +299,23 @@ def _selection_seconds(
     return None if models is None else models + chosen
 
 
-def _sentences(rows: Sequence[Row], metric: str | None, comparison: ComparisonPlan) -> list[str]:
-    """What may be said of STAFF beside random, rate by rate."""
+def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
+    """What may be said of STAFF beside random, rate by rate.
+
+    Parameters
+    ----------
+    rows
+        Of a report; all of them, or those of a rate and a budget.
+    metric
+        The report's.
+    """
     said = []
+    both = len({row.budget for row in rows} - {None}) > 1
     for row in rows:
-        if row.pruning_rate is None or (row.arm != "staff" and row.arm not in comparison.also):
+        if row.pruning_rate is None or (row.arm in METHODS and row.arm != "staff"):
             continue
         where = f"At {100 * row.pruning_rate:.4g}% removed"
-        where += f", equal {row.budget}" if comparison.budget == "both" else ""
+        where += f", equal {row.budget}" if both else ""
         if row.loss_to_random is not None:
             said.append(f"{where}: {_told(row.label, 'held-out loss', row.loss_to_random, better=-1)}")
         if row.metric_to_random is not None and metric:

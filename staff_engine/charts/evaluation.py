@@ -23,6 +23,11 @@ def places(report: ComparisonReport) -> list[tuple[float, str]]:
     return [(rate, budget or "") for rate, budget in dict.fromkeys(found)]
 
 
+def rows_at(report: ComparisonReport, rate: float, budget: str) -> list[Row]:
+    """The rows of a rate and a budget."""
+    return [row for row in report.rows if row.pruning_rate == rate and row.budget == budget]
+
+
 def dots_frame(report: ComparisonReport, measure: Measure, rate: float, budget: str) -> pd.DataFrame:
     """How the target does after each coreset of a rate and budget, after the full data and after nothing.
 
@@ -33,10 +38,9 @@ def dots_frame(report: ComparisonReport, measure: Measure, rate: float, budget: 
         interval (NaN with one seed); seeds.
     """
     rows = []
-    for row in report.rows:
+    for row in [*(row for row in report.rows if row.arm in REFERENCES), *rows_at(report, rate, budget)]:
         mean = getattr(row, measure)
-        here = row.arm in REFERENCES or (row.pruning_rate == rate and row.budget == budget)
-        if here and mean is not None:
+        if mean is not None:
             rows.append((row.arm, name_of(row), mean.value, mean.low, mean.high, mean.seeds))
     return pd.DataFrame(rows, columns=["arm", "label", "value", "low", "high", "seeds"])
 

@@ -86,6 +86,17 @@ def test_a_finished_one_shows_what_may_be_said_the_dots_and_the_table(open_page,
     assert "7 of 7 fine-tunings are done" in texts(app)
 
 
+def test_of_several_rates_only_what_is_said_of_the_one_chosen_is_shown(open_page, finished_run, evaluate):
+    evaluate(pruning_rates=(0.9, 0.8))
+    app = open_at(open_page, finished_run)
+    rate = app.selectbox(key="evaluation_place")
+    assert rate.options == ["80% removed", "90% removed"]
+    assert "At 80% removed" in texts(app) and "At 90% removed" not in texts(app)
+    rate.set_value((0.9, "epochs")).run()
+    assert "At 90% removed" in texts(app) and "At 80% removed" not in texts(app)
+    assert len(app.dataframe[0].value) == 6
+
+
 def test_one_at_work_shows_its_stages_and_what_is_there(open_page, finished_run, evaluate):
     evaluate("cancelled", cells=3)
     app = open_at(open_page, finished_run)
