@@ -6,7 +6,7 @@ import pytest
 from driving import PATIENCE, expect_whole, open_page, running_app, settle
 from made_comparison import make_comparison, write_held_out
 from made_run import make_finished_run
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from staff_engine import runs
 
@@ -54,6 +54,18 @@ def column(page, place):
     return table.locator(f"td[aria-colindex='{place}']")
 
 
+def choose_option(page, label, name):
+    """Choose from a list; it closes again where the page still moves under it, and is then opened anew."""
+    option = page.get_by_role("option", name=name)
+    for _ in range(10):
+        page.get_by_role("combobox", name=label).click()
+        try:
+            return option.click(timeout=5_000)
+        except TimeoutError:
+            continue
+    raise AssertionError(f"the list {label!r} does not stay open")
+
+
 def test_staffs_coreset_is_shown_beside_those_of_the_methods_that_are_chosen(narrow_or_wide, link):
     page = narrow_or_wide
     choose_view(page, link, "STAFF and other methods")
@@ -89,8 +101,7 @@ def test_what_an_evaluation_found_is_seen_and_what_another_takes_is_said(narrow_
     expect(command).to_contain_text("--evaluate", timeout=PATIENCE)
     expect(page.get_by_text("Every cell is there already")).to_be_visible(timeout=PATIENCE)
     settle(page)
-    page.get_by_role("combobox", name="Also the coresets of").click()
-    page.get_by_role("option", name="tuned").click()
+    choose_option(page, "Also the coresets of", "tuned")
     expect(page.get_by_text(re.compile("2 cells to make, about"))).to_be_visible(timeout=PATIENCE)
     expect(command).to_contain_text("--also 'STAFF, tuned=")
     settle(page)
