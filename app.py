@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 if __name__ == "__main__":
-    from pages import _frame
+    from pages.parts import frame
 
     st.set_page_config(
         page_title="STAFF Studio", page_icon="assets/icon.svg", layout="wide", initial_sidebar_state="auto"
@@ -26,11 +26,11 @@ if __name__ == "__main__":
             ],
         }
     )
-    _frame.show(shown)
+    frame.show(shown)
 else:
-    from pages import _downloads, _failure
+    from pages.parts import downloads, failure
 
     # Streamlit takes a folder "pages" for its older kind of app until st.navigation has run once,
     # so that a link to a page would break on a fresh server.
     PagesManager.uses_pages_directory = False
-    app = st.App(__file__, routes=_downloads.ROUTES, on_script_error=_failure.show)
+    app = st.App(__file__, routes=downloads.ROUTES, on_script_error=failure.show)

@@ -22,16 +22,16 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from staff_engine import models
-from staff_engine.files import write_json
-from staff_engine.finetune import finetune
+from staff_engine.data.builtin.split import digest
+from staff_engine.data.builtin.tasks import task_rows
+from staff_engine.data.tokenization import tokenize_sample
+from staff_engine.data.tokens import EncodedSample
+from staff_engine.models import loading
+from staff_engine.models.finetune import finetune
+from staff_engine.models.presets import SIZES
 from staff_engine.plan import Plan
-from staff_engine.presets import SIZES
-from staff_engine.scoring import Scorer, plan_batches
-from staff_engine.split import digest
-from staff_engine.tasks import task_rows
-from staff_engine.tokenization import tokenize_sample
-from staff_engine.tokens import EncodedSample
+from staff_engine.scoring.scorer import Scorer, plan_batches
+from staff_engine.system.files import write_json
 
 MODELS = Path(__file__).parent / "models"
 TRAIN, HELD_OUT = 400, 200
@@ -52,7 +52,7 @@ def samples(tokenizer: Any) -> list[EncodedSample]:
 
 
 def loss(model: Any, held_out: list[EncodedSample]) -> float:
-    scorer = Scorer(model.requires_grad_(False), models.scored_layers(model, "last_block"), pad_token_id=0)
+    scorer = Scorer(model.requires_grad_(False), loading.scored_layers(model, "last_block"), pad_token_id=0)
     lengths = np.array([len(sample.input_ids) for sample in held_out])
     batches = plan_batches(lengths, tokens=4096)
     return float(
@@ -62,14 +62,14 @@ def loss(model: Any, held_out: list[EncodedSample]) -> float:
 
 def measure(name: str, size: str, plan: Plan) -> dict[str, Any]:
     """Held-out loss, nats a token and averaged over samples, without and with fine-tuning."""
-    tokenizer = models.load_tokenizer(name)
+    tokenizer = loading.load_tokenizer(name)
     encoded = samples(tokenizer)
     train, held_out = encoded[:TRAIN], encoded[TRAIN:]
     lengths = [len(sample.input_ids) for sample in train]
     losses: dict[str, float] = {}
     for rate in RATES[size]:
-        model = models.add_lora(
-            models.load_model(name, dtype="float32"), rank=plan.lora_rank, alpha=plan.lora_alpha, seed=0
+        model = loading.add_lora(
+            loading.load_model(name, dtype="float32"), rank=plan.lora_rank, alpha=plan.lora_alpha, seed=0
         )
         losses.setdefault("zero_shot", loss(model, held_out))
         with tempfile.TemporaryDirectory() as folder:

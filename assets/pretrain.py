@@ -32,8 +32,8 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from staff_engine.docstrings import docstrings, documented_functions
-from staff_engine.tokenization import plain_text
+from staff_engine.data.builtin.docstrings import docstrings, documented_functions
+from staff_engine.data.tokenization import plain_text
 
 MODELS = Path(__file__).parent / "models"
 CONTEXT = 512
@@ -299,7 +299,7 @@ def train(model: torch.nn.Module, tokens: int, work: Path, checkpoint: Path) -> 
     """Train to `tokens`, from the checkpoint if there is one; return the record's facts."""
     from rich.progress import Progress
 
-    from staff_engine.models import has_bfloat16
+    from staff_engine.models.loading import has_bfloat16
 
     data = np.load(work / "train.npy", mmap_mode="r")
     steppers = optimizers(model)

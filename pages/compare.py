@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages import _evaluation, _methods, _shared
-from staff_engine import reading
+from pages.parts import evaluation, methods, shared
 from staff_engine.charts import comparison as charts
 from staff_engine.charts.style import clipped
-from staff_engine.comparison import compare_selections
 from staff_engine.plan import SELECTION_FIELDS
-from staff_engine.results import Results
-from staff_engine.saved import list_saved
+from staff_engine.runs.results import Results
+from staff_engine.runs.saved_selections import list_saved
+from staff_engine.samples import table as reading
+from staff_engine.selection.overlap import compare_selections
 
 SHOWN = 200
 SHARES = ("pruning_rate", "drop_hardest")
@@ -27,24 +27,24 @@ VIEWS = {
 
 
 def main() -> None:
-    _shared.header(
+    shared.header(
         "Compare",
         "Set two selections of this run against each other, or STAFF's coreset against what other methods"
         " would choose; and see how the target does after fine-tuning on each.",
     )
-    results = _shared.scored_results()
+    results = shared.scored_results()
     st.segmented_control(
         "What to compare", list(VIEWS), key="compare_view", format_func=VIEWS.__getitem__, required=True,
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
     if st.session_state.compare_view == "evaluation":
-        with _shared.errors():
-            _evaluation.show(results)
+        with shared.errors():
+            evaluation.show(results)
         return
-    _shared.filter_bar(results)
+    shared.filter_bar(results)
     if st.session_state.compare_view == "methods":
-        with _shared.errors():
-            _methods.show(results)
+        with shared.errors():
+            methods.show(results)
         return
     settings = _choices(results)
     names = _names(results)
@@ -60,7 +60,7 @@ def _choices(results: Results) -> dict[str, dict[str, Any]]:
     """The settings of everything that can be compared."""
     plan = {name: getattr(results.plan, name) for name in SELECTION_FIELDS}
     saved = {each.id: dict(each.settings) for each in list_saved(results.folder)}
-    return {CURRENT: _shared.settings(), PLAN: plan, **saved}
+    return {CURRENT: shared.settings(), PLAN: plan, **saved}
 
 
 def _names(results: Results) -> dict[str, str]:
@@ -70,17 +70,17 @@ def _names(results: Results) -> dict[str, str]:
 
 def _choose(key: str, label: str, names: dict[str, str]) -> str:
     if st.session_state[key] not in names:
-        st.warning(f"There is no selection {_shared.plain(repr(st.session_state[key]))} in this run.")
+        st.warning(f"There is no selection {shared.plain(repr(st.session_state[key]))} in this run.")
         st.session_state[key] = CURRENT if key == "compare_a" else PLAN
     return st.selectbox(label, list(names), format_func=names.__getitem__, key=key, persist_state="session")
 
 
 def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], second: dict[str, Any]) -> None:
-    a, b = _shared.selection_of(results, first), _shared.selection_of(results, second)
+    a, b = shared.selection_of(results, first), shared.selection_of(results, second)
     found = compare_selections(a, b)
     if not len(found.only_a) and not len(found.only_b):
         st.info("Both are the same coreset. Turn the settings on Select, or choose another selection.")
-        st.page_link(_shared.page("select"), label="Go to Select", icon=":material/tune:")
+        st.page_link(shared.page("select"), label="Go to Select", icon=":material/tune:")
         return
     with st.grid(4, min_column_width=225):
         st.metric("In both", f"{len(found.shared):,}")
@@ -102,8 +102,8 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
             },
             border="horizontal", width="content", alt="Settings in which the two selections differ",
         )  # fmt: skip
-    columns = _shared.current_columns(results)
-    passing = None if st.session_state.filter.empty else _shared.current_mask(results)
+    columns = shared.current_columns(results)
+    passing = None if st.session_state.filter.empty else shared.current_mask(results)
     parts = [_passing(ids, passing) for ids in (a.indices, b.indices, found.only_a, found.only_b)]
     if passing is not None:
         st.caption(":material/filter_alt: Below, only samples that pass the filter are counted.")
@@ -112,7 +112,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
             st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
         return
     st.subheader("Where they come from", anchor=False)
-    _shared.chart(
+    shared.chart(
         charts.strata_figure(charts.strata_frame(a.labels, parts[0], parts[1]), names),
         alt="Samples that each coreset takes of every stratum", key="compare_strata",
     )  # fmt: skip
@@ -124,7 +124,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
         with place:
             frame = charts.profile_frame(values, parts[0], parts[1])
             figure = charts.profile_figure(frame, names, x=title)
-            _shared.chart(figure, alt=f"{title} in both coresets", key=f"compare_{title[:5]}")
+            shared.chart(figure, alt=f"{title} in both coresets", key=f"compare_{title[:5]}")
             if far := clipped(frame):
                 st.caption(far)
     st.subheader("What only one of them has", anchor=False)
@@ -140,7 +140,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
 
 def _value(name: str, value: Any) -> str:
     """A setting's value, as it is read."""
-    return _shared.percent(value) if name in SHARES else str(value)
+    return shared.percent(value) if name in SHARES else str(value)
 
 
 def _passing(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -154,7 +154,7 @@ def _table(results: Results, ids: np.ndarray, side: str) -> None:
         return
     first = f"The first {SHOWN} of {len(ids):,}. " if len(ids) > SHOWN else ""
     st.caption(f"{first}Choose a row to read it.")
-    table = reading.table_page(results.imported.folder, _shared.current_columns(results), shown)
+    table = reading.table_page(results.imported.folder, shared.current_columns(results), shown)
     event = st.dataframe(
         table[["row_id", "score", "stratum", "prompt", "response"]],
         hide_index=True,
@@ -172,7 +172,7 @@ def _table(results: Results, ids: np.ndarray, side: str) -> None:
     )
     if event.selection.rows:
         st.session_state.row = int(shown[event.selection.rows[0]])
-        st.switch_page(_shared.page("samples"))
+        st.switch_page(shared.page("samples"))
 
 
 main()

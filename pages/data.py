@@ -6,15 +6,15 @@ from typing import Any
 
 import streamlit as st
 
-from pages import _data_check, _data_source
-from pages._data_source import DETECT
-from pages._shared import errors, header, page, sentence
+from pages.parts import data_check, data_source
+from pages.parts.data_source import DETECT
+from pages.parts.shared import errors, header, page, sentence
+from staff_engine.data.first_rows import FirstRows, ReadRow, first_rows
+from staff_engine.data.formats import FORMATS, Mapping
+from staff_engine.data.inspection.findings import DataChoice
+from staff_engine.data.inspection.job import key_of
+from staff_engine.data.sources import in_words, is_on_hub
 from staff_engine.errors import DatasetError
-from staff_engine.findings import DataChoice
-from staff_engine.first_rows import FirstRows, ReadRow, first_rows
-from staff_engine.inspecting import key_of
-from staff_engine.records import FORMATS, Mapping
-from staff_engine.sources import in_words, is_on_hub
 
 FORMAT_WORDS = {
     "messages": "Messages: role and content",
@@ -133,15 +133,15 @@ def _use(choice: DataChoice) -> None:
 
 
 header("Data", "Choose the samples to select from, see how they are read, and check every row before a run.")
-_data_source.begin()
-source = _data_source.choose()
+data_source.begin()
+source = data_source.choose()
 if source is None:
     st.stop()
 
-base = DataChoice(dataset=source, split=_data_source.split_of(source))
+base = DataChoice(dataset=source, split=data_source.split_of(source))
 with errors():
     first = (
-        _data_check.first_of_hub(base) if is_on_hub(source) else _first_rows(source, base.split, key_of(base))
+        data_check.first_of_hub(base) if is_on_hub(source) else _first_rows(source, base.split, key_of(base))
     )
     st.caption(f":material/check_circle: {in_words(source, first.unit)}")
 
@@ -175,4 +175,4 @@ with preview:
 if use:
     st.switch_page(page("run"))
 if mapping is not None:
-    _data_check.show(choice)
+    data_check.show(choice)

@@ -7,14 +7,15 @@ from typing import Any
 
 import streamlit as st
 
-from pages import _downloads, _shared
-from staff_engine import downloads, preview
-from staff_engine.coreset import Selection
+from pages.parts import shared
+from pages.parts.downloads import ARCHIVE, address
 from staff_engine.errors import StaffError
-from staff_engine.export import Manifest
-from staff_engine.results import Results
-from staff_engine.run_folders import Run
-from staff_engine.saved import list_saved
+from staff_engine.export import downloads, preview
+from staff_engine.export.coreset import Manifest
+from staff_engine.runs.folders import Run
+from staff_engine.runs.results import Results
+from staff_engine.runs.saved_selections import list_saved
+from staff_engine.selection.coreset import Selection
 
 # The choice that stands for the link's settings; the others are ids of saved selections.
 CURRENT = "current"
@@ -29,11 +30,11 @@ def choose_settings(run: Run) -> dict[str, Any]:
     asked = st.session_state.export_selection
     if asked not in (CURRENT, *saved):
         st.warning(
-            f"There is no selection {_shared.plain(repr(asked))} in this run; the current one is shown."
+            f"There is no selection {shared.plain(repr(asked))} in this run; the current one is shown."
         )
         st.session_state.export_selection = CURRENT
     if not saved:
-        return _shared.settings()
+        return shared.settings()
     names = {CURRENT: "As set on the Select page"} | {id: each.name for id, each in saved.items()}
     chosen = st.selectbox(
         "Selection",
@@ -42,7 +43,7 @@ def choose_settings(run: Run) -> dict[str, Any]:
         key="export_selection",
         persist_state="session",
     )
-    return dict(saved[chosen].settings) if chosen in saved else _shared.settings()
+    return dict(saved[chosen].settings) if chosen in saved else shared.settings()
 
 
 def say_what_is_exported(results: Results, selection: Selection, settings: dict[str, Any]) -> None:
@@ -52,7 +53,7 @@ def say_what_is_exported(results: Results, selection: Selection, settings: dict[
             f"This coreset is provisional: {missing:,} samples are still to be verified for these settings.",
             icon=":material/hourglass_empty:",
         )
-        st.page_link(_shared.page("select"), label="Verify them on Select", icon=":material/tune:")
+        st.page_link(shared.page("select"), label="Verify them on Select", icon=":material/tune:")
     for warning in selection.warnings:
         st.caption(f":material/info: {warning}")
     if not st.session_state.filter.empty:
@@ -118,29 +119,27 @@ def offer_download(
         if not st.button("Prepare download", type="primary", icon=":material/package_2:", disabled=not fits):
             return None
         with (
-            _shared.errors(),
+            shared.errors(),
             st.spinner(f"Writing {rows:,} rows, and the decision on every row …", show_time=True),
         ):
             prepared = downloads.prepare(run, settings, format, with_scores)
         st.session_state[PREPARED] = (choices, prepared)
         st.rerun()
-    with _shared.errors():
+    with shared.errors():
         manifest = prepared.manifest()
     with st.container(horizontal=True):
         file = prepared.files["coreset"]
         st.link_button(
             f"Download {file.name} ({downloads.size_words(file)})",
-            _downloads.address(prepared),
+            address(prepared),
             type="primary",
             icon=":material/download:",
         )
-        st.link_button(
-            "All files as zip", _downloads.address(prepared, _downloads.ARCHIVE), icon=":material/folder_zip:"
-        )
+        st.link_button("All files as zip", address(prepared, ARCHIVE), icon=":material/folder_zip:")
         for part in ("decisions", "manifest", "entry"):
             if part in prepared.files:
                 name = prepared.files[part].name
-                st.link_button(name, _downloads.address(prepared, part), type="tertiary")
+                st.link_button(name, address(prepared, part), type="tertiary")
     return manifest
 
 
@@ -159,7 +158,7 @@ def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fi
         replace = st.checkbox("Replace a file that is there already", key="export_replace")
         asked = st.form_submit_button("Write the files", icon=":material/save:", disabled=not fits)
     if asked:
-        with _shared.errors(), st.spinner("Writing …", show_time=True):
+        with shared.errors(), st.spinner("Writing …", show_time=True):
             manifest = downloads.write_out(
                 run, settings, out, format=format, with_scores=with_scores, replace=replace
             )
@@ -180,14 +179,14 @@ def show_manifest(manifest: Manifest) -> None:
         st.json(manifest, expanded=1)
 
 
-_shared.header(
+shared.header(
     "Export", "Take the coreset home: the rows worth training on, as your training tool reads them."
 )
-results = _shared.scored_results()
-run = _shared.current_run()
+results = shared.scored_results()
+run = shared.current_run()
 settings = choose_settings(run)
-selection = _shared.selection_of(results, settings)
-choices_of_link = (run.id, _shared.results_version(run), tuple(settings.items()))
+selection = shared.selection_of(results, settings)
+choices_of_link = (run.id, shared.results_version(run), tuple(settings.items()))
 say_what_is_exported(results, selection, settings)
 left, right = st.columns([1, 2], gap="medium")
 with left:

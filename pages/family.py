@@ -7,17 +7,15 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from pages import _comparison_form, _comparison_live, _shared
-from pages._run_names import run_names
-from staff_engine import runs
-from staff_engine import similarity_words as words
+from pages.parts import shared, similarity_form, similarity_live
+from pages.parts.run_names import run_names
 from staff_engine.charts import similarity as charts
-from staff_engine.commands import similarity_command
+from staff_engine.cli.command_lines import similarity_command
+from staff_engine.cli.progress import duration
 from staff_engine.errors import StaffError
-from staff_engine.models import short_name
-from staff_engine.report import duration
-from staff_engine.runs import Run
-from staff_engine.similarity_results import (
+from staff_engine.models.loading import short_name
+from staff_engine.pipelines.similarity import wording as words
+from staff_engine.pipelines.similarity.report import (
     REPORT_FILE,
     SCORES,
     Pair,
@@ -26,7 +24,9 @@ from staff_engine.similarity_results import (
     Similarity,
     open_similarity,
 )
-from staff_engine.trust import FAIR, HIGH, HIGH_AT_LEAST, Trust
+from staff_engine.runs import control
+from staff_engine.runs.control import Run
+from staff_engine.selection.trust import FAIR, HIGH, HIGH_AT_LEAST, Trust
 
 SCORE_NAMES: dict[str, tuple[Score, str]] = {
     key: (score, charts.LENGTHS[score].title)
@@ -42,7 +42,7 @@ BADGES = {
 
 
 def main() -> None:
-    _shared.header(
+    shared.header(
         "Family",
         "Find out which small model may speak for which target on your data: all of them score the same"
         " samples, and the page says how alike they are.",
@@ -56,16 +56,16 @@ def main() -> None:
             icon=":material/family_history:",
         )
         st.subheader("New comparison", anchor=False)
-        _comparison_form.show()
+        similarity_form.show()
         return
     with st.expander("New comparison", icon=":material/add:", key="family_new"):
-        _comparison_form.show()
-    if runs.read_status(run).state == "finished":
-        with _shared.errors():
+        similarity_form.show()
+    if control.read_status(run).state == "finished":
+        with shared.errors():
             found = _similarity(run, _version(run))
             _finished(found, found.report, found.scores)
         return
-    _comparison_live.show(run)
+    similarity_live.show(run)
 
 
 def _pick() -> Run | None:
@@ -74,9 +74,9 @@ def _pick() -> Run | None:
     chosen = st.session_state.family
     if chosen and chosen not in names:
         try:
-            names[runs.find_run(chosen).id] = chosen
+            names[control.find_run(chosen).id] = chosen
         except StaffError as error:
-            st.warning(_shared.sentence(error))
+            st.warning(shared.sentence(error))
             chosen = None
     if not names:
         st.session_state.family = None
@@ -90,8 +90,8 @@ def _pick() -> Run | None:
         format_func=lambda run_id: names.get(run_id, run_id),
         persist_state="session",
     )
-    with _shared.errors():
-        return runs.find_run(st.session_state.family)
+    with shared.errors():
+        return control.find_run(st.session_state.family)
     raise AssertionError("errors() ends the page")
 
 
@@ -120,7 +120,7 @@ def _made_from(found: Similarity) -> str:
     plan, report = found.plan, found.report
     tuned = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
     limit = f", the first {plan.limit:,} rows" if plan.limit else ""
-    data = _shared.plain(plan.dataset)
+    data = shared.plain(plan.dataset)
     return f"{report.samples:,} samples of {data}{limit}; small models fine-tuned for {tuned}."
 
 
@@ -158,7 +158,7 @@ def _choices(report: Report) -> tuple[Score, bool]:
 
 def _verdicts(found: Similarity, report: Report, score: Score, tuned: bool) -> None:
     st.subheader("Who may speak for whom", anchor=False)
-    st.markdown(f"**{_shared.plain(' '.join(words.conclusion(report, score, tuned=tuned)))}**")
+    st.markdown(f"**{shared.plain(' '.join(words.conclusion(report, score, tuned=tuned)))}**")
     pairs = words.pairs_of(report, score, tuned=tuned)
     shown = _target_shown(list(dict.fromkeys(pair.target.model for pair in pairs)))
     with st.grid(3, min_column_width=240):
@@ -167,7 +167,7 @@ def _verdicts(found: Similarity, report: Report, score: Score, tuned: bool) -> N
                 _verdict(found, pair, words.trust_of(report, pair), place)
     helps = words.advice(report, score, tuned=tuned)
     if helps:
-        listed = "".join(f"\n- {_shared.plain(line)}" for line in helps)
+        listed = "".join(f"\n- {shared.plain(line)}" for line in helps)
         st.warning(f"Where trust is low, this can help in a run:\n{listed}", icon=":material/lightbulb:")
     if score != "loss":
         st.caption(
@@ -191,7 +191,7 @@ def _target_shown(targets: list[str]) -> str:
 
 
 def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> None:
-    small, target = (_shared.plain(short_name(each.model)) for each in (pair.small, pair.target))
+    small, target = (shared.plain(short_name(each.model)) for each in (pair.small, pair.target))
     agreement = pair.likeness.agreement
     with st.container(border=True, height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -216,13 +216,13 @@ def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> 
         ):
             pair_of_plan = {"small": pair.small.model, "target": pair.target.model}
             tune = {"tune_target": pair.target.tuned_on}
-            _shared.plan_again({**found.plan.model_dump(), **pair_of_plan, **tune})
+            shared.plan_again({**found.plan.model_dump(), **pair_of_plan, **tune})
 
 
 def _ranks(report: Report, score: Score) -> None:
     st.subheader("Do they put the samples in the same order?", anchor=False)
     frame = charts.rank_frame(report, score)
-    _shared.chart(
+    shared.chart(
         charts.rank_figure(frame), key="family_ranks",
         alt=f"Rank correlation of every two of {len(report.readings)} models and states, from"
         f" {words.number(frame['value'].min())} to {words.number(frame['value'].max())}.",
@@ -240,14 +240,14 @@ def _curves(report: Report, scores: pd.DataFrame, score: Score, tuned: bool) -> 
     if frame.empty:
         st.info("No model has scores above 0 to draw.")
         return
-    _shared.chart(
+    shared.chart(
         charts.curve_figure(frame), key="family_curves",
         alt=f"Distributions of {frame['name'].nunique()} models' scores over each other, each around its own"
         " median, on a logarithmic axis.",
     )  # fmt: skip
     st.caption(
         "Each model's scores are divided by their own median, since the units of two models differ. Smoothed;"
-        f" targets thick, untouched models dotted. {_shared.plain(charts.outside_in_words(frame))}"
+        f" targets thick, untouched models dotted. {shared.plain(charts.outside_in_words(frame))}"
     )
 
 
@@ -275,7 +275,7 @@ def _dots(frame: pd.DataFrame, panels: Mapping[str, charts.Panel], alt: str) -> 
             with st.container(gap="xsmall"):
                 st.markdown(f"**{panel.title}**")
                 mine = frame[frame["panel"] == key]
-                _shared.chart(
+                shared.chart(
                     charts.dot_figure(mine, panel), key=f"family_dots_{place}_{len(panels)}",
                     alt=f"{alt}. {panel.title}, {panel.unit}: {charts.dots_in_words(mine)}",
                 )  # fmt: skip
@@ -283,14 +283,14 @@ def _dots(frame: pd.DataFrame, panels: Mapping[str, charts.Panel], alt: str) -> 
 
 def _how(found: Similarity) -> None:
     with st.expander("How it was made", icon=":material/terminal:"):
-        took = sum(runs.describe(Run(found.folder.name, found.folder))["timings"].values())
+        took = sum(control.describe(Run(found.folder.name, found.folder))["timings"].values())
         st.caption(f"It took {duration(took)}. The same from the command line:")
         st.code(similarity_command(found.plan, found.compared), language="bash", wrap_lines=True)
         st.button(
             "Take it over into the form above",
             icon=":material/content_copy:",
             key="family_again",
-            on_click=_comparison_form.take_up,
+            on_click=similarity_form.take_up,
             args=(found.plan, found.compared),
         )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages import _runs_list, _shared
-from staff_engine.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
+from pages.parts import runs_list, shared
+from staff_engine.data.builtin.tasks import TASKS
 from staff_engine.plan import Plan
-from staff_engine.tasks import TASKS
+from staff_engine.runs.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
 
 
 def main() -> None:
@@ -27,16 +27,16 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         begin = st.button("Try the demo", type="primary", icon=":material/play_arrow:", key="home_demo")
         if st.button("Start with my data", icon=":material/upload_file:", key="home_data"):
-            st.switch_page(_shared.page("data"))
+            st.switch_page(shared.page("data"))
         plan = _demo_choice()
     st.caption(
         f"The demo scores {DEMO_PLAN.limit} functions of Python's standard library with two tiny built-in"
         " models, offline, in about a minute."
     )
     if begin:
-        with _shared.errors():
-            _shared.open_run(start_demo(plan).id)
-    _runs_list.show()
+        with shared.errors():
+            shared.open_run(start_demo(plan).id)
+    runs_list.show()
 
 
 def _demo_choice() -> Plan:
@@ -53,5 +53,5 @@ def _demo_choice() -> Plan:
     return demo_plan(task, families[family])
 
 
-_shared.say_refusals()
+shared.say_refusals()
 main()

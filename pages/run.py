@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages import _live, _plan, _shared
+from pages.parts import run_live, run_plan, shared
 
 if st.session_state.run:
-    _live.show(_shared.current_run())
+    run_live.show(shared.current_run())
 else:
-    _plan.show()
+    run_plan.show()

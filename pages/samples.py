@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages import _sample, _sample_filters, _sample_map, _shared
-from staff_engine import reading
-from staff_engine.coreset import Selection
-from staff_engine.results import Results
-from staff_engine.run_folders import Run
-from staff_engine.samples import SampleColumns
+from pages.parts import sample, sample_filters, sample_map, shared
+from staff_engine.runs.folders import Run
+from staff_engine.runs.results import Results
+from staff_engine.samples import table
+from staff_engine.samples.columns import SampleColumns
+from staff_engine.selection.coreset import Selection
 
 PAGE_ROWS = 25
 
@@ -34,31 +34,31 @@ Key = tuple[Any, ...]
 
 
 def main() -> None:
-    _shared.header(
+    shared.header(
         "Samples",
         "Every row of the data: what it says, how hard the small model finds it, and why it was kept or not.",
     )
-    results = _shared.scored_results()
-    selection = _shared.current_selection(results)
-    columns = _shared.current_columns(results)
+    results = shared.scored_results()
+    selection = shared.current_selection(results)
+    columns = shared.current_columns(results)
     _check_link(columns)
-    with _shared.errors():
+    with shared.errors():
         _controls(columns, selection)
-        _shared.filter_bar(results)
-        rows = _sorted(_key(results), _sorting(), results, columns, _shared.current_mask(results))
+        shared.filter_bar(results)
+        rows = _sorted(_key(results), _sorting(), results, columns, shared.current_mask(results))
         if len(rows) and st.session_state.samples_view == "map":
-            _sample_map.show(results, columns, selection)
+            sample_map.show(results, columns, selection)
         elif len(rows):
             _show_table(results, columns, rows)
         if st.session_state.row is not None:
-            _sample.drawer(results, selection, columns, rows)
+            sample.drawer(results, selection, columns, rows)
 
 
 def _key(results: Results) -> Key:
     """What the rows that pass depend on, to remember their order by."""
     run = Run(results.folder.name, results.folder)
-    chosen = tuple(_shared.settings().items())
-    return run.id, _shared.results_version(run), chosen, st.session_state.filter
+    chosen = tuple(shared.settings().items())
+    return run.id, shared.results_version(run), chosen, st.session_state.filter
 
 
 def _sorting() -> tuple[str, bool]:
@@ -74,7 +74,7 @@ def _check_link(columns: SampleColumns) -> None:
     sort = st.session_state.samples_sort
     if sort not in HEADINGS:
         st.warning(
-            f"This link's samples_sort is {_shared.plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
+            f"This link's samples_sort is {shared.plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
             " Shown is row_id."
         )
         st.session_state.samples_sort = "row_id"
@@ -91,9 +91,9 @@ def _controls(columns: SampleColumns, selection: Selection) -> None:
             required=True,
             persist_state="session",
         )
-        _sample_filters.popover(columns, selection)
+        sample_filters.popover(columns, selection)
         if st.session_state.samples_view == "map":
-            _sample_map.controls()
+            sample_map.controls()
         else:
             st.selectbox(
                 "Sort by",
@@ -126,13 +126,13 @@ def _sorted(
     key: Key, sorting: tuple[str, bool], _results: Results, _columns: SampleColumns, _mask: np.ndarray
 ) -> np.ndarray:
     sort, descending = sorting
-    ranks = _ranks(key[0], sort, _results) if sort in reading.TEXTS else None
-    return reading.sorted_rows(_columns, _mask, sort=sort, descending=descending, ranks=ranks)
+    ranks = _ranks(key[0], sort, _results) if sort in table.TEXTS else None
+    return table.sorted_rows(_columns, _mask, sort=sort, descending=descending, ranks=ranks)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _ranks(run_id: str, which: str, _results: Results) -> np.ndarray:
-    return reading.text_ranks(_results.imported.folder, which)
+    return table.text_ranks(_results.imported.folder, which)
 
 
 def _show_table(results: Results, columns: SampleColumns, rows: np.ndarray) -> None:
@@ -149,10 +149,10 @@ def _show_table(results: Results, columns: SampleColumns, rows: np.ndarray) -> N
         f"Rows {first + 1:,} to {first + len(shown):,} of {len(rows):,}."
         " Click a row to read it, a heading to sort."
     )
-    frame = reading.table_page(results.imported.folder, columns, shown)
+    frame = table.table_page(results.imported.folder, columns, shown)
     slot.dataframe(
         frame,
-        key=_sample.choice_key("samples_table"),
+        key=sample.choice_key("samples_table"),
         hide_index=True,
         column_order=[*HEADINGS, "why"],
         height="content",
@@ -197,7 +197,7 @@ def _column_config() -> dict[str, Any]:
 
 def _chosen_in_table() -> None:
     """Open the sample of a chosen row or cell; sort by a chosen column, the other way at the second time."""
-    selection = st.session_state[_sample.choice_key("samples_table")].selection
+    selection = st.session_state[sample.choice_key("samples_table")].selection
     shown = st.session_state.samples_shown
     places = [*selection.rows, *(cell[0] for cell in selection.cells)]
     if places and places[0] < len(shown):
@@ -208,7 +208,7 @@ def _chosen_in_table() -> None:
             st.session_state.samples_order = "descending" if again else "ascending"
             st.session_state.samples_sort = name
             _to_first_page()
-            _sample.forget_choice()
+            sample.forget_choice()
 
 
 main()

@@ -6,15 +6,16 @@ from typing import Any
 
 import streamlit as st
 
-from pages import _link, _plan_field, _saved, _shared, _verifying
-from staff_engine import cost
+from pages.parts import links, plan_field, shared, verifying
+from pages.parts import saved as saved_part
 from staff_engine.charts import selection as charts
-from staff_engine.comparison import compare_selections
-from staff_engine.coreset import Selection
+from staff_engine.cli.progress import duration, saved_share
 from staff_engine.plan import Plan
-from staff_engine.report import duration, saved_share
-from staff_engine.results import Results
-from staff_engine.saved import list_saved
+from staff_engine.runs import cost
+from staff_engine.runs.results import Results
+from staff_engine.runs.saved_selections import list_saved
+from staff_engine.selection.coreset import Selection
+from staff_engine.selection.overlap import compare_selections
 
 # The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
 SLIDERS = {
@@ -29,19 +30,19 @@ CHOICES = {
 
 
 def main() -> None:
-    _shared.header(
+    shared.header(
         "Select",
         "Turn the settings; the coreset answers at once, since no model runs. Strata are groups of samples"
         " of like score: the target's verification says which of them deserve more of the coreset.",
     )
-    studio(_shared.scored_results())
+    studio(shared.scored_results())
 
 
 @st.fragment
 def studio(results: Results) -> None:
     """Everything that moves with the settings, rerun without the rest of the page."""
-    run = _shared.current_run()
-    results = _shared.scored_results()  # what was verified meanwhile counts
+    run = shared.current_run()
+    results = shared.scored_results()  # what was verified meanwhile counts
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
             _dial(name)
@@ -49,18 +50,18 @@ def studio(results: Results) -> None:
     if more.open:
         with more:
             _more_settings()
-    _shared.filter_bar(results)
-    selection = _shared.current_selection(results)
+    shared.filter_bar(results)
+    selection = shared.current_selection(results)
     _figures(results, selection)
-    _verifying.offer(run, results)
+    verifying.offer(run, results)
     for warning in selection.warnings:
         st.caption(f":material/info: {warning}")
     _charts(results, selection)
-    _saved.keep_and_load(run, results)
+    saved_part.keep_and_load(run, results)
     with st.container(horizontal=True):
-        st.page_link(_shared.page("samples"), label="Read the samples", icon=":material/table_rows:")
-        st.page_link(_shared.page("export"), label="Export this coreset", icon=":material/download:")
-    _link.keep()
+        st.page_link(shared.page("samples"), label="Read the samples", icon=":material/table_rows:")
+        st.page_link(shared.page("export"), label="Export this coreset", icon=":material/download:")
+    links.keep()
 
 
 def _dial(name: str) -> None:
@@ -74,7 +75,7 @@ def _dial(name: str) -> None:
             help=Plan.model_fields[name].description,
         )  # fmt: skip
         st.number_input(
-            f"{label}, exactly", **_plan_field.bounds(name), step=step, key=name, persist_state="session",
+            f"{label}, exactly", **plan_field.bounds(name), step=step, key=name, persist_state="session",
             label_visibility="collapsed", width=130, format=None if name == "strata" else "%.6g",
         )  # fmt: skip
 
@@ -104,7 +105,7 @@ def _more_settings() -> None:
         for name, (label, more) in numbers.items():
             st.number_input(
                 label,
-                **_plan_field.bounds(name),
+                **plan_field.bounds(name),
                 key=name,
                 persist_state="session",
                 width=220,
@@ -154,7 +155,7 @@ def _figures(results: Results, selection: Selection) -> None:
 
 
 def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:
-    compared = compare_selections(_shared.selection_of(results, settings), selection)
+    compared = compare_selections(shared.selection_of(results, settings), selection)
     if not len(compared.only_a) and not len(compared.only_b):
         return "as last saved"
     return f"+{len(compared.only_b):,} −{len(compared.only_a):,} since last saved"
@@ -164,7 +165,7 @@ def _charts(results: Results, selection: Selection) -> None:
     frame = charts.strata_frame(
         selection,
         per_stratum=st.session_state.verify_per_stratum,
-        mask=None if st.session_state.filter.empty else _shared.current_mask(results),
+        mask=None if st.session_state.filter.empty else shared.current_mask(results),
     )
     st.subheader("Where the coreset comes from", anchor=False)
     st.caption(
@@ -173,7 +174,7 @@ def _charts(results: Results, selection: Selection) -> None:
         " bars to look at those strata on every page. At the foot: above the dashed line the coreset leans to"
         " easy samples, below it to hard ones."
     )
-    _shared.chart(
+    shared.chart(
         charts.strata_figure(frame, charts.cumulative_frame(selection)),
         alt="Verification ratio, verified samples, samples and rate kept of each stratum, and the coreset's"
         " running share",
@@ -191,7 +192,7 @@ def _choose_strata() -> None:
             first, last, *_ = ends.values() if isinstance(ends, dict) else ends
             chosen.update(range(int(first), int(last) + 1))
     if chosen:
-        _shared.set_filter(strata=tuple(sorted(chosen)))
+        shared.set_filter(strata=tuple(sorted(chosen)))
 
 
 main()

@@ -3,9 +3,9 @@
 The names here need numpy only; the other modules are imported by name.
 """
 
-from staff_engine.coreset import Selection, select_coreset
-from staff_engine.pool import Pool
-from staff_engine.verification import draw_verification
+from staff_engine.selection.coreset import Selection, select_coreset
+from staff_engine.selection.pool import Pool
+from staff_engine.selection.verification import draw_verification
 
 __all__ = ["Pool", "Selection", "draw_verification", "select_coreset"]
 

@@ -9,21 +9,22 @@ from pathlib import Path
 import pytest
 import typer
 
-from staff_engine.cli import app
+from staff_engine.cli.main import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDER = ROOT / "docs" / "measured"
 MEASURED = {
-    "app_measured": "bench_app",
-    "baselines_measured": "bench_baselines",
-    "evidence_measured": "evidence_page",
-    "measured": "bench_run",
-    "overhead_measured": "bench_overhead",
-    "scoring_measured": "scoring_page",
-    "selection_measured": "bench_selection",
-    "similarity_measured": "bench_similarity",
+    "app": "app",
+    "baselines": "baselines",
+    "evidence": "evidence.page",
+    "overhead": "overhead",
+    "run": "run",
+    "scoring": "scoring_page",
+    "selection": "selection",
+    "similarity": "similarity",
 }
-"""The measured pages in docs/, and the module in tests/bench that writes each."""
+"""The pages in docs/measured, and the module in benchmarks that writes each."""
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -57,28 +58,28 @@ def test_links_lead_to_files(page):
 
 @pytest.mark.parametrize("name, bench", MEASURED.items())
 def test_a_measured_page_shows_the_measured_file(name, bench):
-    facts = json.loads((ROOT / "docs" / f"{name}.json").read_text())
-    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    assert page == importlib.import_module(bench).page(facts)
+    facts = json.loads((FOLDER / f"{name}.json").read_text())
+    page = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    assert page == importlib.import_module(f"benchmarks.{bench}").page(facts)
 
 
 def test_every_measured_page_is_held_against_its_file():
-    assert {path.stem for path in (ROOT / "docs").glob("*measured.json")} == set(MEASURED)
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(MEASURED)
 
 
 @pytest.mark.parametrize("name", ["evidence_families", "evidence_rates"])
 def test_a_picture_was_drawn_from_the_measured_file(name):
-    import evidence_picture
+    from benchmarks.evidence import picture as evidence_picture
 
-    facts = json.loads((ROOT / "docs" / "evidence_measured.json").read_text())
-    picture = (ROOT / "docs" / f"{name}.svg").read_text(encoding="utf-8")
+    facts = json.loads((FOLDER / "evidence.json").read_text())
+    picture = (FOLDER / f"{name}.svg").read_text(encoding="utf-8")
     assert picture.startswith("<svg") and evidence_picture.origin(facts) in picture
 
 
 def test_the_guide_to_evidence_cites_the_measured_file():
-    from evidence_page import arms_of, beside_random, median_reach, rates_of, tally, verdict
+    from benchmarks.evidence.page import arms_of, beside_random, median_reach, rates_of, tally, verdict
 
-    found = json.loads((ROOT / "docs" / "evidence_measured.json").read_text())["comparisons"]
+    found = json.loads((FOLDER / "evidence.json").read_text())["comparisons"]
     guide = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
     many = len(beside_random(found, "staff", "loss"))
 
@@ -109,9 +110,9 @@ def test_the_guide_to_evidence_cites_the_measured_file():
 
 
 def test_the_guide_to_similarity_cites_the_measured_file():
-    import bench_similarity
+    from benchmarks import similarity as bench_similarity
 
-    facts = json.loads((ROOT / "docs" / "similarity_measured.json").read_text())
+    facts = json.loads((FOLDER / "similarity.json").read_text())
     guide = (ROOT / "docs" / "similarity.md").read_text(encoding="utf-8").replace("\n  ", " ")
 
     def means(task, state):

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
-from staff_engine.findings import Duplicates, Lengths
-from staff_engine.inspecting import Problem
+from staff_engine.data.inspection.findings import Duplicates, Lengths
+from staff_engine.data.inspection.job import Problem
 
 FEW = 12
 """Bars up to which each gets a tick of its own; rows below which ticks are whole."""

@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from staff_engine.charts.style import COLORS, STRATA, base_figure
-from staff_engine.decisions import DROPPED, NO_SCORE
+from staff_engine.samples.decisions import DROPPED, NO_SCORE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from staff_engine.samples import SampleColumns
+    from staff_engine.samples.columns import SampleColumns
 
 DRAWN = 20_000
 """Most points on the map."""

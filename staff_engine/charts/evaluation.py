@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
-from staff_engine.comparison_results import ComparisonReport, Mean, Row
-from staff_engine.methods import METHODS
+from staff_engine.evaluation.report import ComparisonReport, Mean, Row
+from staff_engine.selection.methods import METHODS
 
 Measure = Literal["loss", "metric"]
 

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, SEQUENTIAL, base_figure
-from staff_engine.coverage import Coverage, Profile
-from staff_engine.methods import METHODS
+from staff_engine.selection.coverage import Coverage, Profile
+from staff_engine.selection.methods import METHODS
 
 BRIGHT_FROM = 0.47
 """From this value on black is easier to read on the colour scale than white."""

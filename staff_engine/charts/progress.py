@@ -10,8 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
-from staff_engine.columns import to_numpy
-from staff_engine.parts import read_parts
+from staff_engine.scoring.parts import read_parts
+from staff_engine.system.arrow import to_numpy
 
 LOSSES = {"small": "fine_tuning.json", "target": "target_tuning.json"}
 """Where each model's fine-tuning leaves its losses."""

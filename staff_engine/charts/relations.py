@@ -20,7 +20,7 @@ from staff_engine.charts.score_axis import (
     spaced,
 )
 from staff_engine.charts.style import COLORS, SEQUENTIAL, base_figure
-from staff_engine.samples import SampleColumns
+from staff_engine.samples.columns import SampleColumns
 
 MOST_POINTS = 2_000
 """Up to so many verified samples each is drawn as a point; more are counted in cells."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from staff_engine.samples import SampleColumns
+from staff_engine.samples.columns import SampleColumns
 
 CLIP_QUANTILE = 0.995
 FAR, FAR_LOG = 1.5, 4.0

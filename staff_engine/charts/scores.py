@@ -19,7 +19,7 @@ from staff_engine.charts.score_axis import (
     spaced,
 )
 from staff_engine.charts.style import COLORS, base_figure
-from staff_engine.samples import SampleColumns
+from staff_engine.samples.columns import SampleColumns
 
 MOST_EDGES = 120
 """More strata edges than this in one picture are a grey area, and are left out."""

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS
-from staff_engine.coreset import Selection
+from staff_engine.selection.coreset import Selection
 
 MOST_DRAWN = 200
 """With more strata than this, neighbours are drawn together."""

@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 
 from staff_engine.charts.score_axis import limits, placed, score_axis
 from staff_engine.charts.style import COLORS, MODELS, SEQUENTIAL, base_figure
-from staff_engine.similarity import HARDEST, Estimate
-from staff_engine.similarity_results import SCORES, Reading, Report, Score
-from staff_engine.similarity_words import labels, number, pairs_of
+from staff_engine.pipelines.similarity.measures import HARDEST, Estimate
+from staff_engine.pipelines.similarity.report import SCORES, Reading, Report, Score
+from staff_engine.pipelines.similarity.wording import labels, number, pairs_of
 
 MOST_WITH_INTERVALS = 10
 """Cells of heat maps with more models than this are too small for an interval; the pointer shows it."""

@@ -10,7 +10,7 @@ from staff_engine.charts.style import COLORS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from staff_engine.sample_detail import SampleDetail, TurnDetail
+    from staff_engine.samples.detail import SampleDetail, TurnDetail
 
 FULL = 8.0
 """Loss in nats, a token, from which on the colour is full: a probability of 0.03 %."""

@@ -1,7 +1,8 @@
 import os
 
 import pytest
-from driving import browser, find_chromium, running_app
+
+from tests.helpers.driving import browser, find_chromium, running_app
 
 REQUIRED = os.environ.get("STAFF_BROWSER_TESTS") == "required"
 """Set by CI, where a missing browser is a failure."""

@@ -1,7 +1,7 @@
 """Pictures of every page, light and dark, wide and narrow.
 
     pip install -r tests/requirements.txt
-    python tests/browser/screenshots.py --out screenshots
+    python -m tests.browser.screenshots --out screenshots
 
 It runs the demo and a comparison of the built-in models in a home of its own, so that the
 pictures show real runs, and takes some minutes. `--home` takes the newest runs of a home
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from driving import PROJECT, browser, open_page, running_app, settle
 from playwright.sync_api import Browser, Page
+
+from tests.helpers.driving import PROJECT, browser, open_page, running_app, settle
 
 PAGES = {
     "home": "?run={run}",
@@ -44,8 +45,8 @@ TALLEST = 4000  # px
 def make_demo(home: Path) -> None:
     """Run the demo's plan to its end."""
     code = (
-        "from staff_engine import demo, runs\n"
-        "from staff_engine.watching import watch\n"
+        "from staff_engine.runs import demo\n"
+        "from staff_engine.cli.watch import watch\n"
         "watch(demo.start_demo())\n"
     )
     environment = {**os.environ, "STAFF_HOME": str(home)}

@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from driving import PATIENCE, expect_whole, open_page, running_app, settle
-from made_comparison import make_comparison, write_held_out
-from made_run import make_finished_run
 from playwright.sync_api import TimeoutError, expect
 
-from staff_engine import runs
+from staff_engine.runs import control
+from tests.helpers.driving import PATIENCE, expect_whole, open_page, running_app, settle
+from tests.helpers.made_comparison import make_comparison, write_held_out
+from tests.helpers.made_run import make_finished_run
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def link(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STAFF_HOME", str(home))
         source, tuned = make_finished_run(folder), make_finished_run(folder, seed=1)
-        runs.rename(tuned, "tuned")
+        control.rename(tuned, "tuned")
         make_comparison(source, write_held_out(folder / "held_out.jsonl"))
         with running_app(home) as address:
             yield f"{address}/compare?run={source.id}"

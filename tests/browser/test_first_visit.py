@@ -4,8 +4,9 @@ import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
-from driving import PATIENCE, go_to, open_page, settle
 from playwright.sync_api import expect
+
+from tests.helpers.driving import PATIENCE, go_to, open_page, settle
 
 RUN_SECONDS = 240  # the demo takes under a minute on two free cores
 

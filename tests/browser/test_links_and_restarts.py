@@ -4,14 +4,14 @@ import os
 import re
 
 import pytest
-from driving import PATIENCE, expect_whole, go_to, open_page, running_app, settle
-from made_run import make_finished_run
 from playwright.sync_api import expect
 
 from staff_engine.plan import Plan
-from staff_engine.processes import start_time
-from staff_engine.runs import create_run, read_status, start
-from staff_engine.status import load_status, save_status
+from staff_engine.runs.control import create_run, read_status, start
+from staff_engine.runs.status import load_status, save_status
+from staff_engine.system.processes import start_time
+from tests.helpers.driving import PATIENCE, expect_whole, go_to, open_page, running_app, settle
+from tests.helpers.made_run import make_finished_run
 
 
 @pytest.fixture

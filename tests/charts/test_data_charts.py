@@ -8,8 +8,8 @@ from staff_engine.charts.data import (
     problems_frame,
     repeats_frame,
 )
-from staff_engine.findings import Duplicates, Same, measure
-from staff_engine.inspecting import Problem
+from staff_engine.data.inspection.findings import Duplicates, Same, measure
+from staff_engine.data.inspection.job import Problem
 
 EVEN = measure(np.repeat(np.arange(100, 400), 3))
 TAILED = measure(np.array([0, 0, *[12] * 90, 50_000]))

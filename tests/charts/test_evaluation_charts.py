@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from test_comparison_results import LOSSES, comparison, make
 
 from staff_engine.charts.evaluation import dots_figure, dots_frame, dots_in_words, places, table_frame
+from tests.helpers.made_cells import LOSSES, comparison, make
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from staff_engine.charts.methods import (
     spread_frame,
     spread_in_words,
 )
-from staff_engine.coverage import measure_coverage
+from staff_engine.selection.coverage import measure_coverage
 
 COUNTS = {"strata": 2, "clusters": 5}
 

@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from made_run import make_finished_run
 
 from staff_engine.charts.progress import MOST_STEPS, loss_figure, loss_frame, scored_figure, scored_frame
 from staff_engine.charts.style import clipped
+from tests.helpers.made_run import make_finished_run
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from made_columns import made, names
 
 from staff_engine.charts import relations
 from staff_engine.charts.relations import (
@@ -15,6 +14,7 @@ from staff_engine.charts.relations import (
     trend,
 )
 from staff_engine.charts.score_axis import score_units
+from tests.helpers.made_columns import made, names
 
 
 def test_few_verified_samples_are_points():

@@ -5,7 +5,7 @@ import pytest
 
 from staff_engine.charts import embedding_map, tokens
 from staff_engine.charts import samples as charts
-from staff_engine.sample_detail import Piece, SampleDetail, TurnDetail
+from staff_engine.samples.detail import Piece, SampleDetail, TurnDetail
 
 
 class TestPlace:

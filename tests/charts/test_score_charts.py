@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_columns import made, names
 
 from staff_engine.charts import scores
 from staff_engine.charts.relations import band_figure, band_frame, pair_figure, pair_frame
@@ -25,6 +24,7 @@ from staff_engine.charts.scores import (
     distribution_figure,
     distribution_frame,
 )
+from tests.helpers.made_columns import made, names
 
 
 def test_one_is_each_models_median_over_the_samples_that_both_have_scored():

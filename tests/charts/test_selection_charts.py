@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from staff_engine.charts.selection import cumulative_frame, strata_figure, strata_frame
-from staff_engine.coreset import select_coreset
-from staff_engine.verification import draw_verification
+from staff_engine.selection.coreset import select_coreset
+from staff_engine.selection.verification import draw_verification
 
 
 @pytest.fixture(scope="module")

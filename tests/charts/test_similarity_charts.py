@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_similarity import make_report
 
-from staff_engine import similarity_words as words
 from staff_engine.charts import similarity as charts
+from staff_engine.pipelines.similarity import wording as words
+from tests.helpers.made_similarity import make_report
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from made_run import make_finished_run
-from made_similarity import alive, make_finished_comparison
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
 from staff_engine.plan import Plan
-from staff_engine.runs import create_run
-from staff_engine.status import StageStatus, Status, now, save_status
+from staff_engine.runs.control import create_run
+from staff_engine.runs.status import StageStatus, Status, now, save_status
+from tests.helpers.made_run import make_finished_run
+from tests.helpers.made_similarity import alive, make_finished_comparison
 
 PROJECT = Path(__file__).parent.parent.parent
 

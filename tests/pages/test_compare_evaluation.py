@@ -4,11 +4,11 @@ import shlex
 from functools import partial
 
 import pytest
-from made_comparison import make_comparison, write_held_out
-from made_run import make_finished_run
 
-from staff_engine import runs
-from staff_engine.options import PROGRAM
+from staff_engine.cli.options import PROGRAM
+from staff_engine.runs import control
+from tests.helpers.made_comparison import make_comparison, write_held_out
+from tests.helpers.made_run import make_finished_run
 
 
 def texts(app):
@@ -30,7 +30,7 @@ def evaluate(finished_run, held_out):
 @pytest.fixture
 def no_process(monkeypatch):
     started = []
-    monkeypatch.setattr(runs, "start", started.append)
+    monkeypatch.setattr(control, "start", started.append)
     return started
 
 
@@ -69,7 +69,7 @@ def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_p
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     (run,) = no_process
-    found = runs.read_record(run).comparison
+    found = control.read_record(run).comparison
     assert (found.methods, found.seeds, found.held_out) == (("staff", "random", "ccs"), 2, held_out)
     assert app.query_params["evaluation"] == run.id
 
@@ -114,7 +114,7 @@ def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     assert no_process == [run]
-    found = runs.read_record(run).comparison
+    found = control.read_record(run).comparison
     assert (found.methods, found.seeds) == (("staff", "random", "grand"), 3)
 
 
@@ -122,7 +122,7 @@ def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no
 def tuned_run(finished_run, tmp_path):
     """Another finished run on the same data."""
     run = make_finished_run(tmp_path, seed=1)
-    runs.rename(run, "tuned")
+    control.rename(run, "tuned")
     return run
 
 
@@ -139,7 +139,7 @@ def test_another_run_on_the_same_data_joins_a_new_one(
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     (run,) = no_process
-    assert runs.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+    assert control.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
 
 
 def test_another_run_is_added_to_the_one_shown_and_then_not_offered_again(
@@ -154,7 +154,7 @@ def test_another_run_is_added_to_the_one_shown_and_then_not_offered_again(
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     assert no_process == [run]
-    assert runs.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+    assert control.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
     left = app.multiselect(key=f"evaluate_also_{run.id}")
     assert (len(left.options), left.value) == (1, [])
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from staff_engine.comparison import jaccard_by_chance
-from staff_engine.methods import METHODS, choose, small_scores
-from staff_engine.results import open_results
+from staff_engine.runs.results import open_results
+from staff_engine.selection.methods import METHODS, choose, small_scores
+from staff_engine.selection.overlap import jaccard_by_chance
 
 ALL = list(METHODS)
 
@@ -135,9 +135,9 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
 
 
 def test_d2_waits_to_be_asked_for_where_there_are_many_samples(methods, monkeypatch):
-    from pages import _methods
+    from pages.parts import methods as methods_part
 
-    monkeypatch.setattr(_methods, "D2_AT_ONCE", 100)
+    monkeypatch.setattr(methods_part, "D2_AT_ONCE", 100)
     app = methods()
     assert app.pills(key="_compare_methods").value == [name for name in ALL if name != "d2"]
 

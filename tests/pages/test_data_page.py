@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
-from staff_engine import dataset, inspecting
-from staff_engine.findings import DataChoice
-from staff_engine.inspecting import Inspection, inspect_here, key_of, read_inspection
-from staff_engine.processes import start_time
-from staff_engine.tasks import TASKS
+from staff_engine.data import dataset
+from staff_engine.data.builtin.tasks import TASKS
+from staff_engine.data.inspection import job
+from staff_engine.data.inspection.findings import DataChoice
+from staff_engine.data.inspection.job import Inspection, inspect_here, key_of, read_inspection
+from staff_engine.system.processes import start_time
 
 ROWS = [{"question": f"what is {i}?", "answer": f"it is **{i}**"} for i in range(20)]
 
@@ -164,12 +165,12 @@ def test_text_is_never_read_as_markdown(write, look_at):
 
 
 def test_a_large_file_is_checked_in_the_background_when_asked(write, look_at, monkeypatch):
-    monkeypatch.setattr(inspecting, "SMALL", 10)
+    monkeypatch.setattr(job, "SMALL", 10)
     path = write(ROWS)
     app = look_at(path)
     assert not app.metric
     started = []
-    monkeypatch.setattr("pages._data_check.start_inspection", started.append)
+    monkeypatch.setattr("pages.parts.data_check.start_inspection", started.append)
     button(app, "Check every row").click().run()
     assert [choice.dataset for choice in started] == [str(path)]
     inspect_here(started[0])
@@ -203,7 +204,7 @@ def test_a_failed_check_says_why_and_can_be_tried_again(check_in_state, look_at,
     app = look_at(check_in_state(state="failed", message="the *disk* is full"))
     assert said(app.error) == r"The \*disk\* is full."
     started = []
-    monkeypatch.setattr("pages._data_check.start_inspection", started.append)
+    monkeypatch.setattr("pages.parts.data_check.start_inspection", started.append)
     button(app, "Try again").click().run()
     assert len(started) == 1
 
@@ -285,7 +286,7 @@ def test_an_upload_is_kept_and_read(home, open_page):
 @pytest.fixture
 def ask_hub(open_page, monkeypatch):
     """Open the page with the name of a hub data set in it; its check runs in this process."""
-    monkeypatch.setattr("pages._data_check.start_inspection", inspect_here)
+    monkeypatch.setattr("pages.parts.data_check.start_inspection", inspect_here)
 
     def opened():
         app = open_page("data")
@@ -300,14 +301,14 @@ def ask_hub(open_page, monkeypatch):
 
 
 def test_without_a_hub_one_sentence_says_so(ask_hub, monkeypatch):
-    monkeypatch.setattr(inspecting, "hub_answers", lambda: False)
+    monkeypatch.setattr(job, "hub_answers", lambda: False)
     app = ask_hub()
     assert "The hub cannot be reached from this machine" in said(app.error)
     assert button(app, "Try again")
 
 
 def test_a_hub_data_set_is_fetched_then_shown_and_used(ask_hub, monkeypatch):
-    for module in (inspecting, dataset):
+    for module in (job, dataset):
         monkeypatch.setattr(module, "hub_answers", lambda: True)
     asked = []
 

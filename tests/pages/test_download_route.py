@@ -8,8 +8,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from pages._downloads import ARCHIVE, ROUTES, address
-from staff_engine.downloads import prepare
+from pages.parts.downloads import ARCHIVE, ROUTES, address
+from staff_engine.export.downloads import prepare
 
 
 @pytest.fixture

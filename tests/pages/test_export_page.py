@@ -7,10 +7,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from pages._downloads import ROUTES
-from staff_engine import saved
-from staff_engine.export import EXPORT_FORMATS
-from staff_engine.results import open_results
+from pages.parts.downloads import ROUTES
+from staff_engine.export.coreset import EXPORT_FORMATS
+from staff_engine.runs import saved_selections
+from staff_engine.runs.results import open_results
 
 
 def lines_of(run, **changes):
@@ -152,7 +152,7 @@ def test_a_place_that_cannot_be_written_to_is_said(finished_run, open_page, tmp_
 
 
 def test_rows_that_do_not_fit_a_format_are_said_before_anything_is_written(home, tmp_path, open_page):
-    from made_run import make_finished_run
+    from tests.helpers.made_run import make_finished_run
 
     run = make_finished_run(tmp_path)
     rows = run.folder / "dataset" / "rows.arrow"
@@ -188,7 +188,7 @@ def test_the_entry_for_llama_factory_is_shown_and_comes_along(finished_run, open
 def test_a_saved_selection_can_be_exported(finished_run, open_page, monkeypatch):
     settings = open_results(finished_run.folder).settings(pruning_rate=0.5)
     kept = SimpleNamespace(id="half", name="Half of it", created=None, settings=settings)
-    monkeypatch.setattr(saved, "list_saved", lambda folder: [kept])
+    monkeypatch.setattr(saved_selections, "list_saved", lambda folder: [kept])
     app = open_page("export", run=finished_run.id)
     assert "39 of 400" in app.metric[0].value
     app.selectbox(key="export_selection").set_value("half").run()

@@ -1,10 +1,10 @@
 import pytest
-from made_similarity import alive, make_comparison, make_finished_comparison
-from seen import query_of, texts
 
-from staff_engine import runs
-from staff_engine.similarity_results import REPORT_FILE
-from staff_engine.status import CANCEL_FILE, Status, save_status
+from staff_engine.pipelines.similarity.report import REPORT_FILE
+from staff_engine.runs import control
+from staff_engine.runs.status import CANCEL_FILE, Status, save_status
+from tests.helpers.made_similarity import alive, make_comparison, make_finished_comparison
+from tests.helpers.seen import query_of, texts
 
 GONE = {"pid": 2**22 + 1, "pid_started": 1.0}
 
@@ -24,13 +24,13 @@ def choose_data(open_page, plan):
 @pytest.fixture
 def no_process(monkeypatch):
     """Comparisons are started without a process of theirs: this one stands in."""
-    from pages import _comparison_form
+    from pages.parts import similarity_form
 
     def start(run, **_):
         save_status(run.folder, Status(**alive()))
 
-    monkeypatch.setattr(_comparison_form, "start", start)
-    monkeypatch.setattr(runs, "start", start)
+    monkeypatch.setattr(similarity_form, "start", start)
+    monkeypatch.setattr(control, "start", start)
 
 
 def test_without_a_comparison_the_page_says_what_one_does_and_offers_it(open_page):
@@ -57,8 +57,8 @@ def test_a_comparison_is_started_as_the_form_says(open_page, no_process):
     assert "--small builtin:llama-mini" in command and "--tune-target 20" in command
     app.button(key="family_start").click().run()
     assert not app.exception
-    [run] = runs.list_runs()
-    record = runs.read_record(run)
+    [run] = control.list_runs()
+    record = control.read_record(run)
     assert record.kind == "similarity"
     assert record.name == "my models"
     assert record.similarity.smalls == ("builtin:llama-nano", "builtin:llama-mini")
@@ -107,17 +107,17 @@ def test_data_that_is_not_there_is_said(open_page):
 
 
 def test_a_model_that_the_hub_would_have_is_looked_for_when_it_starts(open_page, monkeypatch):
-    from staff_engine import models
+    from staff_engine.models import loading
 
-    monkeypatch.setattr(models, "in_hub_cache", lambda *_: False)
-    monkeypatch.setattr(models, "hub_answers", lambda: False)
+    monkeypatch.setattr(loading, "in_hub_cache", lambda *_: False)
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
     app = open_page("family")
     app.session_state.family_new_smalls = ["me/my-model"]
     app.run()
     app.button(key="family_start").click().run()
     assert not app.exception
     assert "the hub cannot be reached" in texts(app)
-    assert not runs.list_runs()
+    assert not control.list_runs()
 
 
 def test_the_data_of_the_data_page_is_compared_as_it_is_read_there(open_page, no_process, tmp_path):
@@ -127,8 +127,8 @@ def test_the_data_of_the_data_page_is_compared_as_it_is_read_there(open_page, no
     assert not app.exception
     assert "Read as on the Data page" in texts(app)
     app.button(key="family_start").click().run()
-    [run] = runs.list_runs()
-    assert runs.read_record(run).plan.prompt_column == "q"
+    [run] = control.list_runs()
+    assert control.read_record(run).plan.prompt_column == "q"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_every_state_says_the_next_step(open_page, home, state, button):
     run = make_comparison(state=recorded, message=message, **status)
     app = open_page("family", family=run.id)
     assert not app.exception
-    from pages._comparison_live import NEXT
+    from pages.parts.similarity_live import NEXT
 
     said = texts(app)
     assert NEXT[state] in said
@@ -181,7 +181,7 @@ def test_resume_lets_it_go_on(open_page, home, no_process):
     app = open_page("family")
     app.button(key="family_resume").click().run()
     assert not app.exception
-    assert runs.read_status(run).state == "queued"
+    assert control.read_status(run).state == "queued"
     assert "family_cancel" in {each.key for each in app.button}
 
 
@@ -329,7 +329,7 @@ def test_a_choice_that_there_is_not_is_refused(open_page, comparison, name, valu
 
 def test_a_comparison_that_is_deleted_meanwhile_is_said(open_page, comparison):
     app = open_page("family")
-    runs.delete(comparison)
+    control.delete(comparison)
     app.run()
     assert not app.exception
     assert any("does not exist" in warning.value for warning in app.warning)

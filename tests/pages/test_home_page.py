@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from staff_engine import runs
-from staff_engine.processes import start_time
-from staff_engine.status import Status, save_status
+from staff_engine.runs import control
+from staff_engine.runs.status import Status, save_status
+from staff_engine.system.processes import start_time
 
 
 def texts(app):
@@ -16,13 +16,13 @@ def texts(app):
 @pytest.fixture
 def no_process(monkeypatch):
     """Runs are started without a process of theirs: this one stands in."""
-    from staff_engine import demo
+    from staff_engine.runs import demo
 
     def start(run, **_):
         save_status(run.folder, Status(pid=os.getpid(), pid_started=start_time(os.getpid())))
 
     monkeypatch.setattr(demo, "start", start)
-    monkeypatch.setattr(runs, "start", start)
+    monkeypatch.setattr(control, "start", start)
 
 
 def test_an_empty_home_says_what_this_is_and_what_to_do(open_page):
@@ -36,7 +36,7 @@ def test_an_empty_home_says_what_this_is_and_what_to_do(open_page):
 def test_the_demo_starts_and_its_run_is_shown(open_page, no_process):
     app = open_page("home")
     app.button(key="home_demo").click().run()
-    [run] = runs.list_runs()
+    [run] = control.list_runs()
     assert not app.exception
     assert app.session_state.run == run.id
     assert app.title[0].value == "Demo\\: docstrings"
@@ -47,8 +47,8 @@ def test_the_demo_is_to_be_had_for_another_task_and_family(open_page, no_process
     app.radio(key="home_demo_task").set_value("chat").run()
     app.radio(key="home_demo_family").set_value("Gemma").run()
     app.button(key="home_demo").click().run()
-    [run] = runs.list_runs()
-    plan = runs.read_record(run).plan
+    [run] = control.list_runs()
+    plan = control.read_record(run).plan
     assert not app.exception
     assert (plan.dataset, plan.small) == ("builtin:chat", "builtin:gemma-nano")
 
@@ -75,9 +75,9 @@ def test_a_run_offers_what_its_state_allows(open_page, run_in_state, state, acti
     run = run_in_state(state)
     app = open_page("home")
     assert not app.exception
-    from pages._runs_list import _actions
+    from pages.parts.runs_list import _actions
 
-    assert set(_actions(runs.describe(run))) == actions
+    assert set(_actions(control.describe(run))) == actions
 
 
 def test_open_goes_to_the_results_of_a_finished_run(open_page, finished_run):

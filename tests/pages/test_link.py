@@ -2,8 +2,8 @@
 
 import pytest
 
-from staff_engine.filters import Filter
-from staff_engine.results import open_results
+from staff_engine.runs.results import open_results
+from staff_engine.samples.filters import Filter
 
 
 def query_of(app):
@@ -81,7 +81,7 @@ def test_a_filter_that_says_nonsense_is_left_out(open_page, finished_run):
 
 
 def test_another_run_brings_its_own_settings_and_no_filter(open_page, finished_run, tmp_path):
-    from made_run import make_finished_run
+    from tests.helpers.made_run import make_finished_run
 
     (tmp_path / "other").mkdir()
     other = make_finished_run(tmp_path / "other", 100, strata=4)

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from staff_engine import forecast, runs
-from staff_engine.extrapolation import Forecast
-from staff_engine.processes import start_time
-from staff_engine.status import Status, save_status
+from staff_engine.pipelines.forecast import job
+from staff_engine.pipelines.forecast.extrapolation import Forecast
+from staff_engine.runs import control
+from staff_engine.runs.status import Status, save_status
+from staff_engine.system.processes import start_time
 
 PLAN = {"dataset": "builtin:docstrings", "limit": 600}
 
@@ -20,12 +21,12 @@ def texts(app):
 @pytest.fixture
 def planned(open_page, monkeypatch):
     """The Run page with data chosen; runs start without a process of theirs."""
-    from pages import _plan
+    from pages.parts import run_plan
 
     def start(run, **_):
         save_status(run.folder, Status(pid=os.getpid(), pid_started=start_time(os.getpid())))
 
-    monkeypatch.setattr(_plan, "start", start)
+    monkeypatch.setattr(run_plan, "start", start)
     app = open_page("run")
     app.session_state.new_plan = dict(PLAN)
     return app.run()
@@ -55,8 +56,8 @@ def test_what_is_turned_stands_in_the_command_and_in_the_run(planned):
     assert "--strata 12" in command
     assert "--strata-by log" in command
     planned.button(key="plan_start").click().run()
-    [run] = runs.list_runs()
-    plan = runs.read_record(run).plan
+    [run] = control.list_runs()
+    plan = control.read_record(run).plan
     assert (plan.strata, plan.strata_by, plan.limit, plan.small) == (12, "log", 600, "builtin:llama-nano")
     assert planned.session_state.run == run.id
 
@@ -69,8 +70,8 @@ def test_the_target_can_be_tuned_from_the_page(planned):
     [command] = [code.value for code in planned.code if "staff_engine run" in code.value]
     assert "--tune-target 60" in command
     planned.button(key="plan_start").click().run()
-    [run] = runs.list_runs()
-    assert runs.read_record(run).plan.tune_target == 60
+    [run] = control.list_runs()
+    assert control.read_record(run).plan.tune_target == 60
 
 
 def test_a_wrong_model_is_said_and_nothing_can_be_started(planned):
@@ -87,7 +88,7 @@ def test_a_forecast_is_shown_when_it_is_done(planned, monkeypatch):
         total_seconds=42.0, memory_bytes=1_300_000_000, verified_at_most=500, full_target_seconds=90.0,
         share_saved=0.53,
     )  # fmt: skip
-    monkeypatch.setattr(forecast, "read_forecast", lambda key, plan: found)
+    monkeypatch.setattr(job, "read_forecast", lambda key, plan: found)
     planned.run()
     values = {metric.label: metric.value for metric in planned.metric}
     assert values["Takes about"] == "42 s"
@@ -102,7 +103,7 @@ def test_a_forecast_that_saves_nothing_says_so_and_what_helps(planned, monkeypat
         state="done", samples=600, stages={"fine-tune": 60.0, "verify": 30.0}, total_seconds=90.0,
         memory_bytes=10**9, verified_at_most=100, full_target_seconds=45.0, share_saved=-1.0,
     )  # fmt: skip
-    monkeypatch.setattr(forecast, "read_forecast", lambda key, plan: found)
+    monkeypatch.setattr(job, "read_forecast", lambda key, plan: found)
     planned.run()
     assert {metric.label: metric.value for metric in planned.metric}["Time saved"] == "None"
     assert "2.0 times as long" in texts(planned)
@@ -120,7 +121,7 @@ def test_a_forecast_that_saves_nothing_says_so_and_what_helps(planned, monkeypat
     ],
 )
 def test_every_state_says_the_next_step(open_page, run_in_state, state, button):
-    from pages._live import NEXT
+    from pages.parts.run_live import NEXT
 
     run = run_in_state(state, message="the disk is full" if state == "failed" else "")
     app = open_page("run", run=run.id)
@@ -141,7 +142,7 @@ def test_a_run_at_work_shows_stages_rate_and_time_left(open_page, run_in_state):
 def test_the_tuning_of_the_target_is_a_stage_where_the_plan_has_it(open_page, run_in_state):
     run = run_in_state("running")
     without = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
-    runs.update_record(run, plan=runs.read_record(run).plan.but(tune_target=60))
+    control.update_record(run, plan=control.read_record(run).plan.but(tune_target=60))
     with_it = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
     place = with_it.index(":gray[Fine-tune the target on a few others]")
     assert with_it[place + 1] == ":gray[Target verifies a few]"

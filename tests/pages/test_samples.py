@@ -3,14 +3,14 @@ import shutil
 
 import numpy as np
 import pytest
-from made_run import UNSCORABLE, make_finished_run
 
-from staff_engine.dataset import import_dataset
-from staff_engine.neighbours import map_coordinates
-from staff_engine.reading import SORTS
-from staff_engine.results import open_results
-from staff_engine.sample_detail import why
-from staff_engine.samples import sample_columns
+from staff_engine.data.dataset import import_dataset
+from staff_engine.runs.results import open_results
+from staff_engine.samples.columns import sample_columns
+from staff_engine.samples.detail import why
+from staff_engine.samples.neighbours import map_coordinates
+from staff_engine.samples.table import SORTS
+from tests.helpers.made_run import UNSCORABLE, make_finished_run
 
 ROWS = 400
 

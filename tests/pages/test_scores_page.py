@@ -6,7 +6,8 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_run import make_finished_run
+
+from tests.helpers.made_run import make_finished_run
 
 
 def captions(app):

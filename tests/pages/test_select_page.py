@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from staff_engine.processes import start_time
-from staff_engine.results import open_results
-from staff_engine.saved import list_saved, save_selection
-from staff_engine.status import Status, load_status, save_status
+from staff_engine.runs.results import open_results
+from staff_engine.runs.saved_selections import list_saved, save_selection
+from staff_engine.runs.status import Status, load_status, save_status
+from staff_engine.system.processes import start_time
 
 STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged")
 
@@ -29,7 +29,7 @@ def test_without_a_run_every_page_of_results_says_what_to_do(open_page, name):
 @pytest.mark.parametrize("name", ["select", "compare"])
 @pytest.mark.parametrize("state", STATES)
 def test_a_run_without_scores_says_its_state_and_the_next_step(open_page, run_in_state, name, state):
-    from pages._shared import NEXT_STEPS
+    from pages.parts.shared import NEXT_STEPS
 
     app = open_page(name, run=run_in_state(state).id)
     assert not app.exception
@@ -91,7 +91,7 @@ def test_the_folded_choices_change_the_coreset(open_page, finished_run, name, va
 
 
 def test_strata_that_still_need_the_target_make_the_coreset_provisional(open_page, finished_run, monkeypatch):
-    from staff_engine import runs
+    from staff_engine.runs import control
 
     app = open_page("select", run=finished_run.id, strata="20")
     missing = len(open_results(finished_run.folder).to_verify(strata=20))
@@ -108,7 +108,7 @@ def test_strata_that_still_need_the_target_make_the_coreset_provisional(open_pag
         at_work = {"state": "running", "stage": "verify", "done": 3, "total": missing, "verify": verify}
         save_status(run.folder, status.model_copy(update={**pid, **at_work}))
 
-    monkeypatch.setattr(runs, "start", start)
+    monkeypatch.setattr(control, "start", start)
     button.click().run()
     assert not app.exception
     assert asked["strata"] == 20

@@ -1,0 +1,139 @@
+"""How long each baseline takes to choose, and how much memory, from made-up scores.
+
+    python -m benchmarks.baselines
+
+Each method at each size has a process of its own, which makes N lognormal scores and N embeddings
+of 256 dimensions in 200 groups, then chooses at a pruning rate of 0.9. Writes
+docs/measured/baselines.json and docs/measured/baselines.md. `--quick` does small sizes and writes
+nothing. No test: it asserts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.machine import facts, table, written_by
+from staff_engine.selection.baselines.d2 import select_d2
+from staff_engine.selection.baselines.ranked import (
+    select_ccs,
+    select_el2n,
+    select_grand,
+    select_moderate,
+    select_random,
+)
+from staff_engine.system.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH, GROUPS, RATE, SEED = 256, 200, 0.9, 0
+SIZES, QUICK = (10_000, 100_000), (500, 2_000)
+FROM_SCORES = {"random": select_random, "grand": select_grand, "el2n": select_el2n, "ccs": select_ccs}
+FROM_BOTH = {"moderate": select_moderate, "d2": select_d2}
+
+
+def made_up(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores float64 (count,) and embeddings float16 (count, WIDTH)."""
+    rng = np.random.default_rng(SEED)
+    embedding = np.empty((count, WIDTH), np.float16)
+    centres = rng.normal(0, 1, (GROUPS, WIDTH))
+    for start in range(0, count, 4096):
+        block = embedding[start : start + 4096]
+        block[:] = centres[rng.integers(GROUPS, size=len(block))] + rng.normal(0, 0.5, block.shape)
+    return rng.lognormal(size=count), embedding
+
+
+def measure_here(method: str, count: int) -> dict[str, Any]:
+    """Seconds, and the memory that this process took at most: before the choice and in all, in bytes."""
+    scores, embedding = made_up(count)
+    if method in FROM_BOTH:
+        FROM_BOTH[method](scores[:50], embedding[:50], pruning_rate=RATE)  # loads scikit-learn
+    before, start = _peak(), time.perf_counter()
+    if method in FROM_SCORES:
+        chosen = FROM_SCORES[method](scores, pruning_rate=RATE, seed=SEED)
+    else:
+        chosen = FROM_BOTH[method](scores, embedding, pruning_rate=RATE, seed=SEED)
+    seconds = time.perf_counter() - start
+    return {
+        "method": method, "samples": count, "chosen": len(chosen), "seconds": seconds,
+        "peak_before": before, "peak": _peak(),
+    }  # fmt: skip
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(method: str, count: int) -> dict[str, Any]:
+    """The same in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.baselines", "--one", method, "--samples", str(count)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+PAGE = """# What the baselines take, measured
+
+{head}
+[baselines.md](../baselines.md) says what the methods do.
+
+Made-up data: lognormal scores, embeddings of {width} dimensions in {groups} groups as float16; pruning rate
+{rate}, seed {seed}, OMP_NUM_THREADS {threads}. Seconds are those of the choice alone. *Memory* is the most
+that the process took, *more* what it took beyond its libraries and the data.
+
+{table}
+"""
+
+
+def page(content: dict[str, Any]) -> str:
+    """The measured page, from the JSON's content."""
+    rows = [
+        (
+            row["method"],
+            f"{row['samples']:,}",
+            f"{row['seconds']:.3g}",
+            f"{row['peak'] / 1e6:,.0f}",
+            f"{(row['peak'] - row['peak_before']) / 1e6:,.0f}",
+        )
+        for row in content["rows"]
+    ]
+    heading = ("method", "samples", "seconds", "memory, MB", "more, MB")
+    return PAGE.format(
+        head=written_by(content, "baselines.json"),
+        threads=content["threads"],
+        table=table(heading, rows),
+        **content["settings"],
+    )
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes; write nothing.")] = False,
+    one: Annotated[str | None, typer.Option(hidden=True)] = None,
+    samples: Annotated[int, typer.Option(hidden=True)] = 0,
+) -> None:
+    """Measure, print the page, and keep it."""
+    if one is not None:
+        print(json.dumps(measure_here(one, samples)))
+        return
+    methods = (*FROM_SCORES, *FROM_BOTH)
+    rows = [measure(method, count) for count in (QUICK if quick else SIZES) for method in methods]
+    content = {
+        **facts("python -m benchmarks.baselines"),
+        "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
+        "settings": {"seed": SEED, "width": WIDTH, "groups": GROUPS, "rate": RATE},
+        "rows": rows,
+    }
+    print(page(content))
+    if not quick:
+        write_json(ROOT / "docs" / "measured" / "baselines.json", content)
+        (ROOT / "docs" / "measured" / "baselines.md").write_text(page(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,187 @@
+"""Does STAFF's coreset train as well? Coresets of all methods, on three tasks and three families.
+
+    python -m benchmarks.evidence
+
+For each task and family: a run (the nano speculates, the mini is the target), one whose target was
+tuned first, and a comparison that fine-tunes the target on each method's coreset, under STAFF_HOME.
+What is there is not done again: a comparison that was stopped goes on at the next cell, and cells that
+docs/measured/evidence.json holds are put back where STAFF_HOME is a new one, if they are of the same
+rows and settings. After each comparison docs/measured/evidence.json and .md are written anew, at the
+end the pictures (`benchmarks.evidence.picture`). `--task` and `--family` do a part, `--quick` a few samples
+without writing. No test: it asserts nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from filelock import FileLock
+
+from benchmarks.evidence.page import page
+from benchmarks.evidence.picture import draw
+from benchmarks.machine import facts
+from benchmarks.named_runs import carry_out, finished, named
+from staff_engine.evaluation import planning
+from staff_engine.evaluation.cells import Cell, cells_of, read_cell, write_cell
+from staff_engine.evaluation.report import open_comparison
+from staff_engine.plan import Plan
+from staff_engine.runs import control
+from staff_engine.runs.results import open_results
+from staff_engine.system.files import write_json
+from tests.helpers.driving import find_chromium
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "docs" / "measured" / "evidence.json"
+FAMILIES, TASKS = ("llama", "gemma", "mistral"), ("docstrings", "kazakh", "chat")
+METHODS = ("staff", "random", "grand", "el2n", "ccs", "d2")
+TUNED = "STAFF, target tuned"
+RATES = {"llama": (0.9, 0.8, 0.7, 0.5, 0.2), "gemma": (0.9,), "mistral": (0.9,)}
+"""Added one by one, that of all families first: the table tells something early, and each takes longer."""
+
+SETTINGS = {
+    "limit": 600, "epochs": 3, "strata": 20, "verify_per_stratum": 5, "seed": 0, "tune_target": 60,
+    "seeds": 3, "held_out_samples": 200, "answers": 100, "answer_tokens": 64,
+}  # fmt: skip
+QUICK = {
+    **SETTINGS, "limit": 60, "epochs": 1, "strata": 4, "verify_per_stratum": 2, "tune_target": 8,
+    "seeds": 2, "held_out_samples": 10, "answers": 4, "answer_tokens": 8,
+}  # fmt: skip
+OF_PLAN = ("limit", "epochs", "strata", "verify_per_stratum", "seed")
+OF_COMPARISON = ("seeds", "held_out_samples", "answers", "answer_tokens")
+LEFT_OUT = {"losses", "answers", "made_with"}
+"""What the file keeps of no cell: it is long, or the same for all of a comparison."""
+
+
+def main(
+    task: Annotated[list[str] | None, typer.Option(help="only these tasks")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="only these families")] = None,
+    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+) -> None:
+    """Measure what is missing, and write the page anew."""
+    if quick:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["STAFF_HOME"] = home
+            found = measure("chat", "llama", (0.5,), QUICK, {})
+        print(page({**_head(QUICK), "planned": len(found["cells"]), "comparisons": [found]}))
+        return
+    places = list(itertools.product(family or FAMILIES, task or TASKS))
+    for count in range(1, max(map(len, RATES.values())) + 1):
+        for each, name in places:
+            if count <= len(RATES[each]):
+                keep(measure(name, each, RATES[each][:count], SETTINGS, kept(name, each)))
+    if find_chromium() is None:
+        print("No Chromium, so no pictures; to draw them: python -m benchmarks.evidence.picture")
+    else:
+        draw(json.loads(FILE.read_text()))
+
+
+def measure(
+    task: str, family: str, rates: tuple[float, ...], settings: dict[str, int], before: dict[str, Any]
+) -> dict[str, Any]:
+    """Finish the runs and the comparison of a task and a family; what they found, as the file has it."""
+    plan = Plan.make(
+        dataset=f"builtin:{task}", small=f"builtin:{family}-nano", target=f"builtin:{family}-mini",
+        dtype="float32", pruning_rate=RATES[family][0], **{name: settings[name] for name in OF_PLAN},
+    )  # fmt: skip
+    source = finished(f"evidence {task} {family}", plan)
+    tuned = finished(f"evidence {task} {family}, tuned", plan.but(tune_target=settings["tune_target"]))
+    comparison = compared(f"evidence {task} {family}, compared", source, tuned, rates, settings)
+    put_back(comparison, before)
+    carry_out(comparison)
+    if missing(comparison):  # it was finished before rates were added
+        control.start(comparison)
+        carry_out(comparison)
+    found = open_comparison(comparison.folder)
+    fact = found.facts
+    assert fact is not None
+    timings = json.loads((comparison.folder / "timings.json").read_text())
+    return {
+        "task": task,
+        "family": family,
+        "metric": fact.metric,
+        "held_out": fact.held_out,
+        "answers": fact.answers,
+        "samples": fact.samples,
+        "verified": open_results(source.folder).summary["verified"],
+        "trust": {
+            name: open_results(run.folder).summary["trust"]
+            for name, run in (("staff", source), (TUNED, tuned))
+        },
+        "selection_seconds": {
+            **fact.selection_seconds,
+            "target": sum(timings.get(stage, 0.0) for stage in ("fine-tune target", "score on target")),
+        },
+        "made_with": fact.made_with,
+        "cells": [cell.model_dump(mode="json", exclude=LEFT_OUT) for cell in found.cells],
+    }
+
+
+def compared(
+    name: str, source: control.Run, tuned: control.Run, rates: tuple[float, ...], settings: dict[str, int]
+) -> control.Run:
+    """The comparison of that name, with these rates added where it has not got them."""
+    wanted: dict[str, Any] = {
+        "methods": METHODS, "pruning_rates": rates, "baseline_scores": "target",
+        "also": {TUNED: str(tuned.folder)}, **{name: settings[name] for name in OF_COMPARISON},
+    }  # fmt: skip
+    run = named(name)
+    if run is None:
+        return planning.create(*planning.plan_comparison(source, **wanted), name=name)
+    longer = planning.extended(run, **wanted)
+    if longer != open_comparison(run.folder).comparison:
+        planning.add_to(run, longer)
+    return run
+
+
+def missing(run: control.Run) -> int:
+    """Cells of a comparison that are not there."""
+    found = open_comparison(run.folder)
+    return len(cells_of(found.plan, found.comparison)) - len(found.cells)
+
+
+def put_back(run: control.Run, before: dict[str, Any]) -> None:
+    """Cells of the file, for the run to take where rows and settings are the same."""
+    for cell in before.get("cells", ()):
+        known = Cell(**cell, losses=(), answers=(), made_with=before["made_with"])
+        if read_cell(run.folder, known.asked) is None:
+            write_cell(run.folder, known)
+
+
+def kept(task: str, family: str) -> dict[str, Any]:
+    """What the file has of a task and a family; nothing if it has none."""
+    found = json.loads(FILE.read_text())["comparisons"] if FILE.exists() else []
+    return next((each for each in found if (each["task"], each["family"]) == (task, family)), {})
+
+
+def planned(family: str) -> int:
+    """Cells of a task in a family: one of nothing, and for each seed the full data and every coreset."""
+    return 1 + SETTINGS["seeds"] * (1 + len(RATES[family]) * (len(METHODS) + 1))
+
+
+def keep(found: dict[str, Any]) -> None:
+    """Put it into the file, in its place, and write the page anew; another process may do the same."""
+    with FileLock(f"{FILE}.lock"):
+        known = json.loads(FILE.read_text())["comparisons"] if FILE.exists() else []
+        by_place = {(each["family"], each["task"]): each for each in [*known, found]}
+        order = [place for place in itertools.product(FAMILIES, TASKS) if place in by_place]
+        content = {
+            **_head(SETTINGS),
+            "planned": sum(planned(family) for family, _ in itertools.product(FAMILIES, TASKS)),
+            "comparisons": [by_place[place] for place in order],
+        }
+        write_json(FILE, content)
+        FILE.with_suffix(".md").write_text(page(content), encoding="utf-8")
+
+
+def _head(settings: dict[str, int]) -> dict[str, Any]:
+    return {**facts("python -m benchmarks.evidence"), "settings": settings}
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,137 @@
+"""The selection overhead of STAFF on the whole docstrings task, against the target's own work, both done.
+
+    python -m benchmarks.overhead
+
+Two runs, one after the other, on all training rows with the settings of the README's run: one as it
+is, and one in which the target takes the small model's place, so that it is fine-tuned on everything
+and scores everything. They stay under STAFF_HOME; what is there is not done again. Writes
+docs/measured/overhead.json and .md. `--quick` does the same with a few samples and writes nothing. No
+test: it asserts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.machine import facts, table, written_by
+from benchmarks.named_runs import finished
+from staff_engine.plan import Plan
+from staff_engine.runs.cost import run_cost
+from staff_engine.runs.results import open_results
+from staff_engine.system.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "python -m benchmarks.overhead"
+FILE = ROOT / "docs" / "measured" / "overhead.json"
+SMALL, TARGET = "builtin:llama-nano", "builtin:llama-mini"
+STRATA, VERIFY_PER_STRATUM = 50, 10
+QUICK = {"limit": 40, "epochs": 1}
+STAGES = ("fine-tune", "speculate", "verify")
+PAPER_BEST = 0.295
+
+
+def measure(settings: dict[str, int]) -> dict[str, Any]:
+    """Carry out both runs, and read what they took."""
+    plan = Plan.make(
+        dataset="builtin:docstrings", small=SMALL, target=TARGET, strata=STRATA,
+        verify_per_stratum=VERIFY_PER_STRATUM, seed=0, **settings,
+    )  # fmt: skip
+    staff = _found(finished("overhead, STAFF", plan).folder)
+    target = _found(
+        finished("overhead, target", plan.but(small=TARGET, strata=1, verify_per_stratum=1)).folder
+    )
+    return {
+        "settings": {"epochs": plan.epochs, "seed": 0, **settings},
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "staff": staff,
+        "target": target,
+    }
+
+
+def _found(folder: Path) -> dict[str, Any]:
+    results = open_results(folder)
+    timings = json.loads((folder / "timings.json").read_text())
+    cost = run_cost(results.summary, timings)
+    return {
+        "samples": results.summary["samples"],
+        "verified": results.summary["verified"],
+        "seconds": {stage: timings[stage] for stage in STAGES},
+        "dtype": results.summary["dtype"],
+        "estimate": {"training": cost.training, "full": cost.full, "overhead": cost.overhead},
+    }
+
+
+PAGE = """# Selection overhead
+
+{head}
+Absolute times hold for that machine at that moment only.
+
+All {samples:,} training samples of the docstrings task. `llama-nano` speculates, `llama-mini` is the target,
+K = 50, b_v = 10, {epochs} passes over the data, seed 0. Both runs are by this engine with the same settings;
+in the second the target takes the small model's place, so it is fine-tuned on everything and scores
+everything, which is what GraNd, EL2N, CCS and D2 need as their papers have them. Wall seconds{threads}; a
+stage's time holds the loading of its model. One run after the other: what else the machine did falls on both,
+but not alike.
+
+{seconds}
+
+**STAFF's selection takes {overhead:.1%} of it.** In the paper it is {best:.1%} at best (up to 70.5 % less).
+The share depends most on how much slower the target is; here fine-tuning it takes {times:.1f} times as long
+as the small model. Verifying {verified:,} samples takes the same however large the data is.
+
+Every run shows this share from an estimate of the target's part, since it does not do that part
+([what it rests on](../method.md#what-selection-costs)). Here it said {said:.1%}: {full:.0f} s for scoring
+(found: {full_found:.0f} s) and {training:.0f} s for fine-tuning (found: {training_found:.0f} s).
+"""
+
+
+def page(content: dict[str, Any]) -> str:
+    """The measured page, from the JSON's content."""
+    staff, target = content["staff"], content["target"]
+    whole = sum(target["seconds"][stage] for stage in STAGES[:2])
+    own = sum(staff["seconds"].values())
+    rows = [
+        (words, f"{staff['seconds'][stage]:.0f}", f"{target['seconds'][stage]:.0f}" if counted else "–")
+        for stage, words, counted in (
+            ("fine-tune", "fine-tuning on everything", True),
+            ("speculate", "scoring everything", True),
+            ("verify", f"verifying {staff['verified']:,} samples on the target", False),
+        )
+    ]
+    rows.append(("**in all**", f"**{own:.0f}**", f"**{whole:.0f}**"))
+    estimate = staff["estimate"]
+    return PAGE.format(
+        head=written_by(content, "overhead.json"),
+        samples=staff["samples"], verified=staff["verified"], epochs=content["settings"]["epochs"],
+        threads=f", with OMP_NUM_THREADS={content['threads']}" if content["threads"] else "",
+        seconds=table(("", "STAFF, small model", "target"), rows),
+        overhead=own / whole, best=PAPER_BEST,
+        times=target["seconds"]["fine-tune"] / staff["seconds"]["fine-tune"],
+        said=estimate["overhead"], full=estimate["full"], training=estimate["training"],
+        full_found=target["seconds"]["speculate"], training_found=target["seconds"]["fine-tune"],
+    )  # fmt: skip
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+) -> None:
+    """Measure, print the page, and keep it."""
+    if quick:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["STAFF_HOME"] = home
+            print(page({**facts(COMMAND), **measure(QUICK)}))
+        return
+    content = {**facts(COMMAND), **measure({})}
+    print(page(content))
+    write_json(FILE, content)
+    FILE.with_suffix(".md").write_text(page(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,250 @@
+"""The README's run and larger ones of the same data: where the time goes, and how far the forecast was off.
+
+    python -m benchmarks.run
+
+Forecasts and carries out runs of 600, 2,400 and 6,000 docstrings, one after the other, each as the
+README's command does it; then selects again from 100,000 made-up samples. Writes docs/measured/run.json
+and docs/measured/run.md. `--quick` does the same with a few samples and writes nothing. No test: it
+asserts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from benchmarks.machine import facts, table, written_by
+from staff_engine.runs.cost import run_cost
+from staff_engine.scoring.parts import read_parts
+from staff_engine.system.files import write_json
+from tests.helpers.made_run import make_finished_run
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "python -m benchmarks.run"
+SIZES, SELECTED_FROM = (600, 2400, 6000), 100_000
+QUICK_SIZES, QUICK_SELECTED_FROM = (40, 80), 2000
+REPEATS = 5
+
+
+def run_options(samples: int, *, quick: bool) -> list[str]:
+    """The README's command with that many samples."""
+    [block] = re.findall(r"<!-- ci: run -->\n```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    words = block.replace("\\\n", " ").split()[4:]  # after python -m staff_engine run
+    words[words.index("--limit") + 1] = str(samples)
+    del words[words.index("--out") : words.index("--out") + 2]
+    return [*words, "--epochs", "1"] if quick else words
+
+
+def measure(arguments: list[str], home: Path, *, every: float = 0.2) -> tuple[float, float, str]:
+    """Wall seconds, peak memory in MB of the largest process that was started, and the output."""
+    peak = 0.0
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "staff_engine", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "STAFF_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    output: list[tuple[str, str]] = []
+    reader = threading.Thread(target=lambda: output.append(process.communicate()))
+    reader.start()
+    while process.poll() is None:
+        for each in psutil.process_iter(["cmdline", "memory_info"]):
+            if str(home) in " ".join(each.info["cmdline"] or ()) and each.info["memory_info"]:
+                peak = max(peak, each.info["memory_info"].rss / 1e6)
+        time.sleep(every)
+    seconds = time.perf_counter() - start
+    reader.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{''.join(output[0])}")
+    return seconds, peak, output[0][0]
+
+
+def measure_run(samples: int, *, quick: bool) -> dict[str, Any]:
+    """Forecast a run, carry it out, and read what it left."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        options = run_options(samples, quick=quick)
+        forecast_seconds, _, _ = measure(["forecast", *options, "--json"], home)
+        seconds, memory, _ = measure(["run", *options, "--out", str(home / "coreset.jsonl")], home)
+        [run] = (home / "runs").iterdir()
+        summary, timings, off = (
+            json.loads((run / name).read_text())
+            for name in ("summary.json", "timings.json", "forecast_error.json")
+        )
+        scores = read_parts(run / "speculative", ["prompt_tokens", "response_tokens"])
+        verified = read_parts(run / "verification", ["seconds"])["seconds"].to_numpy().sum()
+    cost = run_cost(summary, timings)
+    return {
+        "samples": summary["samples"],
+        "tokens": int(sum(column.to_numpy().sum() for column in scores.itercolumns())),
+        "run_seconds": round(seconds, 1),
+        "run_peak_mb": round(memory),
+        "stages": timings,
+        "start_seconds": round(seconds - sum(timings.values()), 2),
+        "small_scoring_seconds": round(summary["small_scoring_seconds"], 2),
+        "target_scoring_seconds": round(float(verified), 2),
+        "verified": summary["verified"],
+        "coreset_size": summary["coreset_size"],
+        "full_target_seconds": cost.full,
+        "target_training_seconds": cost.training,
+        "saved": cost.saved,
+        "overhead": cost.overhead,
+        "forecast_seconds": round(forecast_seconds, 1),
+        "forecast": off,
+    }
+
+
+def measure_selecting(samples: int) -> list[float]:
+    """Wall seconds of `select` from a finished run of so many made-up samples."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        home.mkdir()
+        os.environ["STAFF_HOME"] = str(home)
+        run = make_finished_run(Path(folder), samples, strata=50, verify_per_stratum=10)
+        again = [
+            "select",
+            run.id,
+            "--pruning-rate",
+            "0.8",
+            "--strata",
+            "40",
+            "--out",
+            f"{folder}/other.jsonl",
+        ]
+        return sorted(round(measure(again, home, every=0.02)[0], 2) for _ in range(REPEATS))
+
+
+PAGE = """# What a run takes
+
+{head}
+Absolute times hold for that machine at that moment only.
+
+## Where the time goes
+
+`llama-nano` speculates, `llama-mini` is the target, K = 50, b_v = 10, three epochs, seed 0. The first column
+is the README's run. Seconds; a stage's time holds the loading of its libraries and its model.
+
+{stages}
+
+## As the data grows
+
+{growth}
+
+Fine-tuning and scoring grow with the tokens; what they take beyond that is what a process does once.
+Verification stops growing: it is at most 500 samples whatever the size of the data. So the share that is
+saved grows with the data, as it does with the size of the target, which is small here.
+
+*Overhead* is the run's fine-tuning, scoring and verifying as a share of fine-tuning the target on everything
+and scoring everything on it; *saved* is against that scoring alone
+([what the two mean](../method.md#what-selection-costs)). Both rest on the target's speed over the verified
+samples.
+
+## How far the forecast was off
+
+`python -m staff_engine forecast` with the options of the run, right before it: forecast and found seconds,
+and forecast / found − 1.
+
+{forecasts}
+
+## Selecting again
+
+`select` from a run of {selected_from:,} samples with other settings, start of Python and writing the coreset
+included: median {median:.2f} s of {selecting}.
+"""
+
+
+def page(content: dict[str, Any]) -> str:
+    """The measured page, from the JSON's content."""
+    found = content["runs"]
+    sizes = tuple(f"{run['samples']:,} samples" for run in found)
+    names = [name for name in found[0]["stages"] if any(run["stages"][name] >= 0.05 for run in found)]
+    stages = [
+        ("start of the two processes, ending", *(f"{run['start_seconds']:.1f}" for run in found)),
+        *((name, *(f"{run['stages'][name]:.1f}" for run in found)) for name in names),
+        ("*of speculate: scoring*", *(f"{run['small_scoring_seconds']:.1f}" for run in found)),
+        ("*of verify: scoring*", *(f"{run['target_scoring_seconds']:.1f}" for run in found)),
+        ("**wall time**", *(f"**{run['run_seconds']:.1f}**" for run in found)),
+        ("peak memory of the run's process, MB", *(f"{run['run_peak_mb']:,}" for run in found)),
+    ]
+    growth = [
+        ("tokens", *(f"{run['tokens']:,}" for run in found)),
+        ("fine-tune, s for 1,000 tokens", *(_each(run, run["stages"]["fine-tune"]) for run in found)),
+        ("scoring on the small model, s for 1,000 tokens",
+         *(_each(run, run["small_scoring_seconds"], 3) for run in found)),
+        ("verified samples", *(f"{run['verified']:,}" for run in found)),
+        ("verify, s", *(f"{run['stages']['verify']:.1f}" for run in found)),
+        ("scoring everything on the target, s (estimate)",
+         *(f"{run['full_target_seconds']:.0f}" for run in found)),
+        ("fine-tuning it before that, s (rougher estimate)",
+         *(f"{run['target_training_seconds']:.0f}" for run in found)),
+        ("saved", *(f"{run['saved']:.0%}" for run in found)),
+        ("overhead", *(f"{run['overhead']:.0%}" for run in found)),
+    ]  # fmt: skip
+    offs = [
+        (
+            name.replace("total_seconds", "**in all**"),
+            *(_off(run["forecast"].get(name)) for run in found),
+        )
+        for name in ("total_seconds", "import", "tokenize", "fine-tune", "speculate", "verify")
+    ]
+    offs.append(("memory, MB", *(_off(run["forecast"].get("memory_bytes"), 1e-6) for run in found)))
+    offs.append(("*the forecast itself took*", *(f"{run['forecast_seconds']:.0f} s" for run in found)))
+    return PAGE.format(
+        head=written_by(content, "run.json"),
+        stages=table(("", *sizes), stages),
+        growth=table(("", *sizes), growth),
+        forecasts=table(("", *sizes), offs),
+        selected_from=content["selected_from"],
+        median=statistics.median(content["select_seconds"]),
+        selecting=content["select_seconds"],
+    )
+
+
+def _each(run: dict[str, Any], seconds: float, digits: int = 2) -> str:
+    return f"{seconds / run['tokens'] * 1000:.{digits}f}"
+
+
+def _off(compared: dict[str, float] | None, unit: float = 1.0) -> str:
+    """What was forecast, what it was, and how far that is off."""
+    if compared is None:
+        return "–"
+    said, found = (compared[name] * unit for name in ("forecast", "found"))
+    digits = 0 if found >= 100 else 1
+    return f"{said:,.{digits}f}, {found:,.{digits}f}: {compared['error']:+.0%}"
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+) -> None:
+    """Measure, print the page, and keep it."""
+    sizes, selected_from = (QUICK_SIZES, QUICK_SELECTED_FROM) if quick else (SIZES, SELECTED_FROM)
+    content = {
+        **facts(COMMAND),
+        "seed": 0,
+        "runs": [measure_run(samples, quick=quick) for samples in sizes],
+        "selected_from": selected_from,
+        "select_seconds": measure_selecting(selected_from),
+    }
+    print(page(content))
+    if not quick:
+        write_json(ROOT / "docs" / "measured" / "run.json", content)
+        (ROOT / "docs" / "measured" / "run.md").write_text(page(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

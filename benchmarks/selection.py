@@ -1,0 +1,204 @@
+"""How long selecting takes, beside a sort of the same scores in the same process, and its memory.
+
+    python -m benchmarks.selection
+
+Writes docs/measured/selection.json and docs/measured/selection.md. `--quick` does small sizes and
+writes nothing. No test: it asserts nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks import machine
+from staff_engine import Pool, draw_verification, select_coreset
+from staff_engine.system.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+SEED = 0
+BASE = {"pruning_rate": 0.9, "num_strata": 50, "seed": SEED}
+PER_STRATUM = 10
+REPEATS = {10**5: 101, 10**6: 31, 10**7: 7}
+QUICK = {10**4: 5, 10**5: 5}
+MOST_MEMORY = 1.5  # GB, at 10**7
+
+SORT = "np.sort of the scores"
+
+
+class Bench:
+    """Scores, the verified ones, a pool of them, and values that no earlier call has seen."""
+
+    def __init__(self, count: int) -> None:
+        self.rng = np.random.default_rng(SEED)
+        self.scores = self.rng.lognormal(size=count)
+        self.pool = Pool(self.scores)
+        self.drawn = draw_verification(self.pool, num_strata=50, per_stratum=PER_STRATUM, seed=SEED)
+        self.verified = self._target(self.drawn)
+        self.more = draw_verification(self.pool, num_strata=50, per_stratum=2 * PER_STRATUM, seed=SEED)
+        self.seeds = itertools.count(SEED + 1)
+        # A number comes again long after the pool has let its strata go.
+        self.strata = itertools.cycle(self.rng.permutation(np.setdiff1d(np.arange(20, 120), 50)).tolist())
+        self.allocations = itertools.cycle(["normalized", "paper"])
+
+    def _target(self, ids: np.ndarray) -> np.ndarray:
+        return 1.3 * self.scores[ids] * self.rng.lognormal(sigma=0.3, size=len(ids))
+
+    def select(self, scores: Any = None, **changes: Any) -> None:
+        scores = self.pool if scores is None else scores
+        select_coreset(scores, self.drawn, self.verified, **{**BASE, **changes})
+
+    def draw(self, scores: Any = None, **settings: Any) -> None:
+        settings = {"num_strata": 50, "per_stratum": PER_STRATUM, "seed": SEED, **settings}
+        draw_verification(self.pool if scores is None else scores, verified=self.drawn[::2], **settings)
+
+    def prune(self) -> float:
+        return float(self.rng.uniform(0.5, 0.95))
+
+    def target_of_more(self) -> dict[str, np.ndarray]:
+        count = int(self.rng.integers(len(self.drawn) // 2, len(self.more)))
+        ids = np.sort(self.rng.choice(self.more, count, replace=False))
+        return {"ids": ids, "scores": self._target(ids)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A name; what makes its arguments, which is not measured; what is; the goal in times of the sort."""
+
+    name: str
+    values: Callable[[Bench], dict[str, Any]]
+    call: Callable[..., Any] = Bench.select
+    goal: float | None = None
+
+
+def _ratios(bench: Bench, ids: np.ndarray, scores: np.ndarray) -> None:
+    select_coreset(bench.pool, ids, scores, **BASE)
+
+
+CASES = [
+    Case(SORT, lambda b: {}, lambda b: np.sort(b.scores)),
+    Case("from scratch", lambda b: {"scores": b.scores, "pruning_rate": b.prune()}, goal=8),
+    Case("from scratch, hardest first", lambda b: {"scores": b.scores, "within": "hardest"}),
+    Case("K changed", lambda b: {"num_strata": next(b.strata)}, goal=3),
+    Case("pruning rate changed", lambda b: {"pruning_rate": b.prune()}, goal=0.3),
+    Case("allocation changed", lambda b: {"allocation": next(b.allocations)}, goal=0.3),
+    Case("ratios changed", Bench.target_of_more, _ratios, goal=0.3),
+    Case("seed changed", lambda b: {"seed": next(b.seeds)}),
+    Case("strata by logarithm, K changed", lambda b: {"strata_by": "log", "num_strata": next(b.strata)}),
+    Case("strata by quantile, K changed", lambda b: {"strata_by": "quantile", "num_strata": next(b.strata)}),
+    Case("hardest dropped changed", lambda b: {"drop_hardest": float(b.rng.uniform(0.01, 0.3))}),
+    Case("hardest first, K changed", lambda b: {"within": "hardest", "num_strata": next(b.strata)}),
+    Case("draw to verify, from scratch", lambda b: {"scores": b.scores}, Bench.draw),
+    Case("draw to verify, K changed", lambda b: {"num_strata": next(b.strata)}, Bench.draw),
+    Case("draw to verify, count changed", lambda b: {"per_stratum": int(b.rng.integers(5, 50))}, Bench.draw),
+]
+
+
+def measure(count: int, repeats: int) -> dict[str, list[float]]:
+    """Milliseconds of each case, each time it was called; the cases take turns."""
+    bench = Bench(count)
+    took: dict[str, list[float]] = {case.name: [] for case in CASES}
+    for turn in range(repeats + 1):
+        for case in CASES:
+            bench.select(pruning_rate=bench.prune())  # the run is open under the settings at hand
+            bench.draw()
+            values = case.values(bench)
+            began = time.perf_counter()
+            case.call(bench, **values)
+            seconds = time.perf_counter() - began
+            if turn:  # the first time warms up
+                took[case.name].append(round(1000 * seconds, 4))
+    return took
+
+
+def peak_of_all_cases(count: int) -> float:
+    """GB at most in use by a process of its own that does every case, with Python and the scores."""
+    # Its peak is never below that of the process that starts it, so that has to be small still.
+    command = [sys.executable, "-m", "benchmarks.selection", "--peak-at", str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A line of the table for each case and size."""
+    lines = []
+    for count, took in found.items():
+        sort = statistics.median(took[SORT])
+        for case in CASES:
+            middle = statistics.median(took[case.name])
+            goal = f"at most {case.goal:g}" if case.goal else ""
+            within = ("yes" if middle / sort <= case.goal else "no") if case.goal else ""
+            lines.append(
+                (f"{int(count):,}", case.name, f"{middle:.2f}", f"{middle / sort:.2f}", goal, within)
+            )
+    return lines
+
+
+def table(found: dict[str, Any]) -> str:
+    heading = ("N", "case", "milliseconds", "times np.sort", "goal", "within goal")
+    lines = [heading, ("---:", "---", "---:", "---:", "---", "---"), *rows(found)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def page(content: dict[str, Any]) -> str:
+    """The measured page, from the JSON's content."""
+    return f"""# How long selecting takes
+
+{machine.written_by(content, "selection.json")} NumPy {content["numpy"]}, seed {content["seed"]}.
+
+N lognormal scores, K = 50, b_v = 10, pruning rate 0.9 where nothing else is said. *From scratch* is
+`select_coreset` with an array; the other cases have a `Pool` of the scores open under these settings and
+change what they name, to a value whose answer is not kept (*K*: 20 to 119; *pruning rate*: 0.5 to 0.95;
+*ratios*: other verified samples, with other scores). All cases take turns in one process; medians of
+{content["repeats"]} calls.
+
+{table(content["milliseconds"])}
+
+Peak memory of a process that does every case at {content["peak_at"]:,} scores, with Python and the scores:
+{content["peak_gb"]:.2f} GB (goal: at most {MOST_MEMORY} GB).
+"""
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="Small sizes, few calls, nothing written.")] = False,
+    peak_at: Annotated[int, typer.Option(hidden=True)] = 0,
+) -> None:
+    """Measure and print the table; keep it in docs/ unless it is the quick one."""
+    if peak_at:
+        measure(peak_at, repeats=1)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+        return
+    sizes = QUICK if quick else REPEATS
+    largest = max(sizes)
+    peak = peak_of_all_cases(largest)
+    found = {str(count): measure(count, repeats) for count, repeats in sizes.items()}
+    print(table(found))
+    print(f"Peak memory at {largest:,}: {peak:.2f} GB")
+    if quick:
+        return
+    content = {
+        **machine.facts("python -m benchmarks.selection"),
+        "seed": SEED,
+        "numpy": np.__version__,
+        "repeats": ", ".join(f"{repeats} (N = {count:,})" for count, repeats in sizes.items()),
+        "peak_at": largest,
+        "peak_gb": round(peak, 3),
+        "milliseconds": found,
+    }
+    write_json(ROOT / "docs" / "measured" / "selection.json", content)
+    (ROOT / "docs" / "measured" / "selection.md").write_text(page(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

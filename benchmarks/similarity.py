@@ -1,0 +1,258 @@
+"""How alike the built-in models score the three tasks: each nano beside each mini.
+
+    python -m benchmarks.similarity
+
+Two similarity runs a task, under STAFF_HOME: the minis fine-tuned on a few samples apart from
+those that are scored, and on all. A run that was stopped goes on when it is called again, one
+that is finished is not done again. Writes docs/measured/similarity.json and .md. `--quick` compares on
+a few chats and writes nothing. No test: it asserts nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.machine import facts
+from staff_engine.cli.watch import watch
+from staff_engine.models.presets import SIZES
+from staff_engine.pipelines.similarity.report import Report, open_similarity
+from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.runs import control
+from staff_engine.runs.status import ACTIVE
+from staff_engine.system.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+FAMILIES = ("llama", "gemma", "mistral")
+TASKS = ("docstrings", "kazakh", "chat")
+EFFORTS = ("effort, all", "effort, last_block")
+LIMIT, SAMPLE, EPOCHS, SEED, FEW = 600, 300, 3, 0, 60
+STATES = (0, FEW, LIMIT)
+"""Rows that a target is fine-tuned on; of all that it can read, for the last."""
+SMALLS, TARGETS = (tuple(f"builtin:{family}-{size}" for family in FAMILIES) for size in SIZES)
+
+
+QUICK = {"limit": 40, "sample": 20, "epochs": 1, "seed": SEED, "few": 5}
+MEASURED = {"limit": LIMIT, "sample": SAMPLE, "epochs": EPOCHS, "seed": SEED, "few": FEW}
+
+
+def run_named(name: str, plan: Plan, sample: int, before: control.Run | None) -> control.Run:
+    """Finish the run of that name; a new one takes over what `before` did with the small models."""
+    found = next((run for run in control.list_runs() if control.read_record(run).name == name), None)
+    if found is None:
+        compared = SimilarityPlan.make(smalls=SMALLS, targets=TARGETS, sample=sample)
+        found = control.create_run(plan, name=name, similarity=compared)
+        if before is not None:  # the same files, as only the targets' fine-tuning differs
+            for part in ("dataset", "sample.parquet", *(f"models/small-{i}" for i in range(len(SMALLS)))):
+                _copy(before.folder / part, found.folder / part)
+    if control.read_status(found).state != "finished":
+        if control.read_status(found).pid is None or control.read_status(found).state not in ACTIVE:
+            control.start(found)
+        watch(found, cancels=False)
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+
+
+def measure(task: str, settings: dict[str, int]) -> dict[str, Any]:
+    """What the two runs of a task found, and the seconds that each stage took."""
+    shared = {
+        "dataset": f"builtin:{task}", "dtype": "float32", "small": SMALLS[0], "target": TARGETS[0],
+        **{name: settings[name] for name in ("limit", "epochs", "seed")},
+    }  # fmt: skip
+    sample = settings["sample"]
+    few = run_named(f"measured {task}, few", Plan.make(**shared, tune_target=settings["few"]), sample, None)
+    plan = Plan.make(**shared, tune_target=settings["limit"])
+    every = run_named(f"measured {task}, all", plan, sample, few)
+    seconds = {
+        name: json.loads((run.folder / "timings.json").read_text())
+        for name, run in (("few", few), ("all", every))
+    }
+    pairs = [*_rows(open_similarity(few.folder).report), *_rows(open_similarity(every.folder).report)]
+    lengths = [
+        {"model": each.reading.words, "score": each.score, **vars(each.correlation)}
+        for each in open_similarity(every.folder).report.lengths
+        if each.score != "loss"
+    ]
+    unique = {json.dumps([pair[k] for k in ("target", "tuned_on", "small", "score")]): pair for pair in pairs}
+    return {"pairs": list(unique.values()), "lengths": lengths, "seconds": seconds}
+
+
+def _rows(report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "target": pair.target.model, "tuned_on": pair.target.tuned_on, "small": pair.small.model,
+            "score": pair.score, "spearman": vars(pair.likeness.spearman),
+            "hardest": vars(pair.likeness.hardest), "trust": trust[pair.small, pair.target, pair.score],
+        }
+        for trust in [{(v.small, v.target, v.score): v.trust.word for v in report.verdicts}]
+        for pair in report.pairs
+        if pair.score in EFFORTS and pair.small.tuned_on
+    ]  # fmt: skip
+
+
+HEAD = """# How alike the models of a family score, measured
+
+Written by `python -m benchmarks.similarity` on {date}: {machine}, Python {python}, seed {seed}.
+The figures are in [similarity.json](similarity.json); [similarity.md](../similarity.md)
+says what they mean.
+
+The first {limit} training rows of each task; every nano fine-tuned on all of them ({epochs} epochs, LoRA
+rank 8), float32; {sample} of the rows scored by all. A mini *tuned on {few}* was fine-tuned on {few} rows
+apart from the scored ones, one *tuned on all* on the same rows as the nano. Cells are Spearman's rank
+correlation of the effort with its 95 % bootstrap interval; **bold**: of one family.
+
+## In short
+
+*Same family on top*: for how many of the three targets the nano of its own family correlates most.
+"""
+
+COST = """
+## What tuning the target costs
+
+Seconds with the loading of the model, other work running beside, so that little more than their order holds;
+the nano's own fine-tuning beside them.
+"""
+
+LENGTH = """
+## Effort and response length
+
+Rank correlation of the effort with the number of response tokens.
+"""
+
+
+def page(content: dict[str, Any]) -> str:
+    """The measured page, from the JSON's content."""
+    head = HEAD.format(
+        **{name: content[name] for name in ("date", "machine", "python")}, **content["settings"]
+    )
+    matrices = (_matrix(content, state, score) for state, score in itertools.product(STATES, EFFORTS))
+    parts = [head, _in_short(content), *matrices, COST, _costs(content), LENGTH, _lengths(content)]
+    return "\n".join(parts) + "\n"
+
+
+def _in_short(content: dict[str, Any]) -> str:
+    heading = (
+        "task", "target", "effort of", "same family, mean", "others, mean", "same family on top",
+        "every same above every other",
+    )  # fmt: skip
+    cases = itertools.product(TASKS, STATES, EFFORTS)
+    return _table(heading, (_short(content, *case) for case in cases))
+
+
+def _matrix(content: dict[str, Any], state: int, score: str) -> str:
+    rows = (
+        (task, _name(target), *(_cell(content, task, target, state, small, score) for small in SMALLS))
+        for task in TASKS
+        for target in TARGETS
+    )
+    title = f"\n## Target {_words(state)}, {score.replace(', ', ' of ')}\n"
+    return f"{title}\n{_table(('task', 'target', *map(_name, SMALLS)), rows)}"
+
+
+def _costs(content: dict[str, Any]) -> str:
+    stages = (("few", "nano"), ("few", "mini"), ("all", "mini"))
+    rows = (
+        (
+            task,
+            family,
+            *(
+                f"{content['tasks'][task]['seconds'][run][f'fine-tune {family}-{size}']:.0f}"
+                for run, size in stages
+            ),
+        )
+        for task in TASKS
+        for family in FAMILIES
+    )
+    return _table(("task", "family", "nano on all", f"mini on {FEW}", "mini on all"), rows)
+
+
+def _lengths(content: dict[str, Any]) -> str:
+    readings = dict.fromkeys(each["model"] for each in content["tasks"][TASKS[0]]["lengths"])
+    cases = list(itertools.product(TASKS, EFFORTS))
+    rows = ((model, *(_length(content, task, model, score) for task, score in cases)) for model in readings)
+    return _table(("model", *(f"{task}, {score.partition(', ')[2]}" for task, score in cases)), rows)
+
+
+def _name(model: str) -> str:
+    return model.removeprefix("builtin:")
+
+
+def _words(state: int) -> str:
+    return {0: "untouched", FEW: f"tuned on {FEW}"}.get(state, "tuned on all")
+
+
+def _pairs(content: dict[str, Any], task: str, state: int, score: str) -> dict[tuple[str, str], dict]:
+    """The pairs of a task, a target's state and a score, by target and small model."""
+    wanted = {0: lambda n: n == 0, FEW: lambda n: n == FEW}.get(state, lambda n: n > FEW)
+    return {
+        (pair["target"], pair["small"]): pair
+        for pair in content["tasks"][task]["pairs"]
+        if wanted(pair["tuned_on"]) and pair["score"] == score
+    }
+
+
+def _short(content: dict[str, Any], task: str, state: int, score: str) -> tuple[str, ...]:
+    values = {key: pair["spearman"]["value"] for key, pair in _pairs(content, task, state, score).items()}
+    matrix = np.array([[values[target, small] for small in SMALLS] for target in TARGETS])
+    same = np.eye(len(FAMILIES), dtype=bool)
+    on_top = int((matrix.argmax(axis=1) == np.arange(len(FAMILIES))).sum())
+    every = "yes" if matrix[same].min() > matrix[~same].max() else "no"
+    return (
+        task, _words(state), score.partition(", ")[2], f"{matrix[same].mean():.2f}",
+        f"{matrix[~same].mean():.2f}", f"{on_top} of {len(FAMILIES)}", every,
+    )  # fmt: skip
+
+
+def _cell(content: dict[str, Any], task: str, target: str, state: int, small: str, score: str) -> str:
+    found = _pairs(content, task, state, score)[target, small]["spearman"]
+    text = f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    return f"**{text}**" if target.partition("-")[0] == small.partition("-")[0] else text
+
+
+def _length(content: dict[str, Any], task: str, model: str, score: str) -> str:
+    lengths = content["tasks"][task]["lengths"]
+    return next(f"{e['value']:.2f}" for e in lengths if (e["model"], e["score"]) == (model, score))
+
+
+def _table(heading: tuple[str, ...], rows: Any) -> str:
+    lines = [heading, tuple("---" for _ in heading), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(
+    task: Annotated[list[str] | None, typer.Option(help="only these tasks, without writing the page")] = None,
+    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+) -> None:
+    """Measure, or go on measuring; with all three tasks, write the page."""
+    if quick:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["STAFF_HOME"] = home
+            found = measure("chat", QUICK)["pairs"]
+        rows = ((_name(pair["target"]), _name(pair["small"]), pair["score"], str(pair["tuned_on"]),
+                 f"{pair['spearman']['value']:.2f}") for pair in found)  # fmt: skip
+        print(_table(("target", "small", "score", "target tuned on", "Spearman"), rows))
+        return
+    tasks = {name: measure(name, MEASURED) for name in task or TASKS}
+    if set(tasks) != set(TASKS):
+        return
+    where = facts("python -m benchmarks.similarity")
+    where["machine"] += ", shared with other work"
+    content = {**where, "settings": MEASURED, "tasks": tasks}
+    write_json(ROOT / "docs" / "measured" / "similarity.json", content)
+    (ROOT / "docs" / "measured" / "similarity.md").write_text(page(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

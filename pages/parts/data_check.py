@@ -1,0 +1,226 @@
+"""The check of every row, as the Data page shows it: asked for, at work, failed, done."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.parts.shared import chart, errors, sentence
+from staff_engine.charts.data import (
+    conflicts_frame,
+    lengths_figure,
+    lengths_frame,
+    problems_frame,
+    repeats_frame,
+)
+from staff_engine.data.first_rows import FirstRows
+from staff_engine.data.inspection.findings import DataChoice, Duplicates, Findings, Lengths
+from staff_engine.data.inspection.job import (
+    Inspection,
+    inspect_here,
+    is_small,
+    kept_first_rows,
+    key_of,
+    read_inspection,
+    read_problems,
+    start_inspection,
+    stop_inspection,
+)
+from staff_engine.errors import DatasetError
+
+PROBLEMS_SHOWN = 10
+HINTS = {
+    "not UTF-8": "Save the file in the encoding UTF-8 to use these rows.",
+    "not JSON": "Each of these lines has to be one whole JSON object.",
+    "no response": "Without a response there is nothing to learn.",
+}
+
+
+def first_of_hub(choice: DataChoice) -> FirstRows:
+    """The first rows of a hub data set, once it was fetched; the page ends here until then."""
+    key = key_of(choice)
+    inspection = read_inspection(key)
+    first = kept_first_rows(key)
+    if first is not None:
+        return first
+    if inspection is None:
+        st.button("Fetch and check", icon=":material/cloud_download:", on_click=_start, args=(choice,))
+        st.caption("It is fetched in the background and kept; how long that takes depends on its size.")
+    elif inspection.state == "running":
+        _show_progress(key)
+    else:
+        _show_failure(inspection)
+    st.stop()
+
+
+def _start(choice: DataChoice) -> None:
+    try:
+        start_inspection(choice)
+    except DatasetError as error:
+        st.toast(sentence(error), icon=":material/error:")
+
+
+def show(choice: DataChoice) -> None:
+    """Check all rows of a data set, or say how it can be done."""
+    st.subheader("Check of every row", anchor=False)
+    key = key_of(choice)
+    inspection = read_inspection(key)
+    if inspection is None and is_small(choice):
+        with errors(), st.spinner("Checking every row …"):
+            inspection = inspect_here(choice)
+    if inspection is None:
+        st.caption("Counts lengths, repeated rows and rows that cannot be used; in the background.")
+        st.button("Check every row", icon=":material/fact_check:", on_click=_start, args=(choice,))
+    elif inspection.state == "running":
+        _show_progress(key)
+    elif inspection.findings is None:
+        _show_failure(inspection)
+    else:
+        _show_findings(key, inspection.findings)
+
+
+@st.fragment(run_every=0.5)
+def _show_progress(key: str) -> None:
+    inspection = read_inspection(key)
+    if inspection is None or inspection.state != "running":
+        st.rerun()
+        return
+    read = f"Checked {inspection.rows:,} rows" if inspection.rows else "Reading the data"
+    st.progress(min(inspection.share, 1.0), text=f"{read} …")
+    if inspection.background:
+        st.button("Stop", icon=":material/stop:", on_click=stop_inspection, args=(key,))
+
+
+def _show_failure(inspection: Inspection) -> None:
+    st.error(sentence(inspection.message), icon=":material/error:")
+    st.button("Try again", icon=":material/refresh:", on_click=_start, args=(inspection.choice,))
+
+
+def _show_findings(key: str, findings: Findings) -> None:
+    bad = findings.rows - findings.usable
+    with st.container(horizontal=True):
+        st.metric("Rows", f"{findings.rows:,}", border=True)
+        st.metric("Can be used", f"{findings.usable:,}", border=True)
+        st.metric("Cannot be used", f"{bad:,}", border=True)
+        st.metric(
+            "Repeated rows",
+            f"{findings.same.extra:,}",
+            border=True,
+            help="Rows whose prompt and response stand in an earlier row, letter by letter.",
+        )
+        st.metric(
+            "Different responses",
+            f"{findings.conflicts.groups:,}",
+            border=True,
+            help="Prompts that stand more than once and do not have the same response each time.",
+        )
+    if not findings.usable:
+        st.error("No row can be used as it is read now: choose another format, or mend the rows below.")
+    lengths, repeats, conflicts, unusable = st.tabs(
+        [
+            "Lengths",
+            f"Repeated rows ({findings.same.extra:,})",
+            f"Different responses ({findings.conflicts.groups:,})",
+            f"Cannot be used ({bad:,})",
+        ]
+    )
+    with lengths:
+        _show_lengths(findings)
+    with repeats:
+        st.caption(
+            "Rows with exactly the same prompt and response. All of them count as samples, and a coreset may "
+            "hold several."
+        )
+        _show_repeats(findings.same, findings.unit)
+    with conflicts:
+        st.caption(
+            "Prompts that stand several times, with different responses: meant so where answers vary, a "
+            "mistake where there is one right answer."
+        )
+        _show_conflicts(findings.conflicts, findings.unit)
+    with unusable:
+        st.caption(
+            "Rows that get no score and are never selected. A run keeps them, each with its reason; nothing "
+            "is dropped in silence."
+        )
+        _show_problems(key, findings)
+
+
+def _show_lengths(findings: Findings) -> None:
+    st.caption(
+        "How many rows have prompts and responses of which length, in characters: how many tokens these "
+        "are depends on the model that reads them."
+    )
+    with st.grid(min_column_width=420):
+        for of, lengths in (("prompt", findings.prompt), ("response", findings.response)):
+            if lengths is not None:
+                chart(
+                    lengths_figure(lengths_frame(lengths), lengths, of=of),
+                    alt=_length_words(of, lengths),
+                    key=f"data_lengths_{of}",
+                )
+
+
+def _length_words(of: str, lengths: Lengths) -> str:
+    return (
+        f"Histogram of {of} lengths: {lengths.least:,} to {lengths.greatest:,} characters, "
+        f"median {lengths.median:,.0f}"
+    )
+
+
+def _show_repeats(same: Duplicates, unit: str) -> None:
+    if not same.groups:
+        st.success("No row repeats another.", icon=":material/check:")
+        return
+    _say_examples(same, f"{same.groups:,} rows stand {same.rows:,} times in all")
+    st.dataframe(repeats_frame(same, unit), hide_index=True, alt="Rows that repeat another")
+
+
+def _show_conflicts(conflicts: Duplicates, unit: str) -> None:
+    if not conflicts.groups:
+        st.success("No prompt has different responses.", icon=":material/check:")
+        return
+    _say_examples(conflicts, f"{conflicts.groups:,} prompts have {conflicts.rows:,} different responses")
+    st.dataframe(conflicts_frame(conflicts, unit), hide_index=True, alt="Prompts with different responses")
+
+
+def _say_examples(duplicates: Duplicates, counted: str) -> None:
+    shown = len(duplicates.examples)
+    which = f"the {shown} that stand most often are" if shown < duplicates.groups else "they are"
+    st.markdown(f"{counted}; {which}:")
+
+
+def _show_problems(key: str, findings: Findings) -> None:
+    if not findings.reasons:
+        st.success("Every row can be used.", icon=":material/check:")
+        return
+    total = sum(findings.reasons.values())
+    counts = {None: total, **findings.reasons}
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        reason = st.selectbox(
+            "Reason",
+            list(counts),
+            format_func=lambda name: f"{name or 'All reasons'} ({counts[name]:,})",
+            key=f"data_reason_{key}",
+            width=420,
+        )
+        pages = max(1, -(-min(counts[reason], findings.listed) // PROBLEMS_SHOWN))
+        shown = st.pagination(pages, max_visible_pages=5, key=f"data_problems_{key}_{reason}")
+    if reason in HINTS:
+        st.caption(HINTS[reason])
+    problems = read_problems(key, reason, (shown - 1) * PROBLEMS_SHOWN, PROBLEMS_SHOWN)
+    chosen = st.dataframe(
+        problems_frame(problems, findings.unit),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"data_problem_{key}_{reason}_{shown}",
+        alt="Rows that cannot be used, with what is wrong and what stands there",
+    ).selection.rows
+    if findings.listed < total:
+        st.caption(f"The first {findings.listed:,} of {total:,} are listed.")
+    if chosen:
+        problem = problems[chosen[0]]
+        st.caption(f"{findings.unit.capitalize()} {problem.number:,}, as it stands")
+        st.code(problem.text, language=None, wrap_lines=True)
+    else:
+        st.caption("Choose a row to see all of its text.")

@@ -1,0 +1,197 @@
+"""Where the data comes from: the widgets of the Data page that end in a data set's name."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.parts.shared import errors
+from staff_engine.data.builtin.split import SPLITS
+from staff_engine.data.builtin.tasks import TASKS, is_task
+from staff_engine.data.readers import COMPRESSED, SUFFIXES
+from staff_engine.data.sources import find_file, is_on_hub, keep_upload, upload_name
+from staff_engine.errors import DatasetError
+
+KINDS = {
+    "file": "File on this machine",
+    "upload": "Upload",
+    "builtin": "Built in",
+    "hub": "Hugging Face Hub",
+}
+SPLIT_WORDS = {"train": "To train on (nine prompts in ten)", "held_out": "Held out (the others)"}
+
+DETECT = "detect"
+
+KEPT = {
+    "data_kind": "file",
+    "data_path": "",
+    "data_upload": None,
+    "data_upload_failed": None,
+    "data_task": next(iter(TASKS)),
+    "data_side": SPLITS[0],
+    "data_hub": "",
+    "data_config": "",
+    "data_split": "train",
+    "data_format": DETECT,
+    "data_prompt_column": None,
+    "data_response_column": None,
+    "data_limit": None,
+}
+"""Session keys of the Data page and what they begin with; they outlive a visit to another page."""
+
+
+def begin() -> None:
+    """Set the keys that are not set yet, from the plan that is being made if there is one."""
+    if "data_kind" in st.session_state:
+        return
+    plan = st.session_state.get("new_plan") or {}
+    dataset = plan.get("dataset") or ""
+    names = {
+        name: f"data_{name}" for name in ("format", "prompt_column", "response_column", "split", "limit")
+    }
+    if is_task(dataset):
+        names["split"] = "data_side"
+    begun = KEPT | {key: plan[name] for name, key in names.items() if plan.get(name)}
+    if is_task(dataset):
+        begun |= {"data_kind": "builtin", "data_task": dataset.removeprefix("builtin:")}
+    elif dataset.startswith(("/", "~", ".")):
+        begun["data_path"] = dataset
+    st.session_state.update(begun)
+
+
+def choose() -> str | None:
+    """Let a data set be chosen; its name as a plan has it, or None while there is none."""
+    kind = st.segmented_control(
+        "Where is the data?",
+        list(KINDS),
+        format_func=KINDS.__getitem__,
+        key="data_kind",
+        required=True,
+        persist_state="session",
+        on_change=_other_data,
+    )
+    return {"file": _file, "upload": _upload, "builtin": _builtin, "hub": _hub}[kind]()
+
+
+def _other_data() -> None:
+    """Another data set is read in another way."""
+    for name in ("data_format", "data_prompt_column", "data_response_column"):
+        st.session_state[name] = KEPT[name]
+
+
+def _file() -> str | None:
+    text = st.text_input(
+        "Path of the file",
+        key="data_path",
+        placeholder="~/data/train.jsonl",
+        help="On the machine on which this app runs. The file stays where it is.",
+        persist_state="session",
+        on_change=_other_data,
+    )
+    if not text.strip():
+        _say_kinds()
+        return None
+    with errors():
+        return str(find_file(text))
+    raise AssertionError("errors() ends the page")
+
+
+def _upload() -> str | None:
+    most = st.get_option("server.maxUploadSize")
+    st.file_uploader(
+        f"A file of at most {most} MB",
+        type=[suffix.removeprefix(".") for suffix in (*SUFFIXES, ".ndjson", *COMPRESSED)],
+        key="data_uploader",
+        on_change=_take_upload,
+        help="It is kept on the machine on which this app runs. A larger file is read where it lies: "
+        "choose “File on this machine”.",
+    )
+    if st.session_state.data_upload_failed:
+        st.error(st.session_state.data_upload_failed)
+    kept = st.session_state.data_upload
+    if kept is None:
+        _say_kinds()
+        return None
+    with errors():
+        path = find_file(kept)
+    if st.session_state.get("data_uploader") is None:
+        st.caption(f"Uploaded before: {upload_name(path)}")
+    return str(path)
+
+
+def _take_upload() -> None:
+    _other_data()
+    upload = st.session_state.data_uploader
+    if upload is None:
+        return
+    try:
+        st.session_state.data_upload = str(keep_upload(upload.name, upload.getvalue()))
+        st.session_state.data_upload_failed = None
+    except DatasetError as error:
+        st.session_state.data_upload_failed = str(error)
+
+
+def _builtin() -> str:
+    task = st.selectbox(
+        "Data set",
+        list(TASKS),
+        format_func=lambda name: f"{name.capitalize()}: {TASKS[name].sentence}",
+        key="data_task",
+        help="Made on this machine from packages that it has, so that all can be tried without a network.",
+        persist_state="session",
+        on_change=_other_data,
+    )
+    st.segmented_control(
+        "Which part?",
+        SPLITS,
+        format_func=SPLIT_WORDS.__getitem__,
+        key="data_side",
+        required=True,
+        help="A hash of the prompt decides. What is held out is there to measure a trained model on.",
+        persist_state="session",
+    )
+    return f"builtin:{task}"
+
+
+def split_of(source: str) -> str:
+    """The split that was chosen for a data set; files have none, and the plan's default stands for it."""
+    if is_task(source):
+        return st.session_state.data_side
+    return st.session_state.data_split if is_on_hub(source) else KEPT["data_split"]
+
+
+def _hub() -> str | None:
+    with st.container(horizontal=True):
+        name = st.text_input(
+            "Name on the hub",
+            key="data_hub",
+            placeholder="openai/gsm8k",
+            persist_state="session",
+            on_change=_other_data,
+        )
+        config = st.text_input(
+            "Configuration",
+            key="data_config",
+            placeholder="the only one",
+            help="Which part of the data set, where it has several: main, for example.",
+            persist_state="session",
+            on_change=_other_data,
+        )
+        st.text_input(
+            "Split",
+            key="data_split",
+            help="Most often train, validation or test.",
+            persist_state="session",
+            on_change=_other_data,
+        )
+    name, config = name.strip(), config.strip()
+    if not name:
+        st.caption("A data set of huggingface.co/datasets: fetched over the network once, then kept.")
+        return None
+    return f"{name}:{config}" if config else name
+
+
+def _say_kinds() -> None:
+    st.caption(
+        "JSON lines, JSON arrays, CSV and Parquet tables can be read, also packed with gzip (.gz) or "
+        "Zstandard (.zst). A row needs a prompt and a response, or a conversation."
+    )

@@ -1,0 +1,52 @@
+"""The server's route for prepared exports: `/download/{run_id}/{key}` and the files beside it."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from staff_engine.errors import StaffError
+from staff_engine.export.downloads import Prepared, find_prepared, zipped
+
+ARCHIVE = "zip"
+"""The part that stands for all files in one archive."""
+
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
+
+
+def download(request: Request) -> Response:
+    """Send a file of a prepared export from disk; 404 with a sentence for anything else."""
+    names = request.path_params
+    part = names.get("part", "coreset")
+    try:
+        prepared = find_prepared(names["run_id"], names["key"])
+    except StaffError as error:
+        return _missing(f"{error}.")
+    if part == ARCHIVE:
+        return _archive(prepared)
+    if part not in prepared.files:
+        return _missing(f"An export has no {part!r}; it has {', '.join(prepared.files)} and {ARCHIVE}.")
+    path = prepared.files[part]
+    return FileResponse(
+        path, filename=path.name, media_type="application/octet-stream", headers=dict(HEADERS)
+    )
+
+
+def address(prepared: Prepared, part: str = "coreset") -> str:
+    """Where the server gives a part of an export."""
+    tail = "" if part == "coreset" else f"/{part}"
+    return f"/download/{prepared.run_id}/{prepared.key}{tail}"
+
+
+def _archive(prepared: Prepared) -> Response:
+    name = f"coreset-{prepared.run_id}.zip"
+    headers = HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(zipped(prepared), media_type="application/zip", headers=headers)
+
+
+def _missing(sentence: str) -> Response:
+    return PlainTextResponse(sentence[:1].upper() + sentence[1:], status_code=404, headers=dict(HEADERS))
+
+
+ROUTES = [Route("/download/{run_id}/{key}", download), Route("/download/{run_id}/{key}/{part}", download)]

@@ -1,0 +1,149 @@
+"""Evaluation on the Compare page: how the target does after fine-tuning on each coreset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.parts import evaluation_form, progress, run_names, shared
+from staff_engine.charts import evaluation as charts
+from staff_engine.errors import StaffError
+from staff_engine.evaluation.report import ComparisonReport, open_comparison, sentences_of
+from staff_engine.evaluation.run import stages_of
+from staff_engine.runs import control
+from staff_engine.runs.control import read_record
+from staff_engine.runs.folders import Run
+from staff_engine.runs.results import Results
+from staff_engine.runs.status import ACTIVE
+
+
+def show(results: Results) -> None:
+    """What the evaluations of a run's coresets found, how far one at work is, and the form for another."""
+    names = _evaluations(results.folder)
+    if not names:
+        st.info(
+            "A coreset is good if the target, fine-tuned on it, does well on samples that it has not seen."
+            " That takes a fine-tuning for each coreset and seed; below is how long.",
+            icon=":material/science:",
+        )
+        evaluation_form.show(results, None)
+        return
+    if st.session_state.evaluation not in names:
+        st.session_state.evaluation = next(iter(names))
+    st.selectbox(
+        "Evaluation", list(names), format_func=names.__getitem__, key="evaluation", persist_state="session"
+    )
+    run = control.find_run(st.session_state.evaluation)
+    state = control.read_status(run).state
+    if state != "finished":
+        refreshed = shared.REFRESH_SECONDS if state in ACTIVE else None
+        st.fragment(_follow, run_every=refreshed)(run, state, _cells(run))
+    report = open_comparison(run.folder).report if open_comparison(run.folder).facts else None
+    if report is not None:
+        _show_report(report)
+    with st.expander("Add to it, or evaluate anew", icon=":material/add:"):
+        evaluation_form.show(results, run)
+
+
+def _evaluations(folder: Path) -> dict[str, str]:
+    """The comparisons of this run's coresets by id, the newest first."""
+    found = {}
+    for run_id, name in run_names.run_names(("comparison",)).items():
+        try:
+            compared = read_record(control.find_run(run_id)).comparison
+        except StaffError:
+            continue
+        if compared is not None and Path(compared.source).name == folder.name:
+            found[run_id] = name
+    return found
+
+
+def _cells(run: Run) -> int:
+    return len(list((run.folder / "cells").glob("*.json")))
+
+
+def _follow(run: Run, seen: str, cells: int) -> None:
+    """One that is not finished: its state and stages; the page comes anew with each cell."""
+    if not run.folder.is_dir():
+        st.rerun()
+    facts = control.describe(run)
+    if facts["state"] != seen or _cells(run) != cells:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shared.state_badge(facts["state"])
+        if facts["message"]:
+            st.caption(shared.plain(facts["message"]), width="content")
+    progress.failure(facts)
+    if facts["state"] == "damaged":
+        return
+    with st.container(horizontal=True), shared.errors():
+        progress.controls(run, facts, "evaluation")
+    with shared.errors():
+        progress.stages(facts, stages_of(open_comparison(run.folder)))
+    progress.log(run, expanded=facts["state"] == "failed")
+
+
+def _show_report(report: ComparisonReport) -> None:
+    for warning in report.warnings:
+        st.warning(shared.plain(warning))
+    places = charts.places(report)
+    if places:
+        place = _choose_place(places)
+        said = sentences_of(charts.rows_at(report, *place), report.metric)
+        if said:
+            st.markdown("\n".join(f"- {shared.plain(sentence)}" for sentence in said))
+        _show_dots(report, place)
+    st.subheader("All of it", anchor=False)
+    frame = charts.table_frame(report)
+    digits = {"Loss": "%.3f", **({report.metric: "%.1f"} if report.metric else {})}
+    numbers = {
+        name: st.column_config.NumberColumn(format=form)
+        for measure, form in digits.items()
+        for name in (measure, f"{measure} − random")
+    }
+    shares = {
+        name: st.column_config.NumberColumn(format="percent", help=said)
+        for name, said in (
+            ("Removed", "Fraction of the samples that is removed."),
+            ("Selection", "Time of choosing the coreset, as a share of fine-tuning on the full data."),
+        )
+    }
+    arms = {"Trained on": st.column_config.TextColumn(width=230)}
+    st.dataframe(
+        frame, hide_index=True, column_config={**numbers, **shares, **arms}, key="evaluation_table",
+        placeholder="–", alt="Held-out loss and answers after each coreset",
+    )  # fmt: skip
+    answers = f"; {report.metric} of {report.answers:,} generated answers, 0 to 100" if report.metric else ""
+    st.caption(
+        f"Loss of {report.held_out:,} held-out samples, nats{answers}. {report.cells:,} of"
+        f" {report.planned:,} fine-tunings are done. Means over the seeds; − random is the mean of the"
+        " differences seed by seed."
+    )
+
+
+def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
+    """A pruning rate and a budget, of those that there are."""
+    both = len({budget for _, budget in places}) > 1
+    return st.selectbox(
+        "Pruning rate",
+        places,
+        format_func=lambda each: (
+            f"{shared.percent(each[0])} removed" + (f", equal {each[1]}" if both else "")
+        ),
+        key="evaluation_place",
+    )
+
+
+def _show_dots(report: ComparisonReport, place: tuple[float, str]) -> None:
+    measures: list[tuple[charts.Measure, str]] = [("loss", "Held-out loss (nats), lower is better")]
+    if report.metric:
+        measures.append(("metric", f"{report.metric} of the answers, higher is better"))
+    with st.grid(len(measures), min_column_width=380, gap="large"):
+        for measure, title in measures:
+            frame = charts.dots_frame(report, measure, *place)
+            shared.chart(
+                charts.dots_figure(frame, x=title), key=f"evaluation_{measure}",
+                alt=f"{title}, means: {charts.dots_in_words(frame)}",
+            )  # fmt: skip
+    st.caption("Dot: the mean over the seeds. Line: its 95 % interval; none with a single seed.")

@@ -1,0 +1,134 @@
+"""Plan an evaluation of a run's coresets, or what is added to one: methods, rates, seeds; start it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from pages.parts import plan_field, run_names, shared
+from staff_engine.cli.command_lines import evaluate_command
+from staff_engine.cli.tables.evaluation import estimate_words
+from staff_engine.data.builtin.tasks import is_task
+from staff_engine.errors import StaffError
+from staff_engine.evaluation import planning
+from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.runs import control
+from staff_engine.runs.folders import Run
+from staff_engine.runs.results import Results
+from staff_engine.selection.methods import METHODS
+
+RATES = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95)
+BUDGETS = ("epochs", "steps", "both")
+NEW, ADD = "A new one", "Add to the one shown"
+
+
+def show(results: Results, known: Run | None) -> None:
+    """The form, how long it takes, and the same as a command."""
+    source = Run(results.folder.name, results.folder)
+    adds = known is not None and st.segmented_control(
+        "What to do", [ADD, NEW], default=ADD, required=True, key="evaluate_what",
+        label_visibility="collapsed",
+    ) == ADD  # fmt: skip
+    run = known if adds else None
+    settings = _settings(results, run)
+    if run is None and "held_out" not in settings and not is_task(results.plan.dataset):
+        st.info(
+            "This data has no held-out split; give a file of samples kept apart, in any form of data.",
+            icon=":material/upload_file:",
+        )
+        return
+    try:
+        if run is None:
+            plan, comparison = planning.plan_comparison(source, **settings)
+        else:
+            plan, comparison = control.read_record(run).plan, planning.extended(run, **settings)
+        estimate = planning.estimate_of(plan, comparison, run, source=results)
+    except StaffError as error:
+        st.error(shared.sentence(error))
+        return
+    st.caption(shared.sentence(estimate_words(estimate)))
+    if st.button("Start", type="primary", icon=":material/play_arrow:", key="evaluate_start"):
+        _start(plan, comparison, run)
+    st.caption("The same from the command line, which takes the other settings too:")
+    st.code(evaluate_command((run or source).id, settings), language="bash", wrap_lines=True)
+
+
+def _settings(results: Results, run: Run | None) -> dict[str, Any]:
+    """What the widgets say, as `comparing` takes it; they begin with what the one shown has."""
+    known = control.read_record(run).comparison if run else None
+    suffix = f"_{run.id}" if run else ""
+    methods = st.pills(
+        "Methods", list(METHODS), selection_mode="multi", default=["staff", "random"],
+        format_func=lambda name: METHODS[name].label, key="evaluate_methods",
+    )  # fmt: skip
+    also = _also(results, known.also if known else {}, suffix)
+    own = results.plan.pruning_rate
+    rates = st.pills(
+        "Pruning rates", sorted({*RATES, own}), selection_mode="multi", default=[own],
+        format_func=shared.percent, key="evaluate_rates",
+    )  # fmt: skip
+    with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
+        seeds = _number("seeds", "Seeds", known.seeds if known else None, suffix)
+        budget = st.selectbox(
+            "Equal", BUDGETS, key=f"evaluate_budget{suffix}",
+            index=BUDGETS.index(known.budget) if known else 0,
+            help=ComparisonPlan.model_fields["budget"].description,
+        )  # fmt: skip
+        scores = None if run else st.selectbox(
+            "Others read the scores of", ["small", "target"], key="evaluate_scores",
+            help=ComparisonPlan.model_fields["baseline_scores"].description,
+        )  # fmt: skip
+    settings: dict[str, Any] = {
+        "methods": tuple(methods) or None, "pruning_rates": tuple(rates) or None, "seeds": seeds,
+        "budget": budget, "baseline_scores": scores, "also": also,
+    }  # fmt: skip
+    if run is None:
+        settings["held_out"] = _held_out(results.plan)
+        with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
+            settings["held_out_samples"] = _number("held_out_samples", "Held-out samples")
+            settings["answers"] = _number("answers", "Answers")
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str] | None:
+    """Further runs whose coresets join, as `comparing` takes them; nothing is asked where there are none."""
+    offered = planning.runs_beside(Run(results.folder.name, results.folder), known)
+    if not offered:
+        return None
+    names = run_names.run_names(("coreset",))
+    chosen = st.multiselect(
+        "Also the coresets of", list(offered), key=f"evaluate_also{suffix}", placeholder="other runs",
+        format_func=lambda label: names.get(Path(offered[label]).name, label),
+        help="Finished runs on the same data, as one whose target was tuned, or with another small model.",
+    )  # fmt: skip
+    return {label: offered[label] for label in chosen} or None
+
+
+def _held_out(plan: Plan) -> str | None:
+    said = st.text_input(
+        "File of held-out samples", key="evaluate_held_out",
+        placeholder="the task's own" if is_task(plan.dataset) else "samples kept apart",
+        help=ComparisonPlan.model_fields["held_out"].description,
+    )  # fmt: skip
+    return said.strip() or None
+
+
+def _number(name: str, label: str, value: int | None = None, suffix: str = "") -> int:
+    field = ComparisonPlan.model_fields[name]
+    return st.number_input(
+        label, **plan_field.bounds(name, ComparisonPlan), value=value or field.default, step=1,
+        key=f"evaluate_{name}{suffix}", help=field.description,
+    )  # fmt: skip
+
+
+def _start(plan: Plan, comparison: ComparisonPlan, run: Run | None) -> None:
+    with shared.errors():
+        if run is None:
+            run = planning.create(plan, comparison)
+        else:
+            planning.add_to(run, comparison)
+        control.start(run)
+    shared.show_evaluation(run.id)
+    st.rerun()

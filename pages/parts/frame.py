@@ -1,0 +1,39 @@
+"""What stands around every page: the link, the run picker in the sidebar, the pages' own errors."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from pages.parts import links
+from pages.parts.run_names import run_names
+
+
+def show(page: StreamlitPage) -> None:
+    """Run a page between reading and writing its link."""
+    st.logo("assets/logo.svg", icon_image="assets/icon.svg", size="large")
+    links.restore()
+    _pick_run()
+    try:
+        page.run()
+    finally:  # also where the page ends itself early
+        links.keep()
+
+
+def _pick_run() -> None:
+    """A picker of the run that all result pages show."""
+    chosen = st.session_state.run
+    names = run_names(("coreset", None))
+    if chosen and chosen not in names:  # what the link asks for: the page says what is wrong with it
+        names[chosen] = chosen
+    if names:
+        st.sidebar.selectbox(
+            "Run",
+            list(names),
+            index=None,
+            placeholder="None chosen",
+            key="run",
+            format_func=lambda run_id: names.get(run_id, run_id),
+            persist_state="session",
+            help="The run that the pages under Results show.",
+        )

@@ -1,0 +1,218 @@
+"""What a link brings back: run, settings, filter and each page's own choices.
+
+They live in the session under the names below, and stand in the query parameters beside it.
+Streamlit's own `bind="query-params"` forgets a widget's parameter when the page changes,
+so they are kept by hand: `restore` before the page, `keep` after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from staff_engine.errors import PlanError, RunError, StaffError
+from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.runs.control import Run, find_run, kind_of, read_record
+from staff_engine.runs.folders import Kind
+from staff_engine.samples.filters import Filter
+from staff_engine.selection.methods import METHODS
+
+SETTINGS = (*SELECTION_FIELDS, "verify_per_stratum")
+"""Settings of the plan that pages turn without a model; each is a key of the session."""
+
+LAST = "_link_last"
+"""Session key: the query parameters as `keep` left them; others were typed, pasted or gone back to."""
+
+OF_RUN = "_link_of_run"
+"""Session key: the run whose plan the settings and the filter were last set from."""
+
+NEXT_RUN = "_link_next_run"
+"""Session key: the run that a page chose; the picker, drawn already, takes it the next time."""
+
+NEXT_FAMILY = "_link_next_family"
+"""Session key: the run that compares models which a page chose; as `NEXT_RUN`."""
+
+NEXT_EVALUATION = "_link_next_evaluation"
+"""Session key: the evaluation of coresets that a page chose; as `NEXT_RUN`."""
+
+REFUSED = "_link_refused"
+"""Session key: what a link asked for and did not get, in sentences."""
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"allowed: {', '.join(allowed)}")
+        return text
+
+    return read
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("allowed: a whole number, 0 or more")
+    return int(text)
+
+
+def _yes_no(text: str) -> bool:
+    return _one_of("yes", "no")(text) == "yes"
+
+
+def _methods(text: str) -> str:
+    """Names of methods, with commas between them."""
+    if not set(filter(None, text.split(","))) <= METHODS.keys():
+        raise ValueError(f"allowed: {', '.join(METHODS)}, with commas between them")
+    return text
+
+
+def _comparison(text: str) -> str:
+    """The id of a run that compares models, or of one that cannot be read."""
+    try:
+        run = _find(text, "similarity")
+    except RunError as error:
+        raise ValueError(str(error)) from None
+    if kind_of(run) not in ("similarity", None):
+        raise ValueError("it selects a coreset; allowed: a run that compares models")
+    return run.id
+
+
+PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
+    "scores_on": ("verified", _one_of("verified", "all")),
+    "scores_scale": ("linear", _one_of("linear", "log")),
+    "scores_shape": ("density", _one_of("density", "cumulative")),
+    "compare_view": ("selections", _one_of("selections", "methods", "evaluation")),
+    "evaluation": (None, str),
+    "compare_methods": (None, _methods),
+    "compare_a": ("current", str),
+    "compare_b": ("plan", str),
+    "row": (None, _count),
+    "samples_sort": ("row_id", str),
+    "samples_order": ("ascending", _one_of("ascending", "descending")),
+    "samples_page": (1, _count),
+    "samples_view": ("table", _one_of("table", "map")),
+    "map_color": ("stratum", _one_of("stratum", "score", "kept")),
+    "family": (None, _comparison),
+    "family_score": ("all", _one_of("all", "last_block", "loss")),
+    "family_for": (None, str),
+    "family_target": ("untouched", _one_of("untouched", "fine-tuned")),
+    "export_format": ("jsonl", str),
+    "export_selection": ("current", str),
+    "export_scores": (False, _yes_no),
+}
+"""A page's own choices: the default, and what reads a link's text (or raises ValueError: what is allowed)."""
+
+
+def restore() -> None:
+    """Set every key of the session from the link where that has changed, else leave it as it is."""
+    query = st.query_params.to_dict()
+    beginnings = {"run": None, "filter": Filter(), REFUSED: [], LAST: {}}
+    beginnings |= {name: default for name, (default, _) in PAGE_KEYS.items()}
+    for name, value in beginnings.items():
+        st.session_state.setdefault(name, value)
+    if NEXT_RUN in st.session_state:
+        st.session_state.run = st.session_state.pop(NEXT_RUN)
+    if NEXT_EVALUATION in st.session_state:
+        st.session_state.evaluation = st.session_state.pop(NEXT_EVALUATION)
+        st.session_state.compare_view = "evaluation"
+    if NEXT_FAMILY in st.session_state:
+        st.session_state.family = st.session_state.pop(NEXT_FAMILY)
+    # A change of page clears the query; what is then empty was not asked for by anybody.
+    if query and query != st.session_state[LAST]:
+        _read(query)
+    if OF_RUN not in st.session_state or st.session_state[OF_RUN] != st.session_state.run:
+        _take_plan({})
+
+
+def keep() -> None:
+    """Write the keys that differ from their defaults into the query parameters."""
+    query: dict[str, str] = {}
+    if st.session_state.run:
+        query["run"] = st.session_state.run
+        defaults = _plan_settings()
+        for name in SETTINGS:
+            if st.session_state[name] != defaults[name]:
+                query[name] = _text(st.session_state[name])
+        query |= st.session_state.filter.to_query()
+    for name, (default, _) in PAGE_KEYS.items():
+        if st.session_state[name] != default:
+            query[name] = _text(st.session_state[name])
+    st.session_state[LAST] = query
+    if st.query_params.to_dict() != query:
+        st.query_params.from_dict(query)
+
+
+def refusals() -> list[str]:
+    """What the link asked for and did not get; said once."""
+    said = st.session_state[REFUSED]
+    st.session_state[REFUSED] = []
+    return said
+
+
+def _read(query: dict[str, str]) -> None:
+    if "run" in query:
+        try:
+            st.session_state.run = _find(query["run"]).id
+        except StaffError as error:
+            st.session_state.run = None
+            _refuse(f"This link's {error}.")
+    _take_plan(query)
+    for name, (default, read) in PAGE_KEYS.items():
+        value = default
+        if name in query:
+            try:
+                value = read(query[name])
+            except ValueError as error:
+                instead = "It is left out." if default is None else f"Shown is {_text(default)}."
+                _refuse(f"This link's {name} is {query[name]!r}; {error}. {instead}")
+        st.session_state[name] = value
+    try:
+        st.session_state.filter = Filter.from_query(query)
+    except PlanError as error:
+        _refuse(f"This link's filter is left out: {error}.")
+
+
+def _take_plan(query: dict[str, str]) -> None:
+    """The settings of the run's plan, and over them those of the link that are allowed."""
+    settings = _plan_settings()
+    for name in SETTINGS:
+        if name in query:
+            try:
+                settings[name] = getattr(
+                    Plan.make(dataset="-", small="-", target="-", **{name: query[name]}), name
+                )
+            except PlanError as error:
+                _refuse(f"This link's {error}. Shown is the run's own, {settings[name]}.")
+    st.session_state.update(settings)
+    st.session_state.filter = Filter()
+    st.session_state[OF_RUN] = st.session_state.run
+
+
+def _plan_settings() -> dict[str, Any]:
+    """What the run's plan says, or the defaults where there is no run to read."""
+    if st.session_state.run:
+        try:
+            plan = read_record(_find(st.session_state.run)).plan
+            return {name: getattr(plan, name) for name in SETTINGS}
+        except StaffError:
+            pass  # the page says what is wrong with the run
+    return {name: Plan.model_fields[name].default for name in SETTINGS}
+
+
+def _find(run_id: str, kind: Kind = "coreset") -> Run:
+    """The run of a link: by its id or name, never by a path; the latest is that of a kind."""
+    if Path(run_id).name != run_id or run_id.startswith((".", "~")):
+        raise RunError(f"run {run_id!r} is no run's name")
+    return find_run(run_id, kind=kind)
+
+
+def _refuse(sentence: str) -> None:
+    st.session_state[REFUSED] = [*st.session_state[REFUSED], sentence]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.9g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,198 @@
+"""Methods on the Compare page: STAFF's coreset beside those of the methods it is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.parts import plan_field, shared
+from staff_engine.charts import methods as charts
+from staff_engine.evaluation.methods import MethodComparison, clusters_of, compared
+from staff_engine.plan import Plan
+from staff_engine.runs.results import Results
+from staff_engine.selection.baselines.ranked import CCS_STRATA
+from staff_engine.selection.methods import METHODS, ScoreTable, choose, needs_embedding, small_scores
+from staff_engine.selection.overlap import jaccard_by_chance
+from staff_engine.selection.strata import coreset_size
+
+D2_AT_ONCE = 20_000
+"""Up to so many samples D2 takes seconds, and is shown without being asked for."""
+
+
+def show(results: Results) -> None:
+    """Choose methods and a pruning rate; what their coresets share and reach."""
+    table = _table(results.folder.name, results)
+    names = _choose_methods(table)
+    if not names:
+        st.info("Choose at least one method.", icon=":material/checklist:")
+        return
+    found = _compared(results, table, names)
+    if found is None:
+        st.info("No sample of these coresets passes the filter. Take a part of it away to compare.")
+        return
+    scorable = np.isfinite(table.effort) & shared.current_mask(results)
+    _say_how(found, scorable=int(scorable.sum()))
+    _overlap_and_reach(found)
+    _spreads(found)
+    _explain(results, names)
+
+
+def _choose_methods(table: ScoreTable) -> list[str]:
+    """The methods that the link or the pills choose."""
+    offered = [name for name in METHODS if table.embedding.shape[1] or not needs_embedding(name)]
+    chosen = st.session_state.compare_methods
+    if chosen is None:
+        large = np.count_nonzero(np.isfinite(table.effort)) > D2_AT_ONCE
+        names = [name for name in offered if not (large and name == "d2")]
+    else:
+        names = [name for name in offered if name in chosen.split(",")]
+    st.session_state["_compare_methods"] = names
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.pills(
+            "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
+            format_func=lambda name: METHODS[name].label,
+            help="What each does stands at the foot of the page.",
+        )  # fmt: skip
+        st.number_input(
+            "Pruning rate", **plan_field.bounds("pruning_rate"), step=0.05, format="%.6g",
+            key="pruning_rate", persist_state="session", width=150,
+            help=f"{Plan.model_fields['pruning_rate'].description} The same as on Select.",
+        )  # fmt: skip
+    if len(offered) < len(METHODS):
+        st.caption("This run kept no embeddings, so D2 and Moderate cannot choose.")
+    return names
+
+
+def _take_methods() -> None:
+    chosen = st.session_state["_compare_methods"]
+    st.session_state.compare_methods = ",".join(name for name in METHODS if name in chosen)
+
+
+def _compared(results: Results, table: ScoreTable, names: list[str]) -> MethodComparison | None:
+    """The comparison among the samples that pass the filter; None where no coreset has one."""
+    settings = shared.settings()
+    rate, seed, beta = (settings[name] for name in ("pruning_rate", "seed", "drop_hardest"))
+    selection = shared.current_selection(results)
+    run_id = results.folder.name
+    coresets = {
+        name: selection.indices
+        if name == "staff"
+        else _coreset(run_id, name, rate, seed, beta if METHODS[name].cuts else None, results, table)
+        for name in names
+    }
+    strata, clusters = selection.labels, _clusters(run_id, seed, table)
+    if not st.session_state.filter.empty:
+        passing = shared.current_mask(results)
+        st.caption(":material/filter_alt: Only samples that pass the filter are counted.")
+        coresets = {name: ids[passing[ids]] for name, ids in coresets.items()}
+        strata = np.where(passing, strata, -1)
+        clusters = None if clusters is None else np.where(passing, clusters, -1)
+        table = replace(table, loss=np.where(passing, table.loss, np.nan))
+    if not any(map(len, coresets.values())):
+        return None
+    return compared(
+        results, table, coresets, clusters, pruning_rate=rate, seed=seed, beta=beta, strata=strata
+    )
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading scores and embeddings …")
+def _table(run_id: str, _results: Results) -> ScoreTable:
+    return small_scores(_results)
+
+
+@st.cache_data(max_entries=64, show_spinner="Choosing the coresets …")
+def _coreset(
+    run_id: str, name: str, rate: float, seed: int, beta: float | None, _results: Results, _table: ScoreTable
+) -> np.ndarray:
+    return choose(name, _results, _table, pruning_rate=rate, seed=seed, beta=beta)
+
+
+@st.cache_data(max_entries=8, show_spinner="Grouping the embeddings …")
+def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
+    return clusters_of(_table, seed)
+
+
+def _say_how(found: MethodComparison, *, scorable: int) -> None:
+    size = coreset_size(scorable, found.pruning_rate)
+    st.caption(
+        f"{shared.percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
+        f" fine-tuned small model's scores; seed {found.seed}; CCS and D2 leave out the hardest"
+        f" {shared.percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
+        f" Two coresets of {size:,} of {scorable:,} samples, drawn without looking at scores, overlap by"
+        f" {jaccard_by_chance(size, size, scorable):.0%}."
+    )
+
+
+def _overlap_and_reach(found: MethodComparison) -> None:
+    coverage = found.coverage
+    left, right = _side_by_side()
+    with left:
+        st.subheader("What they have in common", anchor=False)
+        if len(coverage.names) > 1:
+            frame = charts.overlap_frame(coverage)
+            shared.chart(
+                charts.overlap_figure(frame), key="methods_overlap",
+                alt=f"Overlap of every two coresets: {charts.overlap_in_words(frame)}",
+            )  # fmt: skip
+            st.caption(
+                "Samples in both, over samples in either (Jaccard): 1 is the same coreset. CCS draws by the"
+                " same priorities as STAFF, so a strong overlap of these two is expected."
+            )
+        else:
+            st.caption("Choose another method to see how alike their coresets are.")
+    with right:
+        st.subheader("What they reach", anchor=False)
+        reach = charts.reach_frame(coverage)
+        counts = {"strata": coverage.num_strata, "clusters": coverage.num_clusters}
+        said = (f"{groups}: {charts.reach_in_words(reach, groups)}" for groups in counts if counts[groups])
+        shared.chart(
+            charts.reach_figure(reach, counts), alt=f"Share reached. {'. '.join(said)}", key="methods_reach"
+        )
+        st.caption(
+            "Strata are STAFF's; the hardest, which it drops, are in none. Clusters group samples by their"
+            " embeddings (k-means)."
+        )
+
+
+def _spreads(found: MethodComparison) -> None:
+    st.subheader("What their samples are like", anchor=False)
+    coverage = found.coverage
+    for place, profile, title, key in zip(
+        _side_by_side(),
+        (coverage.lengths, coverage.losses),
+        ("Response length (tokens)", "Loss on the small model (nats a token)"),
+        ("methods_lengths", "methods_losses"),
+        strict=True,
+    ):
+        with place:
+            frame = charts.spread_frame(coverage, profile)
+            shared.chart(
+                charts.spread_figure(frame, x=title), key=key,
+                alt=f"{title}, medians: {charts.spread_in_words(frame)}",
+            )  # fmt: skip
+    st.caption(
+        "Dot: the median. Thick: the middle half. Thin: from the 5 % to the 95 % quantile. Dashed: the median"
+        " of all samples."
+    )
+
+
+def _side_by_side() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Two places beside each other, or one below the other where the page is narrow."""
+    with st.grid(2, min_column_width=380, gap="large"):
+        return st.container(), st.container()
+
+
+def _explain(results: Results, names: list[str]) -> None:
+    with st.expander("What the methods do", icon=":material/menu_book:"):
+        for method in METHODS.values():
+            st.markdown(f"**{method.label}**. {method.sentence}")
+        words = "".join(f" --method {name}" for name in names)
+        rate = st.session_state.pruning_rate
+        st.caption("The same on the command line, with the run's own plan for the rest:")
+        st.code(
+            f"python -m staff_engine compare {results.folder.name}{words} --pruning-rate {rate:g}",
+            language="bash", wrap_lines=True,
+        )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Pieces of a page that follows a run, whatever its kind: what can be done, stages, log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from pages.parts import shared
+from staff_engine.cli.progress import duration
+from staff_engine.runs import control
+from staff_engine.runs.control import Run
+from staff_engine.runs.status import ACTIVE
+
+LOG_LINES = 12
+
+
+def controls(run: Run, facts: dict[str, Any], key: str) -> None:
+    """Buttons that cancel and resume, as its state allows."""
+    if facts["state"] in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
+        control.request_cancel(run)
+        st.toast("The run stops after the batch at hand.", icon=":material/stop:")
+    resumable = facts["state"] in ("failed", "cancelled", "interrupted")
+    if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"{key}_resume"):
+        control.resume(run)
+        st.rerun()
+
+
+def failure(facts: dict[str, Any]) -> None:
+    """Why it failed or cannot be read."""
+    if facts["state"] in ("failed", "damaged"):
+        st.error(shared.sentence(facts["message"] or "it ended with an error; the log below says more"))
+
+
+def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
+    """How far each stage is, those to come in grey.
+
+    Parameters
+    ----------
+    expected
+        The stages that it goes through, in order; others are shown where they were gone through.
+    """
+    st.subheader("Stages", anchor=False)
+    done = {stage["name"]: stage for stage in facts["stages"]}
+    for name in dict.fromkeys((*expected, *done)):
+        label = shared.stage_name(name)
+        stage = done.get(name)
+        if stage is None:
+            st.progress(0.0, f":gray[{label}]")
+            continue
+        at_work = facts["state"] == "running" and facts["stage"] == name
+        share = stage["done"] / stage["total"] if stage["total"] else float(not at_work)
+        st.progress(min(share, 1.0), f"{label} · {_counts(stage, facts if at_work else None)}")
+
+
+def _counts(stage: dict[str, Any], at_work: dict[str, Any] | None) -> str:
+    if at_work is None:
+        return duration(stage["seconds"])
+    total = f" of {stage['total']:,}" if stage["total"] else ""
+    words = f"{stage['done']:,}{total} {stage['unit']}"
+    if at_work["rate"]:
+        words += f", {at_work['rate']:.3g} a second"
+    return words + (f", {duration(at_work['eta'])} left" if at_work["eta"] else "")
+
+
+def log(run: Run, *, expanded: bool) -> None:
+    """The last lines of its log."""
+    with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
+        lines = control.log_tail(run, LOG_LINES)
+        st.code("\n".join(lines) or "Nothing yet.", language=None, wrap_lines=True)
+        st.caption(f"All of it is in {shared.plain(str(run.log))}")

@@ -1,0 +1,136 @@
+"""A run that selects a coreset, at work: stages, loss, scores so far and the log, from its folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages.parts import progress, shared
+from staff_engine.charts import progress as charts
+from staff_engine.charts.style import clipped
+from staff_engine.cli.progress import duration
+from staff_engine.runs import control
+from staff_engine.runs.control import Run
+from staff_engine.runs.status import ACTIVE
+
+ORDER = ("import", "tokenize", "fine-tune", "speculate", "tune target", "verify", "select")
+
+NEXT = {
+    "queued": "Another run is at work; this one starts when it ends.",
+    "running": "You can close this page or the app: the run goes on by itself.",
+    "finished": "The scores are there. Look at them, or turn the settings: no model runs for that.",
+    "failed": "Resume tries again from where it stopped; Plan again lets you change the settings first.",
+    "cancelled": "Resume goes on from where it stopped.",
+    "interrupted": "Its process is gone: killed, or a power cut. Resume goes on from where it stopped.",
+    "damaged": "Its folder cannot be read any more; delete it on the Home page.",
+}
+
+
+def show(run: Run) -> None:
+    """The page of a run; it refreshes itself while the run is at work."""
+    facts = control.describe(run)
+    st.title(shared.plain(facts["name"] or run.id), anchor=False)
+    shared.say_refusals()
+    st.fragment(_follow, run_every=shared.REFRESH_SECONDS if facts["state"] in ACTIVE else None)(
+        run, facts["state"]
+    )
+
+
+def _follow(run: Run, seen: str) -> None:
+    if not run.folder.is_dir():
+        st.info("This run is deleted.")
+        return
+    facts = control.describe(run)
+    if facts["state"] != seen:
+        st.rerun()
+    _head(run, facts)
+    progress.failure(facts)
+    if facts["state"] == "damaged":
+        return
+    if facts["state"] == "finished" and facts["summary"]:
+        _finished(run, facts)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        unasked = () if facts["plan"]["tune_target"] else ("tune target",)
+        progress.stages(facts, [name for name in ORDER if name not in unasked])
+    with right:
+        _charts(run, facts["state"])
+    progress.log(run, expanded=facts["state"] in ("running", "failed"))
+
+
+def _head(run: Run, facts: dict[str, Any]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shared.state_badge(facts["state"])
+        st.caption(_words(facts), width="content")
+    st.markdown(NEXT[facts["state"]])
+    with st.container(horizontal=True), shared.errors():
+        progress.controls(run, facts, "run")
+        if facts["plan"] and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
+            shared.plan_again(facts["plan"])
+        if st.button("New run", icon=":material/add:", key="run_new"):
+            shared.choose_run(None)
+            st.rerun()
+
+
+def _words(facts: dict[str, Any]) -> str:
+    if not facts["plan"]:
+        return ""
+    plan = facts["plan"]
+    return shared.plain(f"{plan['dataset']} · {plan['small']} speculates for {plan['target']}")
+
+
+def _finished(run: Run, facts: dict[str, Any]) -> None:
+    summary = facts["summary"]
+    with st.grid(4, min_column_width=150):
+        st.metric("Coreset", f"{summary['coreset_size']:,} of {summary['samples']:,}")
+        st.metric("Verified on the target", f"{summary['verified'] / summary['samples']:.0%}")
+        st.metric("Strata served", f"{summary['strata_served']:,} of {summary['strata']:,}")
+        st.metric("Took", duration(sum(facts["timings"].values())))
+    if "trust" in summary:  # runs of older versions have none
+        _trust(summary["trust"])
+    for warning in summary["warnings"]:
+        st.caption(f":material/info: {warning}")
+    if summary["unscorable"]:
+        st.caption(f":material/info: {summary['unscorable']:,} rows have no score; Samples says why.")
+    with st.container(horizontal=True):
+        if st.button("See the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
+            st.switch_page(shared.page("scores"))
+        if st.button("Turn the settings", icon=":material/tune:", key="run_select"):
+            st.switch_page(shared.page("select"))
+        if st.button("Export the coreset", icon=":material/download:", key="run_export"):
+            st.switch_page(shared.page("export"))
+
+
+def _trust(trust: dict[str, Any]) -> None:
+    said = f"**Trust in the small model: {trust['word']}.** {trust['sentence']}"
+    if trust["word"] == "low":
+        advice = "".join(f"\n- {line}" for line in trust["advice"])
+        st.warning(f"{said} What can help:\n{advice}", icon=":material/balance:")
+    else:
+        st.caption(f":material/balance: {said}")
+
+
+def _charts(run: Run, state: str) -> None:
+    losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
+    st.subheader("Fine-tuning of the small model", anchor=False)
+    if losses.empty:
+        st.caption("The loss appears here once fine-tuning has begun.")
+    else:
+        shared.chart(charts.loss_figure(losses), alt="Loss of the fine-tuning by step", key="run_losses")
+    tuning = charts.loss_frame(run.folder, "target")
+    if not tuning.empty:
+        st.subheader("Fine-tuning of the target", anchor=False)
+        figure = charts.loss_figure(tuning, "target")
+        shared.chart(figure, alt="Loss of the target's fine-tuning by step", key="run_tuning")
+    st.subheader("Scores" if state == "finished" else "Scores so far", anchor=False)
+    if scores.empty:
+        st.caption("The small model's scores appear here as they are written, every few seconds.")
+    else:
+        shared.chart(
+            charts.scored_figure(scores),
+            alt=f"Distribution of the {int(scores['samples'].sum()):,} scores that are written",
+            key="run_scored",
+        )
+        if far := clipped(scores):
+            st.caption(far)

@@ -1,0 +1,213 @@
+"""Plan a run: data, models, settings, what it will cost; then start it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages.parts import plan_field, shared
+from staff_engine.cli.command_lines import run_command
+from staff_engine.cli.options import PANELS
+from staff_engine.cli.progress import duration, saved_share
+from staff_engine.data.dataset import check_source
+from staff_engine.errors import StaffError
+from staff_engine.models.loading import find_model
+from staff_engine.models.presets import Preset, presets
+from staff_engine.pipelines.forecast import job
+from staff_engine.pipelines.forecast.extrapolation import advice
+from staff_engine.plan import Plan
+from staff_engine.runs.control import create_run, start
+
+IN_SIGHT = ("pruning_rate", "strata", "verify_per_stratum", "epochs")
+DATA_FIELDS = PANELS["Data"]
+OWN = "My own"
+
+FOLDED = {
+    "Fine-tuning": PANELS["Fine-tuning"],
+    "Scoring and device": ("device", "dtype", *PANELS["Scoring"]),
+    "Selection (can be turned after the run too)": PANELS["Selection"],
+}
+
+
+def show() -> None:
+    """The page where no run is chosen."""
+    shared.header(
+        "New run",
+        "Choose the models and settings, see what the run will cost, start it. It works in the background.",
+    )
+    chosen = plan_field.take_up(st.session_state.get("new_plan") or {})
+    if not _data(chosen):
+        return
+    _models()
+    _settings()
+    settings = {**{name: chosen.get(name) for name in DATA_FIELDS if name in chosen}, **plan_field.values()}
+    plan = _checked(settings)
+    if plan is None:
+        return
+    st.session_state.new_plan = plan_field.put_down(settings)
+    _cost(plan)
+    _start(plan)
+
+
+def _data(chosen: dict[str, Any]) -> bool:
+    st.subheader("Data", anchor=False)
+    if not chosen.get("dataset"):
+        st.info("No data is chosen yet.", icon=":material/dataset:")
+        with st.container(horizontal=True):
+            if st.button("Choose my data", type="primary", key="plan_choose"):
+                st.switch_page(shared.page("data"))
+            if st.button("Take the built-in docstrings", key="plan_builtin"):
+                st.session_state.new_plan = {**chosen, "dataset": "builtin:docstrings", "limit": 600}
+                st.rerun()
+        return False
+    words = [shared.plain(str(chosen["dataset"]))]
+    if chosen.get("format"):
+        words.append(f"read as {chosen['format']}")
+    if chosen.get("prompt_column"):
+        words.append(shared.plain(f"{chosen['prompt_column']} → {chosen['response_column']}"))
+    if chosen.get("split", "train") != "train":
+        words.append(shared.plain(f"split {chosen['split']}"))
+    if chosen.get("limit"):
+        words.append(f"the first {chosen['limit']:,} rows")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{words[0]}**{''.join(f' · {word}' for word in words[1:])}", width="content")
+        if st.button("Change", key="plan_change_data", type="tertiary", icon=":material/edit:"):
+            st.switch_page(shared.page("data"))
+    return True
+
+
+def _models() -> None:
+    st.subheader("Models", anchor=False)
+    known = {_label(preset): preset for preset in presets()}
+    pair = (st.session_state.plan_small, st.session_state.plan_target)
+    fitting = (label for label, preset in known.items() if (preset.small, preset.target) == pair)
+    st.session_state.plan_preset = next(fitting, OWN)
+    st.selectbox(
+        "Family",
+        [*known, OWN],
+        key="plan_preset",
+        on_change=_take_preset,
+        args=(known,),
+        help="A small model may speak for a target of its own family: same architecture and tokenizer.",
+    )
+    left, right = st.columns(2)
+    with left:
+        plan_field.field("small", label="Small model: scores every sample")
+    with right:
+        plan_field.field("target", label="Target model: checks a few, and is what you will train")
+    preset = known.get(st.session_state.plan_preset)
+    if preset:
+        _say_preset(preset)
+
+
+def _take_preset(known: dict[str, Preset]) -> None:
+    preset = known.get(st.session_state.plan_preset)
+    if preset:
+        st.session_state.plan_small, st.session_state.plan_target = preset.small, preset.target
+
+
+def _label(preset: Preset) -> str:
+    return f"{preset.family}: {preset.small} → {preset.target}"
+
+
+def _say_preset(preset: Preset) -> None:
+    sizes = (_parameters(preset.small_parameters), _parameters(preset.target_parameters))
+    words = [f"{' and '.join(sizes)} parameters", preset.license]
+    if preset.gated:
+        words.append("the hub asks you to accept its licence first")
+    if preset.note:
+        words.append(preset.note)
+    st.caption(" · ".join(words))
+
+
+def _parameters(count: int) -> str:
+    return f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.3g} million"
+
+
+def _settings() -> None:
+    st.subheader("Settings", anchor=False)
+    with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
+        for name in IN_SIGHT:
+            plan_field.field(name)
+    for title, names in FOLDED.items():
+        with st.expander(title), st.grid(3, min_column_width=220, vertical_alignment="bottom"):
+            for name in names:
+                if name not in IN_SIGHT:
+                    plan_field.field(name)
+
+
+def _checked(settings: dict[str, Any]) -> Plan | None:
+    """The plan, or None where something in it is wrong, which is said."""
+    try:
+        plan = Plan.make(**settings)
+        check_source(plan.dataset, plan.split)
+        for model in (plan.small, plan.target):
+            if model.startswith(("builtin:", "/", ".", "~")):
+                find_model(model)
+    except StaffError as error:
+        st.error(shared.sentence(error))
+        return None
+    return plan
+
+
+def _cost(plan: Plan) -> None:
+    st.subheader("What it will cost", anchor=False)
+    with shared.errors():
+        key = job.key_of(plan)
+    found = job.read_forecast(key, plan)
+    if found is None or found.state == "failed":
+        if found is not None:
+            st.warning(f"The forecast failed: {shared.plain(found.message)}")
+        st.caption("A forecast measures a few batches of your data on both models, on this machine.")
+        if st.button("Make a forecast", icon=":material/speed:", key="plan_forecast"):
+            with shared.errors():
+                job.start_forecast(plan, again=True)
+            st.rerun()
+        return
+    st.fragment(_forecast, run_every=1.0 if found.state == "measuring" else None)(key, plan)
+
+
+def _forecast(key: str, plan: Plan) -> None:
+    found = job.read_forecast(key, plan)
+    if found is None or found.state == "failed":
+        st.rerun()
+    if found.state == "measuring":
+        st.info("Measuring a few batches on both models …", icon=":material/hourglass_top:")
+        return
+    with st.grid(4, min_column_width=160):
+        st.metric("Takes about", duration(found.total_seconds))
+        st.metric("Memory", f"{found.memory_bytes / 1e9:.1f} GB", help="Of the run's process, at its peak.")
+        st.metric(
+            "The target verifies at most",
+            f"{found.verified_at_most:,} of {found.samples:,}" if found.samples else "–",
+            help="K times b_v, or all that are left when the hardest are dropped.",
+        )
+        st.metric(
+            "Time saved",
+            saved_share(found.share_saved),
+            help="Against letting the target score every sample.",
+        )
+    stages = " · ".join(
+        f"{shared.stage_name(name)}: {duration(seconds)}" for name, seconds in found.stages.items()
+    )
+    st.caption(stages)
+    if found.message:
+        st.caption(f":material/info: {shared.plain(found.message)}")
+    lacking = advice(plan, found)
+    if lacking:
+        st.warning(lacking, icon=":material/lightbulb:")
+
+
+def _start(plan: Plan) -> None:
+    st.subheader("Start", anchor=False)
+    name = st.text_input("Name of the run", key="plan_name", max_chars=80, placeholder="made from the data")
+    if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="plan_start"):
+        with shared.errors():
+            run = create_run(plan, name=name.strip() or None)
+            job.stop_forecast(job.key_of(plan))
+            job.keep_forecast(run)
+            start(run)
+        shared.open_run(run.id)
+    st.caption("The same from the command line:")
+    st.code(run_command(plan, name=name.strip()), language="bash", wrap_lines=True)

@@ -1,0 +1,175 @@
+"""All runs, newest first, with what can be done to each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import streamlit as st
+
+from pages.parts import shared
+from staff_engine.cli.progress import duration
+from staff_engine.models.loading import short_name
+from staff_engine.runs import control
+from staff_engine.runs.control import Run
+from staff_engine.runs.status import ACTIVE, now
+from staff_engine.selection.methods import METHODS
+
+ON_A_PAGE = 10
+REFRESH_SECONDS = 2.0
+
+LABELS = {
+    "rename": ":material/edit: Rename",
+    "again": ":material/content_copy: Plan again",
+    "cancel": ":material/stop: Cancel",
+    "resume": ":material/play_arrow: Resume",
+    "delete": ":material/delete: Delete",
+}
+
+
+def show() -> None:
+    """The list; it follows runs that are at work."""
+    all_runs = control.list_runs()
+    st.subheader("Runs", anchor=False)
+    if not all_runs:
+        st.caption("None yet. Each run appears here with its state; it goes on when you close the browser.")
+        return
+    pages = -(-len(all_runs) // ON_A_PAGE)
+    slot = st.container()
+    page = st.pagination(pages, key="home_page") if pages > 1 else 1
+    shown = all_runs[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]
+    active = any(control.read_status(run).state in ACTIVE for run in shown)
+    with slot:
+        st.fragment(_show_page, run_every=REFRESH_SECONDS if active else None)(shown)
+
+
+def _show_page(shown: list[Run]) -> None:
+    for run in shown:
+        if run.folder.is_dir():
+            _show_run(run, control.describe(run))
+
+
+def _show_run(run: Run, facts: dict[str, Any]) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_run_{run.id}"):
+        with st.container(gap="xsmall"):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"**{shared.plain(facts['name'] or run.id)}**", width="content")
+                shared.state_badge(facts["state"])
+            st.caption(_words(facts))
+            if facts["state"] == "running" and facts["total"]:
+                share = min(facts["done"] / facts["total"], 1.0)
+                left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
+                st.progress(share, f"{shared.stage_name(facts['stage'])}{left}")
+        selects = not facts["similarity"] and not facts["comparison"]
+        done = facts["summary"] is not None if selects else facts["state"] == "finished"
+        if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
+            _open(run, facts, "select" if done else "run")
+        chosen = st.menu_button(
+            "More",
+            _actions(facts),
+            format_func=LABELS.__getitem__,
+            key=f"home_more_{run.id}",
+            type="tertiary",
+            icon=":material/more_vert:",
+        )
+        if chosen:
+            with shared.errors():
+                _do(chosen, run, facts)
+
+
+def _actions(facts: dict[str, Any]) -> list[str]:
+    if facts["state"] == "damaged":
+        return ["delete"]
+    actions = ["rename"] if facts["similarity"] or facts["comparison"] else ["rename", "again"]
+    if facts["state"] in ACTIVE:
+        return [*actions, "cancel"]
+    if facts["state"] in ("failed", "cancelled", "interrupted"):
+        actions.append("resume")
+    return [*actions, "delete"]
+
+
+def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
+    if action == "rename":
+        _rename(run, facts["name"])
+    elif action == "delete":
+        _delete(run, facts["name"] or run.id)
+    elif action == "again":
+        shared.plan_again(facts["plan"])
+    elif action == "cancel":
+        control.request_cancel(run)
+        st.toast("The run stops after the batch at hand.", icon=":material/stop:")
+    elif action == "resume":
+        control.resume(run)
+        _open(run, facts, "run")
+
+
+def _open(run: Run, facts: dict[str, Any], page: str) -> None:
+    """Go to where a run of its kind is shown."""
+    if facts["similarity"]:
+        shared.open_family(run.id)
+    if facts["comparison"]:
+        shared.open_evaluation(run.id, facts["comparison"]["source"])
+    shared.open_run(run.id, page)
+
+
+@st.dialog("Rename the run")
+def _rename(run: Run, name: str) -> None:
+    chosen = st.text_input("Name", name, max_chars=80, key="home_new_name")
+    if st.button("Rename", type="primary", key="home_rename"):
+        with shared.errors():
+            control.rename(run, chosen)
+        st.rerun()
+
+
+@st.dialog("Delete the run?")
+def _delete(run: Run, name: str) -> None:
+    st.markdown(f"**{shared.plain(name)}** and its scores are removed for good. Exported files stay.")
+    with st.container(horizontal=True):
+        if st.button("Delete", type="primary", icon=":material/delete:", key="home_delete"):
+            with shared.errors():
+                control.delete(run)
+            if st.session_state.run == run.id:
+                shared.choose_run(None)
+            if st.session_state.family == run.id:
+                shared.choose_family(None)
+            st.rerun()
+        if st.button("Keep it", key="home_keep"):
+            st.rerun()
+
+
+def _words(facts: dict[str, Any]) -> str:
+    """Data, models, what came of it and age of a run in a line."""
+    parts = []
+    if facts["plan"]:
+        parts.append(shared.plain(short_name(facts["dataset"])))
+        parts.append(shared.plain(_models(facts)))
+    if facts["summary"]:
+        parts.append(f"{facts['summary']['coreset_size']:,} of {facts['summary']['samples']:,} samples")
+    if facts["created"]:
+        parts.append(_age(datetime.fromisoformat(facts["created"])))
+    if facts["message"] and facts["state"] in ("failed", "damaged"):
+        parts.append(shared.plain(facts["message"][:160]))
+    return " · ".join(parts)
+
+
+def _models(facts: dict[str, Any]) -> str:
+    """Which small models stand beside which targets."""
+    if facts["comparison"]:
+        chosen = facts["comparison"]
+        arms = [METHODS[name].label for name in chosen["methods"] if name in METHODS] + list(chosen["also"])
+        return f"evaluates {', '.join(arms)} on {short_name(facts['target'])}"
+    compared = facts["similarity"]
+    smalls, targets = (
+        (compared["smalls"], compared["targets"]) if compared else ([facts["small"]], [facts["target"]])
+    )
+    words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
+    return f"compares {words} on {compared['sample']:,} samples" if compared else words
+
+
+def _age(created: datetime) -> str:
+    seconds = (now() - created).total_seconds()
+    for size, one in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {one}{'s' if count > 1 else ''} ago"
+    return "just now"

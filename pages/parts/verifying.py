@@ -1,0 +1,61 @@
+"""Let the target verify what a selection still needs, in the background, and show how far it is."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.parts import shared
+from staff_engine.cli.options import VERIFY_FIELDS
+from staff_engine.cli.progress import duration
+from staff_engine.runs import control
+from staff_engine.runs.control import Run
+from staff_engine.runs.results import Results
+from staff_engine.runs.status import ACTIVE
+
+
+def offer(run: Run, results: Results) -> None:
+    """A button where samples are missing, the progress while they are scored, nothing where none are."""
+    status = control.read_status(run)
+    if status.state in ACTIVE:
+        _progress(run)
+        return
+    if status.state not in ("finished", "damaged") and status.verify is not None:
+        st.warning(
+            f"The last verification is {status.state}. {status.message}".strip(),
+            icon=":material/pause_circle:",
+        )
+    with shared.errors():
+        missing = len(
+            results.to_verify(verify_per_stratum=st.session_state.verify_per_stratum, **shared.settings())
+        )
+    if not missing:
+        return
+    each = results.summary["verify_seconds_per_sample"]
+    about = f" (about {duration(missing * each)})" if each else ""
+    with st.container(horizontal=True, vertical_alignment="center", border=True):
+        st.markdown(
+            f":material/hourglass_empty: **Provisional:** {missing:,} more samples are to be verified"
+            " for these strata."
+        )
+        if st.button(f"Verify {missing:,} more{about}", type="primary", key="verify_more"):
+            with shared.errors():
+                control.start(run, verify={name: st.session_state[name] for name in VERIFY_FIELDS})
+            st.rerun()
+
+
+@st.fragment(run_every=1.0)
+def _progress(run: Run) -> None:
+    status = control.read_status(run)
+    if status.state not in ACTIVE:
+        st.rerun()
+    share = status.done / status.total if status.total and status.stage == "verify" else 0.0
+    left = f", {duration(status.eta)} left" if status.eta else ""
+    if status.stage == "verify" and status.state == "running":
+        text = f"The target has verified {status.done:,} of {status.total:,} samples{left}."
+    else:
+        text = "Verification is about to begin."
+    with st.container(horizontal=True, vertical_alignment="center", border=True):
+        st.progress(min(share, 1.0), text)
+        if st.button("Cancel", key="verify_cancel", icon=":material/stop:"):
+            with shared.errors():
+                control.request_cancel(run)

@@ -1,0 +1,68 @@
+"""A plan as the command line that does the same, to copy."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from staff_engine.cli.options import PANELS, PROGRAM
+from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
+
+FIRST = ("dataset", "small", "target")
+
+COMPARED_BY = (*PANELS["Data"], "device", "dtype", *PANELS["Fine-tuning"], "tokens_per_batch", "seed")
+"""The settings of a plan that `similarity` takes."""
+
+
+def run_command(plan: Plan, *, name: str = "") -> str:
+    """The command that starts a run of a plan: what differs from the defaults, quoted for a shell."""
+    settings = plan.model_dump()
+    given = {field: settings[field] for field in FIRST}
+    given |= _changed(plan, [field for field in settings if field not in FIRST])
+    if name:
+        given["name"] = name
+    return f"{PROGRAM} run{options(given)}"
+
+
+def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") -> str:
+    """The command that starts a similarity run: what differs from the defaults, quoted for a shell."""
+    given: dict[str, Any] = {"dataset": plan.dataset, "small": compared.smalls, "target": compared.targets}
+    given |= _changed(compared, ["sample", "strata"])
+    given |= _changed(plan, [field for field in COMPARED_BY if field != "dataset"])
+    if name:
+        given["name"] = name
+    return f"{PROGRAM} similarity{options(given)}"
+
+
+def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
+    """The command that evaluates a run's coresets, or adds to an evaluation; of a `ComparisonPlan`.
+
+    Further runs stand in it by their ids.
+    """
+    names = {"methods": "method", "pruning_rates": "pruning_rate"}
+    defaults = ComparisonPlan.model_fields
+    given = {
+        names.get(name, name): value for name, value in settings.items() if value != defaults[name].default
+    }
+    if "also" in given:
+        given["also"] = tuple(f"{label}={Path(folder).name}" for label, folder in given["also"].items())
+    return f"{PROGRAM} compare {shlex.quote(run_id)} --evaluate{options(given)}"
+
+
+def options(settings: Mapping[str, Any]) -> str:
+    """Settings as options, each on a line of its own; one with many values is given once for each."""
+    lines = [
+        f"--{name.replace('_', '-')} {shlex.quote(str(each))}"
+        for name, value in settings.items()
+        for each in (value if isinstance(value, tuple) else (value,))
+    ]
+    return "".join(f" \\\n    {line}" for line in lines)
+
+
+def _changed(plan: Plan | SimilarityPlan, fields: Sequence[str]) -> dict[str, Any]:
+    """Those of the settings that are not as by default."""
+    defaults = type(plan).model_fields
+    settings = plan.model_dump(include=set(fields))
+    return {field: settings[field] for field in fields if settings[field] != defaults[field].default}

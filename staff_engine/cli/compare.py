@@ -1,0 +1,197 @@
+"""The command `compare`: coresets of STAFF and other methods, and what the target does after each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.errors import PlanError
+from staff_engine.plan import ComparisonPlan
+from staff_engine.runs import control
+from staff_engine.selection.methods import METHODS
+
+EVALUATE_ONLY = (
+    "seeds", "budget", "baseline_scores", "held_out", "held_out_samples", "answers", "answer_tokens",
+    "metric",
+)  # fmt: skip
+
+
+def _of_comparison(name: str, *flags: str, more: str = "", metavar: str | None = None) -> Any:
+    """An option of `compare --evaluate`; what is not given is None."""
+    field = ComparisonPlan.model_fields[name]
+    default = "" if field.default in (None, {}) or field.is_required() else f" Default: {field.default}."
+    return typer.Option(
+        *(flags or (f"--{name.replace('_', '-')}",)),
+        help=f"{field.description}{more}{default}",
+        show_default=False,
+        metavar=metavar,
+        rich_help_panel="With --evaluate",
+    )
+
+
+def compare(
+    run: RunName,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help=f"A method to choose by; give it once for each: {', '.join(METHODS)}. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    pruning_rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--pruning-rate",
+            help="Fraction of the samples that is left out, 0 or more and below 1; give it once for each."
+            " Default: as in the run's plan.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of every draw; with --evaluate the first seed. Default: as in the run's plan.",
+            show_default=False,
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of the hardest that CCS and D2 leave out, 0 or more and below 1. Default: what"
+            " STAFF leaves out, the plan's drop_hardest.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Parquet file to write which rows each method keeps to.", metavar="FILE"),
+    ] = None,
+    as_json: AsJson = False,
+    evaluate: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate",
+            help="Fine-tune the target on each coreset, on all samples and on nothing, and judge it on"
+            " held-out samples: a run of its own. With RUN such a run, add to it what is given.",
+        ),
+    ] = False,
+    seeds: Annotated[int | None, _of_comparison("seeds")] = None,
+    budget: Annotated[str | None, _of_comparison("budget", metavar="epochs|steps|both")] = None,
+    baseline_scores: Annotated[str | None, _of_comparison("baseline_scores", metavar="small|target")] = None,
+    also: Annotated[
+        list[str] | None,
+        _of_comparison("also", more=" As LABEL=RUN or RUN; give it once for each.", metavar="LABEL=RUN"),
+    ] = None,
+    held_out: Annotated[str | None, _of_comparison("held_out", metavar="FILE")] = None,
+    held_out_samples: Annotated[int | None, _of_comparison("held_out_samples")] = None,
+    answers: Annotated[int | None, _of_comparison("answers")] = None,
+    answer_tokens: Annotated[int | None, _of_comparison("answer_tokens")] = None,
+    metric: Annotated[str | None, _of_comparison("metric", metavar="auto|rouge-l|chrf")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="What to call the run; made up where not given.",
+            metavar="TEXT",
+            rich_help_panel="With --evaluate",
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Only say how long it will take.", rich_help_panel="With --evaluate"),
+    ] = False,
+    detach: Detach = False,
+) -> None:
+    """Set the run's coresets by STAFF and by other methods beside each other; no model runs.
+
+    D2 looks for every sample's nearest neighbours: about a minute for 100,000 samples. With --evaluate
+    the target is fine-tuned on each coreset, which takes as long as is said before it starts.
+    """
+    asked = {
+        "methods": tuple(method) if method else None,
+        "pruning_rates": tuple(pruning_rate) if pruning_rate else None,
+        "beta": beta,
+        "seeds": seeds, "budget": budget, "baseline_scores": baseline_scores, "held_out": held_out,
+        "held_out_samples": held_out_samples, "answers": answers, "answer_tokens": answer_tokens,
+        "metric": metric,
+    }  # fmt: skip
+    if evaluate:
+        if out is not None or as_json:
+            raise PlanError("--out and --json do not go with --evaluate; status RUN --json gives the table")
+        _evaluate(run, asked, also or [], seed=seed, name=name, estimate_only=estimate, detach=detach)
+        return
+    given = [name for name in EVALUATE_ONLY if asked[name] is not None]
+    others = {"also": also, "name": name, "estimate": estimate, "detach": detach}
+    given += [word for word, value in others.items() if value]
+    if given:
+        raise PlanError(f"--{given[0].replace('_', '-')} is for --evaluate, which is not given")
+    from staff_engine.evaluation.methods import compare_methods, write_choices
+    from staff_engine.export.delivery import check_out
+    from staff_engine.runs.results import open_results
+    from staff_engine.selection.methods import small_scores
+
+    found = scored(run)
+    results = open_results(found.folder)
+    if out is not None:
+        check_out(out, results.plan)
+    comparisons = compare_methods(
+        results,
+        small_scores(results),
+        method or tuple(METHODS),
+        pruning_rates=pruning_rate or [results.plan.pruning_rate],
+        seed=results.plan.seed if seed is None else seed,
+        beta=beta,
+    )
+    done = list(comparisons)
+    if out is not None:
+        write_choices(out, results.num_rows, done)
+    if as_json:
+        say_json([comparison.as_json() for comparison in done])
+        return
+    from rich.console import Console
+
+    from staff_engine.cli.tables.methods import print_comparison
+
+    for comparison in done:
+        print_comparison(comparison, Console())
+    if out is not None:
+        typer.echo(f"which rows each method keeps is written to {out}")
+
+
+def _evaluate(
+    run: str,
+    asked: dict[str, Any],
+    also: list[str],
+    *,
+    seed: int | None,
+    name: str | None,
+    estimate_only: bool,
+    detach: bool,
+) -> None:
+    """Start a comparison of a run's coresets, or add to one that is there."""
+    from staff_engine.cli.tables.evaluation import estimate_words
+    from staff_engine.evaluation import planning
+
+    asked = {**asked, "also": planning.further_runs(also)}
+    found = control.find_run(run, kind="coreset")
+    known = found if control.kind_of(found) == "comparison" else None
+    if known is not None and (name or seed is not None):
+        raise PlanError(
+            f"run {found.id} has its name and its first seed; --name and --seed are for a new one"
+        )
+    if known is not None:
+        plan, comparison = control.read_record(known).plan, planning.extended(known, **asked)
+    else:
+        plan, comparison = planning.plan_comparison(found, seed=seed, **asked)
+    typer.echo(estimate_words(planning.estimate_of(plan, comparison, known)))
+    if estimate_only:
+        return
+    if known is None:
+        known = planning.create(plan, comparison, name=name)
+    else:
+        planning.add_to(known, comparison)
+    control.start(known)
+    see_through(known, detach)

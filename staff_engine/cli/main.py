@@ -1,0 +1,387 @@
+"""The command line: `python -m staff_engine …`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.cli.compare import compare
+from staff_engine.cli.options import PANELS, PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
+from staff_engine.errors import StaffError
+from staff_engine.export.coreset import EXPORT_FORMATS
+from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
+from staff_engine.runs import control
+from staff_engine.runs.folders import Run
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Find the part of a fine-tuning set that is worth training on. Times are in seconds, sizes in "
+    "samples and tokens, rates are fractions from 0 to 1.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Out = Annotated[Path | None, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")]
+ExportFormat = Annotated[
+    str,
+    typer.Option("--export-format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F"),
+]
+WithScores = Annotated[
+    bool, typer.Option("--with-scores", help="Put each row's scores into it, under _staff.")
+]
+
+
+def _of_similarity(name: str) -> Any:
+    return typer.Option(f"--{name}", help=SimilarityPlan.model_fields[name].description)
+
+
+@app.callback()
+def _every_command(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+@takes_settings(tuple(Plan.model_fields))
+def run(
+    settings: dict[str, str],
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", help="JSON file of settings; options override it.", metavar="FILE"),
+    ] = None,
+    out: Out = None,
+    export_format: ExportFormat = "jsonl",
+    with_scores: WithScores = False,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the run; made up where not given.", metavar="TEXT")
+    ] = None,
+    detach: Detach = False,
+) -> None:
+    """Fine-tune the small model, score all samples, verify some on the target, select the coreset."""
+    from staff_engine.data.dataset import check_source
+    from staff_engine.export.delivery import plan_delivery
+    from staff_engine.models.loading import find_model
+    from staff_engine.pipelines.forecast.job import keep_forecast
+
+    plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    delivery = plan_delivery(out, export_format, with_scores, plan) if out else None
+    check_source(plan.dataset, plan.split)
+    for model in (plan.small, plan.target):
+        find_model(model)
+    created = control.create_run(plan, name=name, delivery=delivery)
+    keep_forecast(created)
+    control.start(created)
+    see_through(created, detach)
+
+
+@app.command()
+@takes_settings(SELECTION_FIELDS, default="as in the run's plan")
+def select(
+    run: RunName,
+    settings: dict[str, str],
+    out: Out = None,
+    export_format: ExportFormat = "jsonl",
+    with_scores: WithScores = False,
+    as_json: AsJson = False,
+) -> None:
+    """Select anew from a run's scores with other settings; no model runs. The run's plan gives the rest."""
+    from staff_engine.export.coreset import export_coreset
+    from staff_engine.export.delivery import plan_delivery
+    from staff_engine.runs.results import open_results
+
+    found = scored(run)
+    results = open_results(found.folder)
+    delivery = plan_delivery(out, export_format, with_scores, results.plan) if out else None
+    chosen = results.settings(**settings)
+    selection = results.select(**chosen)
+    answer: dict[str, Any] = {
+        "run_id": found.id,
+        "settings": chosen,
+        "coreset_size": len(selection.indices),
+        "to_verify": len(results.to_verify(**chosen)),
+        "warnings": list(selection.warnings),
+    }
+    if delivery is not None:
+        export_coreset(
+            results, selection, chosen, delivery.out, format=delivery.format, with_scores=delivery.with_scores
+        )
+        answer |= {"out": str(delivery.out), "format": delivery.format}
+    elif as_json:
+        answer["row_ids"] = selection.indices.tolist()
+    wanted = "".join(
+        f" --{name.replace('_', '-')} {settings[name]}" for name in VERIFY_FIELDS if name in settings
+    )
+    each = results.summary.get("verify_seconds_per_sample") or 0.0
+    if as_json:
+        say_json(answer)
+        return
+    from staff_engine.cli.tables.selection import print_selected
+
+    print_selected(answer, f"{PROGRAM} verify {found.id}{wanted}", each * answer["to_verify"])
+
+
+@app.command()
+@takes_settings(VERIFY_FIELDS, default="as in the run's plan")
+def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
+    """Let the target score the samples that these settings still need."""
+    from staff_engine.runs.results import open_results
+
+    found = scored(run)
+    results = open_results(found.folder)
+    plan = results.plan.but(**settings)
+    wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
+    missing = len(results.to_verify(**wanted))
+    if not missing:
+        typer.echo("nothing is left to verify")
+        return
+    typer.echo(f"{missing:,} samples to verify")
+    control.start(found, verify=wanted)
+    see_through(found, detach)
+
+
+@app.command()
+def resume(run: RunName, detach: Detach = False) -> None:
+    """Let a run that was cancelled, failed or was interrupted go on where its files end."""
+    from staff_engine.export.delivery import check_delivery
+
+    found = control.find_run(run)
+    record = control.read_record(found)
+    if record.delivery is not None:
+        check_delivery(record.delivery, record.plan)
+    control.resume(found)
+    see_through(found, detach)
+
+
+@app.command()
+def cancel(run: RunName) -> None:
+    """Stop a run; what it has done is kept, and `resume` goes on from there."""
+    found = control.find_run(run)
+    typer.echo(f"run {found.id} is {control.cancel(found).state}; to go on: {PROGRAM} resume {found.id}")
+
+
+@app.command()
+def status(
+    run: RunName = "latest",
+    as_json: AsJson = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the progress until the run ends.")] = False,
+) -> None:
+    """Say how far a run is."""
+    found = control.find_run(run)
+    if follow:
+        see_through(found, cancels=False)
+        return
+    from staff_engine.evaluation.report import read_comparison
+    from staff_engine.pipelines.similarity.report import read_report
+
+    facts = control.describe(found)
+    report = read_report(found.folder)
+    evaluation = read_comparison(found.folder)
+    if as_json:
+        either = report or evaluation
+        say_json(facts | ({"report": either.as_json()} if either else {}))
+        return
+    from staff_engine.cli.progress import print_status
+
+    print_status(facts)
+    if report is not None:
+        from rich.console import Console
+
+        from staff_engine.cli.tables.similarity import print_similarity
+
+        print_similarity(report, Console())
+    if evaluation is not None:
+        from rich.console import Console
+
+        from staff_engine.cli.tables.evaluation import print_evaluation
+
+        print_evaluation(evaluation, Console())
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the runs, the newest first."""
+    listed = [control.describe(found) for found in control.list_runs()]
+    if as_json:
+        say_json(listed)
+    elif not listed:
+        typer.echo(f"no runs in {control.home() / 'runs'}")
+    else:
+        from staff_engine.cli.progress import print_runs
+
+        print_runs(listed)
+
+
+@app.command()
+def delete(
+    run: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, as the other commands take them.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove runs and all they hold; exported files stay."""
+    found = list(dict.fromkeys(map(control.find_run, run)))
+    for each in found:
+        if not yes and not typer.confirm(f"Delete {each.folder} and everything in it?"):
+            typer.echo(f"run {each.id} is kept")
+            continue
+        control.delete(each)
+        typer.echo(f"run {each.id} is deleted")
+
+
+@app.command()
+def export(
+    run: RunName,
+    out: Annotated[Path, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")],
+    format: Annotated[
+        str, typer.Option("--format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
+    ] = "jsonl",
+    with_scores: WithScores = False,
+) -> None:
+    """Write the coreset of a run's own plan in any format."""
+    from staff_engine.export.delivery import deliver, plan_delivery
+
+    found = scored(run)
+    delivery = plan_delivery(out, format, with_scores, control.read_record(found).plan)
+    typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
+
+
+@app.command()
+@takes_settings(("dataset", "format", "prompt_column", "response_column", "split", "limit"))
+def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
+    """Look at every row of a data set: format, lengths, duplicates, rows that cannot be used and why."""
+    from staff_engine.data.inspection.findings import DataChoice, in_sentences
+    from staff_engine.data.inspection.job import findings_of
+
+    plan = Plan.make(**{"small": "-", "target": "-", **settings})
+    findings = findings_of(DataChoice(**plan.model_dump(include=set(DataChoice.model_fields))))
+    if as_json:
+        say_json(findings.model_dump(mode="json"))
+        return
+    for sentence in in_sentences(findings):
+        typer.echo(sentence)
+
+
+@app.command()
+@takes_settings(tuple(Plan.model_fields))
+def forecast(
+    settings: dict[str, str],
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", help="JSON file of settings; options override it.", metavar="FILE"),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            help="Time for the batches that are measured; reading data and loading models comes on top.",
+            min=1,
+        ),
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a few batches, and say what a run would take: seconds of each stage, memory, what is saved."""
+    os.environ.update(control.QUIET_LOG, TRANSFORMERS_VERBOSITY="error")  # read when the libraries are loaded
+    from rich.console import Console
+
+    from staff_engine.cli.tables.forecast import forecast_table
+    from staff_engine.pipelines.forecast.job import make_forecast
+
+    plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    with Console(stderr=True).status("starting") as shown:
+        found = make_forecast(plan, seconds=seconds, say=shown.update)
+    if as_json:
+        say_json(found.model_dump(mode="json"))
+    else:
+        Console().print(forecast_table(found))
+
+
+@app.command()
+@takes_settings((*PANELS["Data"], "device", "dtype", *PANELS["Fine-tuning"], "tokens_per_batch", "seed"))
+def similarity(
+    settings: dict[str, str],
+    small: Annotated[
+        list[str],
+        typer.Option("--small", help="A small model that may speak for a target; give it once for each."),
+    ],
+    target: Annotated[list[str], typer.Option("--target", help="A target; give it once for each.")],
+    sample: Annotated[int, _of_similarity("sample")] = SimilarityPlan.model_fields["sample"].default,
+    strata: Annotated[int, _of_similarity("strata")] = SimilarityPlan.model_fields["strata"].default,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the run; made up where not given.", metavar="TEXT")
+    ] = None,
+    detach: Detach = False,
+) -> None:
+    """Compare how models score the same samples: each small model beside each target.
+
+    Small models are fine-tuned on all rows, as in a run, targets on --tune-target samples; both are
+    scored untouched too.
+    """
+    from staff_engine.data.dataset import check_source
+    from staff_engine.models.loading import find_model
+
+    compared = SimilarityPlan.make(smalls=tuple(small), targets=tuple(target), sample=sample, strata=strata)
+    plan = Plan.make(**settings, small=small[0], target=target[0])
+    check_source(plan.dataset)
+    for model in (*small, *target):
+        find_model(model)
+    created = control.create_run(plan, name=name, similarity=compared)
+    control.start(created)
+    see_through(created, detach)
+
+
+app.command()(compare)
+
+
+@app.command(hidden=True)
+def work(folder: Path) -> None:
+    """Work on a run in this process; `run`, `resume`, `verify` and `similarity` start it."""
+    from staff_engine.runs.progress import Cancelled
+    from staff_engine.runs.worker import working
+
+    found = Run(folder.name, folder.resolve())
+    try:
+        with working(found) as reporter:
+            from staff_engine.cli.work import do
+
+            do(found, reporter)
+    except Cancelled:
+        raise typer.Exit(1) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns
+    -------
+    int
+        0 done; 2 a wrong input or plan, with one line on standard error that says
+        what; 1 anything else.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    try:
+        code = app(words, prog_name=PROGRAM, standalone_mode=False) or 0
+        return code if code in (0, 2) else 1
+    except (StaffError, typer.TyperException) as error:
+        if debug:
+            raise
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+        return 2
+    except typer.Abort:
+        typer.echo("stopped; nothing was changed", err=True)
+    except Exception as error:
+        if debug:
+            raise
+        line = " ".join(str(error).split())
+        typer.echo(f"error: {type(error).__name__}: {line} (--debug shows the traceback)", err=True)
+    return 1

@@ -1,0 +1,70 @@
+"""Several methods' coresets as tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from staff_engine.evaluation.methods import MethodComparison
+from staff_engine.selection.methods import METHODS
+
+
+def print_comparison(comparison: MethodComparison, console: Console) -> None:
+    """Print how large and how alike the coresets are, and what of the data they reach."""
+    scores = f"scores of the {comparison.source} model"
+    made = f"seed {comparison.seed}, {scores}, β of CCS and D2 {comparison.beta:g}"
+    console.print(
+        "",
+        f"[italic]Coresets at a pruning rate of {comparison.pruning_rate:g}; {made}[/italic]",
+        coverage_table(comparison),
+        "[dim]response tokens and loss (nats): the median, below it the 5 % and 95 % quantiles[/dim]",
+        "",
+        "[italic]Overlap: samples in both, over samples in either (Jaccard)[/italic]",
+        overlap_table(comparison),
+        "",
+        sep="\n",
+        highlight=False,
+    )
+
+
+def coverage_table(comparison: MethodComparison) -> Table:
+    """A row for each method, after one for all samples."""
+    found = comparison.coverage
+    table = Table(box=None, pad_edge=False)
+    table.add_column("method")
+    headings = ("samples", f"of {found.num_strata} strata", f"of {found.num_clusters} clusters")
+    for heading in (*headings, "response tokens", "loss"):
+        table.add_column(heading, justify="right")
+    rows = [("all", "", "", "", found.lengths.everything, found.losses.everything)]
+    for i, name in enumerate(found.names):
+        shares = (_share(found.strata[i]), _share(found.clusters[i]))
+        row = (METHODS[name].label, f"{found.sizes[i]:,}", *shares)
+        rows.append((*row, found.lengths.coresets[i], found.losses.coresets[i]))
+    for *cells, lengths, losses in rows:
+        table.add_row(*cells, _spread(lengths, ",.0f"), _spread(losses, ".2f"))
+    return table
+
+
+def overlap_table(comparison: MethodComparison) -> Table:
+    """Methods against methods: samples in both over samples in either."""
+    found = comparison.coverage
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    labels = [METHODS[name].label for name in found.names]
+    for label in labels:
+        table.add_column(label, justify="right")
+    for label, row in zip(labels, found.jaccard, strict=True):
+        table.add_row(label, *(f"{value:.2f}" for value in row))
+    return table
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.0%}"
+
+
+def _spread(quantiles: np.ndarray, format: str) -> str:
+    low, middle, high = (quantiles[place] for place in (0, len(quantiles) // 2, -1))
+    return f"{middle:{format}}\n[dim]{low:{format}} to {high:{format}}[/dim]"

@@ -1,0 +1,68 @@
+"""What a similarity run found, as tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+from staff_engine.pipelines.similarity.measures import Estimate
+from staff_engine.pipelines.similarity.report import SCORES, Report
+
+COLUMNS = {
+    "spearman": "rank corr.",
+    "pearson": "Pearson",
+    "ks": "KS",
+    "wasserstein": "Wasserstein",
+    "strata": "strata (ARI)",
+    "hardest": "hardest tenth",
+}
+"""The figures of a `Likeness`, and what heads their columns."""
+
+
+def print_similarity(report: Report, console: Console) -> None:
+    """Print how alike the models are, what goes with the response length, and whom to trust."""
+    console.print("", pairs_table(report), "", lengths_table(report), "", sep="\n")
+    for verdict in report.verdicts:
+        who = f"{verdict.small.words}, for {verdict.target.words}, by {verdict.score}"
+        console.print(f"{who}: trust is {verdict.trust.word}. {verdict.trust.sentence}", highlight=False)
+        for advice in verdict.trust.advice:
+            console.print(f"- {advice}", highlight=False)
+
+
+def pairs_table(report: Report) -> Table:
+    """A row for each target, small model and score; below each figure its 95 % interval."""
+    table = Table(
+        title=f"How alike they score {report.samples:,} samples; 95 % bootstrap intervals",
+        title_justify="left", box=None, pad_edge=False,
+    )  # fmt: skip
+    for name in ("target", "small model", "score"):
+        table.add_column(name, overflow="fold")
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    for pair in report.pairs:
+        figures = (_cell(getattr(pair.likeness, name)) for name in COLUMNS)
+        table.add_row(pair.target.words, pair.small.words, pair.score, *figures)
+    return table
+
+
+def lengths_table(report: Report) -> Table:
+    """A row for each model and state: the rank correlation of its scores with the response length."""
+    table = Table(
+        title="Rank correlation of each score with the response length in tokens",
+        title_justify="left", box=None, pad_edge=False,
+    )  # fmt: skip
+    table.add_column("model")
+    for score in SCORES:
+        table.add_column(score, justify="right")
+    found = {(each.reading, each.score): each.correlation for each in report.lengths}
+    for reading in report.readings:
+        table.add_row(reading.words, *(_cell(found[reading, score]) for score in SCORES))
+    return table
+
+
+def _cell(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "–"
+    return f"{estimate.value:.2f}\n[dim]{estimate.low:.2f} to {estimate.high:.2f}[/dim]"

@@ -1,0 +1,94 @@
+"""Following a run on the command line to its end; the exit code of the command is the run's."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from staff_engine.cli import progress
+from staff_engine.cli.options import PROGRAM
+from staff_engine.errors import RunError
+from staff_engine.runs import control
+from staff_engine.runs.folders import Run
+
+
+def leave(run: Run) -> None:
+    """Say how to watch a run that works on in the background."""
+    typer.echo(f"run {run.id} works in the background; to watch it: {PROGRAM} status {run.id} --follow")
+
+
+def watch(run: Run, *, cancels: bool = True) -> None:
+    """Show a run's progress to its end, then its closing table.
+
+    Parameters
+    ----------
+    cancels
+        Whether Ctrl-C cancels the run; otherwise it only stops watching.
+
+    Raises
+    ------
+    RunError
+        If the run failed for a wrong input, with its line.
+    typer.Exit
+        With 1 if it did not finish for another reason.
+    """
+    console = Console()
+    console.print(f"run {run.id}", highlight=False, soft_wrap=True)
+    try:
+        state = progress.follow(run, console)
+    except KeyboardInterrupt:
+        if cancels:
+            _cancel_kindly(run)
+        raise typer.Exit(1) from None
+    if state.state != "finished":
+        _say_unfinished(run, state)
+    _say_found(run, state, console)
+
+
+def _say_found(run: Run, state: control.Status, console: Console) -> None:
+    """What a finished run found, where it is, and what can be done next."""
+    kind = control.kind_of(run)
+    if kind == "comparison":
+        from staff_engine.cli.tables.evaluation import print_evaluation
+        from staff_engine.evaluation.report import open_comparison
+
+        print_evaluation(open_comparison(run.folder).report, console)
+        return
+    if kind == "similarity":
+        from staff_engine.cli.tables.similarity import print_similarity
+        from staff_engine.pipelines.similarity.report import open_similarity
+
+        print_similarity(open_similarity(run.folder).report, console)
+        return
+    facts = control.describe(run)
+    if facts["summary"]:
+        progress.print_summary(facts, console)
+        for warning in facts["summary"].get("warnings", ()):
+            typer.echo(f"warning: {warning}", err=True)
+    delivery = control.read_record(run).delivery
+    if delivery is not None and state.verify is None:
+        typer.echo(f"coreset written to {delivery.out}")
+    typer.echo(f"other settings, without a model: {PROGRAM} select {run.id} --pruning-rate P --out FILE")
+
+
+def _say_unfinished(run: Run, state: control.Status) -> None:
+    if state.state == "failed" and state.exit_code == 2:
+        raise RunError(state.message)
+    message = f": {state.message}" if state.message else ""
+    typer.echo(f"run {run.id} is {state.state}{message}; its log is {run.log}", err=True)
+    if state.state != "damaged":
+        typer.echo(f"to go on: {PROGRAM} resume {run.id}", err=True)
+    raise typer.Exit(1)
+
+
+def _cancel_kindly(run: Run) -> None:
+    typer.echo("\ncancelling, what is done is kept (Ctrl-C again: at once) …", err=True)
+    try:
+        try:
+            state = control.cancel(run)
+        except KeyboardInterrupt:
+            state = control.cancel(run, grace=0)
+    except RunError:  # it ended in the meantime
+        state = control.read_status(run)
+    hint = "" if state.state == "finished" else f"; to go on: {PROGRAM} resume {run.id}"
+    typer.echo(f"run {run.id} is {state.state}{hint}", err=True)

@@ -1,0 +1,1 @@
+"""A source to samples to tokens."""

@@ -1,0 +1,113 @@
+"""The built-in tasks: data that every machine has or pip brings, so that all runs offline."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from staff_engine.data.builtin.chat import chat
+from staff_engine.data.builtin.docstrings import docstrings
+from staff_engine.data.builtin.kazakh import kazakh
+from staff_engine.data.builtin.split import SPLITS, side_of
+from staff_engine.errors import DatasetError
+
+PREFIX = "builtin:"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data that is made on this machine."""
+
+    name: str
+    sentence: str  # what is asked
+    license: str
+    metric: Literal["rouge-l", "chrf"]  # what an answer is measured by
+    rows: Callable[[], Iterator[dict[str, str]]]  # all of them: prompt, response, and what else there is
+    packages: tuple[tuple[str, str], ...] = ()  # what the rows are made from: name in imports, name for pip
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "docstrings",
+            "Say in a paragraph what a function of Python's standard library does.",
+            "PSF License 2.0 (Python)",
+            "rouge-l",
+            docstrings,
+        ),
+        Task(
+            "kazakh",
+            "Translate names, dates, times and quantities from English into Kazakh.",
+            "Unicode License v3 (CLDR, in the package babel)",
+            "chrf",
+            kazakh,
+            (("babel", "babel"),),
+        ),
+        Task(
+            "chat",
+            "Answer a question or remark as a chat bot does, in English.",
+            "BSD License (package chatterbot-corpus)",
+            "rouge-l",
+            chat,
+            (("chatterbot_corpus", "chatterbot-corpus"), ("yaml", "pyyaml")),
+        ),
+    )
+}
+
+
+def is_task(source: str) -> bool:
+    """Whether a data set's name is one for a built-in task, be it there or not."""
+    return source.startswith(PREFIX)
+
+
+def task_of(source: str) -> Task:
+    """The task of a name as `builtin:chat`. Raises DatasetError if there is none."""
+    name = source.removeprefix(PREFIX)
+    if name not in TASKS:
+        raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def check_task(source: str, split: str = "train") -> Task:
+    """Say before any work whether a task's rows can be made.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such task or split, or a package is missing that it is made from.
+    """
+    task = task_of(source)
+    if split not in SPLITS:
+        raise DatasetError(f"split {split!r} is none of {source}; its splits are {' and '.join(SPLITS)}")
+    missing = " ".join(name for module, name in task.packages if importlib.util.find_spec(module) is None)
+    if missing:
+        raise DatasetError(f"{source} cannot be made without {missing}; get it with pip install {missing}")
+    return task
+
+
+def task_rows(source: str, split: str = "train") -> Iterator[dict[str, str]]:
+    """The rows of one side of a task, in its order: `train`, nine prompts in ten, or `held_out`.
+
+    Raises
+    ------
+    DatasetError
+        As `check_task`.
+    """
+    task = check_task(source, split)
+    return (row for row in task.rows() if side_of(row["prompt"]) == split)
+
+
+def made_with(source: str) -> dict[str, str]:
+    """The versions that a task's rows depend on: Python's, and those of its packages that are here."""
+    versions = {"python": platform.python_version()}
+    for _, name in task_of(source).packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

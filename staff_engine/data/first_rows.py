@@ -1,0 +1,194 @@
+"""The first rows of a data set, as a run would read them: at once, and without reading the rest."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from staff_engine.data.builtin.tasks import is_task, task_rows
+from staff_engine.data.dataset import turns_of
+from staff_engine.data.formats import Mapping, Row, Turn, choose_mapping
+from staff_engine.data.readers import (
+    BOM,
+    COMPRESSED,
+    Line,
+    opened,
+    parse_line,
+    read_lines,
+    suffix_of,
+    write_rows,
+    write_source,
+)
+from staff_engine.data.sources import check_file, find_file, size_in_words
+from staff_engine.errors import DatasetError
+
+FIRST = 200
+"""Rows that are read."""
+
+READ_WHOLE = 32_000_000
+"""Most bytes that are held in memory: of a first line, or of a kind of file that must be read whole."""
+
+BIG = size_in_words(READ_WHOLE)
+
+
+@dataclass(frozen=True)
+class ReadRow:
+    """A row, and what a run would make of it."""
+
+    number: int  # of its line or row, from 1
+    turns: tuple[Turn, ...]  # empty where it cannot be used
+    problem: str | None  # why it cannot be used
+    text: str  # the line
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """The first lines of a data set."""
+
+    lines: tuple[Line, ...]
+    unit: str  # "line" where they are a file's own, else "row"
+    more: bool  # whether there are others behind them
+
+    @cached_property
+    def _rows(self) -> tuple[list[Row], str]:
+        """The rows that can be parsed, and the first problem with the others."""
+        rows, problem = [], ""
+        for line in self.lines:
+            try:
+                rows.append(parse_line(line))
+            except DatasetError as error:
+                problem = problem or f"{self.unit} {line.number}: {error}"
+        return rows, problem
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the rows' fields, in the order in which they come."""
+        return list(dict.fromkeys(name for row in self._rows[0] for name in row))
+
+    def mapping(
+        self, format: str | None = None, prompt_column: str | None = None, response_column: str | None = None
+    ) -> Mapping:
+        """The record format that was chosen, or the detected one.
+
+        Raises
+        ------
+        DatasetError
+            If none is recognised or the chosen one does not fit; if no row can be parsed.
+        """
+        rows, problem = self._rows
+        if not rows:
+            raise DatasetError(f"none of the first rows can be read: {problem or 'there are none'}")
+        return choose_mapping(rows, format, prompt_column, response_column)
+
+    def read(self, mapping: Mapping | None, start: int = 0, count: int = FIRST) -> list[ReadRow]:
+        """Some of the rows as a run reads them under this mapping; without one, only their text."""
+        read = []
+        for line in self.lines[start : start + count]:
+            turns, problem = turns_of(line, mapping) if mapping else ([], None)
+            read.append(ReadRow(line.number, tuple(turns), problem, shown_line(line)))
+        return read
+
+
+def first_rows(source: str, split: str = "train") -> FirstRows:
+    """Read the first rows of a file or of a built-in task; a hub is not asked.
+
+    Parameters
+    ----------
+    source
+        A path, or `builtin:NAME`.
+    split
+        Of a built-in task.
+
+    Raises
+    ------
+    DatasetError
+        If it is not there, cannot be read, or is empty.
+    """
+    check_file(source, split)
+    with tempfile.TemporaryDirectory(prefix="staff-") as folder:
+        lines = Path(folder) / "first.jsonl"
+        unit = "line" if _write_first(source, split, lines) else "row"
+        first = rows_of_lines(lines, unit)
+    if not first.lines:
+        raise DatasetError(f"{source} is empty")
+    return first
+
+
+def rows_of_lines(path: Path, unit: str) -> FirstRows:
+    """The first rows of a file of JSON lines that was made from a source."""
+    lines = tuple(itertools.islice(read_lines(path), FIRST + 1))
+    return FirstRows(lines[:FIRST], unit, len(lines) > FIRST)
+
+
+def shown_line(line: Line, most: int = 2000) -> str:
+    """A line as text; bytes that are no UTF-8 are spelt out."""
+    raw = line.text[: 4 * most]
+    try:
+        text = raw.decode("utf-8", "surrogatepass")  # what a CSV file's bytes that are no text have become
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeError:
+        text = raw.decode("utf-8", "backslashreplace")
+    return text if len(text) <= most and len(line.text) <= 4 * most else f"{text[:most]}…"
+
+
+def _write_first(source: str, split: str, target: Path) -> bool:
+    """Write one row more than are read; returns whether they are the file's own lines."""
+    if is_task(source):
+        write_rows(itertools.islice(task_rows(source, split), FIRST + 1), target)
+        return False
+    path = find_file(source)
+    kind = suffix_of(path)
+    try:
+        if kind == ".json" and path.stat().st_size > READ_WHOLE and not _first_line_is_row(path):
+            write_rows(itertools.islice(_array_rows(path), FIRST + 1), target)
+            return False
+        if kind == ".parquet" and path.suffix.lower() in COMPRESSED and path.stat().st_size > READ_WHOLE:
+            raise DatasetError(
+                f"{path} is a packed Parquet file over {size_in_words(READ_WHOLE)}; unpack it first"
+            )
+        if kind == ".jsonl" and _first_line_is_endless(path):
+            raise DatasetError(
+                f"{path}: the first line has over {size_in_words(READ_WHOLE)}; is this JSON lines?"
+            )
+    except OSError as error:
+        raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
+    return write_source(path, target, FIRST + 1)
+
+
+def _first_line_is_endless(path: Path) -> bool:
+    with opened(path) as file:
+        return len(file.readline(READ_WHOLE)) == READ_WHOLE
+
+
+def _first_line_is_row(path: Path) -> bool:
+    with opened(path) as file:
+        line = file.readline(READ_WHOLE).removeprefix(BOM)
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _array_rows(path: Path) -> Iterator[Any]:
+    """The first elements of a JSON array, from the beginning of its file only."""
+    with opened(path) as file:
+        text = file.read(READ_WHOLE).removeprefix(BOM).decode("utf-8", "surrogateescape").lstrip()
+    if not text.startswith("["):
+        raise DatasetError(
+            f"{path} is one JSON object of over {BIG}, which has to be read whole; write it as JSON lines"
+        )
+    decoder, gap, place = json.JSONDecoder(), re.compile(r"[\s,]*"), 1
+    while True:
+        place = gap.match(text, place).end()  # type: ignore[union-attr]
+        try:
+            row, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):  # the array's end, or that of what was read
+            return
+        yield row

@@ -1,0 +1,1 @@
+"""The look at every row of a data set."""

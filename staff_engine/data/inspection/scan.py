@@ -1,0 +1,251 @@
+"""Every row of a data set looked at: what can be used, how long it is, what stands there twice.
+
+Memory grows by 40 bytes a row, and by about as much again for a moment while duplicates are
+sorted out: 10,000,000 rows take below 1 GB. Duplicates are found by digests of 64 bits; that two
+different ones among 10,000,000 rows are taken for the same has a chance of 3 in a million.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from staff_engine.data.dataset import choose_for_lines, fetch_lines, turns_of
+from staff_engine.data.first_rows import FIRST, shown_line
+from staff_engine.data.formats import Mapping, Turn
+from staff_engine.data.inspection.duplicates import Groups, first_of_each, repeated
+from staff_engine.data.inspection.findings import DataChoice, Duplicates, Findings, Same, measure
+from staff_engine.data.readers import COMPRESSED, Line, read_lines, suffix_of
+from staff_engine.errors import DatasetError
+from staff_engine.system.files import replaced
+
+EXAMPLES = 20
+"""Duplicates that are shown, those that stand most often first."""
+
+NUMBERS_SHOWN = 10
+ANSWERS_SHOWN = 3
+TEXT_SHOWN = 600
+TEXT_LISTED = 1000
+
+LISTED = 100_000
+"""Most rows that are listed with what is wrong with them; all are counted."""
+
+REASONS = 30
+"""Most reasons that are told apart."""
+
+FIRST_FILE = "first.jsonl"
+PROBLEMS_FILE = "problems.parquet"
+OTHER = "other reasons"
+STEP = 1000
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One entry for each usable row."""
+
+    numbers: array[int] = field(default_factory=lambda: array("q"))
+    starts: array[int] = field(default_factory=lambda: array("q"))  # of its line in the file
+    prompts: array[int] = field(default_factory=lambda: array("Q"))
+    pairs: array[int] = field(default_factory=lambda: array("Q"))
+    prompt_lengths: array[int] = field(default_factory=lambda: array("I"))
+    response_lengths: array[int] = field(default_factory=lambda: array("I"))
+
+    def add(self, line: Line, turns: list[Turn]) -> None:
+        prompt, response = prompt_and_response(turns)
+        self.numbers.append(line.number)
+        self.starts.append(line.start)
+        self.prompts.append(_digest(prompt))
+        self.pairs.append(_digest(turns))
+        self.prompt_lengths.append(sum(len(turn["content"]) for turn in prompt))
+        self.response_lengths.append(sum(len(turn["content"]) for turn in response))
+
+
+def inspect_data(
+    choice: DataChoice, folder: Path, on_progress: Callable[[int, float], None] | None = None
+) -> Findings:
+    """Read a data set as a run would, and count.
+
+    A hub data set is fetched with the `datasets` library, which is imported for it.
+
+    Parameters
+    ----------
+    folder
+        Takes `first.jsonl`, the first rows, and `problems.parquet`, the rows that cannot be used
+        (columns number, reason, detail, text; the first `LISTED`).
+    on_progress
+        Called now and then with the number of rows that were looked at, and the share of all.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read or no format fits; not if rows cannot be used, be it all of them.
+    """
+    lines, own = _lines(choice, folder)
+    unit = "line" if own else "row"
+    try:
+        return _look_at(choice, lines, unit, folder, on_progress or (lambda rows, share: None))
+    except OSError as error:
+        raise DatasetError(f"data set {choice.dataset!r} cannot be read: {error}") from None
+    finally:
+        if lines.parent == folder:
+            lines.unlink(missing_ok=True)
+
+
+def prompt_and_response(turns: Iterable[Turn]) -> tuple[list[Turn], list[Turn]]:
+    """The turns that a model reads, and those that it is to say: the assistant's."""
+    prompt: list[Turn] = []
+    response: list[Turn] = []
+    for turn in turns:
+        (response if turn["role"] == "assistant" else prompt).append(turn)
+    return prompt, response
+
+
+def reason_of(problem: str) -> str:
+    """What is wrong with a row without what is special to it, so that alike ones count as one."""
+    if problem.startswith("\\u"):
+        return "half a character, no text"
+    return re.sub(r" \(.*\)$", "", problem, flags=re.DOTALL)
+
+
+def _lines(choice: DataChoice, folder: Path) -> tuple[Path, bool]:
+    """A file of JSON lines with the rows, and whether they are the source's own; made unless there is one."""
+    path = Path(choice.dataset).expanduser()
+    if path.is_file() and path.suffix.lower() not in COMPRESSED and suffix_of(path) == ".jsonl":
+        return path, True
+    made = folder / "source.jsonl"
+    return made, fetch_lines(choice.dataset, made, choice.split, choice.limit)
+
+
+def _look_at(
+    choice: DataChoice, lines: Path, unit: str, folder: Path, on_progress: Callable[[int, float], None]
+) -> Findings:
+    _keep_first(lines, folder / FIRST_FILE)
+    by_hand = (choice.format, choice.prompt_column, choice.response_column)
+    mapping = choose_for_lines(lines, unit, choice.dataset, by_hand)
+    seen = _Seen()
+    reasons: Counter[str] = Counter()
+    rows = 0
+    size = max(lines.stat().st_size, 1)
+    with _problem_table(folder / PROBLEMS_FILE) as list_row:
+        for line in itertools.islice(read_lines(lines), choice.limit):
+            rows += 1
+            turns, problem = turns_of(line, mapping)
+            if problem is None:
+                seen.add(line, turns)
+            else:
+                reason = reason_of(problem)
+                if reason not in reasons and len(reasons) >= REASONS:
+                    reason = OTHER
+                reasons[reason] += 1
+                list_row(line, reason, problem)
+            if rows % STEP == 0:
+                on_progress(rows, max(line.end / size, rows / (choice.limit or size)))
+    on_progress(rows, 1.0)
+    with lines.open("rb") as file:
+        same, conflicts = _duplicates(seen, lambda index: _turns_at(file, seen, index, mapping))
+    return Findings(
+        format=mapping.format,
+        prompt_column=mapping.prompt_column,
+        response_column=mapping.response_column,
+        unit=unit,
+        rows=rows,
+        usable=len(seen.numbers),
+        prompt=measure(np.frombuffer(seen.prompt_lengths, np.uint32)),
+        response=measure(np.frombuffer(seen.response_lengths, np.uint32)),
+        same=same,
+        conflicts=conflicts,
+        reasons=dict(reasons.most_common()),
+        listed=min(reasons.total(), LISTED),
+    )
+
+
+def _keep_first(lines: Path, target: Path) -> None:
+    """Copy the first rows of what is no file here, so that they can be shown."""
+    with replaced(target) as part, part.open("wb") as out:
+        for line in itertools.islice(read_lines(lines), FIRST + 1):
+            out.write(line.text + b"\n")
+
+
+@contextmanager
+def _problem_table(path: Path) -> Iterator[Callable[[Line, str, str], None]]:
+    """Give a function that lists a row in a Parquet file; it does nothing after `LISTED` rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [("number", pa.int64()), ("reason", pa.string()), ("detail", pa.string()), ("text", pa.string())]
+    )
+    rows: list[tuple[int, str, str, str]] = []
+    listed = 0
+
+    with replaced(path) as part, pq.ParquetWriter(part, schema) as writer:
+
+        def flush() -> None:
+            columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+            writer.write_table(pa.table([list(column) for column in columns], schema=schema))
+            rows.clear()
+
+        def add(line: Line, reason: str, detail: str) -> None:
+            nonlocal listed
+            if listed == LISTED:
+                return
+            listed += 1
+            rows.append((line.number, reason, detail, shown_line(line, TEXT_LISTED)))
+            if len(rows) == STEP:
+                flush()
+
+        yield add
+        flush()
+
+
+def _duplicates(seen: _Seen, turns_at: Callable[[int], list[Turn]]) -> tuple[Duplicates, Duplicates]:
+    """Rows that are alike, and different ones that have one prompt."""
+    pairs = np.frombuffer(seen.pairs, np.uint64)
+    different = first_of_each(pairs)
+    alike = repeated(pairs)
+    conflicts = repeated(np.frombuffer(seen.prompts, np.uint64)[different])
+
+    def described(groups: Groups, indices: np.ndarray) -> Duplicates:
+        examples = []
+        for group in range(min(len(groups), EXAMPLES)):
+            members = indices[groups.members(group)].tolist()
+            texts = [prompt_and_response(turns_at(index)) for index in members[:ANSWERS_SHOWN]]
+            examples.append(
+                Same(
+                    rows=len(members),
+                    numbers=tuple(seen.numbers[index] for index in members[:NUMBERS_SHOWN]),
+                    prompt=_joined(texts[0][0]),
+                    responses=tuple(dict.fromkeys(_joined(response) for _, response in texts)),
+                )
+            )
+        return Duplicates(groups=len(groups), rows=int(groups.sizes.sum()), examples=tuple(examples))
+
+    return described(alike, np.arange(len(pairs))), described(conflicts, different)
+
+
+def _turns_at(file: IO[bytes], seen: _Seen, index: int, mapping: Mapping) -> list[Turn]:
+    """Read a row again."""
+    file.seek(seen.starts[index])
+    text = file.readline().rstrip(b"\r\n")
+    return turns_of(Line(seen.numbers[index], 0, len(text), text), mapping)[0]
+
+
+def _joined(turns: list[Turn]) -> str:
+    text = "\n\n".join(turn["content"] for turn in turns)
+    return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"
+
+
+def _digest(turns: Iterable[Turn]) -> int:
+    """64 bits that stand for roles and texts."""
+    parts = (f"{turn['role']} {len(turn['content'])} {turn['content']}" for turn in turns)
+    return int.from_bytes(blake2b("".join(parts).encode(), digest_size=8).digest(), "little")

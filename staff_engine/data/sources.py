@@ -1,0 +1,124 @@
+"""Where data comes from on this machine: files, uploads and built-in tasks, found and named in words."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from pathlib import Path
+
+from staff_engine.data.builtin.tasks import is_task, task_of
+from staff_engine.data.dataset import check_source, names_a_file
+from staff_engine.data.readers import COMPRESSED, SUFFIXES, suffix_of
+from staff_engine.errors import DatasetError
+from staff_engine.runs.folders import home
+from staff_engine.system.files import replaced
+
+KINDS = {".jsonl": "JSON lines", ".json": "JSON array", ".csv": "CSV table", ".parquet": "Parquet table"}
+
+NEAR = 5
+"""Most names that an error proposes."""
+
+
+def find_file(text: str) -> Path:
+    """The file that a person means: quotes around the path are left out, `~` is the home folder.
+
+    Raises
+    ------
+    DatasetError
+        If it is no file that can be read; names those beside it that could be meant.
+    """
+    cleaned = text.strip().strip("\"'").removeprefix("file://")
+    try:
+        path = Path(cleaned).expanduser().absolute()
+        if path.is_dir():
+            names = [each.name for each in sorted(path.iterdir()) if _is_data(each)]
+            raise DatasetError(f"{cleaned!r} is a folder; {_proposed(names, 'data files in it are')}")
+        if not path.is_file():
+            beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+            near = difflib.get_close_matches(path.name, beside, n=NEAR)
+            raise DatasetError(f"data file {cleaned!r} does not exist; {_proposed(near, 'near it are')}")
+        check_source(str(path))
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise DatasetError(f"data file {cleaned!r} cannot be read: {error.strerror}") from None
+    except (ValueError, RuntimeError) as error:  # a NUL in a path; a home folder that is not there
+        raise DatasetError(f"{cleaned!r} is no path: {error}") from None
+    return path
+
+
+def check_file(source: str, split: str = "train") -> None:
+    """Say whether a file or a built-in task is there, without asking a hub. Raises DatasetError."""
+    if is_task(source):
+        check_source(source, split)
+    else:
+        find_file(source)
+
+
+def in_words(source: str, unit: str) -> str:
+    """What kind of file it is and how big: "JSON lines, packed with gzip, 4.2 MB"; a task's licence."""
+    if is_task(source):
+        return f"Built in; licence: {task_of(source).license}"
+    if is_on_hub(source):
+        return "From the hub"
+    path = Path(source)
+    kind = KINDS[".jsonl" if unit == "line" else suffix_of(path)]
+    packed = {".gz": ", packed with gzip", ".zst": ", packed with Zstandard"}.get(path.suffix.lower(), "")
+    return f"{kind}{packed}, {size_in_words(path.stat().st_size)}"
+
+
+def keep_upload(name: str, content: bytes) -> Path:
+    """Keep an uploaded file under `<home>/uploads`, so that a run can read it; the same content once.
+
+    Parameters
+    ----------
+    name
+        As the browser says it; only letters, digits, dots and dashes of it are kept.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be written.
+    """
+    folder = home() / "uploads"
+    safe = re.sub(r"[^\w.-]+", "-", Path(name).name).lstrip(".-")[-80:] or "upload"
+    path = folder / f"{hashlib.sha256(content).hexdigest()[:12]}-{safe}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with replaced(path) as part:
+                part.write_bytes(content)
+    except OSError as error:
+        raise DatasetError(f"the upload {name!r} cannot be kept: {error.strerror}") from error
+    return path
+
+
+def upload_name(path: Path) -> str:
+    """What an upload was called."""
+    return path.name.partition("-")[2]
+
+
+def is_on_hub(source: str) -> bool:
+    """Whether a data set's name is one for the hub; it is not asked."""
+    return not (is_task(source) or Path(source).expanduser().exists() or names_a_file(source))
+
+
+def size_in_words(count: float) -> str:
+    """A number of bytes: "4.2 MB"."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:,.0f} {unit}" if count >= 100 or unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def _is_data(path: Path) -> bool:
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return name.suffix.lower() in (*SUFFIXES, ".ndjson") and not path.name.startswith(".")
+
+
+def _proposed(names: list[str], introduction: str) -> str:
+    if not names:
+        return f"a data file is needed ({' '.join(SUFFIXES)})"
+    return f"{introduction} {', '.join(names[:NEAR])}{' and more' if len(names) > NEAR else ''}"

@@ -1,0 +1,134 @@
+"""What a comparison will take, before it starts: from the speeds of the run that it is about."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from staff_engine.evaluation.cells import FULL, NOTHING, Asked, Cell, cells_of, needs_target_scores
+from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.runs.results import Results
+from staff_engine.selection.strata import coreset_size
+
+FORWARD = 1 / 3
+"""Of the time of a forward and a backward pass."""
+
+CELL_SECONDS = 1.0
+"""Loading the model and the like, for each cell."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that a comparison will still take."""
+
+    cells: int
+    """Cells that are still to be made."""
+    scoring: float
+    """Fine-tuning the target and scoring everything on it, for the methods that read its scores."""
+    training: float
+    """Fine-tuning in the cells."""
+    evaluating: float
+    """Held-out losses and answers in the cells."""
+    basis: str
+    """What it was reckoned from."""
+
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return self.scoring + self.training + self.evaluating
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Seconds of the target: of a token in fine-tuning and in scoring; of evaluating a cell."""
+
+    train_token: float
+    score_token: float
+    evaluate: float
+    basis: str
+
+
+def estimate(
+    plan: Plan, comparison: ComparisonPlan, source: Results, done: Sequence[Cell] = ()
+) -> Estimate | None:
+    """Reckon what a comparison takes; None where the source run has verified nothing to reckon from.
+
+    Parameters
+    ----------
+    source
+        The run whose coresets are evaluated, finished.
+    done
+        Cells that are there already: they need not be made, and their seconds are reckoned with.
+
+    Notes
+    -----
+    The target fine-tunes as many times slower than the small model as it scores slower, and
+    generates a token in the time in which it scores one. Held-out samples count as long as
+    those of the data.
+    """
+    speeds = source_speeds(comparison, source)
+    if speeds is None:
+        return None
+    tokens, samples = _size(source)
+    speeds = _refined(speeds, done, tokens / samples * plan.batch_size)
+    there = {cell.asked for cell in done}
+    todo = [asked for asked in cells_of(plan, comparison) if asked not in there]
+    trained = sum(_share(asked, samples) for asked in todo) * plan.epochs * tokens
+    scores = needs_target_scores(comparison) and not any(cell.scores == "target" for cell in done)
+    return Estimate(
+        cells=len(todo),
+        scoring=tokens * (plan.epochs * speeds.train_token + speeds.score_token) if scores else 0.0,
+        training=trained * speeds.train_token + CELL_SECONDS * len(todo),
+        evaluating=len(todo) * speeds.evaluate,
+        basis=speeds.basis,
+    )
+
+
+def source_speeds(comparison: ComparisonPlan, source: Results) -> Speeds | None:
+    """The target's speeds, from what the source run took; None where that is not known."""
+    scores, verification = source.scores, source.verification
+    verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
+    tokens, samples = _size(source)
+    small, target = float(scores["seconds"].sum()), float(verification["seconds"].sum())
+    tuning = float(source.timings.get("fine-tune", 0))
+    if not (verified and small and target and tuning):
+        return None
+    score_token = target / verified
+    train_token = tuning / (source.plan.epochs * tokens) * score_token / (small / tokens)
+    prompt = float(scores["prompt_tokens"].mean())
+    evaluate = score_token * (
+        FORWARD * comparison.held_out_samples * tokens / samples
+        + comparison.answers * (FORWARD * prompt + comparison.answer_tokens)
+    )
+    return Speeds(train_token, score_token, evaluate, f"the speeds of run {source.folder.name}")
+
+
+def _size(source: Results) -> tuple[float, int]:
+    """Tokens and samples of the source's data, as its small model reads them."""
+    scores = source.scores
+    return float((scores["prompt_tokens"] + scores["response_tokens"]).sum()), len(scores)
+
+
+def _refined(speeds: Speeds, done: Sequence[Cell], tokens_a_step: float) -> Speeds:
+    """The speeds of the cells that are there, where there are some that were trained."""
+    trained = [cell for cell in done if cell.steps]
+    if not trained:
+        return speeds
+    steps = sum(cell.steps for cell in trained)
+    seconds = sum(max(cell.seconds["train"] - CELL_SECONDS, 0.0) for cell in trained)
+    return replace(
+        speeds,
+        train_token=seconds / (steps * tokens_a_step),
+        evaluate=statistics.mean(cell.seconds["evaluate"] for cell in done),
+        basis=f"{len(done):,} cells that are there",
+    )
+
+
+def _share(asked: Asked, samples: int) -> float:
+    """How much of a fine-tuning on the full data a cell trains."""
+    if asked.arm == NOTHING:
+        return 0.0
+    if asked.arm == FULL or asked.budget == "steps" or asked.pruning_rate is None:
+        return 1.0
+    return coreset_size(samples, asked.pruning_rate) / samples

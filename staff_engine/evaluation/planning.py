@@ -1,0 +1,180 @@
+"""Start a comparison, or add to one: what `compare --evaluate` does with its options; which runs may join."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from staff_engine.data.dataset import check_source
+from staff_engine.errors import PlanError, RunError, StaffError
+from staff_engine.evaluation.cells import LONGEST_LABEL, RESERVED, check_arms, slug
+from staff_engine.evaluation.estimate import Estimate, estimate
+from staff_engine.evaluation.held_out import held_out_source
+from staff_engine.evaluation.report import open_comparison
+from staff_engine.evaluation.run import open_sources
+from staff_engine.models.loading import find_model
+from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.runs import control
+from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
+from staff_engine.runs.results import Results, open_results
+from staff_engine.runs.status import ACTIVE
+from staff_engine.selection.methods import METHODS
+
+DEFAULT_METHODS = tuple(METHODS)
+
+
+def plan_comparison(source: Run, *, seed: int | None = None, **settings: Any) -> tuple[Plan, ComparisonPlan]:
+    """The plan of a new comparison of a finished run's coresets.
+
+    Parameters
+    ----------
+    source
+        The run; its data, models and fine-tuning settings hold.
+    seed
+        The first seed; the plan's own where it is not given.
+    **settings
+        Of `ComparisonPlan`; those that are None are as by default.
+
+    Raises
+    ------
+    StaffError
+        If a setting is wrong, a run is not finished or does not fit, or there is no held-out data.
+    """
+    plan = control.read_record(control.require_scores(source)).plan
+    plan = plan if seed is None else plan.but(seed=seed)
+    given = {name: value for name, value in settings.items() if value is not None}
+    defaults = {"methods": DEFAULT_METHODS, "pruning_rates": (plan.pruning_rate,)}
+    comparison = ComparisonPlan.make(**{**defaults, **given, "source": str(source.folder)})
+    _check(plan, comparison)
+    return plan, _with_absolute_file(comparison)
+
+
+def extended(run: Run, **settings: Any) -> ComparisonPlan:
+    """The plan of a comparison that is there, with what is added to it.
+
+    Methods, rates, seeds, further runs and budgets join those that are there; other
+    settings that are given replace them, and the cells are then made anew. Raises StaffError as
+    `plan_comparison`.
+    """
+    known = open_comparison(run.folder)
+    before = known.comparison
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in ("methods", "pruning_rates"):
+        given[name] = tuple(dict.fromkeys((*getattr(before, name), *given.get(name, ()))))
+    given["also"] = {**before.also, **given.get("also", {})}
+    given["seeds"] = max(before.seeds, given.get("seeds", 0))
+    if given.get("budget", before.budget) != before.budget:
+        given["budget"] = "both"
+    comparison = before.but(**given)
+    _check(known.plan, comparison)
+    return _with_absolute_file(comparison)
+
+
+def further_runs(texts: Sequence[str]) -> dict[str, str]:
+    """Label → folder of further runs, given as LABEL=RUN or as RUN, whose name is then the label.
+
+    Raises
+    ------
+    RunError
+        If a run does not exist or is not finished.
+    PlanError
+        If a label is there twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        label, equals, name = text.partition("=")
+        run = control.require_scores(control.find_run(name if equals else text, kind="coreset"))
+        label = label.strip() if equals else _label(run, RESERVED)
+        if label in found:
+            raise PlanError(f"label {label!r} is given twice; give LABEL=RUN")
+        found[label] = str(run.folder)
+    return found
+
+
+def runs_beside(source: Run, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Label → folder of the other finished runs on a run's data, the newest first; any of them may join.
+
+    Parameters
+    ----------
+    source
+        The run whose coresets are evaluated, finished.
+    known
+        Further runs that the comparison has: they are left out, and their labels are taken.
+
+    Notes
+    -----
+    Labels are given from the oldest run on, so that those of others stay when one is added; a run
+    that is called as the source gets a label that tells the two apart.
+    """
+    known = known or {}
+    own = _fingerprint(source)
+    taken = {*RESERVED, *map(slug, known)}
+    taken.add(slug(_label(source, taken)))
+    found: dict[str, str] = {}
+    for run in reversed(control.list_runs()):
+        if run.folder == source.folder or str(run.folder) in known.values() or not _selects(run, own):
+            continue
+        label = _label(run, taken)
+        taken.add(slug(label))
+        found[label] = str(run.folder)
+    return dict(reversed(found.items()))
+
+
+def _selects(run: Run, fingerprint: str) -> bool:
+    """Whether a run is finished and selects coresets of the data of a fingerprint."""
+    if not (run.folder / SUMMARY_FILE).exists():
+        return False
+    try:
+        return control.kind_of(run) == "coreset" and _fingerprint(run) == fingerprint
+    except StaffError:
+        return False
+
+
+def _fingerprint(run: Run) -> str:
+    return open_results(run.folder).imported.facts.fingerprint
+
+
+def _label(run: Run, taken: Collection[str]) -> str:
+    """A run's name as a label that is free; without "=", which ends a label on the command line."""
+    name = " ".join(control.read_record(run).name.replace("=", " ").split())
+    label = f"STAFF, {name}"[:LONGEST_LABEL].strip()
+    if slug(label) not in taken:
+        return label
+    end = f" {run.id[-4:]}"
+    return label[: LONGEST_LABEL - len(end)].strip() + end
+
+
+def estimate_of(
+    plan: Plan, comparison: ComparisonPlan, run: Run | None = None, *, source: Results | None = None
+) -> Estimate | None:
+    """What a comparison will take, or what is left of one that is there; `source` if it is open already."""
+    done = replace(open_comparison(run.folder), comparison=comparison).cells if run is not None else []
+    return estimate(plan, comparison, source or open_results(Path(comparison.source)), done)
+
+
+def create(plan: Plan, comparison: ComparisonPlan, *, name: str | None = None) -> Run:
+    """Write the run's folder; `runs.start` sets it to work."""
+    return control.create_run(plan, name=name, comparison=comparison)
+
+
+def add_to(run: Run, comparison: ComparisonPlan) -> None:
+    """Give a comparison a new plan, from `extended`. Raises RunError while a process works on it."""
+    status = control.read_status(run)
+    if status.state in ACTIVE and status.pid is not None:
+        raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+    control.update_record(run, comparison=comparison)
+
+
+def _with_absolute_file(comparison: ComparisonPlan) -> ComparisonPlan:
+    if comparison.held_out is None:
+        return comparison
+    return comparison.but(held_out=with_absolute_path(comparison.held_out))
+
+
+def _check(plan: Plan, comparison: ComparisonPlan) -> None:
+    check_arms(comparison)
+    check_source(*held_out_source(plan, comparison))
+    find_model(plan.target)
+    open_sources(plan, comparison)

@@ -1,0 +1,343 @@
+"""What a comparison run left: cells, and what they say: means, intervals, differences to random, cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from staff_engine.errors import RunError
+from staff_engine.evaluation.cells import (
+    FULL,
+    NOTHING,
+    Budget,
+    Cell,
+    Scores,
+    arms_of,
+    cells_of,
+    label_of,
+    read_cells,
+)
+from staff_engine.evaluation.metrics import METRIC_WORDS
+from staff_engine.pipelines.similarity.measures import Number
+from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.runs.folders import PLAN_FILE, Record
+from staff_engine.runs.progress import TIMINGS_FILE
+from staff_engine.runs.status import read_model
+from staff_engine.selection.methods import METHODS
+
+FACTS_FILE = "comparison.json"
+JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}
+"""Settings of a comparison that say how every cell is judged."""
+
+CONFIDENCE = 0.95
+TARGET_STAGES = ("fine-tune target", "score on target")
+"""The stages of a comparison that give the target's scores of all samples."""
+
+REFERENCE = "random"
+"""The arm that the others' differences are to."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Mean(_Frozen):
+    """A mean over seeds and the ends of its 95 % interval; the ends are NaN with a single seed."""
+
+    value: Number
+    low: Number
+    high: Number
+    seeds: int
+
+    @property
+    def tells(self) -> bool:
+        """Whether the interval is known and does not hold 0."""
+        return bool(self.low > 0 or self.high < 0)
+
+
+class Facts(_Frozen):
+    """What a comparison's cells were measured on; written before the first of them."""
+
+    made_with: dict[str, Any]
+    metric: str
+    held_out: int
+    """Samples whose loss is measured."""
+    answers: int
+    """Samples to which an answer is generated."""
+    samples: int
+    """Samples of the full data that the target can be trained on."""
+    selection_seconds: dict[str, float]
+    """Seconds of models in the runs before: of "small" scores, of "staff", of the further runs by label."""
+    warnings: tuple[str, ...] = ()
+    judging: dict[str, Any] | None = None
+    """The settings that said how cells are judged; None where older versions did not keep them."""
+    coresets: dict[str, str] = {}
+    """Digest of every cell's rows by its key; a cell of other rows is made anew."""
+
+
+class Row(_Frozen):
+    """What is known of one arm at one rate and budget."""
+
+    arm: str
+    label: str
+    scores: Scores | None
+    pruning_rate: float | None
+    budget: Budget | None
+    rows: int
+    steps: int
+    loss: Mean
+    metric: Mean | None
+    loss_to_random: Mean | None
+    """The paired difference; below 0: better than random."""
+    metric_to_random: Mean | None
+    """The paired difference; above 0: better than random."""
+    selection_seconds: float | None
+    """Wall time of choosing the coreset: fine-tuning and scoring models where it needs that."""
+    selection_share: float | None
+    """That as a share of the fine-tuning on the full data."""
+    train_seconds: float
+
+
+class ComparisonReport(_Frozen):
+    """Everything that a comparison found so far."""
+
+    metric: str | None
+    held_out: int
+    answers: int
+    samples: int
+    cells: int
+    """Cells that are there."""
+    planned: int
+    rows: tuple[Row, ...]
+    sentences: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What JSON can say of it: null for NaN."""
+        return json.loads(self.model_dump_json())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison run's folder; `open_comparison` makes it."""
+
+    folder: Path
+    plan: Plan
+    comparison: ComparisonPlan
+
+    @property
+    def facts(self) -> Facts | None:
+        """What is measured; None before the first cell."""
+        path = self.folder / FACTS_FILE
+        return read_model(path, Facts) if path.exists() else None
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The cells that the plan asks for and that are there, in its order."""
+        facts = self.facts
+        if facts is None or facts.judging not in (None, judging_of(self.comparison)):
+            return []
+        known = {
+            cell.asked: cell
+            for cell in read_cells(self.folder)
+            if cell.made_with == facts.made_with
+            and facts.coresets.get(cell.asked.key, cell.rows_sha256) == cell.rows_sha256
+        }
+        return [known[asked] for asked in cells_of(self.plan, self.comparison) if asked in known]
+
+    def _model_seconds(self, facts: Facts) -> dict[str, float]:
+        """Seconds of the models that a selection needs, by arm or by whose scores it reads."""
+        own = _json_of(self.folder / TIMINGS_FILE)
+        target = [own[stage] for stage in TARGET_STAGES if stage in own]
+        known = {"target": sum(target)} if len(target) == len(TARGET_STAGES) else {}
+        return {**facts.selection_seconds, **known}
+
+    @cached_property
+    def report(self) -> ComparisonReport:
+        """What was found so far. Raises RunError before the first cell."""
+        facts = self.facts
+        if facts is None:
+            raise RunError(f"run {self.folder.name} has no cell yet")
+        rows = tuple(_rows(self.comparison, self.cells, self._model_seconds(facts)))
+        metric = METRIC_WORDS[facts.metric] if facts.answers else None  # type: ignore[index]
+        return ComparisonReport(
+            metric=metric,
+            held_out=facts.held_out,
+            answers=facts.answers,
+            samples=facts.samples,
+            cells=len(self.cells),
+            planned=len(cells_of(self.plan, self.comparison)),
+            rows=rows,
+            sentences=tuple(sentences_of(rows, metric)),
+            warnings=facts.warnings,
+        )
+
+
+def judging_of(comparison: ComparisonPlan) -> dict[str, Any]:
+    """The settings of a comparison that say how every cell is judged."""
+    return comparison.model_dump(include=JUDGING)
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_bytes()) if path.exists() else {}
+
+
+def open_comparison(folder: Path) -> Comparison:
+    """Open a comparison run's folder. Raises RunError if it is none."""
+    record = read_model(folder / PLAN_FILE, Record)
+    if record.comparison is None:
+        raise RunError(f"run {folder.name} evaluates no coresets")
+    return Comparison(folder, record.plan, record.comparison)
+
+
+def read_comparison(folder: Path) -> ComparisonReport | None:
+    """What a comparison run found so far; None for other runs, and before its first cell."""
+    return open_comparison(folder).report if (folder / FACTS_FILE).exists() else None
+
+
+def mean_over_seeds(values: Sequence[float]) -> Mean:
+    """The mean and its 95 % interval by Student's t, which takes the values for normal.
+
+    Parameters
+    ----------
+    values
+        One for each seed, at least one.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    mean, count = float(array.mean()), len(array)
+    if count < 2:
+        return Mean(value=mean, low=np.nan, high=np.nan, seeds=count)
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * array.std(ddof=1) / np.sqrt(count))
+    return Mean(value=mean, low=mean - half, high=mean + half, seeds=count)
+
+
+def paired_difference(values: dict[int, float], reference: dict[int, float]) -> Mean | None:
+    """The mean of the differences, seed by seed, with its interval; None where no seed is in both."""
+    both = sorted(set(values) & set(reference))
+    return mean_over_seeds([values[seed] - reference[seed] for seed in both]) if both else None
+
+
+def _rows(comparison: ComparisonPlan, cells: Sequence[Cell], model_seconds: dict[str, float]) -> list[Row]:
+    groups: dict[tuple[Any, ...], dict[int, Cell]] = {}
+    for cell in cells:
+        groups.setdefault(_group(cell), {})[cell.seed] = cell
+    full = [cell.seconds["train"] for cell in cells if cell.arm == FULL]
+    arms = (NOTHING, FULL, *arms_of(comparison))
+    order = sorted(groups, key=lambda group: (group[1] is not None, group[1] or 0, arms.index(group[0])))
+    return [
+        _row(group, groups[group], groups.get((REFERENCE, group[1], None, group[3]), {}), model_seconds, full)
+        for group in order
+    ]
+
+
+def _group(cell: Cell) -> tuple[Any, ...]:
+    return cell.arm, cell.pruning_rate, cell.scores, cell.budget
+
+
+def _row(
+    group: tuple[Any, ...],
+    cells: dict[int, Cell],
+    reference: dict[int, Cell],
+    model_seconds: dict[str, float],
+    full_seconds: Sequence[float],
+) -> Row:
+    arm, rate, scores, budget = group
+    some = next(iter(cells.values()))
+    losses = {seed: cell.loss for seed, cell in cells.items()}
+    metrics = {seed: cell.metric for seed, cell in cells.items() if cell.metric is not None}
+    compared = rate is not None and arm != REFERENCE
+    seconds = _selection_seconds(arm, scores, cells, model_seconds)
+    return Row(
+        arm=arm,
+        label=label_of(arm),
+        scores=scores,
+        pruning_rate=rate,
+        budget=budget,
+        rows=some.rows,
+        steps=some.steps,
+        loss=mean_over_seeds(list(losses.values())),
+        metric=mean_over_seeds(list(metrics.values())) if metrics else None,
+        loss_to_random=(
+            paired_difference(losses, {seed: cell.loss for seed, cell in reference.items()})
+            if compared
+            else None
+        ),
+        metric_to_random=(
+            paired_difference(
+                metrics, {seed: cell.metric for seed, cell in reference.items() if cell.metric is not None}
+            )
+            if compared
+            else None
+        ),
+        selection_seconds=seconds,
+        selection_share=None
+        if seconds is None or not full_seconds
+        else seconds / float(np.mean(full_seconds)),
+        train_seconds=float(np.mean([cell.seconds["train"] for cell in cells.values()])),
+    )
+
+
+def _selection_seconds(
+    arm: str, scores: Scores | None, cells: dict[int, Cell], model_seconds: dict[str, float]
+) -> float | None:
+    """The models' seconds, and those of the choice itself; None where nothing is chosen or not known."""
+    if arm in (NOTHING, FULL):
+        return None
+    chosen = float(np.mean([cell.seconds["select"] for cell in cells.values()]))
+    if arm in METHODS and METHODS[arm].reads == "nothing":
+        return chosen
+    models = model_seconds.get(scores or arm)
+    return None if models is None else models + chosen
+
+
+def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
+    """What may be said of STAFF beside random, rate by rate.
+
+    Parameters
+    ----------
+    rows
+        Of a report; all of them, or those of a rate and a budget.
+    metric
+        The report's.
+    """
+    said = []
+    both = len({row.budget for row in rows} - {None}) > 1
+    for row in rows:
+        if row.pruning_rate is None or (row.arm in METHODS and row.arm != "staff"):
+            continue
+        where = f"At {100 * row.pruning_rate:.4g}% removed"
+        where += f", equal {row.budget}" if both else ""
+        if row.loss_to_random is not None:
+            said.append(f"{where}: {_told(row.label, 'held-out loss', row.loss_to_random, better=-1)}")
+        if row.metric_to_random is not None and metric:
+            said.append(f"{where}: {_told(row.label, metric, row.metric_to_random, better=1)}")
+    return said
+
+
+def _told(label: str, what: str, difference: Mean, *, better: int) -> str:
+    if not np.isfinite(difference.value):
+        return (
+            f"{label} cannot be set beside random by {what}: a fine-tuning came to no number (it diverged)."
+        )
+    if difference.seeds < 2:
+        return (
+            f"{label}'s {what} differs from random's by {difference.value:+.3g}; one seed does not say how"
+            " much of it is chance."
+        )
+    ends = f"{difference.low:+.3g} to {difference.high:+.3g} ({difference.seeds} seeds)"
+    if not difference.tells:
+        return (
+            f"{label} is not told apart from random by {what}: the interval of the difference, {ends},"
+            " holds 0."
+        )
+    word = "better" if difference.value * better > 0 else "worse"
+    return f"{label} is {word} than random by {what}: the difference is {difference.value:+.3g}, {ends}."

@@ -1,0 +1,298 @@
+"""The steps of a comparison run: the target, fine-tuned on each coreset, is judged on held-out samples.
+
+Each step looks at what the folder holds and does what is missing, as in `pipeline`. A cell is
+short: one that was not finished begins again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staff_engine.data.tokens import TokenTable, open_tokens
+from staff_engine.errors import RunError
+from staff_engine.evaluation.cells import (
+    FULL,
+    NOTHING,
+    Asked,
+    cells_of,
+    check_arms,
+    needs_target_scores,
+    read_cell,
+    sha256_of,
+    write_cell,
+)
+from staff_engine.evaluation.held_out import choose_held_out, import_held_out, metric_of, shared_samples
+from staff_engine.evaluation.metrics import Metric
+from staff_engine.evaluation.report import (
+    FACTS_FILE,
+    TARGET_STAGES,
+    Comparison,
+    Facts,
+    judging_of,
+    open_comparison,
+)
+from staff_engine.evaluation.training import Bench, learning_rate, make_cell
+from staff_engine.models import loading
+from staff_engine.pipelines.steps import (
+    Reporter,
+    Training,
+    check_models,
+    score_samples,
+    tokenize_rows,
+    train_adapter,
+)
+from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.runs.cost import run_cost
+from staff_engine.runs.results import Results, open_results
+from staff_engine.scoring.parts import PartWriter, read_parts
+from staff_engine.scoring.precision import read_precision
+from staff_engine.selection.methods import METHODS, ScoreTable, choose, read_scores, small_scores
+from staff_engine.system.arrow import to_numpy
+from staff_engine.system.files import write_json
+from staff_engine.system.memory import give_back
+
+TUNE_STAGE, SCORE_STAGE = TARGET_STAGES
+TARGET = Training(TUNE_STAGE, "target_adapter", "target_tuning.json")
+TARGET_SCORES = "target_scores"
+
+PACKAGES = ("torch", "transformers", "peft")
+METRIC_PACKAGES: dict[Metric, str] = {"rouge-l": "rouge-score", "chrf": "sacrebleu"}
+
+SMALL_STAGES = ("fine-tune", "speculate")
+"""The stages of a run that give the small model's scores."""
+
+Coresets = dict[Asked, tuple[np.ndarray, float]]
+"""Of each cell the row ids that it is trained on, ascending, and the seconds that choosing them took."""
+
+log = logging.getLogger(__name__)
+
+
+def execute(folder: Path, reporter: Reporter) -> None:
+    """Do whatever a comparison run has not done yet, from the held-out samples to the last cell.
+
+    Parameters
+    ----------
+    folder
+        A run folder whose plan.json says what is compared.
+    reporter
+        Told of each stage, of every step and of every cell.
+
+    Raises
+    ------
+    StaffError
+        If the source run, the held-out data or a model does not allow it; the message says why.
+    """
+    run = open_comparison(folder)
+    check_arms(run.comparison)
+    source, further = open_sources(run.plan, run.comparison)
+    check_models((run.plan.target,), run.plan.device)
+    run = replace(run, plan=run.plan.but(dtype=_number_format(source)))
+    kept_apart = import_held_out(folder, run.plan, run.comparison, reporter)
+    tokens = _tokenize(run, source, reporter)
+    table = _target_scores(run, source, tokens, reporter)
+    bench = _bench(run, source, tokens, kept_apart)
+    choice = _Choice(run.comparison, source, further, small_scores(source), table, tokens.row_ids)
+    coresets = choice.coresets(cells_of(run.plan, run.comparison))
+    facts = _facts(run, source, further, bench, coresets, kept_apart)
+    write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
+    _fill(folder, bench, coresets, reporter)
+
+
+def stages_of(run: Comparison) -> tuple[str, ...]:
+    """The stages that a run goes through, in order."""
+    scoring = (TARGET.stage, SCORE_STAGE) if needs_target_scores(run.comparison) else ()
+    return ("import held-out", "tokenize", *scoring, "evaluate")
+
+
+def open_sources(plan: Plan, comparison: ComparisonPlan) -> tuple[Results, dict[str, Results]]:
+    """The run whose coresets are evaluated, and the further ones by label.
+
+    Raises
+    ------
+    RunError
+        If one is gone or unfinished, is on other data, or has samples to verify for a rate.
+    """
+    source = _finished(Path(comparison.source))
+    further = {label: _finished(Path(folder)) for label, folder in comparison.also.items()}
+    own = source.imported.facts.fingerprint
+    for label, other in further.items():
+        if other.imported.facts.fingerprint != own:
+            raise RunError(f"run {other.folder.name} ({label}) is on other data than {source.folder.name}")
+        if other.plan.target != plan.target:
+            log.warning("run %s verified on %s, not on the target", other.folder.name, other.plan.target)
+    selecting = [*([source] if "staff" in comparison.methods else []), *further.values()]
+    for results in selecting:
+        for rate in comparison.pruning_rates:
+            missing = len(results.to_verify(pruning_rate=rate))
+            if missing:
+                raise RunError(
+                    f"run {results.folder.name} has {missing:,} samples to verify for pruning rate {rate:g};"
+                    f" first: verify {results.folder.name} --pruning-rate {rate:g}"
+                )
+    return source, further
+
+
+def _finished(folder: Path) -> Results:
+    if not (folder / "summary.json").exists():
+        raise RunError(f"run {folder.name} is gone or has not all scores; a comparison needs it")
+    return open_results(folder)
+
+
+def _number_format(source: Results) -> str:
+    """What the source run's models worked in: its scores and the cells are to be reckoned alike."""
+    known = read_precision(source.folder) if source.plan.dtype == "auto" else None
+    return known.dtype if known is not None else source.plan.dtype
+
+
+def _tokenize(run: Comparison, source: Results, reporter: Reporter) -> TokenTable:
+    """All samples of the source as the target reads them."""
+    path = run.folder / "tokens.arrow"
+    if not path.exists():
+        reporter.stage("tokenize", source.num_rows, "rows")
+        tokenize_rows(run.plan, run.plan.target, source.folder, np.arange(source.num_rows), path)
+        reporter.advance(source.num_rows)
+    return open_tokens(path)
+
+
+def _target_scores(
+    run: Comparison, source: Results, tokens: TokenTable, reporter: Reporter
+) -> ScoreTable | None:
+    """The fine-tuned target's scores of all samples, as the paper's baselines have them."""
+    if not needs_target_scores(run.comparison):
+        return None
+    plan, place = run.plan, run.folder / TARGET_SCORES
+    if not (run.folder / TARGET.adapter).exists():
+        train_adapter(TARGET, plan, plan.target, tokens, run.folder, reporter)
+    done = set(to_numpy(read_parts(place / "speculative", ["row_id"])["row_id"]).tolist())
+    if len(done) < len(tokens):
+        reporter.stage(SCORE_STAGE, len(tokens), done=len(done))
+        weights = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
+        adapted = loading.load_adapter(weights, run.folder / TARGET.adapter)
+        place.mkdir(exist_ok=True)
+        writer = PartWriter(place / "speculative", place / "embedding")
+        score_samples(plan, adapted, loading.load_tokenizer(plan.target), tokens, done, writer, reporter)
+    table = read_parts(place / "speculative", ["row_id", "effort"])
+    effort = np.full(source.num_rows, np.nan)
+    effort[to_numpy(table["row_id"])] = to_numpy(table["effort"])
+    return read_scores(place, effort, source="target")
+
+
+def _bench(run: Comparison, source: Results, tokens: TokenTable, kept_apart: Path) -> Bench:
+    plan, comparison = run.plan, run.comparison
+    held_out = choose_held_out(kept_apart, plan, comparison)
+    metric = metric_of(plan, comparison, held_out.references)
+    made_with: dict[str, Any] = {
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "target": plan.target,
+        "device": loading.choose_device(plan.device).partition(":")[0],
+        "dtype": plan.dtype,
+        "data": source.imported.facts.fingerprint,
+        **plan.model_dump(include={"max_length", "epochs", "batch_size", "lora_rank", "lora_alpha"}),
+        "learning_rate": learning_rate(plan),
+        "held_out": held_out.fingerprint,
+        "held_out_rows": sha256_of(held_out.tokens.row_ids),
+        "answers": len(held_out.answered),
+    }
+    if len(held_out.answered):
+        package = METRIC_PACKAGES[metric]
+        made_with["versions"][package] = metadata.version(package)
+        made_with |= {"metric": metric, "answer_tokens": comparison.answer_tokens}
+    return Bench(plan, comparison, tokens, held_out, metric, loading.load_tokenizer(plan.target), made_with)
+
+
+def _facts(
+    run: Comparison,
+    source: Results,
+    further: dict[str, Results],
+    bench: Bench,
+    coresets: Coresets,
+    kept_apart: Path,
+) -> Facts:
+    known = run.facts
+    small = source.timings
+    seconds = {
+        "small": sum(float(small.get(stage, 0)) for stage in SMALL_STAGES),
+        "staff": run_cost(source.summary, source.timings).staff,
+        **{label: run_cost(results.summary, results.timings).staff for label, results in further.items()},
+    }
+    return Facts(
+        made_with=bench.made_with,
+        metric=bench.metric,
+        held_out=len(bench.held_out.tokens),
+        answers=len(bench.held_out.answered),
+        samples=len(bench.tokens),
+        selection_seconds=seconds,
+        warnings=(
+            known.warnings
+            if known is not None and known.made_with == bench.made_with
+            else tuple(shared_samples(kept_apart, source))
+        ),
+        judging=judging_of(run.comparison),
+        coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Chooses the rows that a cell is trained on."""
+
+    comparison: ComparisonPlan
+    source: Results
+    further: dict[str, Results]
+    small: ScoreTable
+    target: ScoreTable | None
+    readable: np.ndarray  # row ids that the target can be trained on
+
+    def coresets(self, every: list[Asked]) -> Coresets:
+        """The coreset of every cell; those that differ in nothing which decides it are chosen once."""
+        known: Coresets = {}
+        found: Coresets = {}
+        for asked in every:
+            same = replace(asked, budget=None, seed=asked.seed if self._draws(asked.arm) else 0)
+            if same not in known:
+                known[same] = self._rows(same)
+            found[asked] = known[same]
+        return found
+
+    def _draws(self, arm: str) -> bool:
+        return arm in self.further or (arm in METHODS and METHODS[arm].draws)
+
+    def _rows(self, asked: Asked) -> tuple[np.ndarray, float]:
+        if asked.arm in (NOTHING, FULL):
+            return (self.readable if asked.arm == FULL else self.readable[:0]), 0.0
+        begun = time.perf_counter()
+        assert asked.pruning_rate is not None
+        settings: dict[str, Any] = {"pruning_rate": asked.pruning_rate, "seed": asked.seed}
+        if asked.arm in self.further:
+            rows = self.further[asked.arm].select(**settings).indices
+        else:
+            table = self.target if asked.scores == "target" and self.target is not None else self.small
+            # The copy knows no neighbours yet: each coreset of D2 is charged with its own search for them.
+            rows = choose(asked.arm, self.source, replace(table), beta=self.comparison.beta, **settings)
+        seconds = time.perf_counter() - begun
+        return np.intersect1d(rows, self.readable), seconds
+
+
+def _fill(folder: Path, bench: Bench, coresets: Coresets, reporter: Reporter) -> None:
+    """Make every cell that is not there, or was made with something else."""
+    todo = [
+        asked for asked, (rows, _) in coresets.items() if not _trusted(folder, asked, rows, bench.made_with)
+    ]
+    reporter.stage("evaluate", len(coresets), "cells", done=len(coresets) - len(todo))
+    for asked in todo:
+        rows, seconds = coresets[asked]
+        write_cell(folder, make_cell(bench, asked, rows, seconds, reporter))
+        give_back()
+        reporter.advance(1)
+
+
+def _trusted(folder: Path, asked: Asked, rows: np.ndarray, made_with: dict[str, Any]) -> bool:
+    cell = read_cell(folder, asked)
+    return cell is not None and cell.made_with == made_with and cell.rows_sha256 == sha256_of(rows)

@@ -1,0 +1,99 @@
+"""LLaMA-Factory's dataset_info.json: the entry of an exported file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from staff_engine.errors import StaffError
+from staff_engine.export.layouts import Turn
+from staff_engine.system.files import replaced
+
+SUFFIXES = (".json", ".jsonl")
+"""LLaMA-Factory tells a file's type by its name."""
+
+SPEAKS_FIRST = ("user", "tool")
+ANSWERS = ("assistant",)
+
+
+def entry(file_name: str) -> dict[str, Any]:
+    """The complete description of a file of `messages`.
+
+    LLaMA-Factory reads every `columns` and `tags` entry that is not listed as absent as
+    soon as one of them is listed (`DatasetAttr.join`); without `system_tag` it would skip
+    every sample with a system turn. So all tags are listed; of the columns the file has one.
+    The formatting is `sharegpt` with the role names of `messages`: `openai` writes a line
+    of its own into the system prompt (`OpenAIDatasetConverter`).
+    """
+    return {
+        "file_name": file_name,
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages"},
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+            "observation_tag": "tool",
+            "function_tag": "function_call",
+            "system_tag": "system",
+        },
+    }
+
+
+def skips(turns: Sequence[Turn]) -> bool:
+    """Whether LLaMA-Factory leaves a sample out: its turns must alternate, question first, answer last."""
+    roles = [turn["role"] for turn in turns]
+    if roles[:1] == ["system"]:
+        roles = roles[1:]
+    expected = (SPEAKS_FIRST, ANSWERS)
+    return len(roles) % 2 != 0 or any(role not in expected[i % 2] for i, role in enumerate(roles))
+
+
+def dataset_name(out: Path) -> str:
+    """The name under which training finds the file: its stem, without the commas that part names there."""
+    return re.sub(r"[^\w.-]+", "_", out.stem).strip("_") or "coreset"
+
+
+def with_entry(out: Path) -> dict[str, Any]:
+    """The content of the dataset_info.json beside `out`, with the entry of `out` added.
+
+    Raises
+    ------
+    StaffError
+        If `out` is no name that LLaMA-Factory reads, the file that is there is no JSON object,
+        or it has an entry of this name for other data.
+    """
+    if out.suffix not in SUFFIXES:
+        raise StaffError(f"{out.name}: LLaMA-Factory knows the file by its name: {' or '.join(SUFFIXES)}")
+    path, name = info_path(out), dataset_name(out)
+    known = _read(path)
+    if name in known and (not isinstance(known[name], dict) or known[name].get("file_name") != out.name):
+        raise StaffError(f"{path} has an entry {name!r} for other data; give the file another name")
+    return {**known, name: entry(out.name)}
+
+
+def info_path(out: Path) -> Path:
+    """Where LLaMA-Factory looks for the entry: dataset_info.json in the folder of the file."""
+    return out.with_name("dataset_info.json")
+
+
+def write_info(path: Path, content: dict[str, Any]) -> None:
+    """Write dataset_info.json, in ASCII: LLaMA-Factory opens it in the encoding of the system."""
+    with replaced(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise StaffError(f"{path} is no JSON, so that no entry can be added: {error}") from None
+    if not isinstance(content, dict):
+        raise StaffError(f"{path} is a {type(content).__name__}, should be an object of datasets")
+    return content

@@ -1,0 +1,95 @@
+"""The manifest of an export: what made it, from which data, by which settings, and what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from staff_engine.runs.results import Results
+    from staff_engine.selection.coreset import Selection
+
+PROGRAM = "STAFF Studio"
+
+
+def describe(results: Results, selection: Selection, settings: dict[str, Any]) -> dict[str, Any]:
+    """All that a manifest says but its files.
+
+    Parameters
+    ----------
+    results
+        The run.
+    selection, settings
+        The coreset, and the selection settings that gave it.
+
+    Returns
+    -------
+    dict
+        JSON-ready. `made_with` are the packages that scored the samples, as the run noted
+        them when it was created; `to_verify` counts the samples that these settings would
+        have verified and that are not: the coreset is provisional while it is over 0.
+    """
+    import staff_engine
+
+    record = json.loads((results.folder / "plan.json").read_text(encoding="utf-8"))
+    facts = results.imported.facts
+    scorable = int(np.isfinite(results.speculative).sum())
+    return {
+        "program": PROGRAM,
+        "version": staff_engine.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": {"id": results.folder.name, "name": record.get("name"), "created": record.get("created")},
+        "made_with": record.get("versions", {}),
+        "plan": results.plan.model_dump(mode="json"),
+        "settings": dict(settings),
+        "data": {
+            "source": facts.source,
+            "format": facts.format,
+            "rows": facts.rows,
+            "fingerprint": facts.fingerprint,
+            "source_sha256": facts.source_sha256,
+        },
+        "counts": {
+            "rows": facts.rows,
+            "scorable": scorable,
+            "unscorable": facts.rows - scorable,
+            "tuned": len(results.tuned_ids),
+            "verified": len(results.verified_ids),
+            "to_verify": len(results.to_verify(**settings)),
+            "selected": len(selection.indices),
+        },
+        "strata": strata_counts(selection),
+        "warnings": list(selection.warnings),
+    }
+
+
+def strata_counts(selection: Selection) -> list[dict[str, Any]]:
+    """Bounds and counts of each stratum, from the arrays: pandas stays out of an export."""
+    columns = {
+        "low": selection.edges[:-1],
+        "high": selection.edges[1:],
+        "size": selection.sizes,
+        "verified": selection.verified,
+        "ratio": selection.ratios,
+        "budget": selection.budget,
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [{"stratum": i, **dict(zip(columns, row, strict=True))} for i, row in enumerate(rows)]
+
+
+def describe_file(path: Path, name: str, rows: int) -> dict[str, Any]:
+    """A file's name, rows, size in bytes and sha256."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": name, "rows": rows, "bytes": path.stat().st_size, "sha256": digest}
+
+
+def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest as indented JSON."""
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Load a model, adapt it, fine-tune it, run it forward."""

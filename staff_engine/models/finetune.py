@@ -1,0 +1,271 @@
+"""Fine-tune a model with LoRA on the samples: transformers.Trainer and peft."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staff_engine.data.tokens import EncodedSample
+from staff_engine.models.forward import Batch, pad, response_logits
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+
+log = logging.getLogger(__name__)
+
+
+def training_order(
+    lengths: Sequence[int] | np.ndarray, *, epochs: int, batch_size: int, seed: int
+) -> list[int]:
+    """The samples of all epochs in one list, like lengths beside each other.
+
+    Written out in advance, so that a fine-tuning that goes on after a kill sees the
+    same batches as one that was never disturbed.
+
+    Parameters
+    ----------
+    lengths
+        int (N,), tokens of each sample.
+
+    Returns
+    -------
+    list of int
+        `epochs` permutations of range(N), one after the other.
+    """
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
+    for _ in range(epochs):
+        order += get_length_grouped_indices(list(lengths), batch_size, generator=generator)
+    return order
+
+
+def save_steps(steps: int) -> int:
+    """Steps from one checkpoint to the next: a tenth of all, 10 to 200."""
+    return max(10, min(200, steps // 10))
+
+
+def count_steps(samples: int, *, epochs: int, batch_size: int) -> int:
+    """Optimizer steps of a fine-tuning."""
+    return -(-samples * epochs // batch_size)
+
+
+def order_of_steps(
+    lengths: Sequence[int] | np.ndarray, *, steps: int, batch_size: int, seed: int
+) -> list[int]:
+    """The samples of so many full steps: passes one after the other, the last of them cut short.
+
+    Its beginning is the `training_order` of as many epochs as it takes.
+    """
+    taken = steps * batch_size
+    epochs = -(-taken // len(lengths))
+    return training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)[:taken]
+
+
+def finetune(
+    model: PeftModel,
+    samples: Sequence[EncodedSample],
+    lengths: Sequence[int] | np.ndarray,
+    folder: Path,
+    *,
+    pad_token_id: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    on_step: Callable[[int], bool] = lambda step: True,
+    on_loss: Callable[[list[dict[str, float]]], None] = lambda history: None,
+) -> bool:
+    """Train the LoRA parameters and write them to `folder` as a PEFT adapter.
+
+    As `train` does it, over `training_order`. Checkpoints lie beside, in the
+    `checkpoint_folder`, and training goes on from the last one.
+
+    Parameters
+    ----------
+    model
+        With fresh LoRA matrices; they are trained, in their own dtype.
+    samples, lengths
+        The samples (read as they are needed) and int (N,) their tokens.
+    on_step
+        Called after each step with the number of steps done; returning False saves and stops.
+    on_loss
+        Called with the loss history so far: dicts of step, loss and learning_rate.
+
+    Returns
+    -------
+    bool
+        Whether training was finished and the adapter written.
+    """
+    finished = train(
+        model,
+        samples,
+        training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed),
+        pad_token_id=pad_token_id,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        checkpoints=checkpoint_folder(folder),
+        on_step=on_step,
+        on_loss=on_loss,
+    )
+    if finished:
+        model.save_pretrained(str(folder))
+    return finished
+
+
+def train(
+    model: PeftModel,
+    samples: Sequence[EncodedSample],
+    order: Sequence[int],
+    *,
+    pad_token_id: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    checkpoints: Path | None = None,
+    on_step: Callable[[int], bool] = lambda step: True,
+    on_loss: Callable[[list[dict[str, float]]], None] = lambda history: None,
+) -> bool:
+    """Train the LoRA parameters of a model on its samples in a given order.
+
+    AdamW, cosine schedule, the first tenth of the steps to warm up, no weight decay,
+    gradients clipped at norm 1; the loss is the mean over the response tokens of a
+    batch.
+
+    Parameters
+    ----------
+    model, samples, pad_token_id, batch_size, learning_rate, seed, on_loss
+        As in `finetune`.
+    order
+        Places of the samples, one after the other; a step takes the next `batch_size`.
+    checkpoints
+        A folder to save to and to go on from; with None nothing is saved, and a training
+        that is stopped has to begin again.
+    on_step
+        Called after each step with the number of steps done; returning False stops.
+
+    Returns
+    -------
+    bool
+        Whether training was finished.
+    """
+    from transformers import TrainingArguments
+
+    steps = -(-len(order) // batch_size)
+    _train_only_lora(model)
+    with tempfile.TemporaryDirectory(prefix="staff-training-") as nowhere:  # Trainer makes its folder anyway
+        arguments = TrainingArguments(
+            output_dir=str(checkpoints or nowhere),
+            per_device_train_batch_size=batch_size,
+            num_train_epochs=1,
+            learning_rate=learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.1,
+            weight_decay=0.0,
+            train_sampling_strategy="sequential",
+            logging_steps=max(1, steps // 100),
+            save_strategy="steps" if checkpoints else "no",
+            save_steps=save_steps(steps),
+            save_total_limit=1,
+            seed=seed,
+            use_cpu=model.device.type == "cpu",
+            dataloader_pin_memory=False,
+            remove_unused_columns=False,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = _make_trainer(
+            model, arguments, _InOrder(samples, order), pad_token_id, on_step, on_loss, bool(checkpoints)
+        )
+        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints) if checkpoints else None)
+    return trainer.state.global_step == steps
+
+
+def checkpoint_folder(folder: Path) -> Path:
+    """Where the checkpoints of a fine-tuning into `folder` lie: two adapters' never mix."""
+    return folder.with_name(f"{folder.stem}_checkpoints")
+
+
+def steps_done(folder: Path) -> int:
+    """Steps that an unfinished fine-tuning into `folder` need not do again."""
+    last = _last_checkpoint(checkpoint_folder(folder))
+    return int(last.rpartition("-")[2]) if last else 0
+
+
+def _last_checkpoint(checkpoints: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+
+
+def _train_only_lora(model: PeftModel) -> None:
+    model.train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+class _InOrder(Sequence[EncodedSample]):
+    """Samples read one by one in a given order."""
+
+    def __init__(self, samples: Sequence[EncodedSample], order: Sequence[int]) -> None:
+        self.samples, self.order = samples, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.samples[self.order[index]]
+
+
+def _make_trainer(
+    model: PeftModel,
+    arguments: Any,
+    samples: Sequence[EncodedSample],
+    pad_token_id: int,
+    on_step: Callable[[int], bool],
+    on_loss: Callable[[list[dict[str, float]]], None],
+    saves: bool,
+) -> Any:
+    from torch.nn import functional
+    from transformers import Trainer, TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
+
+    class ResponseTrainer(Trainer):  # type: ignore[misc]
+        """Trains on the response tokens, and computes logits for no other."""
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> torch.Tensor:
+            batch = Batch(**inputs)
+            logits, _ = response_logits(model, batch)
+            return functional.cross_entropy(logits.float(), batch.targets)
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not on_step(state.global_step):
+                control.should_save, control.should_training_stop = saves, True
+
+        def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            on_loss([entry for entry in state.log_history if "loss" in entry])
+
+    def collate(batch: list[EncodedSample]) -> dict[str, Any]:
+        return vars(pad(batch, pad_token_id=pad_token_id))
+
+    trainer = ResponseTrainer(
+        model=model, args=arguments, train_dataset=samples, data_collator=collate, callbacks=[Watch()]
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer

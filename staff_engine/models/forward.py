@@ -1,0 +1,83 @@
+"""A padded batch of samples, and the forward pass that computes logits only where a response is predicted.
+
+Shapes: b samples, t positions, h hidden size, v vocabulary, n response tokens of the
+batch, all samples together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staff_engine.data.tokens import EncodedSample
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples padded on the right, where a causal model does not look: padding changes no result."""
+
+    ids: torch.Tensor  # (b, t)
+    lengths: torch.Tensor  # (b,)
+    rows: torch.Tensor  # (n,) the sample that each response token belongs to
+    positions: torch.Tensor  # (n,) the position before the token, which predicts it
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """(n,) ids of the response tokens."""
+        return self.ids[self.rows, self.positions + 1]
+
+
+def pad(samples: Sequence[EncodedSample], *, pad_token_id: int, device: torch.device | str = "cpu") -> Batch:
+    """Put samples side by side; `pad_token_id` may be any id of the vocabulary."""
+    import torch
+
+    lengths = [len(sample.input_ids) for sample in samples]
+    ids = np.full((len(samples), max(lengths)), pad_token_id, dtype=np.int64)
+    mask = np.zeros(ids.shape, dtype=bool)
+    for row, sample in enumerate(samples):
+        ids[row, : lengths[row]] = sample.input_ids
+        mask[row, : lengths[row]] = sample.response_mask
+    rows, positions = np.nonzero(mask[:, 1:])
+    arrays = (ids, np.array(lengths), rows, positions)
+    return Batch(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+def response_logits(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (n, v) at the positions that predict a response token, and the last hidden state (b, t, h).
+
+    The head is handed only those positions. What a model does to its logits after the
+    head (scaling, soft-capping) works on each of them alike, so it stays as it is.
+    """
+    hidden: list[torch.Tensor] = []
+
+    def only_before_responses(head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden.append(inputs[0])
+        return (inputs[0][batch.rows, batch.positions],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(only_before_responses)
+    try:
+        logits = model(input_ids=batch.ids, use_cache=False).logits
+    finally:
+        handle.remove()
+    return logits, hidden[0]
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """For that time, a part of a model computes something else."""
+    own = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+        if own is not None:
+            module.forward = own

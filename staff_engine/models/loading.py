@@ -1,0 +1,288 @@
+"""Load a causal language model and its tokenizer; LoRA; the parameters that are scored."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from staff_engine.errors import ModelError
+from staff_engine.system.hub import hub_answers, in_hub_cache
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BUILTIN_FOLDER = Path(__file__).parent.parent.parent / "assets" / "models"
+DEFAULT_LEARNING_RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model lies: what `from_pretrained` takes, and the .gguf file if it is one."""
+
+    name: str
+    location: str
+    gguf_file: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments that tokenizer, configuration and model have in common."""
+        safe = {"trust_remote_code": False}
+        return {**safe, "gguf_file": self.gguf_file} if self.gguf_file else dict(safe)
+
+
+def builtin_models() -> list[str]:
+    """Names of the models that ship with the project, as `builtin:NAME` takes them."""
+    return sorted(path.parent.name for path in BUILTIN_FOLDER.glob("*/config.json"))
+
+
+def short_name(name: str) -> str:
+    """A model's name as it is shown where there is little room: without its owner, folder or "builtin:"."""
+    return name.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
+
+
+def find_model(name: str) -> Source:
+    """Say where a model lies: hub name, local folder, .gguf file or builtin:NAME.
+
+    Raises
+    ------
+    ModelError
+        If a built-in model, folder or file of that name does not exist, or it would
+        have to come from a hub that cannot be reached. Whether the hub knows the name
+        shows when it is loaded.
+    """
+    if name.startswith("builtin:"):
+        known = builtin_models()
+        if name.removeprefix("builtin:") not in known:
+            raise ModelError(f"model {name!r} is not built in; built in are {', '.join(known) or 'none'}")
+        return Source(name, str(BUILTIN_FOLDER / name.removeprefix("builtin:")))
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"model file {name!r} does not exist")
+        return Source(name, str(path.parent), path.name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"model folder {name!r} has no config.json")
+        return Source(name, str(path))
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(f"model folder {name!r} does not exist")
+    if not in_hub_cache(name) and not hub_answers():
+        raise ModelError(f"model {name!r} is not on this machine, and the hub cannot be reached")
+    return Source(name, name)
+
+
+def default_learning_rate(name: str) -> float:
+    """Peak learning rate of fine-tuning: what a built-in model's card says, else 1e-4."""
+    if not name.startswith("builtin:"):
+        return DEFAULT_LEARNING_RATE
+    card = Path(find_model(name).location) / "pretraining.json"
+    return float(json.loads(card.read_text(encoding="utf-8"))["finetune_learning_rate"])
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer; one without a padding token pads with its end token.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be had, or has no end-of-sequence token.
+    """
+    from transformers import AutoTokenizer
+
+    source = find_model(name)
+    with _named_failure(name, "the tokenizer of"):
+        tokenizer = AutoTokenizer.from_pretrained(source.location, **source.arguments)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"the tokenizer of {name!r} has no end-of-sequence token, which closes a response")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> PreTrainedModel:
+    """Load a causal language model for scoring or fine-tuning, all its weights frozen.
+
+    Parameters
+    ----------
+    name
+        Hub name, local folder, .gguf file or builtin:NAME. Only safetensors and .gguf
+        weights are read, and no code of the model's own is run.
+    device
+        As the plan has it; see `choose_device`.
+    dtype
+        As the plan has it, once `precision.settle` has resolved auto.
+
+    Raises
+    ------
+    ModelError
+        If the model is unknown, its weights are damaged or missing, it does not fit
+        into memory, or it is no decoder.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    source = find_model(name)
+    place = choose_device(device)
+    weights = _unpacked_gguf() if source.gguf_file else {"use_safetensors": True}
+    with _named_failure(name, "model"):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+            **weights,
+            **source.arguments,
+        )
+        if report["missing_keys"] or report["mismatched_keys"]:
+            wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+            raise ModelError(
+                f"the weights of {name!r} are incomplete: {len(wrong)} tensors missing or of another shape, "
+                f"the first {wrong[0]}"
+            )
+        model.to(torch.device(place)).eval()
+        model.requires_grad_(False)
+        model.config.use_cache = False
+        _refuse_encoders(model, name)
+    return model
+
+
+def _unpacked_gguf() -> dict[str, Any]:
+    """Weights that are unpacked when they are loaded: gradients do not pass through packed ones."""
+    from transformers import GgufConfig
+
+    return {"quantization_config": GgufConfig(dequantize=True)}
+
+
+def longest_input(model_config: Any) -> int | None:
+    """Most positions that a model knows, or None where its configuration sets no bound."""
+    return getattr(model_config.get_text_config(), "max_position_embeddings", None)
+
+
+def context_length(name: str) -> int | None:
+    """Most tokens of one sample that a model takes, without loading its weights. Raises ModelError."""
+    from transformers import AutoConfig
+
+    source = find_model(name)
+    with _named_failure(name, "the configuration of"):
+        return longest_input(AutoConfig.from_pretrained(source.location, **source.arguments))
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto` to the first of cuda, mps and cpu that the machine has.
+
+    Raises
+    ------
+    ModelError
+        If the device is unknown or not on this machine.
+    """
+    import torch
+
+    found = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    if device == "auto":
+        return found[0]
+    kind, _, index = device.partition(":")
+    if kind not in found or (index and (not index.isdigit() or int(index) >= torch.cuda.device_count())):
+        raise ModelError(f"device is {device!r}; this machine has {', '.join(found)}")
+    return device
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 itself, without widening every number first."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _refuse_encoders(model: PreTrainedModel, name: str) -> None:
+    """A decoder's first position does not see the second; an encoder's does."""
+    import torch
+
+    ids = torch.tensor([[3, 4], [3, 5]], device=model.device)
+    with torch.no_grad():
+        logits = model(input_ids=ids, use_cache=False).logits.float()
+    first, second = (logits[0] - logits[1]).abs().amax(dim=-1)
+    if first > 1e-3 * second:
+        raise ModelError(f"model {name!r} is an encoder ({type(model).__name__}); a causal decoder is needed")
+
+
+def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
+    """Put fresh LoRA matrices on every linear layer but the head.
+
+    lora_A is drawn by Kaiming's uniform rule from `seed`, lora_B is zero, so that the
+    model computes what it did before. Raises ModelError if it has no linear layer.
+    """
+    import torch
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+    )
+    with torch.random.fork_rng(), _named_failure(type(model).__name__, "LoRA on"):
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Put a fine-tuned adapter on the model it was made for. Raises ModelError if it is damaged."""
+    from peft import PeftModel
+
+    with _named_failure(str(folder), "adapter"):
+        return PeftModel.from_pretrained(model, folder)
+
+
+def scored_layers(model: PeftModel, which: str) -> list[nn.Module]:
+    """The lora_B layers whose gradient is the effort.
+
+    Parameters
+    ----------
+    which
+        "all", the learnable parameters φ of the paper (its lora_B half), or
+        "last_block", those of the last decoder block, as the released code has it.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    root = model if which == "all" else last_block(model)
+    layers = [module.lora_B["default"] for module in root.modules() if isinstance(module, LoraLayer)]
+    if not layers:
+        raise ModelError(f"{type(root).__name__} has no LoRA layer to score")
+    return layers
+
+
+def last_block(model: nn.Module) -> nn.Module:
+    """The last decoder block: the last member of the module list that holds most parameters."""
+    from torch import nn
+
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    if not lists:
+        raise ModelError(f"{type(model).__name__} has no list of decoder blocks")
+    return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))[-1]
+
+
+@contextmanager
+def _named_failure(name: str, what: str) -> Iterator[None]:
+    """Turn whatever the libraries raise into one line that names the model."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*fan_in_fan_out.*")
+            yield
+    except ModelError:
+        raise
+    except Exception as error:
+        if "out of memory" in str(error) or isinstance(error, MemoryError):
+            raise ModelError(
+                f"{what} {name!r} does not fit into memory; take a smaller one or dtype bfloat16"
+            ) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(f"{what} {name!r} cannot be loaded: {reason[:300]}") from error

@@ -1,0 +1,148 @@
+"""Pairs of a small model and a target of one family, to choose from; nothing is loaded for it.
+
+Names, licences and gates are those of the hub as of 2025. A count of parameters is that of
+the architecture built from the configuration the model is published with; weights that input
+and output share count once.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from staff_engine.errors import ModelError
+from staff_engine.models.loading import BUILTIN_FOLDER, builtin_models
+
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+FIRST_FAMILY = "llama"
+
+SIZES = ("nano", "mini")
+"""The small model and the target of a built-in family."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A small model that may speak for a target.
+
+    Attributes
+    ----------
+    family
+        What both belong to, as people call it.
+    small, target
+        As the plan takes them: hub names, or builtin:NAME.
+    small_parameters, target_parameters
+        How many numbers their weights are.
+    license
+        The terms of both, as the hub names them.
+    gated
+        Whether the hub hands out one of them only to who has agreed to its terms.
+    note
+        One sentence: what the pair is for.
+    """
+
+    family: str
+    small: str
+    target: str
+    small_parameters: int
+    target_parameters: int
+    license: str
+    gated: bool
+    note: str
+
+
+HUB_PRESETS = (
+    Preset(
+        "Gemma", "google/gemma-2b", "google/gemma-7b", 2_506_172_416, 8_537_680_896, "gemma", True,
+        "A pair of the paper.",
+    ),
+    Preset(
+        "Llama 2", "meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-13b-hf", 6_738_415_616, 13_015_864_320,
+        "llama2", True, "A pair of the paper.",
+    ),
+    # Mistral gated both in 2024; should it have opened them, asking for access is merely not needed.
+    Preset(
+        "Mistral", "mistralai/Mistral-7B-v0.1", "mistralai/Mistral-Nemo-Base-2407", 7_241_732_096,
+        12_247_782_400, "apache-2.0", True,
+        "A pair of the paper, in its base models; the two have different tokenizers.",
+    ),
+    Preset(
+        "SmolLM2", "HuggingFaceTB/SmolLM2-135M", "HuggingFaceTB/SmolLM2-360M", 134_515_008, 361_821_120,
+        "apache-2.0", False, "Small enough for a machine without a graphics card.",
+    ),
+    Preset(
+        "SmolLM2", "HuggingFaceTB/SmolLM2-360M", "HuggingFaceTB/SmolLM2-1.7B", 361_821_120, 1_711_376_384,
+        "apache-2.0", False, "In bfloat16 the target's weights take 3.4 GB.",
+    ),
+    Preset(
+        "Qwen2.5", "Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-7B", 494_032_768, 7_615_616_512, "apache-2.0", False,
+        "Open to all; the small model is a fifteenth of the target.",
+    ),
+    Preset(
+        "Qwen3", "Qwen/Qwen3-0.6B-Base", "Qwen/Qwen3-8B-Base", 596_049_920, 8_190_735_360, "apache-2.0",
+        False, "Open to all; the small model is a fourteenth of the target.",
+    ),
+    Preset(
+        "Llama 3", "meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.1-8B", 1_235_814_400, 8_030_261_248,
+        "llama3.2, llama3.1", True, "The small model was made from the target, by pruning and distillation.",
+    ),
+    Preset(
+        "Pythia", "EleutherAI/pythia-410m", "EleutherAI/pythia-6.9b", 405_334_016, 6_857_302_016,
+        "apache-2.0", False, "For research: both were trained on the same data in the same order.",
+    ),
+)  # fmt: skip
+"""Pairs that are loaded from the hub."""
+
+
+def presets() -> tuple[Preset, ...]:
+    """All pairs, the built-in ones first."""
+    return (*_builtin_presets(), *HUB_PRESETS)
+
+
+def memory_bytes(parameters: int, dtype: str) -> int:
+    """Memory of a model's weights alone.
+
+    Parameters
+    ----------
+    dtype
+        As the plan has it; "auto" counts as float32, the most that it takes.
+
+    Raises
+    ------
+    ModelError
+        If the number format is unknown.
+    """
+    if dtype != "auto" and dtype not in BYTES:
+        raise ModelError(f"dtype is {dtype!r}; allowed: auto, {', '.join(BYTES)}")
+    return parameters * BYTES.get(dtype, BYTES["float32"])
+
+
+def _builtin_presets() -> Iterator[Preset]:
+    """A pair for each built-in family that has both sizes, that of the demo first."""
+    known = builtin_models()
+    families = {name.rpartition("-")[0] for name in known}
+    for family in sorted(families, key=lambda family: (family != FIRST_FAMILY, family)):
+        small, target = (f"{family}-{size}" for size in SIZES)
+        if small in known and target in known:
+            yield Preset(
+                f"{family.capitalize()}, built in",
+                f"builtin:{small}",
+                f"builtin:{target}",
+                _count_parameters(BUILTIN_FOLDER / small / "model.safetensors"),
+                _count_parameters(BUILTIN_FOLDER / target / "model.safetensors"),
+                "mit",
+                False,
+                "Ships with STAFF Studio, for trying it offline.",
+            )
+
+
+def _count_parameters(weights: Path) -> int:
+    """Numbers in a safetensors file, from its header: its length in 8 bytes, then JSON with the shapes."""
+    with weights.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")

@@ -1,0 +1,259 @@
+"""The steps of a run, in order: the only place that calls them one after the other.
+
+Each step looks at what the folder holds and does what is missing, so that a run that
+was cancelled or killed goes on where its last whole file ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staff_engine.models import loading
+from staff_engine.selection.agreement import rank_agreement
+from staff_engine.system.arrow import write_table
+from staff_engine.data.dataset import open_imported
+from staff_engine.errors import DatasetError
+from staff_engine.system.files import replaced, write_json
+from staff_engine.scoring.parts import PartWriter, read_parts
+from staff_engine.plan import Plan
+from staff_engine.scoring.precision import read_precision, settle
+from staff_engine.runs.results import TUNING_FILE, Results, open_results
+from staff_engine.pipelines.steps import (
+    Reporter,
+    Training,
+    check_models,
+    fresh_lora,
+    import_rows,
+    length_bound,
+    score_samples,
+    tokenize_rows,
+    train_adapter,
+)
+from staff_engine.data.tokenization import tokenize_dataset
+from staff_engine.data.tokens import open_tokens
+from staff_engine.selection.trust import judge_trust
+
+log = logging.getLogger(__name__)
+
+
+SMALL = Training("fine-tune", "adapter", "fine_tuning.json")
+TARGET = Training("tune target", "target_adapter", "target_tuning.json")
+
+
+def execute(folder: Path, reporter: Reporter) -> None:
+    """Do whatever a run has not done yet, from the import to the summary.
+
+    Parameters
+    ----------
+    folder
+        A run folder with its plan.json.
+    reporter
+        Told of each stage and of every batch.
+
+    Raises
+    ------
+    StaffError
+        If the data, the plan or a model does not allow it; the message says why.
+    """
+    plan = open_results(folder).plan
+    check_models((plan.small, plan.target), plan.device)
+    import_rows(plan, folder, reporter)
+    _tokenize(plan, folder, reporter)
+    plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
+    _finetune(plan, folder, reporter)
+    _speculate(plan, folder, reporter)
+    _tune_target(plan, folder, reporter)
+    _verify(plan, folder, reporter, ids=open_results(folder).to_verify())
+    _summarize(folder, reporter)
+
+
+def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
+    """Let the target score what other selection settings still need.
+
+    Parameters
+    ----------
+    settings
+        Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
+    """
+    results = open_results(folder)
+    plan = settle(results.plan, folder, results.plan.small, open_tokens(folder / "tokens.arrow"))
+    _verify(plan, folder, reporter, ids=results.to_verify(**settings))
+    _summarize(folder, reporter)
+
+
+def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    path = folder / "tokens.arrow"
+    if path.exists():
+        return
+    imported = open_imported(folder / "dataset")
+    reporter.stage("tokenize", imported.facts.rows)
+    tokenizer = loading.load_tokenizer(plan.small)
+    if tokenizer.is_fast:  # so that people can be shown what a token says
+        with replaced(folder / "tokenizer.json") as part:
+            tokenizer.backend_tokenizer.save(str(part))
+    tokenize_dataset(
+        imported.rows,
+        tokenizer,
+        path,
+        max_length=length_bound(plan, plan.small),
+        conversation=imported.facts.conversation,
+        on_progress=reporter.advance,
+    )
+    tokens = open_tokens(path)
+    _write_unscorable(folder, tokens.problems)
+    if len(tokens.row_ids) < 2:
+        reason = next(iter(tokens.problems.values()), "no reason")
+        raise DatasetError(
+            f"{plan.dataset} has {len(tokens)} scorable samples; at least 2 are needed (first: {reason})"
+        )
+    if tokens.cut:
+        log.warning("%d responses did not fit into %d tokens and were cut", tokens.cut, plan.max_length)
+
+
+def _finetune(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    if not (folder / SMALL.adapter).exists():
+        train_adapter(SMALL, plan, plan.small, open_tokens(folder / "tokens.arrow"), folder, reporter)
+
+
+def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    tokens = open_tokens(folder / "tokens.arrow")
+    done = set(read_parts(folder / "speculative", ["row_id"])["row_id"].to_pylist())
+    reporter.stage("speculate", len(tokens), done=len(done))
+    if len(done) < len(tokens):
+        model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
+        adapted = loading.load_adapter(model, folder / SMALL.adapter)
+        tokenizer = loading.load_tokenizer(plan.small)
+        writer = PartWriter(folder / "speculative", folder / "embedding", folder / "token_loss")
+        score_samples(plan, adapted, tokenizer, tokens, done, writer, reporter)
+    _write_unscorable(folder, {**tokens.problems, **_not_finite(folder)})
+
+
+def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    """Fine-tune the target on samples of its own, if the plan says so; they are drawn once."""
+    if not plan.tune_target or (folder / TARGET.adapter).exists():
+        return
+    reporter.stage(TARGET.stage, unit="steps")
+    path = folder / TUNING_FILE
+    results = open_results(folder)
+    ids = results.tuned_ids if path.exists() else results.to_tune()
+    if len(ids):
+        tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-tune.arrow")
+        ids = tokens.row_ids
+    if not path.exists():
+        write_table(path, row_id=ids)
+    for warning in _too_few_to_tune(plan, len(ids)):
+        log.warning(warning)
+    if len(ids):
+        train_adapter(TARGET, plan, plan.target, tokens, folder, reporter)
+
+
+def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
+    """What to say where fewer samples than the plan asks for are left beside the verified ones."""
+    if tuned >= plan.tune_target:
+        return []
+    asked = f"The target was to be tuned on {plan.tune_target:,} samples apart from the verified ones"
+    return [f"{asked}; there are {tuned:,}." if tuned else f"{asked}; there is none, so it is untouched."]
+
+
+def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
+    reporter.stage("verify", len(ids))
+    if not len(ids):
+        return
+    tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
+    writer = PartWriter(folder / "verification")
+    writer.add_unscorable(list(tokens.problems))
+    if len(open_results(folder).tuned_ids):
+        model = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
+        adapted = loading.load_adapter(model, folder / TARGET.adapter)
+    else:
+        adapted = fresh_lora(plan, plan.target)
+    tokenizer = loading.load_tokenizer(plan.target)
+    score_samples(plan, adapted, tokenizer, tokens, set(), writer, reporter)
+
+
+def _not_finite(folder: Path) -> dict[int, str]:
+    table = read_parts(folder / "speculative", ["row_id", "effort"])
+    wrong = np.isnan(table["effort"].to_numpy())
+    return {int(row): "its score is not a finite number" for row in table["row_id"].to_numpy()[wrong]}
+
+
+def _write_unscorable(folder: Path, reasons: dict[int, str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = sorted(reasons)
+    table = pa.table(
+        {
+            "row_id": pa.array(rows, pa.int64()),
+            "reason": pa.array([reasons[row] for row in rows], pa.string()),
+        }
+    )
+    with replaced(folder / "unscorable.parquet") as part:
+        pq.write_table(table, part)
+
+
+def _summarize(folder: Path, reporter: Reporter) -> None:
+    reporter.stage("select", 1, "coreset")
+    write_json(folder / "summary.json", summarize(open_results(folder)))
+    reporter.advance(1)
+
+
+def summarize(results: Results) -> dict[str, Any]:
+    """The figures of a run whose scores are there: counts, and what verifying everything would cost.
+
+    The estimate is the target's measured seconds for each token, times the tokens of
+    all scorable samples.
+    """
+    selection = results.select()
+    strata = selection.strata
+    verification, scores = results.verification, results.scores
+    tokens_verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
+    tokens_all = float((scores["prompt_tokens"] + scores["response_tokens"]).sum())
+    seconds = float(verification["seconds"].sum())
+    return {
+        "rows": results.num_rows,
+        "samples": int(np.isfinite(results.speculative).sum()),
+        "unscorable": len(results.unscorable),
+        "strata": len(strata),
+        "strata_served": int((strata["budget"] > 0).sum()),
+        "tuned": len(results.tuned_ids),
+        "verified": len(results.verified_ids),
+        "to_verify": len(results.to_verify()),
+        "coreset_size": len(selection.indices),
+        "small_scoring_seconds": float(scores["seconds"].sum()),
+        "verify_seconds_per_sample": seconds / max(len(verification), 1),
+        "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,
+        "warnings": [*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings],
+        "trust": _trust(results),
+        **_number_format(results),
+    }
+
+
+def _number_format(results: Results) -> dict[str, Any]:
+    """The number format of the models, and the sentence that says why where `auto` chose it."""
+    known = read_precision(results.folder) if results.plan.dtype == "auto" else None
+    if known is None:
+        return {"dtype": results.plan.dtype}
+    return {"dtype": known.dtype, "dtype_chosen": known.sentence}
+
+
+def _trust(results: Results) -> dict[str, Any]:
+    plan = results.plan
+    agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
+    trust = judge_trust(
+        agreement,
+        epochs=plan.epochs,
+        scored_parameters=plan.scored_parameters,
+        target_tuned=len(results.tuned_ids) > 0,
+    )
+    numbers = {name: getattr(agreement, name) for name in ("spearman", "low", "high")}
+    return {
+        **asdict(trust),
+        "samples": agreement.samples,
+        **{name: value if np.isfinite(value) else None for name, value in numbers.items()},
+    }

@@ -1,0 +1,299 @@
+"""What a few measured batches say of a whole run: tokens, seconds of each stage, memory.
+
+Numbers in, numbers out; no model is needed. So a forecast follows at once when the epochs
+or the settings of the selection change, and only other data, models or batches are measured anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from staff_engine.models.finetune import count_steps, save_steps
+from staff_engine.plan import Plan
+from staff_engine.runs.cost import STAGES
+from staff_engine.scoring.scorer import plan_batches
+from staff_engine.selection.strata import coreset_size, count_dropped
+from staff_engine.selection.tuning import draw_tuning
+from staff_engine.selection.verification import draw_verification
+
+MOST_SIMULATED = 100_000
+"""Samples whose batches are planned one by one; for more, their cost is scaled up."""
+
+FEWEST = 5
+"""Batches from which more than seconds for each token can be fitted."""
+
+SMOOTHING = 0.53
+"""Of the spread of log scores, times n^(-1/5): half of Silverman's width, so that tails stay thin."""
+
+
+MUCH, LITTLE = 0.5, 0.2
+"""Shares of the samples: verifying over the one saves little, verifying the other at most saves well."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Speed(_Frozen):
+    """Seconds of a batch of n samples padded to length t: batch + token·n·t + pair·n·t²."""
+
+    batch: float
+    token: float
+    pair: float  # every token looks at those before it
+
+    def seconds(self, batches: np.ndarray) -> float:
+        """Seconds of some batches, int (k, 2): samples and padded length of each."""
+        return float((_terms(batches) @ [self.batch, self.token, self.pair]).sum())
+
+
+class Side(_Frozen):
+    """What was measured on one of the two models."""
+
+    load: float  # seconds until it can score
+    scoring: Speed
+    tokenize_row: float  # seconds
+    lengths: tuple[int, ...]  # tokens of each row that was read, 0 where it cannot be scored
+
+
+class Training(_Frozen):
+    """What was measured of the fine-tuning of one of the two models."""
+
+    start: float  # seconds before the first step
+    step: Speed
+    checkpoint: float  # seconds
+
+
+class Measured(_Frozen):
+    """What a few rows and batches of a plan showed."""
+
+    rows: int  # of the data set, up to the limit
+    small: Side
+    target: Side
+    start: dict[str, float]  # seconds that import and tokenize take before their first row
+    import_row: float  # seconds
+    finetuning: Training
+    tuning: Training | None = None  # of the target, if the plan has it tuned
+    scored: tuple[int, ...]  # places of the rows that the small model scored
+    efforts: tuple[float, ...]  # and what it gave them
+    memory_bytes: int
+
+
+class Forecast(_Frozen):
+    """What a run will take, as far as it is known.
+
+    Attributes
+    ----------
+    state, message
+        "measuring" with what is being done, "done", or "failed" with the reason.
+    samples, tokens
+        Scorable samples, and all their tokens as the small model reads them.
+    stages
+        Seconds of import, tokenize, fine-tune, speculate, tune target (if the plan has the
+        target tuned) and verify.
+    verified, verified_at_most
+        Samples that the target will score, as expected and at most: b_v in each of K
+        strata, or all that are left when the hardest are dropped.
+    full_target_seconds
+        Seconds in which the target, being loaded, would score every sample.
+    share_saved
+        1 − (fine-tune + speculate + tune target + verify) / full_target_seconds. Below 0 if
+        STAFF takes longer. Import and tokenizing are needed either way; the fine-tuning that
+        the target itself would need for such scores is not counted.
+    memory_bytes
+        The most that the models' device holds at once: graphics memory, or the process's own.
+    """
+
+    state: Literal["measuring", "done", "failed"]
+    message: str = ""
+    samples: int | None = None
+    tokens: int | None = None
+    stages: dict[str, float] = {}
+    total_seconds: float | None = None
+    verified: int | None = None
+    verified_at_most: int | None = None
+    full_target_seconds: float | None = None
+    share_saved: float | None = None
+    memory_bytes: int | None = None
+
+
+def advice(plan: Plan, forecast: Forecast) -> str:
+    """Why little or nothing is saved by a forecast that is done, and what helps; "" where enough is."""
+    if not forecast.samples or forecast.verified_at_most is None:
+        return ""
+    if forecast.verified_at_most > MUCH * forecast.samples:
+        strata = max(1, int(LITTLE * forecast.samples / max(plan.verify_per_stratum, 1)))
+        return (
+            "The target would verify more than half of the samples, which saves little."
+            f" {strata} strata (K), or fewer verified in each, bring it to a fifth."
+        )
+    if forecast.share_saved is not None and forecast.share_saved <= 0:
+        return (
+            f"This takes {1 - forecast.share_saved:.1f} times as long as letting the target score everything."
+            " Fewer epochs or a smaller small model help; with a larger target the same plan saves more."
+        )
+    return ""
+
+
+def fit_speed(batches: np.ndarray, seconds: Sequence[float] | np.ndarray) -> Speed:
+    """Fit what a batch takes, by the least sum of relative errors: one that was held up hardly counts.
+
+    Parameters
+    ----------
+    batches
+        int (k, 2): samples and padded length of each measured batch, at least one.
+    seconds
+        float (k,): what each took, above 0.
+    """
+    relative = _terms(batches) / np.asarray(seconds)[:, None]
+    if len(relative) < FEWEST:
+        return Speed(batch=0.0, token=float(1 / np.median(relative[:, 1])), pair=0.0)
+    best = (np.inf, np.zeros(3))
+    for used in itertools.chain.from_iterable(itertools.combinations(range(3), n) for n in (1, 2, 3)):
+        factors = _least_absolute(relative[:, used])
+        if (factors >= 0).all():
+            error = float(np.abs(relative[:, used] @ factors - 1).sum())
+            if error < best[0]:
+                best = (error, np.zeros(3))
+                best[1][list(used)] = factors
+    batch, token, pair = best[1].tolist()
+    return Speed(batch=batch, token=token, pair=pair)
+
+
+def _terms(batches: np.ndarray) -> np.ndarray:
+    """float (k, 3): what the factors of a `Speed` are multiplied by."""
+    samples, length = np.asarray(batches, dtype=float).T
+    return np.stack([np.ones(len(samples)), samples * length, samples * length**2], axis=1)
+
+
+def _least_absolute(terms: np.ndarray) -> np.ndarray:
+    """The factors with the least sum of |terms @ factors − 1|, by least squares that are weighted anew."""
+    scale = terms.max(axis=0)
+    weights = np.ones(len(terms))
+    for _ in range(30):
+        root = np.sqrt(weights)
+        factors = np.linalg.lstsq(terms / scale * root[:, None], root, rcond=None)[0]
+        weights = 1 / np.maximum(np.abs(terms / scale @ factors - 1), 1e-4)
+    return factors / scale
+
+
+def extrapolate(plan: Plan, measured: Measured) -> Forecast:
+    """Forecast a run of a plan from what was measured of it.
+
+    Parameters
+    ----------
+    plan
+        Its epochs, the settings of its selection and how many samples the target is tuned
+        on need not be those of the plan that was measured; data, models, batches and
+        whether the target is tuned are.
+    """
+    lengths = np.array(measured.small.lengths)
+    usable = lengths > 0
+    samples = round(measured.rows * float(usable.mean()))
+    drawn, tuned = _drawn(plan, measured, samples)
+    full = _scoring_seconds(plan, measured.target, np.flatnonzero(usable), samples)
+    stages = {
+        "import": measured.start["import"] + measured.rows * measured.import_row,
+        "tokenize": measured.start["tokenize"] + measured.rows * measured.small.tokenize_row,
+        "fine-tune": _training_seconds(plan, measured.finetuning, lengths[usable], samples),
+        "speculate": measured.small.load
+        + _scoring_seconds(plan, measured.small, np.flatnonzero(usable), samples),
+        **_tuning_stage(plan, measured, tuned),
+        "verify": _verifying_seconds(plan, measured.target, drawn),
+    }
+    dropped = count_dropped(samples, plan.drop_hardest, keep=coreset_size(samples, plan.pruning_rate))
+    return Forecast(
+        state="done",
+        samples=samples,
+        tokens=round(samples * float(lengths[usable].mean())),
+        stages=stages,
+        total_seconds=sum(stages.values()),
+        verified=len(drawn),
+        verified_at_most=min(plan.strata * plan.verify_per_stratum, samples - dropped),
+        full_target_seconds=full,
+        share_saved=1 - sum(stages.get(stage, 0.0) for stage in STAGES) / full,
+        memory_bytes=measured.memory_bytes,
+    )
+
+
+def plan_steps(lengths: np.ndarray, batch_size: int, seed: int = 0) -> np.ndarray:
+    """Samples and padded length, int (k, 2), of the steps of an epoch, as `finetune` groups them."""
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    group = batch_size * max(1, min(len(lengths) // (batch_size * 4), 50))
+    grouped = [np.sort(lengths[order[start : start + group]])[::-1] for start in range(0, len(order), group)]
+    ordered = np.concatenate(grouped)
+    starts = np.arange(0, len(ordered), batch_size)
+    samples = np.minimum(batch_size, len(ordered) - starts)
+    return np.stack([samples, np.maximum.reduceat(ordered, starts)], axis=1)
+
+
+def shapes(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Samples and padded length, int (k, 2), of batches that are given by the places of their samples."""
+    return np.array([(len(batch), lengths[batch].max()) for batch in batches])
+
+
+def _training_seconds(plan: Plan, training: Training, lengths: np.ndarray, samples: int) -> float:
+    """Seconds in which a model, not yet loaded, is fine-tuned on so many samples of these lengths."""
+    simulated = min(samples, MOST_SIMULATED)
+    steps = plan_steps(np.resize(lengths, simulated), plan.batch_size)
+    epoch = training.step.seconds(steps) * samples / simulated
+    count = count_steps(samples, epochs=plan.epochs, batch_size=plan.batch_size)
+    checkpoints = count // save_steps(count) + 1  # and the last
+    return training.start + plan.epochs * epoch + checkpoints * training.checkpoint
+
+
+def _tuning_stage(plan: Plan, measured: Measured, tuned: np.ndarray) -> dict[str, float]:
+    if not plan.tune_target or measured.tuning is None:
+        return {}
+    if not len(tuned):
+        return {"tune target": 0.0}  # nothing is left to tune it on: it is not even loaded
+    tokenizing = len(tuned) * measured.target.tokenize_row
+    lengths = np.array(measured.target.lengths)[tuned]
+    return {"tune target": tokenizing + _training_seconds(plan, measured.tuning, lengths, len(tuned))}
+
+
+def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -> float:
+    """Seconds in which a loaded model scores so many samples that are like those at some places."""
+    if not samples or not len(places):
+        return 0.0
+    simulated = min(samples, MOST_SIMULATED)
+    chosen = np.resize(places, simulated)
+    lengths = np.array(side.lengths)[chosen]
+    batches = plan_batches(lengths, tokens=plan.tokens_per_batch)
+    return side.scoring.seconds(shapes(lengths, batches)) * samples / simulated
+
+
+def _verifying_seconds(plan: Plan, target: Side, drawn: np.ndarray) -> float:
+    if not len(drawn):
+        return 0.0  # the target is not even loaded
+    scoring = _scoring_seconds(plan, target, drawn, len(drawn))
+    return target.load + len(drawn) * target.tokenize_row + scoring
+
+
+def _drawn(plan: Plan, measured: Measured, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of rows that stand for those that will be verified, and for those to tune the target on.
+
+    How many that are depends on how many strata are full, so it is drawn from as many
+    made-up scores as there will be, each near one of those measured.
+    """
+    rng = np.random.default_rng(plan.seed)
+    efforts = np.array(measured.efforts)
+    logs = np.log(np.maximum(efforts, min(efforts[efforts > 0], default=1.0)))
+    chosen = rng.integers(len(logs), size=min(samples, MOST_SIMULATED))
+    width = SMOOTHING * logs.std() * len(logs) ** -0.2
+    made_up = np.exp(logs[chosen] + width * rng.standard_normal(len(chosen)))
+    settings: dict[str, Any] = {
+        "num_strata": plan.strata,
+        "strata_by": plan.strata_by,
+        "drop_hardest": plan.drop_hardest,
+        "pruning_rate": plan.pruning_rate,
+        "seed": plan.seed,
+    }
+    drawn = draw_verification(made_up, per_stratum=plan.verify_per_stratum, **settings)
+    tuned = draw_tuning(made_up, count=plan.tune_target, apart_from=drawn, **settings)
+    places = np.array(measured.scored)[chosen]
+    return places[drawn], places[tuned]

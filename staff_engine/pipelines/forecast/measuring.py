@@ -1,0 +1,287 @@
+"""Measure a few rows and batches of a plan, in the way in which a run of it works."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from staff_engine.data.counting import count_rows
+from staff_engine.data.dataset import Imported, check_source, import_dataset
+from staff_engine.data.sources import is_on_hub
+from staff_engine.data.tokenization import tokenize_dataset
+from staff_engine.data.tokens import TokenTable, open_tokens
+from staff_engine.errors import DatasetError
+from staff_engine.models import loading
+from staff_engine.models.finetune import finetune, training_order
+from staff_engine.pipelines.forecast.extrapolation import Measured, Side, Training, fit_speed, shapes
+from staff_engine.pipelines.steps import length_bound
+from staff_engine.plan import Plan
+from staff_engine.scoring.precision import settle
+from staff_engine.scoring.scorer import Scorer, plan_batches
+from staff_engine.system.memory import peak_memory
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+ROWS = 1000
+"""Rows that are read."""
+
+SHARES = {"fine-tune": 0.35, "speculate": 0.25, "tune target": 0.35, "verify": 0.4}
+"""Of the time, for the batches of each stage that is measured, in proportion."""
+
+MOST_STEPS = 60
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """The rows that were read, as one of the models sees them, and how long that took."""
+
+    model: str
+    table: TokenTable
+    rows: int
+    pad_token_id: int
+    start: float  # seconds before the first row
+    row: float  # seconds for each
+
+
+def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) -> Measured:
+    """Measure what a run of a plan does, on the first rows of its data.
+
+    The steps are those of a run, in its order and with its functions, so that what a
+    process does for the first time, as reading the libraries, takes as long as in a run.
+
+    Parameters
+    ----------
+    seconds
+        For timed batches, in all. Reading data and loading models comes on top, and
+        each stage is given a batch, however long that takes.
+    say
+        Told in a few words what is being done.
+
+    Raises
+    ------
+    StaffError
+        If the data, the plan or a model does not allow it; the message says why.
+    """
+    check_source(plan.dataset, plan.split)
+    for name in (plan.small, plan.target):
+        loading.find_model(name)
+    loading.choose_device(plan.device)
+    time_for = _divided(seconds, plan)
+    with tempfile.TemporaryDirectory(prefix="staff-forecast-") as temporary:
+        folder = Path(temporary)
+        say("reading the first rows")
+        imported, import_start, import_row = _import(plan, folder)
+        rows = count_rows(plan, read=imported.facts.rows, asked=_asked(plan))
+        say("tokenizing them")
+        small = _tokenize(plan, plan.small, imported, folder / "small.arrow")
+        target = _tokenize(plan, plan.target, imported, folder / "target.arrow")
+        _refuse_empty(plan, small, target)
+        say("choosing the number format")
+        begun = time.perf_counter()
+        plan = settle(plan, folder, plan.small, small.table)
+        settling = time.perf_counter() - begun
+        say("fine-tuning the small model for a few steps")
+        adapter = folder / "adapter"
+        finetuning = _finetune(plan, small, adapter, time_for["fine-tune"])
+        say("scoring a few batches on the small model")
+        small_side, scored, efforts = _score(plan, small, adapter, time_for["speculate"])
+        tuning, tuned = None, None
+        if plan.tune_target:
+            say("fine-tuning the target for a few steps")
+            tuned = folder / "target_adapter"
+            tuning = _finetune(plan, target, tuned, time_for["tune target"])
+        say("scoring a few batches on the target")
+        target_side, _, _ = _score(plan, target, tuned, time_for["verify"])
+    return Measured(
+        rows=rows,
+        small=small_side,
+        target=target_side,
+        start={"import": import_start, "tokenize": small.start + settling},
+        import_row=import_row,
+        finetuning=finetuning,
+        tuning=tuning,
+        scored=scored,
+        efforts=efforts,
+        memory_bytes=peak_memory(),
+    )
+
+
+def _divided(seconds: float, plan: Plan) -> dict[str, float]:
+    """The seconds for each stage of the plan."""
+    shares = {stage: share for stage, share in SHARES.items() if plan.tune_target or stage != "tune target"}
+    return {stage: seconds * share / sum(shares.values()) for stage, share in shares.items()}
+
+
+def _asked(plan: Plan) -> int:
+    return min(ROWS, plan.limit or ROWS)
+
+
+def _import(plan: Plan, folder: Path) -> tuple[Imported, float, float]:
+    """The first rows; the seconds before the first of them, and of each."""
+
+    def timed(name: str, source: str, limit: int) -> tuple[Imported, float]:
+        begun = time.perf_counter()
+        imported = import_dataset(
+            source,
+            folder / name,
+            format=plan.format if name != "warm" else None,
+            prompt_column=plan.prompt_column if name != "warm" else None,
+            response_column=plan.response_column if name != "warm" else None,
+            split=plan.split,
+            limit=limit,
+        )
+        return imported, time.perf_counter() - begun
+
+    example = folder / "example.jsonl"
+    example.write_text('{"prompt": "a", "completion": "b"}\n', encoding="utf-8")
+    _, cold = timed("warm", str(example), 2)
+    half = max(2, _asked(plan) // 2)
+    if is_on_hub(plan.dataset):
+        timed("fetched", plan.dataset, half)  # a run finds it on this machine
+    few, few_seconds = timed("half", plan.dataset, half)
+    imported, seconds = timed("all", plan.dataset, _asked(plan))
+    more = imported.facts.rows - few.facts.rows
+    row = max(seconds - few_seconds, 0.0) / more if more else seconds / imported.facts.rows
+    return imported, cold + max(seconds - row * imported.facts.rows, 0.0), row
+
+
+def _tokenize(plan: Plan, model: str, imported: Imported, path: Path) -> _Tokens:
+    begun = time.perf_counter()
+    tokenizer = loading.load_tokenizer(model)
+    bound = length_bound(plan, model)
+    rows = imported.rows
+    start = time.perf_counter() - begun
+    begun = time.perf_counter()
+    tokenize_dataset(rows, tokenizer, path, max_length=bound, conversation=imported.facts.conversation)
+    row = (time.perf_counter() - begun) / len(rows)
+    return _Tokens(model, open_tokens(path), len(rows), int(tokenizer.pad_token_id), start, row)
+
+
+def _refuse_empty(plan: Plan, small: _Tokens, target: _Tokens) -> None:
+    """As a run does: one sample is no data set."""
+    for tokens in (small, target):
+        if len(tokens.table) < 2:
+            reason = next(iter(tokens.table.problems.values()), "there are no more rows")
+            raise DatasetError(
+                f"{plan.dataset} has {len(tokens.table)} scorable samples in its first {tokens.rows:,} rows; "
+                f"at least 2 are needed (first: {reason})"
+            )
+
+
+def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Training:
+    """What the fine-tuning of a model takes; writes what it has learnt."""
+    begun = time.perf_counter()
+    model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
+    adapted = loading.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    loading.load_tokenizer(tokens.model)  # as a run does here
+    loaded = time.perf_counter()
+    table = tokens.table
+    size = min(plan.batch_size, len(table))
+    steps = _steps(table.lengths, size, plan.seed)
+    wanted = np.concatenate(steps)
+    even = np.ones(len(wanted), dtype=np.int64)  # lengths that leave the batches as they are
+    places = np.empty_like(wanted)
+    places[training_order(even, epochs=1, batch_size=size, seed=plan.seed)] = wanted
+    moments: list[float] = []
+
+    def on_step(step: int) -> bool:
+        moments.append(time.perf_counter())
+        return step < MOST_STEPS and moments[-1] - moments[0] < seconds
+
+    finetune(
+        adapted,
+        [table[place] for place in places.tolist()],
+        even,
+        adapter.with_name(f"{adapter.name}.part"),
+        pad_token_id=tokens.pad_token_id,
+        epochs=1,
+        batch_size=size,
+        learning_rate=plan.learning_rate or loading.default_learning_rate(tokens.model),
+        seed=plan.seed,
+        on_step=on_step,
+    )
+    ended = time.perf_counter()
+    adapted.save_pretrained(str(adapter))
+    batches = shapes(table.lengths, steps[: len(moments)])
+    if len(moments) > 1:
+        speed = fit_speed(batches[1:], np.diff(moments))
+    else:  # a single step took all the time there was
+        speed = fit_speed(batches, [moments[0] - loaded])
+    start = moments[0] - begun - speed.seconds(batches[:1])
+    return Training(start=max(start, 0.0), step=speed, checkpoint=ended - moments[-1])
+
+
+def _steps(lengths: np.ndarray, size: int, seed: int) -> list[np.ndarray]:
+    """Batches of a run's own fine-tuning: the longest, which takes the most memory, then some for all."""
+    order = training_order(lengths, epochs=1, batch_size=size, seed=seed)
+    whole = len(order) // size
+    batches = list(np.reshape(order[: whole * size], (whole, size)))
+    longest = max(batches, key=lambda batch: int(lengths[batch].max()))
+    return [longest, *itertools.islice(itertools.cycle(_spread(batches)), MOST_STEPS)]
+
+
+def _score(
+    plan: Plan, tokens: _Tokens, adapter: Path | None, seconds: float
+) -> tuple[Side, tuple[int, ...], tuple[float, ...]]:
+    """What loading and scoring takes; the rows that were scored, and their efforts."""
+    begun = time.perf_counter()
+    model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
+    adapted: PeftModel
+    if adapter is None:
+        adapted = loading.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    else:
+        adapted = loading.load_adapter(model, adapter)
+    loading.load_tokenizer(tokens.model)  # as a run does here
+    load = time.perf_counter() - begun
+    adapted.requires_grad_(False)
+    layers = loading.scored_layers(adapted, plan.scored_parameters)
+    scorer = Scorer(adapted, layers, pad_token_id=tokens.pad_token_id)
+    table = tokens.table
+    batches = plan_batches(table.lengths, tokens=plan.tokens_per_batch)
+    # The longest first, as in a run: it takes the most memory.
+    begun = time.perf_counter()
+    scorer.score([table[place] for place in batches[0]])
+    times = [time.perf_counter() - begun]
+    timed = [batches[0]]
+    efforts: list[np.ndarray] = []
+    for batch in _spread(batches):
+        start = time.perf_counter()
+        if start - begun > seconds and efforts:
+            break
+        efforts.append(scorer.score([table[place] for place in batch]).effort)
+        times.append(time.perf_counter() - start)
+        timed.append(batch)
+    speed = fit_speed(shapes(table.lengths, timed[1:]), times[1:])
+    places = np.concatenate(timed[1:])
+    found = np.concatenate(efforts)
+    finite = np.isfinite(found)
+    side = Side(
+        load=load,
+        scoring=speed,
+        tokenize_row=tokens.row,
+        lengths=_by_row(tokens, table.lengths),
+    )
+    return side, tuple(table.row_ids[places[finite]].tolist()), tuple(found[finite].tolist())
+
+
+def _spread(batches: list[np.ndarray]) -> list[np.ndarray]:
+    """Batches in an order of which every beginning stands for all: steps of the golden section."""
+    places = np.arange(1, len(batches) + 1) * (5**0.5 - 1) / 2 % 1
+    return [batches[place] for place in places.argsort().argsort().tolist()]
+
+
+def _by_row(tokens: _Tokens, values: np.ndarray) -> tuple[int, ...]:
+    """Values of the scorable samples by row, 0 for the others."""
+    every = np.zeros(tokens.rows, dtype=np.int64)
+    every[tokens.table.row_ids] = values
+    return tuple(every.tolist())

@@ -1,0 +1,1 @@
+"""Several models' scores of the same samples."""

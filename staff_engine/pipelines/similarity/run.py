@@ -1,0 +1,305 @@
+"""The steps of a similarity run: every model scores the same samples, untouched and fine-tuned.
+
+Each step looks at what the folder holds and does what is missing, as in `pipeline`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from staff_engine.data.dataset import open_imported
+from staff_engine.data.tokens import open_tokens
+from staff_engine.errors import DatasetError
+from staff_engine.models import loading
+from staff_engine.pipelines.similarity.measures import RESAMPLES, compare_scores, correlate_ranks
+from staff_engine.pipelines.similarity.report import (
+    REPORT_FILE,
+    SCORES,
+    SCORES_FILE,
+    Length,
+    Pair,
+    Ranks,
+    Reading,
+    Report,
+    Role,
+    Similarity,
+    Verdict,
+    open_similarity,
+)
+from staff_engine.pipelines.steps import (
+    Reporter,
+    Training,
+    check_models,
+    fresh_lora,
+    import_rows,
+    score_samples,
+    tokenize_rows,
+    train_adapter,
+)
+from staff_engine.plan import Plan
+from staff_engine.scoring.parts import PartWriter, read_parts
+from staff_engine.scoring.precision import settle
+from staff_engine.selection.drawing import VERIFICATION, priorities
+from staff_engine.selection.trust import judge_trust
+from staff_engine.system.arrow import read_table, to_numpy, write_table
+from staff_engine.system.files import write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from peft import PeftModel
+
+SAMPLE_FILE = "sample.parquet"
+SCORED = ("all", "last_block")
+FEWEST_SAMPLES = 10
+
+TRAINING = "adapter"
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model that is compared, and where in the run's folder its files lie."""
+
+    name: str
+    role: Role
+    folder: Path
+
+    @property
+    def words(self) -> str:
+        return loading.short_name(self.name)
+
+
+def execute(folder: Path, reporter: Reporter) -> None:
+    """Do whatever a similarity run has not done yet, from the import to the report.
+
+    Parameters
+    ----------
+    folder
+        A run folder whose plan.json says what is compared.
+    reporter
+        Told of each stage and of every batch.
+
+    Raises
+    ------
+    StaffError
+        If the data, the plan or a model does not allow it; the message says why.
+    """
+    run = open_similarity(folder)
+    compared = _models(run)
+    check_models((model.name for model in compared), run.plan.device)
+    import_rows(run.plan, folder, reporter)
+    sample = _draw(run, compared, reporter)
+    first = next(model for model in compared if model.role == "small")
+    run = replace(run, plan=settle(run.plan, folder, first.name, open_tokens(first.folder / "tokens.arrow")))
+    readings, tables = [], []
+    for model in compared:
+        tuned = _tuning_rows(run, model, sample)
+        states = (np.zeros(0, dtype=np.int64), tuned) if len(tuned) else (tuned,)
+        for rows in states:
+            _score(run, model, rows, sample, reporter)
+            readings.append(Reading(model=model.name, role=model.role, tuned_on=len(rows)))
+            tables.append(_scores_of(model, tuned=len(rows) > 0))
+    _report(run, readings, tables, len(sample), reporter)
+
+
+def stages_of(run: Similarity) -> tuple[str, ...]:
+    """The stages that a run goes through, in order, each once; what is done already is passed over."""
+    names = ["import", "tokenize"]
+    for model in _models(run):
+        names.append(f"score {model.words}, {_state(False)}")
+        if model.role == "small" or run.plan.tune_target:
+            names += [f"fine-tune {model.words}", f"score {model.words}, {_state(True)}"]
+    return tuple(dict.fromkeys([*names, "compare"]))
+
+
+def _models(run: Similarity) -> list[_Model]:
+    roles: dict[Role, tuple[str, ...]] = {"small": run.compared.smalls, "target": run.compared.targets}
+    return [
+        _Model(name, role, run.folder / "models" / f"{role}-{place}")
+        for role in get_args(Role)
+        for place, name in enumerate(dict.fromkeys(roles[role]))
+    ]
+
+
+def _draw(run: Similarity, compared: Iterable[_Model], reporter: Reporter) -> np.ndarray:
+    """The rows that all models score: drawn once, of those that the first small model can read."""
+    path = run.folder / SAMPLE_FILE
+    rows = open_imported(run.folder / "dataset").facts.rows
+    smalls = [model for model in compared if model.role == "small"]
+    for model in smalls:
+        if not (model.folder / "tokens.arrow").exists():
+            reporter.stage("tokenize", rows, "rows")
+            model.folder.mkdir(parents=True, exist_ok=True)
+            tokenize_rows(run.plan, model.name, run.folder, np.arange(rows), model.folder / "tokens.arrow")
+            reporter.advance(rows)
+    if not path.exists():
+        readable = open_tokens(smalls[0].folder / "tokens.arrow").row_ids
+        if len(readable) < FEWEST_SAMPLES:
+            raise DatasetError(
+                f"{run.plan.dataset} has {len(readable)} scorable samples; at least {FEWEST_SAMPLES} are"
+                " needed to compare models"
+            )
+        write_table(path, row_id=np.sort(_in_order(run.plan, readable)[: run.compared.sample]))
+    return to_numpy(read_table(path)["row_id"])
+
+
+def _in_order(plan: Plan, rows: np.ndarray) -> np.ndarray:
+    """Rows in the fixed order in which they are drawn."""
+    return rows[np.argsort(priorities(plan.seed, rows, VERIFICATION))]
+
+
+def _tuning_rows(run: Similarity, model: _Model, sample: np.ndarray) -> np.ndarray:
+    """What a model is fine-tuned on: a small one on all rows, as in a run; a target on the plan's number.
+
+    Those are drawn apart from the sample as long as there are others.
+    """
+    small = open_tokens(run.folder / "models" / "small-0" / "tokens.arrow").row_ids
+    if model.role == "small":
+        return open_tokens(model.folder / "tokens.arrow").row_ids
+    apart = _in_order(run.plan, np.setdiff1d(small, sample))
+    return np.sort(np.concatenate([apart, _in_order(run.plan, sample)])[: run.plan.tune_target])
+
+
+def _score(
+    run: Similarity, model: _Model, tuning: np.ndarray, sample: np.ndarray, reporter: Reporter
+) -> None:
+    """Let a model, fine-tuned on some rows or on none, score the sample by both choices of parameters."""
+    tuned = len(tuning) > 0
+    places = [model.folder / f"{_state(tuned)}-{which}" for which in SCORED]
+    model.folder.mkdir(parents=True, exist_ok=True)
+    tokens = tokenize_rows(run.plan, model.name, run.folder, sample, model.folder / "tokens-sample.arrow")
+    done = [set(to_numpy(read_parts(place, ["row_id"])["row_id"]).tolist()) for place in places]
+    if all(len(each) == len(tokens) for each in done):
+        return
+    if tuned:
+        _train(run, model, tuning, reporter)
+    reporter.stage(
+        f"score {model.words}, {_state(tuned)}", len(SCORED) * len(tokens), done=sum(map(len, done))
+    )
+    adapted = _load(run.plan, model, tuned)
+    tokenizer = loading.load_tokenizer(model.name)
+    for which, place, known in zip(SCORED, places, done, strict=True):
+        plan = run.plan.but(scored_parameters=which)
+        score_samples(plan, adapted, tokenizer, tokens, known, PartWriter(place), reporter)
+
+
+def _state(tuned: bool) -> str:
+    return "tuned" if tuned else "untouched"
+
+
+def _train(run: Similarity, model: _Model, rows: np.ndarray, reporter: Reporter) -> None:
+    if (model.folder / TRAINING).exists():
+        return
+    training = Training(f"fine-tune {model.words}", TRAINING, "losses.json")
+    if model.role == "small":
+        tokens = open_tokens(model.folder / "tokens.arrow")
+    else:
+        path = model.folder / "tokens-tune.arrow"
+        tokens = tokenize_rows(run.plan, model.name, run.folder, rows, path)
+    train_adapter(training, run.plan, model.name, tokens, model.folder, reporter)
+
+
+def _load(plan: Plan, model: _Model, tuned: bool) -> PeftModel:
+    if not tuned:
+        return fresh_lora(plan, model.name)
+    weights = loading.load_model(model.name, device=plan.device, dtype=plan.dtype)
+    return loading.load_adapter(weights, model.folder / TRAINING)
+
+
+def _scores_of(model: _Model, *, tuned: bool) -> pd.DataFrame:
+    """row_id, response_tokens, loss and both efforts of a reading, a row for each sample it could read."""
+    all_, last = (
+        read_parts(model.folder / f"{_state(tuned)}-{which}").to_pandas().set_index("row_id").sort_index()
+        for which in SCORED
+    )
+    table = all_[["response_tokens", "loss"]].copy()
+    table["effort, all"], table["effort, last_block"] = all_["effort"], last["effort"]
+    return table
+
+
+def _report(
+    run: Similarity, readings: list[Reading], tables: list[pd.DataFrame], drawn: int, reporter: Reporter
+) -> None:
+    """Compare the readings, and write what was found."""
+    import pandas as pd
+
+    every = pd.concat(tables, keys=range(len(tables)), names=["reading", "row_id"])
+    write_table(
+        run.folder / SCORES_FILE, **{name: each.to_numpy() for name, each in every.reset_index().items()}
+    )
+    wide = {score: every[score].unstack("reading") for score in SCORES}  # (rows, readings) each
+    matches = [
+        (target, small, score)
+        for (target, small), score in itertools.product(_matches(readings), SCORES)
+    ]  # fmt: skip
+    reporter.stage("compare", len(matches), "pairs")
+    pairs = []
+    for target, small, score in matches:
+        likeness = compare_scores(
+            *(wide[score][place].to_numpy() for place in (target, small)),
+            num_strata=run.compared.strata,
+            seed=run.plan.seed,
+            resamples=RESAMPLES,
+        )
+        pairs.append(Pair(target=readings[target], small=readings[small], score=score, likeness=likeness))
+        reporter.advance(1)
+    ranks = [
+        Ranks(
+            first=readings[first],
+            second=readings[second],
+            score=score,
+            correlation=correlate_ranks(
+                wide[score][first].to_numpy(), wide[score][second].to_numpy(), seed=run.plan.seed
+            ),
+        )
+        for score in SCORES
+        for first, second in itertools.combinations(range(len(readings)), 2)
+    ]
+    lengths = [
+        Length(
+            reading=reading,
+            score=score,
+            correlation=correlate_ranks(
+                table[score].to_numpy(), table["response_tokens"].to_numpy(dtype=float), seed=run.plan.seed
+            ),
+        )
+        for reading, table in zip(readings, tables, strict=True)
+        for score in SCORES
+    ]
+    report = Report(
+        samples=drawn, strata=run.compared.strata, readings=tuple(readings), pairs=tuple(pairs),
+        ranks=tuple(ranks), lengths=tuple(lengths), verdicts=tuple(_verdicts(run.plan, pairs)),
+    )  # fmt: skip
+    write_json(run.folder / REPORT_FILE, report.as_json())
+
+
+def _matches(readings: list[Reading]) -> list[tuple[int, int]]:
+    """The places of each target and small model to set beside each other.
+
+    A fine-tuned small model beside every target, an untouched one beside untouched ones.
+    """
+    places = {role: [i for i, each in enumerate(readings) if each.role == role] for role in get_args(Role)}
+    return [
+        (target, small)
+        for target, small in itertools.product(places["target"], places["small"])
+        if readings[small].tuned_on or not readings[target].tuned_on
+    ]
+
+
+def _verdicts(plan: Plan, pairs: Iterable[Pair]) -> Iterable[Verdict]:
+    """Whether each fine-tuned small model may speak for a target, by either effort."""
+    for pair in pairs:
+        score, _, scored = pair.score.partition(", ")
+        if score == "effort" and pair.small.tuned_on:
+            trust = judge_trust(
+                pair.likeness.agreement,
+                epochs=plan.epochs,
+                scored_parameters=scored,
+                target_tuned=pair.target.tuned_on > 0,
+            )
+            yield Verdict(target=pair.target, small=pair.small, score=pair.score, trust=trust)

@@ -1,0 +1,171 @@
+"""What a run does with a model: fine-tune it, score samples on it; each goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from staff_engine.data.dataset import import_dataset, open_imported
+from staff_engine.data.tokenization import tokenize_dataset
+from staff_engine.data.tokens import TokenTable, open_tokens
+from staff_engine.models import loading
+from staff_engine.models.finetune import checkpoint_folder, count_steps, finetune, steps_done
+from staff_engine.plan import Plan
+from staff_engine.scoring.parts import PartWriter
+from staff_engine.scoring.scorer import Scorer, plan_batches
+from staff_engine.system.files import write_json
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
+
+SHRUNK_FILE = "batches.json"
+"""First row of a batch that did not fit into memory, and the most tokens of a batch from there on."""
+
+
+class Reporter(Protocol):
+    """Where a run says how far it is; `advance` raises when the run is to be cancelled."""
+
+    def stage(self, name: str, total: int = 0, unit: str = "samples", done: int = 0) -> None: ...
+    def advance(self, count: int = 1) -> None: ...
+    def message(self, text: str) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """The fine-tuning of one of the two models: its stage, and what it leaves in the run's folder."""
+
+    stage: str
+    adapter: str
+    losses: str
+
+
+def check_models(names: Iterable[str], device: str) -> None:
+    """Before any work: the models can be found, on a device that is there. Raises ModelError."""
+    for name in names:
+        loading.find_model(name)
+    loading.choose_device(device)
+
+
+def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    """Import the data set into the run's folder, unless it is there."""
+    if (folder / "dataset").exists():
+        return
+    reporter.stage("import", plan.limit or 0, "rows")
+    import_dataset(
+        plan.dataset,
+        folder / "dataset",
+        format=plan.format,
+        prompt_column=plan.prompt_column,
+        response_column=plan.response_column,
+        split=plan.split,
+        limit=plan.limit,
+        on_progress=reporter.advance,
+    )
+
+
+def train_adapter(
+    training: Training, plan: Plan, name: str, tokens: TokenTable, folder: Path, reporter: Reporter
+) -> None:
+    """Fine-tune a model into an adapter, from its last checkpoint on if there is one."""
+    part = folder / f"{training.adapter}.part"
+    steps = count_steps(len(tokens), epochs=plan.epochs, batch_size=plan.batch_size)
+    done = steps_done(part)
+    reporter.stage(training.stage, steps, "steps", done)
+
+    def on_step(step: int) -> bool:
+        nonlocal done
+        if reporter.cancelled:
+            return False
+        reporter.advance(step - done)
+        done = step
+        return True
+
+    finished = finetune(
+        fresh_lora(plan, name),
+        tokens,
+        tokens.lengths,
+        part,
+        pad_token_id=loading.load_tokenizer(name).pad_token_id,
+        epochs=plan.epochs,
+        batch_size=plan.batch_size,
+        learning_rate=plan.learning_rate or loading.default_learning_rate(name),
+        seed=plan.seed,
+        on_step=on_step,
+        on_loss=lambda history: write_json(folder / training.losses, history),
+    )
+    if not finished:
+        reporter.advance(0)  # raises: the run is being cancelled
+    part.replace(folder / training.adapter)
+    shutil.rmtree(checkpoint_folder(part), ignore_errors=True)
+
+
+def fresh_lora(plan: Plan, name: str) -> PeftModel:
+    """The model as it is, seen through LoRA matrices that do nothing yet."""
+    model = loading.load_model(name, device=plan.device, dtype=plan.dtype)
+    return loading.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+
+
+def tokenize_rows(plan: Plan, name: str, folder: Path, ids: np.ndarray, path: Path) -> TokenTable:
+    """Write some rows of the run's data as a model reads them, and open them."""
+    imported = open_imported(folder / "dataset")
+    tokenize_dataset(
+        imported.rows.select(ids),
+        loading.load_tokenizer(name),
+        path,
+        max_length=length_bound(plan, name),
+        conversation=imported.facts.conversation,
+    )
+    return open_tokens(path)
+
+
+def score_samples(
+    plan: Plan,
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: TokenTable,
+    done: set[int],
+    writer: PartWriter,
+    reporter: Reporter,
+) -> None:
+    """Score all samples but those done; what was scored is on disk even if this is cancelled.
+
+    Where memory made the batches smaller is kept beside the scores, so that a run that goes on
+    cuts them at the same places.
+    """
+    model.requires_grad_(False)
+    scorer = Scorer(
+        model, loading.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
+    )
+    path = writer.folder / SHRUNK_FILE
+    shrunk: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
+    try:
+        for batch in plan_batches(tokens.lengths, tokens=plan.tokens_per_batch):
+            first = int(tokens.row_ids[batch[0]])
+            scorer.most_tokens = before = shrunk.get(str(first), scorer.most_tokens)
+            if first in done:
+                continue
+            start = time.perf_counter()
+            scores = scorer.score([tokens[i] for i in batch])
+            if scorer.most_tokens is not None and scorer.most_tokens != before:
+                shrunk[str(first)] = scorer.most_tokens
+                write_json(path, shrunk)
+            writer.add(tokens, batch, scores, time.perf_counter() - start)
+            reporter.advance(len(batch))
+    finally:
+        writer.flush()
+
+
+def length_bound(plan: Plan, model: str) -> int:
+    """Most tokens of a sample: the plan's bound, or the model's where that is lower."""
+    return min(plan.max_length, loading.context_length(model) or plan.max_length)

@@ -1,0 +1,1 @@
+"""Run folders: state, start and stop, the worker, what a run left."""

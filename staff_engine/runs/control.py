@@ -1,0 +1,252 @@
+"""Runs at work: state, start, cancel, resume, delete. Nothing about a run is in memory only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from staff_engine.errors import RunError
+from staff_engine.runs.folders import (
+    PLAN_FILE,
+    SUMMARY_FILE,
+    Delivery,
+    Record,
+    Run,
+    create_run,
+    find_run,
+    home,
+    kind_of,
+    list_runs,
+    read_record,
+)
+from staff_engine.runs.status import (
+    ACTIVE,
+    CANCEL_FILE,
+    Status,
+    cancel_asked,
+    decide_state,
+    load_status,
+    now,
+    save_status,
+)
+from staff_engine.system.files import write_json
+from staff_engine.system.processes import is_alive, start_process, start_time, stop_process
+
+__all__ = [
+    "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run", "home",
+    "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
+    "require_scores", "resume", "start", "update_record",
+]  # fmt: skip
+
+LAUNCH_LOCK = ".launch.lock"
+LAUNCH_SECONDS = 60
+LOG_TAIL_BYTES = 20_000
+
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
+
+WORKER = (sys.executable, "-m", "staff_engine", "work")
+"""The command of a run's process; the run's folder is its last argument."""
+
+QUIET_LOG = {
+    "PYTHONFAULTHANDLER": "1",
+    "PYTHONUNBUFFERED": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+def read_status(run: Run) -> Status:
+    """The state of a run as it is now; "damaged" with the reason if its folder cannot be read."""
+    try:
+        read_record(run)
+        status = load_status(run.folder)
+        alive = is_alive(status.pid, status.pid_started)
+        if status.state in ACTIVE and not alive:
+            status = load_status(run.folder)  # it may have ended well between the two looks
+    except RunError as error:
+        return Status(state="damaged", message=str(error))
+    state = decide_state(
+        status.state, started=status.pid is not None, alive=alive, cancel_asked=cancel_asked(run.folder)
+    )
+    if state == status.state:
+        return status
+    message = f"process {status.pid} is gone" if state == "interrupted" else "cancelled"
+    return status.model_copy(
+        update={"state": state, "message": message, "exit_code": 1, "rate": None, "eta": None}
+    )
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """All that is known of a run at this moment, as JSON has it; a damaged one has gaps."""
+    state = read_status(run)
+    facts: dict[str, Any] = {"run_id": run.id, "name": None, "folder": str(run.folder), "created": None}
+    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity", "comparison"))
+    facts |= state.model_dump(mode="json")
+    try:
+        record = read_record(run).model_dump(mode="json")
+    except RunError:
+        record = {}
+    kept = ("name", "created", "plan", "similarity", "comparison")
+    facts |= {name: record[name] for name in kept if name in record}
+    facts |= {name: facts["plan"][name] for name in ("dataset", "small", "target") if facts["plan"]}
+    facts["summary"] = _json_or(run.folder / SUMMARY_FILE, None)
+    facts["timings"] = _json_or(run.folder / "timings.json", {})
+    return facts
+
+
+def log_tail(run: Run, lines: int) -> list[str]:
+    """The last lines of a run's log; none where there is no log yet."""
+    try:
+        with run.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - LOG_TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    except OSError:
+        return []
+
+
+def require_scores(run: Run) -> Run:
+    """Return the run, or raise RunError if it has not finished yet even once, or selects no coreset."""
+    kind = read_record(run).kind
+    if kind != "coreset":
+        does = "compares models" if kind == "similarity" else "evaluates coresets of another run"
+        raise RunError(f"run {run.id} {does}; it has no coreset")
+    if not (run.folder / SUMMARY_FILE).exists():
+        state = read_status(run).state
+        raise RunError(f"run {run.id} is {state} and has not all scores yet; it has to finish first")
+    return run
+
+
+def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[str] | None = None) -> None:
+    """Set a process to work on a run: it goes on where the run's files end.
+
+    Parameters
+    ----------
+    verify
+        Selection settings and `verify_per_stratum` whose missing samples the target
+        shall score; where it is not given, the run's plan is carried out.
+    worker
+        Another command than `WORKER`.
+
+    Raises
+    ------
+    RunError
+        If a process already works on it, or none can be started.
+    """
+    with launching(run):
+        status = read_status(run)
+        if status.state == "damaged":
+            raise RunError(f"run {run.id} is damaged and cannot be started: {status.message}")
+        if is_alive(status.pid, status.pid_started) and status.state in ACTIVE:
+            raise RunError(f"run {run.id} is already {status.state} (process {status.pid})")
+        if verify is not None:
+            require_scores(run)
+        (run.folder / CANCEL_FILE).unlink(missing_ok=True)
+        try:
+            pid = start_process(
+                [*(worker or WORKER), str(run.folder)],
+                log=run.log,
+                folder=PROJECT_FOLDER,
+                environment={**QUIET_LOG, "STAFF_HOME": str(home())},
+            )
+        except OSError as error:
+            raise RunError(f"the process of run {run.id} cannot be started: {error}") from error
+        save_status(
+            run.folder,
+            Status(pid=pid, pid_started=start_time(pid), started=now(), stages=status.stages, verify=verify),
+        )
+
+
+def resume(run: Run, *, worker: Sequence[str] | None = None) -> None:
+    """Let a cancelled, failed or interrupted run go on. Raises RunError if it is none of these."""
+    status = read_status(run)
+    if status.state == "finished":
+        raise RunError(f"run {run.id} is finished; there is nothing to resume")
+    start(run, verify=status.verify, worker=worker)
+
+
+def request_cancel(run: Run) -> Status:
+    """Ask a run to stop after the batch at hand, and return at once. Raises RunError if it does not work."""
+    status = read_status(run)
+    if status.state not in ACTIVE:
+        raise RunError(f"run {run.id} is {status.state}; only a queued or running one can be cancelled")
+    (run.folder / CANCEL_FILE).touch()
+    return status
+
+
+def cancel(run: Run, *, grace: float = 20.0) -> Status:
+    """Stop a run and wait until it has.
+
+    Parameters
+    ----------
+    grace
+        Seconds in which it may stop by itself; then its processes get SIGTERM, and
+        SIGKILL as a last resort.
+
+    Raises
+    ------
+    RunError
+        If it is neither queued nor running.
+    """
+    status = request_cancel(run)
+    if status.pid is not None and status.pid_started is not None:
+        stop_process(status.pid, status.pid_started, grace=grace)
+    return read_status(run)
+
+
+def delete(run: Run) -> None:
+    """Remove a run's folder. Raises RunError while a process works on it."""
+    with launching(run):
+        status = read_status(run)
+        if status.state in ACTIVE and status.pid is not None:
+            raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+        trash = run.folder.with_name(f".{run.id}.deleted")
+        try:
+            run.folder.rename(trash)
+            shutil.rmtree(trash)
+        except OSError as error:
+            raise RunError(f"run folder {run.folder} cannot be removed: {error}") from error
+
+
+def rename(run: Run, name: str) -> None:
+    """Give a run another name. Raises RunError if it is blank or the run is damaged."""
+    if not name.strip():
+        raise RunError(f"the name of a run is {name!r}; it needs a letter")
+    update_record(run, name=name.strip())
+
+
+def update_record(run: Run, **changes: Any) -> Record:
+    """Change what plan.json says beside the plan: name, fingerprint or delivery."""
+    with launching(run):
+        record = read_record(run).model_copy(update=changes)
+        write_json(run.folder / PLAN_FILE, record.model_dump(mode="json"))
+    return record
+
+
+@contextmanager
+def launching(run: Run) -> Iterator[None]:
+    """Hold a run still for a moment: whoever starts, deletes or begins to work on it does so alone."""
+    from filelock import FileLock, Timeout
+
+    if not run.folder.is_dir():
+        raise RunError(f"run folder {run.folder} does not exist")
+    lock = FileLock(run.folder / LAUNCH_LOCK)
+    try:
+        lock.acquire(timeout=LAUNCH_SECONDS)
+    except Timeout:
+        raise RunError(f"run {run.id} is held by another process for over {LAUNCH_SECONDS} s") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _json_or(path: Path, missing: Any) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return missing

@@ -1,0 +1,57 @@
+"""The demo: a run that works offline, on any machine, in about a minute."""
+
+from __future__ import annotations
+
+from staff_engine.data.builtin.tasks import PREFIX
+from staff_engine.errors import RunError
+from staff_engine.models.presets import SIZES, presets
+from staff_engine.plan import Plan
+from staff_engine.runs.control import Run, create_run, list_runs, read_record, read_status, start
+from staff_engine.runs.status import ACTIVE
+
+DEMO_PLAN = Plan.make(
+    dataset="builtin:docstrings",
+    small="builtin:llama-nano",
+    target="builtin:llama-mini",
+    limit=600,
+    epochs=1,
+    strata=20,
+    verify_per_stratum=5,
+    pruning_rate=0.9,
+)
+"""600 functions, of which the target verifies at most 100: a sixth."""
+
+
+def demo_families() -> dict[str, str]:
+    """The built-in families that have both sizes: what people call them → as the models are named."""
+    return {
+        preset.family.partition(",")[0]: preset.small.removeprefix(PREFIX).rpartition("-")[0]
+        for preset in presets()
+        if preset.small.startswith(PREFIX)
+    }
+
+
+def demo_plan(task: str, family: str) -> Plan:
+    """The demo's plan on one of the built-in tasks with the models of one of the built-in families."""
+    models = dict(zip(("small", "target"), (f"{PREFIX}{family}-{size}" for size in SIZES), strict=True))
+    return DEMO_PLAN.but(dataset=f"{PREFIX}{task}", **models)
+
+
+def start_demo(plan: Plan = DEMO_PLAN) -> Run:
+    """Start the demo; where it is at work already, return that run. Raises RunError if it cannot start."""
+    name = f"Demo: {plan.dataset.removeprefix(PREFIX)}"
+    run = _at_work(plan, name) or create_run(plan, name=name)
+    if read_status(run).state not in ACTIVE or read_status(run).pid is None:
+        start(run)
+    return run
+
+
+def _at_work(plan: Plan, name: str) -> Run | None:
+    for run in list_runs():
+        try:
+            record = read_record(run)
+            if (record.name, record.plan) == (name, plan) and read_status(run).state in ACTIVE:
+                return run
+        except RunError:
+            continue
+    return None

@@ -1,0 +1,252 @@
+"""Run folders and what plan.json says in them: make, read and find them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from staff_engine.errors import RunError
+from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
+from staff_engine.runs.status import STATUS_FILE, Status, now, read_model, save_status
+from staff_engine.system.files import write_json
+
+Kind = Literal["coreset", "similarity", "comparison"]
+
+PLAN_FILE = "plan.json"
+LOG_FILE = "log.txt"
+SUMMARY_FILE = "summary.json"
+
+VERSIONS_KEPT = ("torch", "transformers", "peft", "datasets", "tokenizers", "safetensors", "pyarrow", "numpy",
+                 "babel", "chatterbot-corpus")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its id, which sorts by the time it was created, and its folder."""
+
+    id: str
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """The file that its process writes to."""
+        return self.folder / LOG_FILE
+
+
+class Delivery(BaseModel):
+    """The file that a run writes when it is finished."""
+
+    model_config = ConfigDict(frozen=True)
+
+    out: Path
+    format: str = "jsonl"
+    with_scores: bool = False
+
+
+class Record(BaseModel):
+    """The content of plan.json: what the run was asked to do, and with what."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    created: datetime
+    plan: Plan
+    versions: dict[str, str]
+    fingerprint: str | None = None
+    delivery: Delivery | None = None
+    similarity: SimilarityPlan | None = None
+    """What a similarity run compares; None in a run of another kind."""
+    comparison: ComparisonPlan | None = None
+    """Which coresets a comparison run evaluates; None in a run of another kind."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the run is for."""
+        if self.comparison is not None:
+            return "comparison"
+        return "coreset" if self.similarity is None else "similarity"
+
+
+def home() -> Path:
+    """The folder that everything is kept in: `STAFF_HOME`, else the user's data folder."""
+    chosen = os.environ.get("STAFF_HOME")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("staff-studio", appauthor=False))
+
+
+def create_run(
+    plan: Plan,
+    *,
+    name: str | None = None,
+    delivery: Delivery | None = None,
+    similarity: SimilarityPlan | None = None,
+    comparison: ComparisonPlan | None = None,
+) -> Run:
+    """Write a run's folder; `start` then sets it to work.
+
+    Parameters
+    ----------
+    plan
+        Its settings; local paths in it are made absolute, since the process works elsewhere.
+    name
+        What people call it; made from data set and model where it is not given.
+    delivery
+        The file to export when the run is finished.
+    similarity
+        Makes it a run that compares models and selects nothing.
+    comparison
+        Makes it a run that fine-tunes the target on coresets of another run.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be written.
+    """
+    plan = with_absolute_paths(plan)
+    if similarity is not None:
+        paths = {
+            name: tuple(map(with_absolute_path, getattr(similarity, name))) for name in ("smalls", "targets")
+        }
+        similarity = similarity.model_copy(update=paths)
+    kind = "similarity" if similarity else "comparison" if comparison else _slug(plan.small, 16)
+    slug = f"{_slug(plan.dataset, 24)}-{kind}"
+    record = Record(
+        name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
+        similarity=similarity, comparison=comparison,
+    )  # fmt: skip
+    run_id = f"{record.created:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+    folder = home() / "runs" / run_id
+    part = folder.with_name(f".{run_id}.part")
+    try:
+        part.mkdir(parents=True)
+        write_json(part / PLAN_FILE, record.model_dump(mode="json"))
+        save_status(part, Status(message="not started"))
+        part.rename(folder)
+    except OSError as error:
+        raise RunError(
+            f"run folder {folder} cannot be written: {error.strerror}; STAFF_HOME sets another place"
+        ) from error
+    return Run(run_id, folder)
+
+
+def list_runs() -> list[Run]:
+    """All runs, the newest first, damaged ones among them."""
+    folder = home() / "runs"
+    if not folder.is_dir():
+        return []
+    found = [Run(path.name, path) for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+    return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def find_run(text: str, *, kind: Kind | None = None) -> Run:
+    """Find the run that a person means.
+
+    Parameters
+    ----------
+    text
+        "latest", a run's id, its folder's path, its name, or a beginning of its id.
+    kind
+        Of which kind the latest is meant; of any, where it is not given.
+
+    Raises
+    ------
+    RunError
+        If there is none, or more than one; the message names those that come near.
+    """
+    runs = list_runs()
+    if text == "latest":
+        latest = next((run for run in runs if kind is None or kind_of(run) == kind), None)
+        if latest is not None:
+            return latest
+    folder = Path(text).expanduser()
+    if folder.is_dir() and (len(folder.parts) > 1 or text.startswith((".", "~"))):
+        folder = folder.resolve()
+        if not (folder / PLAN_FILE).exists() and not (folder / STATUS_FILE).exists():
+            raise RunError(f"folder {text!r} is no run: it holds no {PLAN_FILE}")
+        return Run(folder.name, folder)
+    meanings: tuple[Callable[[Run], bool], ...] = (
+        lambda run: run.id == text,
+        lambda run: _name(run) == text,
+        lambda run: bool(text) and run.id.startswith(text),
+    )
+    for meant in meanings:
+        found = list(filter(meant, runs))
+        if len(found) > 1:
+            raise RunError(f"run {text!r} could be {_some(run.id for run in found)}; give more of its id")
+        if found:
+            return found[0]
+    raise RunError(f"run {text!r} does not exist; {_near(text, runs)}")
+
+
+def read_record(run: Run) -> Record:
+    """What a run was asked to do. Raises RunError if plan.json is missing or damaged."""
+    return read_model(run.folder / PLAN_FILE, Record)
+
+
+def kind_of(run: Run) -> Kind | None:
+    """What a run is for; None if it is damaged."""
+    try:
+        return read_record(run).kind
+    except RunError:
+        return None
+
+
+def with_absolute_paths(plan: Plan) -> Plan:
+    return plan.but(
+        **{name: with_absolute_path(getattr(plan, name)) for name in ("dataset", "small", "target")}
+    )
+
+
+def with_absolute_path(name: str) -> str:
+    """A file's or folder's whole path, since a run works in another folder; any other name as it is."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name
+
+
+def _slug(text: str, longest: int) -> str:
+    last = text.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9]+", "-", last.lower().partition(".")[0])[:longest].strip("-") or "run"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in VERSIONS_KEPT:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "missing"
+    return versions
+
+
+def _name(run: Run) -> str | None:
+    try:
+        return read_record(run).name
+    except RunError:
+        return None
+
+
+def _near(text: str, runs: Sequence[Run]) -> str:
+    if not runs:
+        return f"there are none in {home() / 'runs'}"
+    names = {name: run.id for run in runs for name in (run.id, _name(run)) if name}
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.4)
+    return f"the nearest are {_some(near)}" if near else f"the latest is {runs[0].id}"
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(dict.fromkeys(names))
+    return ", ".join(listed[:5]) + (" …" if len(listed) > 5 else "")

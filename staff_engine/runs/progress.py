@@ -1,0 +1,140 @@
+"""How far a run is: stages, rate and time left, written to its folder while it is worked on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from pathlib import Path
+
+from staff_engine.runs.status import StageStatus, State, cancel_asked, load_status, save_status
+from staff_engine.system.files import write_json
+from staff_engine.system.processes import start_time
+
+TIMINGS_FILE = "timings.json"
+
+WRITE_SECONDS = 0.25
+"""Least time between two writes of status.json."""
+
+RATE_SECONDS = 30.0
+"""The rate is that of the last half minute."""
+
+log = logging.getLogger(__name__)
+
+
+class Cancelled(BaseException):
+    """The run was asked to stop. No `Exception`, so that no library takes it for a failure of its own."""
+
+
+class Reporter:
+    """Writes status.json and timings.json while a run is worked on.
+
+    Parameters
+    ----------
+    folder
+        The run's folder. Stages that an earlier process began keep their seconds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._status = load_status(folder)
+        self._stages = {stage.name: stage for stage in self._status.stages}
+        self._stage: StageStatus | None = None
+        self._began = self._written = 0.0
+        self._points: deque[tuple[float, int]] = deque()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to stop; for code that has to stop in a way of its own."""
+        return cancel_asked(self._folder)
+
+    def stage(self, name: str, total: int = 0, unit: str = "samples", done: int = 0) -> None:
+        """Begin a stage, which ends the one before.
+
+        Parameters
+        ----------
+        total
+            What is to do, in units; 0 where that is not known.
+        done
+            What an earlier process has done of it.
+
+        Raises
+        ------
+        Cancelled
+            If the run was asked to stop.
+        """
+        self._end_stage()
+        before = self._stages.get(name, StageStatus(name=name))
+        self._stage = StageStatus(name=name, done=done, total=total, unit=unit, seconds=before.seconds)
+        self._began = time.monotonic()
+        self._points.clear()
+        log.info("%s: %s of %s %s", name, done, total or "?", unit)
+        self._write()
+        self._stop_if_asked()
+
+    def advance(self, count: int = 1) -> None:
+        """Say that `count` more units are done. Raises Cancelled if the run was asked to stop."""
+        stage = self._stage
+        if stage is None:
+            raise RuntimeError("advance was called before the first stage")
+        self._stage = stage.model_copy(update={"done": stage.done + count})
+        moment = time.monotonic()
+        self._points.append((moment, self._stage.done))
+        while len(self._points) > 2 and moment - self._points[0][0] > RATE_SECONDS:
+            self._points.popleft()
+        if moment - self._written >= WRITE_SECONDS:
+            self._write()
+        self._stop_if_asked()
+
+    def message(self, text: str) -> None:
+        """Show one line beside the state."""
+        if text != self._status.message:
+            self._write(message=text)
+
+    def state(self, state: State, message: str = "", exit_code: int | None = None) -> None:
+        """Enter a state; one that is not active ends the stage at hand."""
+        self._end_stage()
+        pid = os.getpid()
+        self._write(state=state, message=message, exit_code=exit_code, pid=pid, pid_started=start_time(pid))
+
+    def _stop_if_asked(self) -> None:
+        if self.cancelled:
+            raise Cancelled
+
+    def _measure(self) -> None:
+        """Note how far the stage at hand is, and its seconds up to now."""
+        if self._stage is not None:
+            seconds = self._stage.seconds + time.monotonic() - self._began
+            self._stages[self._stage.name] = self._stage.model_copy(update={"seconds": round(seconds, 3)})
+
+    def _end_stage(self) -> None:
+        if self._stage is None:
+            return
+        self._measure()
+        self._status = self._status.model_copy(update=self._progress(None))
+        self._stage = None
+        self._points.clear()
+        seconds = {stage.name: stage.seconds for stage in self._stages.values()}
+        write_json(self._folder / TIMINGS_FILE, seconds)
+
+    def _rate(self) -> float | None:
+        if len(self._points) < 2:
+            return None
+        (begin, before), (end, after) = self._points[0], self._points[-1]
+        return (after - before) / (end - begin) if end > begin else None
+
+    def _progress(self, rate: float | None) -> dict[str, object]:
+        stage = self._stage
+        if stage is None:
+            return {}
+        eta = max(stage.total - stage.done, 0) / rate if rate and stage.total else None
+        counts = stage.model_dump(include={"done", "total", "unit"})
+        return {"stage": stage.name, **counts, "rate": rate, "eta": eta}
+
+    def _write(self, **changes: object) -> None:
+        self._measure()
+        changes |= self._progress(self._rate())
+        changes["stages"] = tuple(self._stages.values())
+        self._status = save_status(self._folder, self._status.model_copy(update=changes))
+        self._written = time.monotonic()

@@ -1,0 +1,183 @@
+"""What a run left in its folder: typed, and read only when it is asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staff_engine.data.dataset import Imported, open_imported
+from staff_engine.errors import RunError
+from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.scoring.parts import read_parts
+from staff_engine.selection.coreset import Selection, select_coreset
+from staff_engine.selection.pool import Pool
+from staff_engine.selection.tuning import draw_tuning
+from staff_engine.selection.verification import draw_verification
+from staff_engine.system.arrow import read_table, to_numpy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TUNING_FILE = "target_tuning.parquet"
+"""The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run's results; `open_results` makes it. Everything heavy is read once, when first used."""
+
+    folder: Path
+    plan: Plan
+
+    @cached_property
+    def imported(self) -> Imported:
+        """The imported data set."""
+        return open_imported(self.folder / "dataset")
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the imported data, also those that cannot be scored."""
+        return self.imported.facts.rows
+
+    @cached_property
+    def speculative(self) -> np.ndarray:
+        """Float64 (num_rows,): effort on the small model, NaN where there is none."""
+        table = read_parts(self.folder / "speculative", ["row_id", "effort"])
+        scores = np.full(self.num_rows, np.nan)
+        scores[to_numpy(table["row_id"])] = to_numpy(table["effort"])
+        return scores
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The speculative scores, opened: what selects or draws again and again takes them from it."""
+        return Pool(self.speculative)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The small model's score table, a row for each scored sample, by row_id."""
+        return read_parts(self.folder / "speculative").to_pandas().sort_values("row_id", ignore_index=True)
+
+    @cached_property
+    def verification(self) -> pd.DataFrame:
+        """The target's score table, a row for each verified sample, by row_id."""
+        return read_parts(self.folder / "verification").to_pandas().sort_values("row_id", ignore_index=True)
+
+    @cached_property
+    def _verified(self) -> tuple[np.ndarray, np.ndarray]:
+        table = read_parts(self.folder / "verification", ["row_id", "effort"])
+        rows = to_numpy(table["row_id"])
+        order = np.argsort(rows)
+        return rows[order], to_numpy(table["effort"])[order]
+
+    @property
+    def verified_ids(self) -> np.ndarray:
+        """Int64 (n,): row ids that the target has scored, ascending."""
+        return self._verified[0]
+
+    @property
+    def verified_scores(self) -> np.ndarray:
+        """Float64 (n,): the target's effort on them; NaN where it is not finite."""
+        return self._verified[1]
+
+    @cached_property
+    def tuned_ids(self) -> np.ndarray:
+        """Int64 (n,): row ids that the target was fine-tuned on, ascending; none if it is untouched."""
+        path = self.folder / TUNING_FILE
+        return to_numpy(read_table(path)["row_id"]) if path.exists() else np.zeros(0, dtype=np.int64)
+
+    @cached_property
+    def unscorable(self) -> dict[int, str]:
+        """The reason for each row that cannot be scored, by row_id."""
+        path = self.folder / "unscorable.parquet"
+        if not path.exists():
+            return {}
+        table = read_table(path)
+        return dict(zip(table["row_id"].to_pylist(), table["reason"].to_pylist(), strict=True))
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The figures of the finished run. Raises RunError while it is not finished."""
+        return _read_json(self.folder / "summary.json", "the run is not finished")
+
+    @cached_property
+    def timings(self) -> dict[str, Any]:
+        """Seconds of each stage."""
+        return _read_json(self.folder / "timings.json", "no stage of the run is finished")
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """The plan's selection settings with some changed. Raises PlanError."""
+        unknown = set(changes) - set(SELECTION_FIELDS)
+        if unknown:
+            raise TypeError(f"no selection settings: {', '.join(sorted(unknown))}")
+        plan = self.plan.but(**changes)
+        return {name: getattr(plan, name) for name in SELECTION_FIELDS}
+
+    def select(self, **changes: Any) -> Selection:
+        """Select a coreset from the scores that are there; no model runs.
+
+        Parameters
+        ----------
+        **changes
+            Any of `plan.SELECTION_FIELDS`; the run's plan gives the others.
+
+        Raises
+        ------
+        PlanError
+            If a setting is not allowed.
+        RunError
+            If the run has no scores yet.
+        """
+        settings = self.settings(**changes)
+        settings["num_strata"] = settings.pop("strata")
+        return select_coreset(self.pool, self.verified_ids, self.verified_scores, **settings)
+
+    def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
+        """Row ids, int64, that the target has still to score for these settings; none if all are."""
+        return draw_verification(
+            self.pool,
+            per_stratum=self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
+            verified=self.verified_ids,
+            excluded=self.tuned_ids,
+            **_drawn_by(self.settings(**changes)),
+        )
+
+    def to_tune(self) -> np.ndarray:
+        """Row ids, int64, to fine-tune the target on, apart from all that the plan verifies."""
+        return draw_tuning(
+            self.pool,
+            count=self.plan.tune_target,
+            apart_from=np.union1d(self.verified_ids, self.to_verify()),
+            **_drawn_by(self.settings()),
+        )
+
+
+def _drawn_by(settings: dict[str, Any]) -> dict[str, Any]:
+    """The selection settings that samples for the target are drawn by."""
+    names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
+    return {"num_strata": settings["strata"], **{name: settings[name] for name in names}}
+
+
+def open_results(folder: Path) -> Results:
+    """Open a run's folder.
+
+    Raises
+    ------
+    RunError
+        If it holds no plan.
+    """
+    content = _read_json(folder / "plan.json", "it is no run folder")
+    return Results(folder, Plan.make(**content["plan"]))
+
+
+def _read_json(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent} has no {path.name}: {missing}") from None
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from None

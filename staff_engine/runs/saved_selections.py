@@ -1,0 +1,121 @@
+"""Selections that people keep: a name and the settings that give the coreset again."""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from staff_engine.errors import RunError
+from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.runs.status import now, read_model
+from staff_engine.system.files import write_json
+
+FOLDER = "selections"
+LONGEST = 60
+
+log = logging.getLogger(__name__)
+
+
+class SavedSelection(BaseModel):
+    """A selection that was kept; frozen. `settings` holds `SELECTION_FIELDS`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    created: datetime
+    settings: dict[str, Any]
+
+
+def save_selection(folder: Path, name: str, settings: dict[str, Any]) -> SavedSelection:
+    """Keep a selection in a run's folder.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    name
+        What people call it; two may have the same.
+    settings
+        `SELECTION_FIELDS` and their values.
+
+    Raises
+    ------
+    RunError
+        If the name is blank or too long.
+    PlanError
+        If a setting is not allowed.
+    """
+    name = _checked(name)
+    plan = Plan.make(dataset="-", small="-", target="-", **settings)
+    saved = SavedSelection(
+        id=_new_id(folder, name),
+        name=name,
+        created=now(),
+        settings={field: getattr(plan, field) for field in SELECTION_FIELDS},
+    )
+    _write(folder, saved)
+    return saved
+
+
+def list_saved(folder: Path) -> list[SavedSelection]:
+    """The selections kept in a run's folder, the newest first; damaged ones are left out."""
+    found = []
+    for path in (folder / FOLDER).glob("*.json"):
+        try:
+            found.append(read_model(path, SavedSelection))
+        except RunError as error:
+            log.warning("a saved selection is left out: %s", error)
+    return sorted(found, key=lambda saved: saved.created, reverse=True)
+
+
+def find_saved(folder: Path, selection_id: str) -> SavedSelection:
+    """The selection of an id. Raises RunError if there is none."""
+    known = {saved.id: saved for saved in list_saved(folder)}
+    if selection_id not in known:
+        raise RunError(
+            f"saved selection {selection_id!r} does not exist; there are {', '.join(known) or 'none'}"
+        )
+    return known[selection_id]
+
+
+def rename_saved(folder: Path, selection_id: str, name: str) -> SavedSelection:
+    """Give a kept selection another name. Raises RunError if it is blank or there is no such selection."""
+    renamed = find_saved(folder, selection_id).model_copy(update={"name": _checked(name)})
+    _write(folder, renamed)
+    return renamed
+
+
+def delete_saved(folder: Path, selection_id: str) -> None:
+    """Forget a kept selection. Raises RunError if there is none of this id."""
+    _path(folder, find_saved(folder, selection_id).id).unlink(missing_ok=True)
+
+
+def _checked(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST:
+        raise RunError(f"the name of a selection is {name!r}; allowed: 1 to {LONGEST} characters")
+    return name
+
+
+def _new_id(folder: Path, name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "selection"
+    taken = {path.stem for path in (folder / FOLDER).glob("*.json")}
+    number = 1
+    while (chosen := slug if number == 1 else f"{slug}-{number}") in taken or chosen in ("current", "plan"):
+        number += 1
+    return chosen
+
+
+def _path(folder: Path, selection_id: str) -> Path:
+    return folder / FOLDER / f"{selection_id}.json"
+
+
+def _write(folder: Path, saved: SavedSelection) -> None:
+    (folder / FOLDER).mkdir(exist_ok=True)
+    write_json(_path(folder, saved.id), saved.model_dump(mode="json"))

@@ -1,0 +1,117 @@
+"""What a run says of itself in status.json, and what is to be believed of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from staff_engine.errors import RunError
+from staff_engine.system.files import write_json
+
+State = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted", "damaged"]
+
+ACTIVE: tuple[State, ...] = ("queued", "running")
+"""States in which a process works on the run, or waits for its turn."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+STATUS_FILE = "status.json"
+CANCEL_FILE = "cancel"
+
+
+class StageStatus(BaseModel):
+    """How far one stage is; a stage that goes on after a resume keeps its seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    done: int = 0
+    total: int = 0  # 0 where it is not known
+    unit: str = "samples"
+    seconds: float = 0.0
+
+
+class Status(BaseModel):
+    """The content of status.json; frozen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: State = "queued"
+    stage: str | None = None
+    done: int = 0
+    total: int = 0
+    unit: str = "samples"
+    rate: float | None = None  # units a second, over the last half minute
+    eta: float | None = None  # seconds that the stage still takes at that rate
+    pid: int | None = None
+    pid_started: float | None = None  # seconds since the epoch
+    message: str = ""
+    exit_code: int | None = None  # 0 finished, 2 wrong input, 1 anything else
+    verify: dict[str, Any] | None = None  # settings whose missing samples are verified; None: the whole plan
+    started: datetime | None = None  # when it was last queued
+    updated: datetime | None = None
+    stages: tuple[StageStatus, ...] = ()
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def decide_state(recorded: State, *, started: bool, alive: bool, cancel_asked: bool) -> State:
+    """The state of a run, from what it wrote and what is seen of its process.
+
+    Parameters
+    ----------
+    recorded
+        The state in status.json.
+    started
+        Whether a process was ever started for it.
+    alive
+        Whether that process still runs.
+    cancel_asked
+        Whether the cancel flag lies in its folder.
+
+    Returns
+    -------
+    State
+        What was recorded, unless it names a process that is gone: then the run was
+        cancelled if that was asked for, else interrupted.
+    """
+    if recorded not in ACTIVE or alive:
+        return recorded
+    if cancel_asked:
+        return "cancelled"
+    return "interrupted" if started or recorded == "running" else "queued"
+
+
+def load_status(folder: Path) -> Status:
+    """Read status.json as it was written. Raises RunError if it is missing or damaged."""
+    return read_model(folder / STATUS_FILE, Status)
+
+
+def read_model(path: Path, kind: type[Model]) -> Model:
+    """Read a JSON file as a pydantic model. Raises RunError if it is missing or damaged."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(f"{path} is damaged: {f'{where}: ' if where else ''}{first['msg']}") from None
+
+
+def save_status(folder: Path, status: Status) -> Status:
+    """Replace status.json at once; returns what was written, with its time."""
+    status = status.model_copy(update={"updated": now()})
+    write_json(folder / STATUS_FILE, status.model_dump(mode="json"))
+    return status
+
+
+def cancel_asked(folder: Path) -> bool:
+    """Whether somebody asked the run to stop."""
+    return (folder / CANCEL_FILE).exists()

@@ -1,0 +1,165 @@
+"""The process of a run: one works at a time in a home, with a log, and stops when asked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from staff_engine.errors import RunError, StaffError
+from staff_engine.runs.control import Run, home, launching, list_runs, read_status
+from staff_engine.runs.progress import Cancelled, Reporter
+from staff_engine.runs.status import State, Status
+from staff_engine.system.processes import is_alive
+
+QUEUE_SECONDS = 0.5
+RUN_LOCK = ".work.lock"
+LEAVING_SECONDS = 15.0
+"""How long a process that has just finished may still hold its run."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def working(run: Run) -> Iterator[Reporter]:
+    """Work on a run inside the block: its states, its log, and one run at a time in a home.
+
+    The block's end makes the run "finished", `Cancelled` makes it "cancelled", SIGTERM
+    "interrupted", and any other exception "failed", with one line in status.json and
+    the traceback in log.txt; all are raised further.
+
+    Raises
+    ------
+    RunError
+        If another process works on the run.
+    """
+    with _logging_to(run.log), _only_process_of(run), _sigterm_raises():
+        with launching(run):  # whoever started this process has then written its pid
+            reporter = Reporter(run.folder)
+        try:
+            with _turn(run, reporter):
+                reporter.state("running")
+                log.info("run %s: process %d", run.id, os.getpid())
+                yield reporter
+        except BaseException as error:
+            reporter.state(*_ending(error, reporter))
+            raise
+        reporter.state("finished", exit_code=0)
+        log.info("run %s: finished", run.id)
+
+
+def _ending(error: BaseException, reporter: Reporter) -> tuple[State, str, int]:
+    """State, message and exit code of a run that this exception ended; a failure goes to the log."""
+    if isinstance(error, Cancelled | KeyboardInterrupt) or reporter.cancelled:
+        log.info("cancelled")
+        return "cancelled", "", 1
+    if isinstance(error, SystemExit):
+        log.info("interrupted by SIGTERM")
+        return "interrupted", "the process was told to end (SIGTERM)", 1
+    log.error("failed", exc_info=error)
+    line = " ".join(str(error).split())
+    if isinstance(error, StaffError):
+        return "failed", line, 2
+    return "failed", f"{type(error).__name__}: {line}"[:500], 1
+
+
+@contextmanager
+def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
+    """Wait until no other run works in this home and none that is queued came first."""
+    from filelock import FileLock, Timeout
+
+    home().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home() / "work.lock")
+    waiting = False
+    while True:
+        if reporter.cancelled:
+            raise Cancelled
+        if not _came_first(run):
+            try:
+                lock.acquire(blocking=False)
+                break
+            except Timeout:
+                pass
+        if not waiting:
+            reporter.state("queued", message="waits until the run at work is done")
+            waiting = True
+        time.sleep(QUEUE_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _came_first(run: Run) -> list[Run]:
+    """Other runs whose processes wait since before this one's."""
+    waiting = {run: _queued(run), **{other: _queued(other) for other in list_runs() if other != run}}
+    own = waiting.pop(run)
+    if own is None or own.started is None:
+        return []
+    return [
+        other
+        for other, status in waiting.items()
+        if status and status.started and (status.started, other.id) < (own.started, run.id)
+    ]
+
+
+def _queued(run: Run) -> Status | None:
+    status = read_status(run)
+    return status if status.state == "queued" and is_alive(status.pid, status.pid_started) else None
+
+
+@contextmanager
+def _only_process_of(run: Run) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(run.folder / RUN_LOCK)
+    try:
+        lock.acquire(timeout=LEAVING_SECONDS)
+    except Timeout:
+        raise RunError(f"run {run.id} is already worked on by another process") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM unwinds the stack, so that what is scored gets written, instead of killing at once."""
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Append the engine's messages, and the warnings of all libraries, to a file, with times."""
+    root, engine = logging.getLogger(), logging.getLogger("staff_engine")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = engine.level
+    root.addHandler(handler)
+    engine.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        engine.setLevel(before)
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,133 @@
+"""The decision on every imported row: its scores, its stratum, kept or not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from staff_engine.scoring.parts import read_parts
+from staff_engine.system.arrow import texts, to_arrow, to_numpy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from staff_engine.runs.results import Results
+    from staff_engine.selection.coreset import Selection
+
+DROPPED, NO_SCORE = -1, -2
+"""Labels of rows that lie in no stratum; see `coreset.Selection`."""
+
+ROW_GROUP = 1_000_000
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What is known of each imported row; every array is (rows,), in the order of the row ids."""
+
+    speculative: np.ndarray
+    """float64: effort on the small model; NaN where the row is unscorable."""
+    loss: np.ndarray
+    """float64: mean loss on the small model; NaN likewise."""
+    verification: np.ndarray
+    """float64: effort on the target; NaN where the row is not verified."""
+    strata: np.ndarray
+    """int32: the stratum; `DROPPED` or `NO_SCORE` where there is none."""
+    kept: np.ndarray
+    """bool: whether the row is in the coreset."""
+    unscorable: Mapping[int, str]
+    """row_id → why it cannot be scored."""
+
+    def staff(self, row_id: int) -> dict[str, int | float | None]:
+        """What a kept row carries under `_staff`."""
+        verified = float(self.verification[row_id])
+        return {
+            "row_id": row_id,
+            "speculative_score": float(self.speculative[row_id]),
+            "verification_score": verified if np.isfinite(verified) else None,
+            "stratum": int(self.strata[row_id]),
+        }
+
+    def reasons(self) -> tuple[np.ndarray, list[str]]:
+        """Why each row is kept or not: int32 codes (rows,), and the words that they stand for."""
+        words = [
+            "kept",
+            f"dropped: among the {(self.strata == DROPPED).sum()} hardest",
+            "unscorable: no score",
+        ]
+        codes = self.strata + np.int32(len(words))
+        words += [f"over the budget of stratum {i}" for i in range(self.strata.max(initial=-1) + 1)]
+        codes[self.kept] = 0
+        codes[self.strata == DROPPED] = 1
+        codes[self.strata == NO_SCORE] = 2
+        code_of: dict[str, int] = {}
+        for row_id, reason in self.unscorable.items():
+            if self.strata[row_id] == NO_SCORE:
+                codes[row_id] = code_of.setdefault(reason, len(words) + len(code_of))
+        return codes, [*words, *(f"unscorable: {reason}" for reason in code_of)]
+
+    def write(self, path: Path) -> None:
+        """Write a Parquet file: row_id, speculative_score, loss, stratum, verification_score, kept, reason.
+
+        A score, loss or stratum that a row does not have is null.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        codes, words = self.reasons()
+        reasons = texts(words)
+        schema = pa.schema(
+            [
+                ("row_id", pa.int64()),
+                ("speculative_score", pa.float64()),
+                ("loss", pa.float64()),
+                ("stratum", pa.int32()),
+                ("verification_score", pa.float64()),
+                ("kept", pa.bool_()),
+                ("reason", pa.dictionary(pa.int32(), pa.string())),
+            ]
+        )
+        coded = ["stratum", "reason"]  # a dictionary of scores, all different, costs time and space
+        with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=coded) as writer:
+            for start in range(0, len(codes), ROW_GROUP):
+                rows = slice(start, start + ROW_GROUP)
+                columns = [
+                    to_arrow(np.arange(start, start + len(codes[rows]))),
+                    _finite(self.speculative[rows]),
+                    _finite(self.loss[rows]),
+                    to_arrow(self.strata[rows], self.strata[rows] >= 0),
+                    _finite(self.verification[rows]),
+                    to_arrow(self.kept[rows]),
+                    pa.DictionaryArray.from_arrays(to_arrow(codes[rows]), reasons),
+                ]
+                writer.write_table(pa.table(columns, schema=schema))
+
+
+def decide(results: Results, selection: Selection) -> Decisions:
+    """Gather the decisions of a selection from a run's results."""
+    rows = results.num_rows
+    losses = read_parts(results.folder / "speculative", ["row_id", "loss"])
+    kept = np.zeros(rows, dtype=bool)
+    kept[selection.indices] = True
+    return Decisions(
+        speculative=results.speculative,
+        loss=_placed(rows, to_numpy(losses["row_id"]), to_numpy(losses["loss"])),
+        verification=_placed(rows, results.verified_ids, results.verified_scores),
+        strata=selection.labels,
+        kept=kept,
+        unscorable=results.unscorable,
+    )
+
+
+def _placed(rows: int, row_ids: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Float64 (rows,): the values at their row ids, NaN elsewhere."""
+    placed = np.full(rows, np.nan)
+    placed[row_ids] = values
+    return placed
+
+
+def _finite(values: np.ndarray) -> pa.Array:
+    return to_arrow(values, np.isfinite(values))

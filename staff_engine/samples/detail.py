@@ -1,0 +1,253 @@
+"""One sample in full: its turns, the loss of each response token, where it stands, why it was kept or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from staff_engine.data.tokens import open_tokens
+from staff_engine.export.lines import selected_lines, selected_turns
+from staff_engine.samples.decisions import DROPPED, NO_SCORE
+from staff_engine.system.arrow import to_numpy
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from staff_engine.data.tokens import TokenTable
+    from staff_engine.runs.results import Results
+    from staff_engine.samples.columns import SampleColumns
+    from staff_engine.selection.coreset import Selection
+
+CONTEXT = 8
+"""Tokens before a response that its first one is decoded behind."""
+
+LONGEST_LINE = 5000
+
+HALF = "\ufffd"
+"""What a tokenizer says of bytes that are only a part of a character."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A text of one token, or of several that are parts of the same character."""
+
+    text: str
+    loss: float
+    """Negative log-likelihood in nats, summed over the tokens."""
+    tokens: int = 1
+    special: bool = False
+    """Whether it is a mark of the tokenizer, such as the end of a response, and no text of the sample."""
+
+
+@dataclass(frozen=True)
+class TurnDetail:
+    """A turn, and the pieces of it that were scored.
+
+    `before`, the texts of the pieces that are not special, and `after` make up the text,
+    but for blanks around it.
+    """
+
+    role: str
+    text: str
+    pieces: tuple[Piece, ...] = ()
+    before: str = ""
+    after: str = ""
+    altered: bool = False
+    """Whether template or tokenizer made another text of the turn, which is the one given."""
+
+
+@dataclass(frozen=True)
+class SampleDetail:
+    """A sample's turns, and why no token losses are shown where there are none."""
+
+    row_id: int
+    turns: tuple[TurnDetail, ...]
+    no_losses: str | None = None
+    line: str | None = None
+    """The row as it stands in the file, cut to `LONGEST_LINE` characters, where it has no turns."""
+
+
+def sample_detail(results: Results, row_id: int) -> SampleDetail:
+    """Read one sample: its turns, and the loss of each response token where the run kept them."""
+    turns = next(turns for _, turns in selected_turns(results.imported.folder, np.array([row_id])))
+    roles_and_texts = [(turn["role"], turn["content"]) for turn in turns]
+    plain = tuple(TurnDetail(role, text) for role, text in roles_and_texts)
+    if not turns:
+        line = next(line for _, line in selected_lines(results.imported.folder, np.array([row_id])))
+        return SampleDetail(row_id, (), line=line.decode("utf-8", errors="replace")[:LONGEST_LINE])
+    if row_id in results.unscorable:
+        return SampleDetail(row_id, plain)
+    spans = _spans(results.folder, row_id)
+    if isinstance(spans, str):
+        return SampleDetail(row_id, plain, spans)
+    responses = [place for place, (role, _) in enumerate(roles_and_texts) if role == "assistant"]
+    if len(spans) > len(responses):
+        return SampleDetail(row_id, plain, "The tokens of this sample do not lie along its turns.")
+    detailed = list(plain)
+    for place, pieces in zip(responses[len(responses) - len(spans) :], spans, strict=True):
+        detailed[place] = _along(*roles_and_texts[place], pieces)
+    return SampleDetail(row_id, tuple(detailed))
+
+
+def decode_pieces(
+    tokenizer: Tokenizer, ids: Sequence[int], losses: Sequence[float], context: Sequence[int] = ()
+) -> tuple[Piece, ...]:
+    """What each token says; their texts together are what all tokens say.
+
+    Tokens that are parts of one character make one piece.
+
+    Parameters
+    ----------
+    ids, losses
+        Token ids and their losses in nats, equally long.
+    context
+        Token ids before them: many tokenizers say the same token otherwise at the beginning
+        of a text.
+    """
+    marks = {token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special}
+    pieces: list[Piece] = []
+    before, group, cost = list(context), list[int](), 0.0
+    for token, loss, following in zip_longest(ids, losses, ids[1:]):
+        group, cost = [*group, token], cost + loss
+        text = _says(tokenizer, before, group)
+        if not text.endswith(HALF) or following is None or following in marks or token in marks:
+            pieces.append(Piece(text, cost, len(group), token in marks))
+            before, group, cost = group, [], 0.0
+    return tuple(pieces)
+
+
+def _says(tokenizer: Tokenizer, before: list[int], group: list[int]) -> str:
+    start = tokenizer.decode(before, skip_special_tokens=False)
+    whole = tokenizer.decode([*before, *group], skip_special_tokens=False)
+    if before and whole.startswith(start):
+        return whole[len(start) :]
+    return tokenizer.decode(group, skip_special_tokens=False)
+
+
+def _spans(folder: Path, row_id: int) -> list[tuple[Piece, ...]] | str:
+    """The pieces of each response that was scored, in order; or why there are none."""
+    losses = _token_losses(folder / "token_loss", row_id)
+    if losses is None:
+        return "This run kept no token losses; runs that are started now do."
+    if not (folder / "tokenizer.json").exists() or not (folder / "tokens.arrow").exists():
+        return "The small model's tokenizer cannot say what its tokens are; no token losses are shown."
+    tokenizer = _tokenizer(*_stamp(folder / "tokenizer.json"))
+    tokens = _tokens(*_stamp(folder / "tokens.arrow"))
+    place = int(np.searchsorted(tokens.row_ids, row_id))
+    if place == len(tokens) or tokens.row_ids[place] != row_id:
+        return "This sample was not tokenized."
+    sample = tokens[place]
+    ids, mask = np.asarray(sample.input_ids), np.asarray(sample.response_mask)
+    if mask.sum() != len(losses):
+        return "This run's token losses do not fit its tokens."
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    spans, read = [], 0
+    for start, end in edges.reshape(-1, 2).tolist():
+        of_span = losses[read : read + end - start].tolist()
+        context = ids[max(0, start - CONTEXT) : start].tolist()
+        spans.append(decode_pieces(tokenizer, ids[start:end].tolist(), of_span, context))
+        read += end - start
+    return spans
+
+
+def _along(role: str, text: str, pieces: tuple[Piece, ...]) -> TurnDetail:
+    """Lay the pieces along a turn's text, which may have been cut on either side."""
+    said = "".join(piece.text for piece in pieces if not piece.special)
+    if said.startswith(" ") and not text.startswith(" ") and not pieces[0].special:
+        pieces = (replace(pieces[0], text=pieces[0].text[1:]), *pieces[1:])  # the tokenizer's, not the text's
+        said = said[1:]
+    if text.endswith(said):
+        return TurnDetail(role, text, pieces, before=text[: len(text) - len(said)])
+    if text.startswith(said):
+        return TurnDetail(role, text, pieces, after=text[len(said) :])
+    return TurnDetail(role, said, pieces, altered=said.strip() != text.strip())
+
+
+def _token_losses(folder: Path, row_id: int) -> np.ndarray | None:
+    """float64 (tokens,): the loss of each response token in nats; None where it was not kept."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for path in sorted(folder.glob("part-*.parquet")):
+        with pq.ParquetFile(path) as file:
+            places = np.flatnonzero(to_numpy(file.read(["row_id"])["row_id"]) == row_id)
+            if not len(places):
+                continue
+            place = int(places[0])
+            groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            ends = np.cumsum(groups)
+            group = int(np.searchsorted(ends, place, side="right"))
+            losses = file.read_row_group(group, ["losses"])["losses"]
+            own = losses.slice(place - int(ends[group] - groups[group]), 1)
+            return pc.list_flatten(own).to_numpy().astype(np.float64)
+    return None
+
+
+def _stamp(path: Path) -> tuple[Path, int]:
+    """A file and when it was changed: what it is remembered by once it has been read."""
+    return path, path.stat().st_mtime_ns
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(path: Path, changed: int) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))
+
+
+@lru_cache(maxsize=2)
+def _tokens(path: Path, changed: int) -> TokenTable:
+    return open_tokens(path)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a score stands among others."""
+
+    score: float
+    below: float
+    """Share of the others that are lower, 0 to 1."""
+    others: int
+
+
+def standing(scores: np.ndarray, row_id: int) -> Standing | None:
+    """Where a row's score stands among all that there are; None if it has none.
+
+    Parameters
+    ----------
+    scores
+        float (rows,), NaN where there is none.
+    """
+    score = float(scores[row_id])
+    if not np.isfinite(score):
+        return None
+    others = int(np.isfinite(scores).sum()) - 1
+    return Standing(score, float((scores < score).sum()) / max(others, 1), others)
+
+
+def why(columns: SampleColumns, selection: Selection, row_id: int, *, within: str = "random") -> str:
+    """Why a row is in the coreset or not, in a sentence; `within` is how a stratum's samples are taken."""
+    stratum = int(columns.strata[row_id])
+    if stratum == NO_SCORE:
+        return f"It cannot be scored: {columns.unscorable.get(row_id, 'it has no score')}."
+    if stratum == DROPPED:
+        dropped = int((columns.strata == DROPPED).sum())
+        return f"Not kept: it is one of the {dropped:,} hardest samples, which are left out of every stratum."
+    size, budget = int(selection.sizes[stratum]), int(selection.budget[stratum])
+    kept = bool(columns.kept[row_id])
+    if budget == size:
+        everything = f"all of its {size:,} samples" if size > 1 else "its only sample"
+        return f"Kept: stratum {stratum} keeps {everything}."
+    of_all = f"{budget:,} of its {size:,} samples" if size > 1 else "not even its only sample"
+    sentence = f"{'Kept' if kept else 'Not kept'}: stratum {stratum} keeps {of_all}"
+    if not budget:
+        return f"{sentence}."
+    if within == "hardest":
+        return f"{sentence}, the hardest, and this one is {'' if kept else 'not '}among them."
+    return f"{sentence}, and this one was {'' if kept else 'not '}drawn."

@@ -1,0 +1,191 @@
+"""Which samples to look at: a filter that says itself in words, in a link and as a mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from staff_engine.errors import PlanError
+
+if TYPE_CHECKING:
+    from staff_engine.samples.columns import SampleColumns
+
+Range = tuple[float, float]
+
+_RANGES = {
+    "score": "score on the small model",
+    "verification": "score on the target",
+    "loss": "loss",
+    "tokens": "response tokens",
+    "map_x": "map, across",
+    "map_y": "map, up",
+}
+_CHOICES = {
+    "kept": ("kept", "not kept"),
+    "verified": ("verified on the target", "not verified"),
+    "scorable": ("with a score", "without a score"),
+}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Samples pass that pass every part which is set; a range holds both its ends."""
+
+    strata: tuple[int, ...] = ()
+    score: Range | None = None
+    verification: Range | None = None
+    loss: Range | None = None
+    tokens: Range | None = None
+    map_x: Range | None = None
+    map_y: Range | None = None
+    kept: bool | None = None
+    verified: bool | None = None
+    scorable: bool | None = None
+    text: str = ""
+
+    def but(self, **changes: Any) -> Filter:
+        """Return the filter with some parts changed."""
+        return replace(self, **changes)
+
+    def without(self, name: str) -> Filter:
+        """Return the filter with one part taken out."""
+        return replace(self, **{name: getattr(Filter(), name)})
+
+    @property
+    def empty(self) -> bool:
+        """Whether every sample passes."""
+        return self == Filter()
+
+    def words(self) -> list[tuple[str, str]]:
+        """The parts that are set: the name of each and what it says, for people."""
+        parts = []
+        if self.strata:
+            parts.append(("strata", f"{_plural('stratum', 'strata', self.strata)} {_runs(self.strata)}"))
+        for name, what in _RANGES.items():
+            bounds = getattr(self, name)
+            if bounds is not None:
+                parts.append((name, f"{what} {_number(bounds[0])} to {_number(bounds[1])}"))
+        for name, (yes, no) in _CHOICES.items():
+            choice = getattr(self, name)
+            if choice is not None:
+                parts.append((name, yes if choice else no))
+        if self.text:
+            parts.append(("text", f"text has “{self.text}”"))
+        return parts
+
+    def to_query(self) -> dict[str, str]:
+        """The parts that are set as parameters of a link."""
+        query = {}
+        if self.strata:
+            query["strata_in"] = _runs(self.strata)
+        for name in _RANGES:
+            bounds = getattr(self, name)
+            if bounds is not None:
+                query[f"{name}_in"] = f"{bounds[0]:.9g}..{bounds[1]:.9g}"
+        for name in _CHOICES:
+            choice = getattr(self, name)
+            if choice is not None:
+                query[name] = "yes" if choice else "no"
+        if self.text:
+            query["text"] = self.text
+        return query
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Filter:
+        """Read the parameters that `to_query` writes, and no others.
+
+        Raises
+        ------
+        PlanError
+            If one does not say what it should; says its value and what is allowed.
+        """
+        parts: dict[str, Any] = {}
+        if "strata_in" in query:
+            parts["strata"] = _read_strata(query["strata_in"])
+        for name in _RANGES:
+            if f"{name}_in" in query:
+                parts[name] = _read_range(f"{name}_in", query[f"{name}_in"])
+        for name in _CHOICES:
+            if name in query:
+                if query[name] not in ("yes", "no"):
+                    raise PlanError(f"{name} is {query[name]!r}; allowed: yes, no")
+                parts[name] = query[name] == "yes"
+        return cls(**parts, text=query.get("text", ""))
+
+    def mask(self, columns: SampleColumns, coordinates: np.ndarray | None = None) -> np.ndarray:
+        """Which rows pass, bool (rows,); of all parts but the text, which needs the rows' texts.
+
+        Parameters
+        ----------
+        coordinates
+            float (rows, 2), where a part of the map is chosen: where each row lies on it,
+            NaN for one that does not.
+        """
+        mask = np.ones(len(columns), dtype=bool)
+        if self.strata:
+            mask &= np.isin(columns.strata, self.strata)
+        values = {
+            "score": columns.speculative,
+            "verification": columns.verification,
+            "loss": columns.loss,
+            "tokens": columns.response_tokens,
+        }
+        if coordinates is not None:
+            values |= {"map_x": coordinates[:, 0], "map_y": coordinates[:, 1]}
+        for name, of_rows in values.items():
+            bounds = getattr(self, name)
+            if bounds is not None:
+                mask &= (of_rows >= bounds[0]) & (of_rows <= bounds[1])
+        for name in _CHOICES:
+            choice = getattr(self, name)
+            if choice is not None:
+                mask &= getattr(columns, name) == choice
+        return mask
+
+
+QUERY_NAMES = frozenset({f.name if f.name in (*_CHOICES, "text") else f"{f.name}_in" for f in fields(Filter)})
+"""Every parameter that a filter can stand for in a link."""
+
+
+def _plural(one: str, many: str, items: tuple[int, ...]) -> str:
+    return one if len(items) == 1 else many
+
+
+def _runs(numbers: tuple[int, ...]) -> str:
+    """Numbers as "1, 4-7": what lies side by side is drawn together."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _read_strata(text: str) -> tuple[int, ...]:
+    strata: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(-?\d{1,5})(?:-(\d{1,5}))?\s*", part)
+        if not found or (found[2] and int(found[2]) < int(found[1])):
+            raise PlanError(f"strata_in is {text!r}; allowed: numbers and ranges of them, as 1,4-7")
+        strata += range(int(found[1]), int(found[2] or found[1]) + 1)
+    return tuple(sorted(set(strata)))
+
+
+def _read_range(name: str, text: str) -> Range:
+    low, dots, high = text.partition("..")
+    try:
+        bounds = float(low), float(high)
+    except ValueError:
+        dots = ""
+    if not dots or not bounds[0] <= bounds[1]:
+        raise PlanError(f"{name} is {text!r}; allowed: two numbers, the smaller first, as 1.5..2.5")
+    return bounds

@@ -1,0 +1,1 @@
+"""One forward and backward pass to score tables on disk."""

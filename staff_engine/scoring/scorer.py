@@ -1,0 +1,217 @@
+"""One forward and one backward pass gives every sample its effort and its other scores.
+
+Shapes: b samples of a batch, t positions, h hidden size, n response tokens of the batch,
+all samples together.
+
+The effort of a sample is the norm of the gradient of its own mean loss. Samples of a
+batch do not mix in a decoder, so one backward pass of the summed losses carries the
+gradient of every sample, and a linear layer's weight gradient for sample i is
+Σ_t g_it ⊗ x_it, with x the layer's input and g the gradient at its output. Both are
+caught while they pass (`lora`); no sample is treated on its own. The backward pass begins
+at the hidden states, with the gradient that `head` finds at response positions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from staff_engine.data.tokens import EncodedSample
+from staff_engine.errors import ModelError
+from staff_engine.models.forward import pad
+from staff_engine.scoring.head import Head
+from staff_engine.scoring.lora import WatchedLora
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a batch of samples, in its order; float arrays (b,) but for the last two."""
+
+    effort: np.ndarray  # norm of the gradient, ≥ 0; higher: the sample asks for more learning
+    loss: np.ndarray  # mean negative log-likelihood of the response tokens, nats
+    el2n: np.ndarray  # mean over response tokens of ‖softmax(z) − onehot‖₂, 0 to √2
+    entropy: np.ndarray  # mean entropy of the predictions, nats
+    embedding: np.ndarray  # (b, h) float16, last hidden state averaged over the tokens
+    token_losses: list[np.ndarray]  # b times (n_i,) float16: of each predicted response token, nats
+
+    @property
+    def finite(self) -> np.ndarray:
+        """(b,) bool: every score of the sample is a number."""
+        return np.isfinite(self.effort) & np.isfinite(self.loss) & np.isfinite(self.el2n)
+
+
+def plan_batches(lengths: np.ndarray, *, tokens: int) -> list[np.ndarray]:
+    """Cut samples into batches of like length, the longest first.
+
+    Parameters
+    ----------
+    lengths
+        int (N,): tokens of every sample.
+    tokens
+        Most tokens of a batch, padding counted; a longer sample makes a batch of its own.
+
+    Returns
+    -------
+    list of int arrays
+        Positions of the samples; every sample in exactly one batch. The longest come
+        first, so that memory that does not suffice shows at once.
+    """
+    order = np.lexsort((np.arange(len(lengths)), -lengths))
+    batches, start = [], 0
+    while start < len(order):
+        end = start + max(1, tokens // int(lengths[order[start]]))
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
+class Scorer:
+    """Scores batches of samples on one model; make it once, `score` many batches.
+
+    Parameters
+    ----------
+    model
+        A PEFT model with every weight frozen; its LoRA layers need not be trained.
+    layers
+        The linear layers whose gradient is the effort, from `models.scored_layers`.
+        Autograd's graph begins at the first of them: what lies below runs without one.
+    pad_token_id
+        Any valid token id; padding stands right of a sample, where a causal model does
+        not see it, so it changes no score.
+
+    Attributes
+    ----------
+    most_tokens
+        Padded tokens that a batch may hold since one did not fit into memory; None if all did.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[nn.Module], *, pad_token_id: int) -> None:
+        self.model = model.eval()
+        self.pad_token_id = pad_token_id
+        self.most_tokens: int | None = None
+        self._lora = WatchedLora(model, layers)
+        self._head = Head(model)
+
+    def score(self, samples: Sequence[EncodedSample]) -> Scores:
+        """Score a batch, in smaller ones where it does not fit into memory.
+
+        Raises ModelError if not even a single sample fits.
+        """
+        before = self.most_tokens
+        done: list[Scores] = []
+        left = samples
+        while len(left):
+            batch = left[: self._fitting(left)]
+            scores = self._try(batch)
+            if scores is not None:
+                done.append(scores)
+                left = left[len(batch) :]
+            elif len(batch) == 1:
+                raise ModelError(
+                    f"a single sample of {_longest(batch):,} tokens does not fit into memory; "
+                    "lower max_length, or take a smaller model or dtype bfloat16"
+                )
+            else:
+                self.most_tokens = len(batch) // 2 * _longest(batch)
+        if self.most_tokens != before:
+            log.warning(
+                "A batch of %d samples did not fit into memory; batches hold at most %s tokens from here on.",
+                len(samples), f"{self.most_tokens:,}",
+            )  # fmt: skip
+        return _joined(done)
+
+    def _fitting(self, samples: Sequence[EncodedSample]) -> int:
+        """How many of these samples make a batch: all, until one did not fit; at least one."""
+        if self.most_tokens is None:
+            return len(samples)
+        return max(1, self.most_tokens // _longest(samples))
+
+    def _try(self, samples: Sequence[EncodedSample]) -> Scores | None:
+        """The scores, or None where memory does not suffice; what the attempt took is free again then."""
+        import torch
+
+        try:
+            return self._score(samples)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
+
+    def _score(self, samples: Sequence[EncodedSample]) -> Scores:
+        import torch
+
+        batch = pad(samples, pad_token_id=self.pad_token_id, device=next(self.model.parameters()).device)
+        counts = torch.bincount(batch.rows, minlength=len(samples))
+        squares = torch.zeros(len(samples), dtype=self._accumulate, device=batch.ids.device)
+        with torch.enable_grad(), self._lora.adding_to(squares):
+            hidden = self._head.hidden_states(batch.ids)
+        with torch.no_grad():
+            found = self._head.predict(hidden.detach()[batch.rows, batch.positions], batch.targets)
+            gradient = torch.zeros_like(hidden)
+            gradient[batch.rows, batch.positions] = found.gradient / counts[batch.rows, None]
+            hidden.backward(gradient)
+            means = (found.loss, found.el2n, found.entropy)
+            loss, el2n, entropy = (_mean_by_row(values, batch.rows, counts) for values in means)
+            embedding = _mean_embedding(hidden.detach(), batch.lengths)
+            ends = np.cumsum(counts.cpu().numpy())[:-1]
+            token_losses = np.split(found.loss.half().cpu().numpy(), ends)
+        return Scores(_numbers(squares.sqrt()), loss, el2n, entropy, embedding, token_losses)
+
+    @property
+    def _accumulate(self) -> torch.dtype:
+        """Half-precision models are summed in float32."""
+        import torch
+
+        return torch.promote_types(next(self.model.parameters()).dtype, torch.float32)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice, on a GPU or, where torch has no class for it, on a processor."""
+    import torch
+
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(error, RuntimeError) and any(each in str(error) for each in words))
+
+
+def _longest(samples: Sequence[EncodedSample]) -> int:
+    return max(len(sample.input_ids) for sample in samples)
+
+
+def _joined(parts: list[Scores]) -> Scores:
+    if len(parts) == 1:
+        return parts[0]
+    arrays = ("effort", "loss", "el2n", "entropy", "embedding")
+    return Scores(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+        token_losses=[losses for part in parts for losses in part.token_losses],
+    )
+
+
+def _mean_by_row(values: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor) -> np.ndarray:
+    sums = values.new_zeros(len(counts)).index_add_(0, rows, values)
+    return _numbers(sums / counts)
+
+
+def _numbers(values: torch.Tensor) -> np.ndarray:
+    return values.cpu().numpy().astype(np.float64)
+
+
+def _mean_embedding(hidden: torch.Tensor, lengths: torch.Tensor) -> np.ndarray:
+    import torch
+
+    inside = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+    total = torch.einsum("bth,bt->bh", hidden.float(), inside.float())
+    return (total / lengths[:, None]).half().cpu().numpy()

@@ -1,0 +1,1 @@
+"""Scores to strata, verification, allocation and a coreset."""

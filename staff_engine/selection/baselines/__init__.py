@@ -1,0 +1,1 @@
+"""What STAFF is measured against, one module a method."""

@@ -1,0 +1,205 @@
+"""Scores to a coreset: strata, ratios, counts and the draw, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from staff_engine.selection.allocation import allocate
+from staff_engine.selection.drawing import SELECTION, Queues
+from staff_engine.errors import PlanError
+from staff_engine.selection.pool import Pool
+from staff_engine.selection.strata import Strata, coreset_size, count_dropped
+from staff_engine.selection.verification import Ratios, verification_ratios
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WITHIN = ("random", "hardest")
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """A coreset and how it came about; `select_coreset` makes it.
+
+    Attributes
+    ----------
+    indices : int64 (m,)
+        Row ids of the coreset, ascending, each once.
+    labels : int16 (N,)
+        Stratum of every sample, read only, 0 the easiest; -1 where it is dropped as one of the
+        hardest, -2 where it has no score.
+    edges : float64 (K + 1,)
+        Bounds of the strata, in the unit of the speculative score.
+    sizes, verified, budget : int64 (K,)
+        Samples of each stratum, those that the target has scored, those in the coreset.
+    ratios : float64 (K,)
+        Verification ratios.
+    warnings : tuple of str
+        What a person should know before trusting the coreset, a sentence each.
+    """
+
+    indices: np.ndarray
+    labels: np.ndarray = field(repr=False)
+    edges: np.ndarray = field(repr=False)
+    sizes: np.ndarray = field(repr=False)
+    verified: np.ndarray = field(repr=False)
+    ratios: np.ndarray = field(repr=False)
+    budget: np.ndarray = field(repr=False)
+    warnings: tuple[str, ...]
+    _intervals: Callable[[], tuple[np.ndarray, np.ndarray]] = field(repr=False)
+
+    @cached_property
+    def strata(self) -> pd.DataFrame:
+        """A row for each stratum, also the empty ones, from the easiest to the hardest.
+
+        Columns: stratum; low and high, its edges (high belongs to the next, and to the
+        last stratum itself); size, its samples; verified, those that the target has
+        scored; ratio, its verification ratio; ratio_low and ratio_high, the 95 %
+        bootstrap interval (NaN where fewer than 2 are verified); budget, its samples in
+        the coreset. Made when first asked for.
+        """
+        import pandas as pd
+
+        low, high = self._intervals()
+        return pd.DataFrame(
+            {
+                "stratum": np.arange(len(self.sizes)),
+                "low": self.edges[:-1],
+                "high": self.edges[1:],
+                "size": self.sizes,
+                "verified": self.verified,
+                "ratio": self.ratios,
+                "ratio_low": low,
+                "ratio_high": high,
+                "budget": self.budget,
+            }
+        )
+
+
+def select_coreset(
+    speculative: np.ndarray | Pool,
+    verified_ids: Sequence[int] | np.ndarray = (),
+    verified_scores: Sequence[float] | np.ndarray = (),
+    *,
+    pruning_rate: float,
+    num_strata: int = 50,
+    strata_by: str = "width",
+    allocation: str = "paper",
+    within: str = "random",
+    drop_hardest: float = 0.1,
+    seed: int = 0,
+) -> Selection:
+    """Select the coreset of STAFF's second stage from scores; no model runs.
+
+    Parameters
+    ----------
+    speculative : float (N,)
+        Effort of every sample on the small model, 0 or more, higher is harder; what is
+        not finite marks an unscorable sample, which is never selected. A `Pool` of them
+        answers faster where it is asked again, under other settings.
+    verified_ids : int (n,)
+        Row ids of the samples that the target has scored, each once, in any order.
+    verified_scores : float (n,)
+        Their effort on the target, 0 or more; what is not finite is ignored.
+    pruning_rate : float
+        Fraction of the scorable samples that is removed, 0 or more and below 1.
+    num_strata : int
+        K, 1 to 10,000.
+    strata_by : {"width", "log", "quantile"}
+        How the strata are cut; see `strata.stratify`.
+    allocation : {"paper", "normalized"}
+        How ratios become counts; see `budget.allocate`.
+    within : {"random", "hardest"}
+        Which samples of a stratum are taken: drawn (the paper), or those of the
+        greatest scores (the released code).
+    drop_hardest : float
+        Fraction of the greatest scores left out, 0 or more and below 1; less is left
+        out, with a warning, if the coreset needs the samples.
+    seed : int
+        0 to 2**63 - 1.
+
+    Returns
+    -------
+    Selection
+        Its `indices` are exactly m = max(1, round((1 - pruning_rate)·scorable)) row ids.
+
+    Raises
+    ------
+    DatasetError
+        If no score is finite.
+    PlanError
+        If a setting is not allowed.
+    ValueError
+        If scores are negative or not one-dimensional, or the verified row ids do not
+        fit the scores.
+
+    Notes
+    -----
+    STAFF (Zhang et al., ICLR 2025), Algorithm 1, second stage. The hardest are dropped
+    as in the released code and in CCS; each module says where it departs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> selection = select_coreset(np.arange(20.0), [0, 9, 17], [3, 4, 5], pruning_rate=0.8, num_strata=2)
+    >>> len(selection.indices)
+    4
+    >>> selection.strata[["low", "high", "size", "verified", "budget"]].values.tolist()
+    [[0.0, 8.5, 9.0, 1.0, 3.0], [8.5, 17.0, 9.0, 2.0, 1.0]]
+    """
+    pool = Pool.of(speculative)
+    size = coreset_size(pool.scorable, pruning_rate)
+    dropped = count_dropped(pool.scorable, drop_hardest, keep=size)
+    strata = pool.strata(num_strata=num_strata, by=strata_by, dropped=dropped)
+    ratios = verification_ratios(strata, pool.scores, verified_ids, verified_scores)
+    budget = allocate(strata.sizes, ratios.values, size, allocation=allocation)
+    return Selection(
+        indices=_queues(pool, strata, within, seed).first(budget),
+        labels=strata.labels,
+        edges=strata.edges,
+        sizes=strata.sizes,
+        verified=ratios.verified,
+        ratios=ratios.values,
+        budget=budget,
+        warnings=_warnings(pool.scorable, drop_hardest, dropped, strata, ratios),
+        _intervals=partial(ratios.intervals, seed),
+    )
+
+
+def _queues(pool: Pool, strata: Strata, within: str, seed: int) -> Queues:
+    if within == "random":
+        return pool.queue_at_random(strata, seed=seed, stream=SELECTION)
+    if within == "hardest":
+        return pool.queue_hardest_first(strata)
+    raise PlanError(f"within is {within!r}; allowed: {', '.join(WITHIN)}")
+
+
+def _warnings(
+    scorable: int, drop_hardest: float, dropped: int, strata: Strata, ratios: Ratios
+) -> tuple[str, ...]:
+    asked = count_dropped(scorable, drop_hardest)
+    filled = strata.sizes > 0
+    unverified = np.count_nonzero(filled & (ratios.verified == 0))
+    warnings = []
+    if dropped < asked:
+        warnings.append(
+            f"The coreset needs {scorable - dropped:,} of {scorable:,} samples: the {dropped:,} hardest are"
+            f" dropped, not {asked:,} (drop_hardest {drop_hardest:g})."
+        )
+    if ratios.ignored:
+        warnings.append(f"{ratios.ignored:,} verified samples have no finite score and are ignored.")
+    if not len(ratios.strata):
+        warnings.append("No sample in the strata is verified: every ratio is 1.")
+    elif unverified:
+        warnings.append(
+            f"{unverified:,} of the {np.count_nonzero(filled):,} strata in use have no verified sample: their"
+            " ratio is 1."
+        )
+    if len(ratios.strata) and not ratios.speculative.any():
+        warnings.append("The verified samples' scores sum to 0 on a model: every ratio is 1.")
+    return tuple(warnings)

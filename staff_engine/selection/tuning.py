@@ -1,0 +1,67 @@
+"""Tuning: on which samples the target itself is fine-tuned before it verifies others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from staff_engine.selection.allocation import allocate
+from staff_engine.selection.drawing import VERIFICATION, queue_at_random
+from staff_engine.selection.pool import Pool
+from staff_engine.selection.verification import mark_rows, strata_to_draw_from
+
+
+def draw_tuning(
+    speculative: np.ndarray | Pool,
+    *,
+    count: int,
+    apart_from: Sequence[int] | np.ndarray = (),
+    num_strata: int = 50,
+    strata_by: str = "width",
+    drop_hardest: float = 0.1,
+    pruning_rate: float | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draw the samples on which the target is fine-tuned before it verifies.
+
+    They come from the strata that verification draws from, as many from each, or all
+    that a stratum has to give. In a stratum they are the last ones in the order of
+    verification: a later draw, of more samples or from other strata, comes to them last.
+
+    Parameters
+    ----------
+    speculative, num_strata, strata_by, drop_hardest, pruning_rate, seed
+        As in `verification.draw_verification`.
+    count : int
+        Samples to draw, 0 or more.
+    apart_from : int (n,)
+        Row ids, 0 to N - 1, that are not drawn: those that are or will be verified.
+
+    Returns
+    -------
+    int64
+        Row ids, ascending: `count` of them, or all there are where those are fewer.
+
+    Raises
+    ------
+    DatasetError
+        If no score is finite.
+    PlanError
+        If a setting is out of range.
+    ValueError
+        If a score is negative, or a row id is not one of the N.
+
+    Notes
+    -----
+    Not in the paper, whose target is untouched. There is no stream of priorities for it,
+    since the one after `SELECTION` is the next seed's for verification.
+    """
+    pool = Pool.of(speculative)
+    strata = strata_to_draw_from(pool, num_strata, strata_by, drop_hardest, pruning_rate)
+    free = strata.without(mark_rows(apart_from, len(pool), "apart_from"))
+    drawn = min(count, int(free.sizes.sum()))
+    counts = allocate(free.sizes, np.ones(len(free.sizes)), drawn)
+    order = pool.order_at_random(seed=seed, stream=VERIFICATION)
+    first = queue_at_random(free, order).first(free.sizes - counts)
+    return np.flatnonzero(free.without(mark_rows(first, len(pool), "first")).labels >= 0)

@@ -1,0 +1,65 @@
+"""NumPy arrays ↔ Arrow columns, without pandas.
+
+pyarrow imports pandas, where it is installed, in `pa.array`, in `to_numpy` and with its
+dataset module (`pq.read_table`): half a second that a command which re-selects at once does
+not have. Here buffers go from one to the other as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from staff_engine.system.files import replaced
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of numbers without nulls as a read-only array of the same type, copied only to join chunks."""
+    array: np.ndarray = np.from_dlpack(column.combine_chunks())
+    return array
+
+
+def to_arrow(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
+    """An array of numbers or booleans (n,) as a column; null where `valid`, bool (n,), is False."""
+    import pyarrow as pa
+
+    data = _bits(values) if values.dtype == bool else np.ascontiguousarray(values)
+    buffers = [None if valid is None else pa.py_buffer(_bits(valid)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+
+
+def texts(values: Sequence[str]) -> pa.Array:
+    """Texts as a column."""
+    import pyarrow as pa
+
+    encoded = [value.encode("utf-8") for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=columns)
+
+
+def write_table(path: Path, **columns: np.ndarray) -> None:
+    """Write arrays of numbers as the columns of a Parquet file, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replaced(path) as part:
+        pq.write_table(pa.table({name: to_arrow(values) for name, values in columns.items()}), part)
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    return np.packbits(values, bitorder="little")

@@ -1,0 +1,241 @@
+"""What cells say: means, intervals, differences to random, cost; against scipy, by hand."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from staff_engine.errors import PlanError, RunError
+from staff_engine.evaluation.cells import (
+    FULL,
+    NOTHING,
+    Asked,
+    cells_of,
+    check_arms,
+    read_cells,
+    sha256_of,
+    write_cell,
+)
+from staff_engine.evaluation.report import (
+    FACTS_FILE,
+    Comparison,
+    judging_of,
+    mean_over_seeds,
+    open_comparison,
+    paired_difference,
+    read_comparison,
+)
+from staff_engine.system.files import write_json
+from tests.helpers.made_cells import LOSSES, PLAN, cell, comparison, make
+
+
+def row(report, arm, **wanted):
+    found = [r for r in report.rows if r.arm == arm and all(getattr(r, k) == v for k, v in wanted.items())]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_interval_over_seeds_is_students():
+    values = [2.0, 2.1, 2.3]
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    found = mean_over_seeds(values)
+    assert (found.value, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    assert found.seeds == 3
+
+
+def test_one_seed_has_a_mean_and_no_interval():
+    found = mean_over_seeds([2.0])
+    assert found.value == 2.0 and math.isnan(found.low) and math.isnan(found.high)
+    assert not found.tells
+
+
+def test_differences_are_paired_by_seed():
+    ours, theirs = {1: 2.0, 2: 2.1, 3: 2.3, 9: 7.0}, {3: 2.45, 2: 2.4, 1: 2.2}
+    low, high = stats.ttest_rel([2.0, 2.1, 2.3], [2.2, 2.4, 2.45]).confidence_interval(0.95)
+    found = paired_difference(ours, theirs)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.seeds == 3
+    assert paired_difference({1: 1.0}, {2: 1.0}) is None
+
+
+def test_every_arm_has_its_mean_and_its_difference_to_random(tmp_path):
+    report = make(tmp_path).report
+    staff = row(report, "staff")
+    assert staff.loss == mean_over_seeds(LOSSES["staff"])
+    assert staff.loss_to_random == mean_over_seeds(np.subtract(LOSSES["staff"], LOSSES["random"]))
+    assert staff.metric_to_random.value == pytest.approx(10 * staff.loss_to_random.value)
+    assert row(report, "random").loss_to_random is None
+    assert row(report, FULL).loss_to_random is None
+    assert row(report, NOTHING).loss.seeds == 1
+    assert (report.cells, report.planned) == (1 + 3 * 4, 13)
+
+
+def test_what_is_said_follows_from_the_interval(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir(), (tmp_path / "c").mkdir()
+    report = make(tmp_path / "a", answers=0).report
+    low, high = stats.ttest_rel(LOSSES["staff"], LOSSES["random"]).confidence_interval(0.95)
+    assert low < high < 0
+    (sentence,) = report.sentences
+    assert sentence.startswith("At 90% removed: STAFF is better than random by held-out loss")
+    alike = {**LOSSES, "staff": [2.3, 2.3, 2.45]}
+    (sentence,) = make(tmp_path / "b", losses=alike, answers=0).report.sentences
+    assert "STAFF is not told apart from random by held-out loss" in sentence and "holds 0" in sentence
+    (sentence,) = make(tmp_path / "c", comparison(seeds=1), answers=0).report.sentences
+    assert "one seed does not say how much of it is chance" in sentence
+
+
+def test_better_is_a_lower_loss_and_a_higher_metric(tmp_path):
+    report = make(tmp_path).report
+    assert "better than random by held-out loss" in report.sentences[0]
+    assert "worse than random by ROUGE-L" in report.sentences[1]
+
+
+def test_a_selections_time_is_a_share_of_the_fine_tuning_on_all(tmp_path):
+    report = make(tmp_path).report
+    assert row(report, "staff").selection_share == pytest.approx((45 + 0.5) / 10)
+    assert row(report, "grand").selection_share == pytest.approx((30 + 0.5) / 10)
+    assert row(report, "random").selection_share == pytest.approx(0.5 / 10)
+    assert row(report, FULL).selection_share is None
+
+
+def test_scores_of_the_target_cost_its_fine_tuning_and_scoring(tmp_path):
+    timings = {"fine-tune target": 100.0, "score on target": 20.0, "evaluate": 7.0}
+    report = make(tmp_path, comparison(baseline_scores="target"), timings=timings).report
+    assert row(report, "grand", scores="target").selection_seconds == pytest.approx(120.5)
+    assert row(report, "staff").selection_seconds == pytest.approx(45.5)
+
+
+def test_without_the_timings_it_is_not_made_up(tmp_path):
+    report = make(tmp_path, comparison(baseline_scores="target")).report
+    assert row(report, "grand").selection_share is None
+
+
+def test_a_cell_that_was_made_with_something_else_does_not_count(tmp_path):
+    found = make(tmp_path)
+    asked = Asked("staff", 5, 0.9, None, "epochs")
+    write_cell(tmp_path, cell(asked, loss=0.0, made_with={"target": "other"}))
+    assert row(found.report, "staff").loss == mean_over_seeds([2.0, 2.3])
+
+
+def test_a_damaged_cell_is_left_out(tmp_path):
+    found = make(tmp_path)
+    (tmp_path / "cells" / "staff-p0.9-s5-epochs.json").write_text("{")
+    assert row(found.report, "staff").loss.seeds == 2
+
+
+def test_a_cell_comes_back_from_its_file_as_it_was(tmp_path):
+    asked = Asked("grand", 5, 0.95, "target", "steps")
+    written = cell(asked, loss=1 / 3)
+    write_cell(tmp_path, written)
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["grand-target-p0.95-s5-steps.json"]
+    assert read_cells(tmp_path) == [written]
+    assert written.asked == asked
+
+
+def test_full_and_nothing_are_always_there_and_nothing_once():
+    keys = [asked.key for asked in cells_of(PLAN, comparison(seeds=2, budget="both", methods=("random",)))]
+    assert keys == [
+        "nothing", "full-s4", "random-p0.9-s4-epochs", "random-p0.9-s4-steps",
+        "full-s5", "random-p0.9-s5-epochs", "random-p0.9-s5-steps",
+    ]  # fmt: skip
+
+
+def test_only_methods_that_read_scores_say_whose():
+    scores = {asked.arm: asked.scores for asked in cells_of(PLAN, comparison(baseline_scores="target"))}
+    assert scores == {NOTHING: None, FULL: None, "staff": None, "random": None, "grand": "target"}
+
+
+@pytest.mark.parametrize(
+    "changes, line",
+    [
+        ({"methods": ("best",)}, "method is 'best'; allowed: staff, random"),
+        ({"also": {"Random": "runs/b"}}, "label 'Random' is taken"),
+        ({"also": {"…": "runs/b"}}, "label of a further run is '…'"),
+        ({"also": {"a b": "runs/b", "A.b": "runs/c"}}, "label 'A.b' is taken"),
+        ({"also": {"Target": "runs/b"}}, "label 'Target' is taken"),
+        ({"also": {"GraNd target": "runs/b"}}, "label 'GraNd target' is taken"),
+    ],
+)
+def test_a_wrong_arm_is_refused(changes, line):
+    with pytest.raises(PlanError, match=line):
+        check_arms(comparison(**changes))
+
+
+def test_labels_of_any_script_are_told_apart():
+    labels = {"модель А": "runs/b", "модель Б": "runs/c", "模型": "runs/d"}
+    check_arms(comparison(also=labels))
+    keys = {asked.key for asked in cells_of(PLAN, comparison(also=labels, methods=("random",), seeds=1))}
+    assert {f"{label}-p0.9-s4-epochs" for label in ("модель-а", "модель-б", "模型")} < keys
+
+
+def test_a_rate_or_a_method_given_twice_is_one():
+    plan = comparison(methods=("random", "random"), pruning_rates=(0.9, 0.5, 0.9), seeds=1)
+    keys = [asked.key for asked in cells_of(PLAN, plan)]
+    assert keys == ["nothing", "full-s4", "random-p0.9-s4-epochs", "random-p0.5-s4-epochs"]
+
+
+def test_another_cut_is_another_cell_of_the_methods_that_cut():
+    def keys(**changes):
+        plan = comparison(methods=("staff", "random", "grand", "ccs", "d2"), seeds=1, **changes)
+        return {asked.key for asked in cells_of(PLAN, plan)}
+
+    assert keys() == keys(beta=PLAN.drop_hardest)
+    assert keys() - keys(beta=0.4) == {f"{name}-small-p0.9-s4-epochs" for name in ("ccs", "d2")}
+    assert keys(beta=0.4) - keys() == {f"{name}-small-b0.4-p0.9-s4-epochs" for name in ("ccs", "d2")}
+
+
+def test_cells_of_another_cut_do_not_count(tmp_path):
+    found = make(tmp_path, comparison(methods=("random", "ccs")))
+    assert row(found.report, "ccs").loss.seeds == 3
+    cut = replace(found, comparison=found.comparison.but(beta=0.4))
+    assert (cut.report.cells, cut.report.planned) == (7, 10)
+    assert "ccs" not in {row.arm for row in cut.report.rows}
+
+
+@pytest.mark.parametrize(
+    "change", [{"answers": 2}, {"held_out_samples": 2}, {"metric": "chrf"}, {"held_out": "other.jsonl"}]
+)
+def test_cells_that_were_judged_otherwise_do_not_count(change, tmp_path):
+    found = make(tmp_path)
+    facts = found.facts.model_copy(update={"judging": judging_of(found.comparison)})
+    write_json(tmp_path / FACTS_FILE, facts.model_dump(mode="json"))
+    assert len(Comparison(tmp_path, PLAN, found.comparison).cells) == 13
+    assert Comparison(tmp_path, PLAN, found.comparison.but(**change)).cells == []
+
+
+def test_a_cell_of_other_rows_than_the_coreset_has_now_does_not_count(tmp_path):
+    found = make(tmp_path)
+    asked = Asked("staff", 5, 0.9, None, "epochs")
+    facts = found.facts.model_copy(update={"coresets": {asked.key: sha256_of(np.arange(1, 7))}})
+    write_json(tmp_path / FACTS_FILE, facts.model_dump(mode="json"))
+    assert row(found.report, "staff").loss == mean_over_seeds([2.0, 2.3])
+
+
+def test_a_fine_tuning_that_diverged_is_called_so(tmp_path):
+    report = make(tmp_path, losses={**LOSSES, "staff": [2.0, float("nan"), 2.3]}, answers=0).report
+    assert report.sentences == (
+        "At 90% removed: STAFF cannot be set beside random by held-out loss: a fine-tuning came to no number"
+        " (it diverged).",
+    )
+
+
+def test_the_report_is_json_without_nan(tmp_path):
+    report = make(tmp_path, comparison(seeds=1)).report
+    text = json.dumps(report.as_json(), allow_nan=False)
+    assert json.loads(text)["rows"][0]["loss"]["low"] is None
+
+
+def test_before_the_first_cell_there_is_no_report(tmp_path):
+    assert read_comparison(tmp_path) is None
+    with pytest.raises(RunError, match="has no cell yet"):
+        _ = Comparison(tmp_path, PLAN, comparison()).report
+
+
+def test_other_runs_are_no_comparison(tmp_path):
+    record = {"name": "a", "created": "2026-01-01T00:00:00Z", "versions": {}, "plan": PLAN.model_dump()}
+    write_json(tmp_path / "plan.json", record)
+    with pytest.raises(RunError, match="evaluates no coresets"):
+        open_comparison(tmp_path)

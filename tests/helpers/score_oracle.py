@@ -1,0 +1,48 @@
+"""The slow oracle of a sample's scores, and the tolerances that the fast path is held to."""
+
+import numpy as np
+import torch
+
+from staff_engine.models import loading
+from staff_engine.scoring.scorer import Scorer
+
+FLOAT32_TOLERANCE = 1e-4
+FLOAT64_TOLERANCE = 1e-8
+
+
+def score(model, samples, which="all", pad_token_id=0):
+    layers = loading.scored_layers(model, which)
+    return Scorer(model, layers, pad_token_id=pad_token_id).score(samples)
+
+
+def oracle(model, samples, which="all"):
+    """One sample at a time, logits at every position, autograd's own weight gradients, float64."""
+    weights = [layer.weight for layer in loading.scored_layers(model, which)]
+    rows = []
+    for sample in samples:
+        for weight in weights:
+            weight.requires_grad_(True)
+        ids = torch.tensor([sample.input_ids])
+        logits = model(input_ids=ids).logits[0]
+        losses, distances, entropies = [], [], []
+        for place in range(1, len(sample.input_ids)):
+            if sample.response_mask[place]:
+                probabilities = torch.softmax(logits[place - 1], dim=-1)
+                token = sample.input_ids[place]
+                losses.append(-torch.log(probabilities[token]))
+                onehot = torch.zeros_like(probabilities)
+                onehot[token] = 1
+                distances.append((probabilities - onehot).square().sum().sqrt())
+                entropies.append(-(probabilities * probabilities.log()).sum())
+        loss = torch.stack(losses).mean()
+        gradients = torch.autograd.grad(loss, weights)
+        effort = sum(gradient.square().sum() for gradient in gradients).sqrt()
+        rows.append(
+            [v.item() for v in (effort, loss, sum(distances) / len(losses), sum(entropies) / len(losses))]
+        )
+        model.requires_grad_(False)
+    return np.array(rows)
+
+
+def table(scores):
+    return np.column_stack([scores.effort, scores.loss, scores.el2n, scores.entropy])

@@ -1,0 +1,141 @@
+import json
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+from staff_engine.errors import ModelError
+from staff_engine.models import loading
+from tests.helpers.tiny import ARCHITECTURES, make_model, make_scored_model
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_model().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_folder_loads_frozen_and_computes_the_same(folder):
+    loaded = loading.load_model(str(folder), device="cpu", dtype="float32")
+    ids = torch.tensor([[1, 5, 9]])
+    assert torch.equal(loaded(input_ids=ids).logits, make_model()(input_ids=ids).logits)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_dtype_can_be_asked_for(folder):
+    assert loading.load_model(str(folder), device="cpu", dtype="float64").dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("builtin:llama-giant", "'builtin:llama-giant' is not built in; built in are"),
+        ("./nowhere", "'./nowhere' does not exist"),
+        ("/no/such/model", "'/no/such/model' does not exist"),
+        ("some.gguf", "'some.gguf' does not exist"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(name, says):
+    with pytest.raises(ModelError, match=says):
+        loading.find_model(name)
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        loading.load_model(str(tmp_path))
+
+
+def test_a_hub_name_without_a_hub_is_an_error_of_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(
+        ModelError, match="'staff-studio/none' is not on this machine, and the hub cannot"
+    ) as caught:
+        loading.load_model("staff-studio/none")
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_weights_are_an_error_of_one_line(folder):
+    (folder / "model.safetensors").write_bytes(b"\x10" * 400)
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        loading.load_model(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_weights_are_not_filled_with_random_numbers(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
+    with pytest.raises(ModelError, match="incomplete: 9 tensors missing"):
+        loading.load_model(str(folder))
+
+
+def test_pickled_weights_are_refused(folder):
+    torch.save(make_model().state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        loading.load_model(str(folder))
+
+
+def test_an_encoder_is_refused(tmp_path):
+    config = BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=20
+    )
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="is an encoder"):
+        loading.load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:77", "cpu:1"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(ModelError, match=f"device is '{device}'; this machine has .*cpu"):
+        loading.choose_device(device)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_lora_goes_on_every_linear_layer_but_the_head_and_changes_nothing_yet(architecture):
+    plain, adapted = make_model(architecture), make_scored_model(architecture, trained=False)
+    ids = torch.tensor([[1, 5, 9]])
+    assert torch.equal(plain(input_ids=ids).logits, adapted(input_ids=ids).logits)
+    blocks = 3
+    per_block = {"gpt2": 4, "gpt_neox": 4}.get(architecture, 7)
+    assert len(loading.scored_layers(adapted, "all")) == blocks * per_block
+    assert len(loading.scored_layers(adapted, "last_block")) == per_block
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_last_block_is_found_by_structure(architecture):
+    model = make_model(architecture)
+    names = {module: name for name, module in model.named_modules()}
+    assert names[loading.last_block(model)].endswith(".2")
+
+
+def test_the_same_seed_draws_the_same_lora():
+    def draw(seed):
+        adapted = loading.add_lora(make_model(), rank=4, alpha=8, seed=seed)
+        return next(weight for name, weight in adapted.named_parameters() if "lora_A" in name)
+
+    state = torch.get_rng_state()
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def save_tokenizer(folder, **special):
+    tokenizer = Tokenizer(WordLevel({"a": 0, "<end>": 1}, unk_token="a"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(folder):
+    save_tokenizer(folder, eos_token="<end>")
+    assert loading.load_tokenizer(str(folder)).pad_token_id == 1
+
+
+def test_a_tokenizer_without_an_end_is_refused(folder):
+    save_tokenizer(folder)
+    with pytest.raises(ModelError, match="no end-of-sequence token"):
+        loading.load_tokenizer(str(folder))
+
+
+def test_a_model_says_how_much_it_can_read(folder):
+    assert loading.context_length(str(folder)) == 128
