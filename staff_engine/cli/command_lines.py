@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from staff_engine.cli.options import PANELS, PROGRAM
+from staff_engine.cli.options import PANELS
 from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
+from staff_engine.program import COMMAND
 
 FIRST = ("dataset", "small", "target")
 
@@ -23,7 +24,7 @@ def run_command(plan: Plan, *, name: str = "") -> str:
     given |= _changed(plan, [field for field in settings if field not in FIRST])
     if name:
         given["name"] = name
-    return f"{PROGRAM} run{options(given)}"
+    return f"{COMMAND} run{options(given)}"
 
 
 def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") -> str:
@@ -33,7 +34,7 @@ def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") 
     given |= _changed(plan, [field for field in COMPARED_BY if field != "dataset"])
     if name:
         given["name"] = name
-    return f"{PROGRAM} similarity{options(given)}"
+    return f"{COMMAND} similarity{options(given)}"
 
 
 def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
@@ -48,7 +49,7 @@ def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
     }
     if "also" in given:
         given["also"] = tuple(f"{label}={Path(folder).name}" for label, folder in given["also"].items())
-    return f"{PROGRAM} compare {shlex.quote(run_id)} --evaluate{options(given)}"
+    return f"{COMMAND} compare {shlex.quote(run_id)} --evaluate{options(given)}"
 
 
 def options(settings: Mapping[str, Any]) -> str:

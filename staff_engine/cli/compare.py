@@ -131,7 +131,7 @@ def compare(
     from staff_engine.evaluation.methods import compare_methods, write_choices
     from staff_engine.export.delivery import check_out
     from staff_engine.runs.results import open_results
-    from staff_engine.selection.methods import small_scores
+    from staff_engine.runs.score_tables import small_scores
 
     found = scored(run)
     results = open_results(found.folder)

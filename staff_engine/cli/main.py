@@ -12,15 +12,18 @@ import typer
 
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.compare import compare
-from staff_engine.cli.options import PANELS, PROGRAM, VERIFY_FIELDS, read_plan_file, takes_settings
+from staff_engine.cli.options import PANELS, VERIFY_FIELDS, read_plan_file, takes_settings
 from staff_engine.errors import StaffError
 from staff_engine.export.coreset import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
+from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.system.home import home
+from staff_engine.system.processes import QUIET_LOG
 
 app = typer.Typer(
-    name=PROGRAM,
+    name=COMMAND,
     help="Find the part of a fine-tuning set that is worth training on. Times are in seconds, sizes in "
     "samples and tokens, rates are fractions from 0 to 1.",
     add_completion=False,
@@ -126,7 +129,7 @@ def select(
         return
     from staff_engine.cli.tables.selection import print_selected
 
-    print_selected(answer, f"{PROGRAM} verify {found.id}{wanted}", each * answer["to_verify"])
+    print_selected(answer, f"{COMMAND} verify {found.id}{wanted}", each * answer["to_verify"])
 
 
 @app.command()
@@ -165,7 +168,7 @@ def resume(run: RunName, detach: Detach = False) -> None:
 def cancel(run: RunName) -> None:
     """Stop a run; what it has done is kept, and `resume` goes on from there."""
     found = control.find_run(run)
-    typer.echo(f"run {found.id} is {control.cancel(found).state}; to go on: {PROGRAM} resume {found.id}")
+    typer.echo(f"run {found.id} is {control.cancel(found).state}; to go on: {COMMAND} resume {found.id}")
 
 
 @app.command()
@@ -213,7 +216,7 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         say_json(listed)
     elif not listed:
-        typer.echo(f"no runs in {control.home() / 'runs'}")
+        typer.echo(f"no runs in {home() / 'runs'}")
     else:
         from staff_engine.cli.progress import print_runs
 
@@ -288,7 +291,7 @@ def forecast(
     as_json: AsJson = False,
 ) -> None:
     """Measure a few batches, and say what a run would take: seconds of each stage, memory, what is saved."""
-    os.environ.update(control.QUIET_LOG, TRANSFORMERS_VERBOSITY="error")  # read when the libraries are loaded
+    os.environ.update(QUIET_LOG, TRANSFORMERS_VERBOSITY="error")  # read when the libraries are loaded
     from rich.console import Console
 
     from staff_engine.cli.tables.forecast import forecast_table
@@ -369,7 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"] or ["--help"]
     try:
-        code = app(words, prog_name=PROGRAM, standalone_mode=False) or 0
+        code = app(words, prog_name=COMMAND, standalone_mode=False) or 0
         return code if code in (0, 2) else 1
     except (StaffError, typer.TyperException) as error:
         if debug:

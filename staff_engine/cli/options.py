@@ -16,8 +16,6 @@ import typer
 from staff_engine.errors import PlanError
 from staff_engine.plan import SELECTION_FIELDS, Plan
 
-PROGRAM = "python -m staff_engine"
-
 PANELS = {
     "Data": ("dataset", "format", "prompt_column", "response_column", "split", "limit"),
     "Models": ("small", "target", "device", "dtype"),

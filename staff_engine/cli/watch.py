@@ -6,15 +6,15 @@ import typer
 from rich.console import Console
 
 from staff_engine.cli import progress
-from staff_engine.cli.options import PROGRAM
 from staff_engine.errors import RunError
+from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 
 
 def leave(run: Run) -> None:
     """Say how to watch a run that works on in the background."""
-    typer.echo(f"run {run.id} works in the background; to watch it: {PROGRAM} status {run.id} --follow")
+    typer.echo(f"run {run.id} works in the background; to watch it: {COMMAND} status {run.id} --follow")
 
 
 def watch(run: Run, *, cancels: bool = True) -> None:
@@ -68,7 +68,7 @@ def _say_found(run: Run, state: control.Status, console: Console) -> None:
     delivery = control.read_record(run).delivery
     if delivery is not None and state.verify is None:
         typer.echo(f"coreset written to {delivery.out}")
-    typer.echo(f"other settings, without a model: {PROGRAM} select {run.id} --pruning-rate P --out FILE")
+    typer.echo(f"other settings, without a model: {COMMAND} select {run.id} --pruning-rate P --out FILE")
 
 
 def _say_unfinished(run: Run, state: control.Status) -> None:
@@ -77,7 +77,7 @@ def _say_unfinished(run: Run, state: control.Status) -> None:
     message = f": {state.message}" if state.message else ""
     typer.echo(f"run {run.id} is {state.state}{message}; its log is {run.log}", err=True)
     if state.state != "damaged":
-        typer.echo(f"to go on: {PROGRAM} resume {run.id}", err=True)
+        typer.echo(f"to go on: {COMMAND} resume {run.id}", err=True)
     raise typer.Exit(1)
 
 
@@ -90,5 +90,5 @@ def _cancel_kindly(run: Run) -> None:
             state = control.cancel(run, grace=0)
     except RunError:  # it ended in the meantime
         state = control.read_status(run)
-    hint = "" if state.state == "finished" else f"; to go on: {PROGRAM} resume {run.id}"
+    hint = "" if state.state == "finished" else f"; to go on: {COMMAND} resume {run.id}"
     typer.echo(f"run {run.id} is {state.state}{hint}", err=True)

@@ -11,8 +11,8 @@ from staff_engine.data.builtin.tasks import is_task, task_of
 from staff_engine.data.dataset import check_source, names_a_file
 from staff_engine.data.readers import COMPRESSED, SUFFIXES, suffix_of
 from staff_engine.errors import DatasetError
-from staff_engine.runs.folders import home
 from staff_engine.system.files import replaced
+from staff_engine.system.home import home
 
 KINDS = {".jsonl": "JSON lines", ".json": "JSON array", ".csv": "CSV table", ".parquet": "Parquet table"}
 

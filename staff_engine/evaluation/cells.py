@@ -15,9 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import PlanError, RunError
 from staff_engine.plan import ComparisonPlan, Plan
-from staff_engine.runs.status import read_model
 from staff_engine.selection.methods import METHODS, method_named
-from staff_engine.system.files import write_json
+from staff_engine.system.files import read_model, write_json
 
 CELLS_FOLDER = "cells"
 

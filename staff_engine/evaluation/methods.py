@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from staff_engine.runs.results import Results
+from staff_engine.runs.score_tables import choose
 from staff_engine.scoring.parts import read_parts
 from staff_engine.selection.coverage import QUANTILES, Coverage, cluster_embeddings, measure_coverage
-from staff_engine.selection.methods import ScoreTable, choose, method_named
+from staff_engine.selection.methods import ScoreTable, method_named
 from staff_engine.system.arrow import to_numpy, write_table
 
 

@@ -29,8 +29,8 @@ from staff_engine.pipelines.similarity.measures import Number
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.runs.folders import PLAN_FILE, Record
 from staff_engine.runs.progress import TIMINGS_FILE
-from staff_engine.runs.status import read_model
 from staff_engine.selection.methods import METHODS
+from staff_engine.system.files import read_model
 
 FACTS_FILE = "comparison.json"
 JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}

@@ -51,9 +51,10 @@ from staff_engine.pipelines.steps import (
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.runs.cost import run_cost
 from staff_engine.runs.results import Results, open_results
+from staff_engine.runs.score_tables import choose, read_scores, small_scores
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
-from staff_engine.selection.methods import METHODS, ScoreTable, choose, read_scores, small_scores
+from staff_engine.selection.methods import METHODS, ScoreTable
 from staff_engine.system.arrow import to_numpy
 from staff_engine.system.files import write_json
 from staff_engine.system.memory import give_back

@@ -17,7 +17,9 @@ from staff_engine.samples.decisions import Decisions, decide
 from staff_engine.errors import PlanError, StaffError
 from staff_engine.system.files import replaced
 from staff_engine.export.layouts import LAYOUTS, OPTIONAL, Record, fill
-from staff_engine.export.lines import STAFF, selected_lines, selected_turns, with_staff, write_lines
+from staff_engine.export.lines import STAFF, with_staff, write_lines
+from staff_engine.data.rows import selected_turns
+from staff_engine.data.rows import selected_lines
 from staff_engine.export.manifest import describe, describe_file, write_manifest
 from staff_engine.export.tabular import Row, write_csv, write_parquet
 

@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import staff_engine
-from staff_engine.cli.options import PROGRAM
 from staff_engine.data.sources import size_in_words
 from staff_engine.errors import RunError, StaffError
 from staff_engine.export import llama_factory
 from staff_engine.export.coreset import EXPORT_FORMATS, Manifest, check_export, export_coreset
 from staff_engine.export.delivery import plan_delivery
 from staff_engine.plan import Plan
-from staff_engine.runs.folders import PLAN_FILE, Run, home
+from staff_engine.program import COMMAND
+from staff_engine.runs.folders import PLAN_FILE, Run
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import new_folder
+from staff_engine.system.home import home
 
 FOLDER = "exports"
 KEPT = 6
@@ -249,7 +250,7 @@ def export_command(
     if with_scores:
         words.append("--with-scores")
     words.append(f"--out={out}")
-    return f"{PROGRAM} {'select' if changes else 'export'} {shlex.join(words)}"
+    return f"{COMMAND} {'select' if changes else 'export'} {shlex.join(words)}"
 
 
 class _Pipe(io.RawIOBase):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from staff_engine.data.rows import Turn
 from staff_engine.errors import StaffError
 
-Turn = dict[str, str]
 Record = dict[str, Any]
 
 SHAREGPT_NAMES = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}

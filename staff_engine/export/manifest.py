@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.program import NAME
+
 if TYPE_CHECKING:
     from staff_engine.runs.results import Results
     from staff_engine.selection.coreset import Selection
-
-PROGRAM = "STAFF Studio"
 
 
 def describe(results: Results, selection: Selection, settings: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def describe(results: Results, selection: Selection, settings: dict[str, Any]) -
     facts = results.imported.facts
     scorable = int(np.isfinite(results.speculative).sum())
     return {
-        "program": PROGRAM,
+        "program": NAME,
         "version": staff_engine.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": {"id": results.folder.name, "name": record.get("name"), "created": record.get("created")},

@@ -19,7 +19,6 @@ from staff_engine.runs.folders import (
     Run,
     create_run,
     find_run,
-    home,
     kind_of,
     list_runs,
     read_record,
@@ -35,10 +34,18 @@ from staff_engine.runs.status import (
     save_status,
 )
 from staff_engine.system.files import write_json
-from staff_engine.system.processes import is_alive, start_process, start_time, stop_process
+from staff_engine.system.home import home
+from staff_engine.system.processes import (
+    PROJECT_FOLDER,
+    QUIET_LOG,
+    is_alive,
+    start_process,
+    start_time,
+    stop_process,
+)
 
 __all__ = [
-    "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run", "home",
+    "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run",
     "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
     "require_scores", "resume", "start", "update_record",
 ]  # fmt: skip
@@ -47,17 +54,8 @@ LAUNCH_LOCK = ".launch.lock"
 LAUNCH_SECONDS = 60
 LOG_TAIL_BYTES = 20_000
 
-PROJECT_FOLDER = Path(__file__).resolve().parents[2]
-
 WORKER = (sys.executable, "-m", "staff_engine", "work")
 """The command of a run's process; the run's folder is its last argument."""
-
-QUIET_LOG = {
-    "PYTHONFAULTHANDLER": "1",
-    "PYTHONUNBUFFERED": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-}
 
 
 def read_status(run: Run) -> Status:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import platform
 import re
 import secrets
@@ -18,8 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
-from staff_engine.runs.status import STATUS_FILE, Status, now, read_model, save_status
-from staff_engine.system.files import write_json
+from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
+from staff_engine.system.files import read_model, write_json
+from staff_engine.system.home import home
 
 Kind = Literal["coreset", "similarity", "comparison"]
 
@@ -76,16 +76,6 @@ class Record(BaseModel):
         if self.comparison is not None:
             return "comparison"
         return "coreset" if self.similarity is None else "similarity"
-
-
-def home() -> Path:
-    """The folder that everything is kept in: `STAFF_HOME`, else the user's data folder."""
-    chosen = os.environ.get("STAFF_HOME")
-    if chosen:
-        return Path(chosen).expanduser().resolve()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("staff-studio", appauthor=False))
 
 
 def create_run(

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, Plan
-from staff_engine.runs.status import now, read_model
-from staff_engine.system.files import write_json
+from staff_engine.runs.status import now
+from staff_engine.system.files import read_model, write_json
 
 FOLDER = "selections"
 LONGEST = 60

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from staff_engine.errors import RunError
-from staff_engine.system.files import write_json
+from staff_engine.system.files import read_model, write_json
 
 State = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted", "damaged"]
 
 ACTIVE: tuple[State, ...] = ("queued", "running")
 """States in which a process works on the run, or waits for its turn."""
-
-Model = TypeVar("Model", bound=BaseModel)
 
 STATUS_FILE = "status.json"
 CANCEL_FILE = "cancel"
@@ -91,18 +88,6 @@ def decide_state(recorded: State, *, started: bool, alive: bool, cancel_asked: b
 def load_status(folder: Path) -> Status:
     """Read status.json as it was written. Raises RunError if it is missing or damaged."""
     return read_model(folder / STATUS_FILE, Status)
-
-
-def read_model(path: Path, kind: type[Model]) -> Model:
-    """Read a JSON file as a pydantic model. Raises RunError if it is missing or damaged."""
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path} is damaged: {f'{where}: ' if where else ''}{first['msg']}") from None
 
 
 def save_status(folder: Path, status: Status) -> Status:

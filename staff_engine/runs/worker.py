@@ -13,9 +13,10 @@ from pathlib import Path
 from types import FrameType
 
 from staff_engine.errors import RunError, StaffError
-from staff_engine.runs.control import Run, home, launching, list_runs, read_status
+from staff_engine.runs.control import Run, launching, list_runs, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import State, Status
+from staff_engine.system.home import home
 from staff_engine.system.processes import is_alive
 
 QUEUE_SECONDS = 0.5

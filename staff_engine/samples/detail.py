@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from staff_engine.data.rows import selected_lines, selected_turns
 from staff_engine.data.tokens import open_tokens
-from staff_engine.export.lines import selected_lines, selected_turns
 from staff_engine.samples.decisions import DROPPED, NO_SCORE
 from staff_engine.system.arrow import to_numpy
 

@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from staff_engine.models import loading
 from staff_engine.plan import Plan
-from staff_engine.runs.status import read_model
 from staff_engine.scoring.scorer import Scorer, plan_batches
-from staff_engine.system.files import write_json
+from staff_engine.system.files import read_model, write_json
 
 if TYPE_CHECKING:
     from staff_engine.data.tokens import TokenTable

@@ -8,7 +8,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from staff_engine.errors import RunError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 @contextmanager
@@ -42,3 +49,17 @@ def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON with sorted-as-given keys, replacing `path` at once."""
     with replaced(path) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_model(path: Path, kind: type[Model]) -> Model:
+    """Read a JSON file as a pydantic model. Raises RunError if it is missing or damaged."""
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(f"{path} is damaged: {f'{where}: ' if where else ''}{first['msg']}") from None

@@ -15,6 +15,17 @@ SAME_START = 1.0
 
 POLL = 0.05
 
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
+"""Where `python -m staff_engine` finds the engine: the working directory of what is started."""
+
+QUIET_LOG = {
+    "PYTHONFAULTHANDLER": "1",
+    "PYTHONUNBUFFERED": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
+"""Variables of a process whose output goes to a log: no progress bars, and a traceback of a crash."""
+
 _children: list[subprocess.Popen[bytes]] = []
 """What this process started: it must collect the exit codes, or the dead stay as zombies."""
 

@@ -8,7 +8,8 @@ import pytest
 
 from staff_engine.cli.main import main
 from staff_engine.runs.results import open_results
-from staff_engine.selection.methods import METHODS, choose, small_scores
+from staff_engine.runs.score_tables import choose, small_scores
+from staff_engine.selection.methods import METHODS
 from tests.helpers.made_run import make_finished_run
 
 

@@ -17,8 +17,9 @@ from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.steps import fresh_lora
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.runs.results import open_results
+from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines import d2
-from staff_engine.selection.methods import METHODS, choose, small_scores
+from staff_engine.selection.methods import METHODS
 from staff_engine.system.files import write_json
 from tests.helpers.tiny_run import (
     Stopped,

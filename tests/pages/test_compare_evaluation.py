@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from staff_engine.cli.options import PROGRAM
+from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from tests.helpers.made_comparison import make_comparison, write_held_out
 from tests.helpers.made_run import make_finished_run
@@ -62,7 +62,7 @@ def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_p
     app.pills(key="evaluate_methods").set_value(["staff", "random", "ccs"]).run()
     app.number_input(key="evaluate_seeds").set_value(2).run()
     assert "9 cells to make, about" in texts(app)
-    (command,) = [code.value for code in app.code if code.value.startswith(f"{PROGRAM} compare")]
+    (command,) = [code.value for code in app.code if code.value.startswith(f"{COMMAND} compare")]
     words = shlex.split(command.replace("\\\n", ""))
     assert words[4:6] == [finished_run.id, "--evaluate"]
     assert words[words.index("ccs") - 1 : words.index("ccs") + 1] == ["--method", "ccs"]

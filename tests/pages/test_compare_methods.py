@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from staff_engine.runs.results import open_results
-from staff_engine.selection.methods import METHODS, choose, small_scores
+from staff_engine.runs.score_tables import choose, small_scores
+from staff_engine.selection.methods import METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
 
 ALL = list(METHODS)

@@ -24,6 +24,7 @@ from staff_engine.runs.status import (
 )
 from staff_engine.runs.worker import working
 from staff_engine.system import processes
+from staff_engine.system.home import home
 
 PATIENCE = 60.0
 
@@ -217,9 +218,9 @@ def test_a_home_that_cannot_be_written_is_named(plan, tmp_path, monkeypatch):
 
 
 def test_the_home_is_the_users_data_folder_unless_said_otherwise(monkeypatch, staff_home):
-    assert control.home() == staff_home
+    assert home() == staff_home
     monkeypatch.delenv("STAFF_HOME")
-    assert control.home().name == "staff-studio"
+    assert home().name == "staff-studio"
 
 
 def test_a_run_can_be_renamed(run):
@@ -321,7 +322,7 @@ def test_a_queued_run_can_be_cancelled_while_it_waits(plan):
     from filelock import FileLock
 
     run = create_run(plan)
-    with FileLock(control.home() / "work.lock"):
+    with FileLock(home() / "work.lock"):
         start(run, worker=fake_worker("finish"))
         wait_for(lambda: "waits" in read_status(run).message)
         assert control.cancel(run).state == "cancelled"

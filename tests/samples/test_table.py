@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from staff_engine.data.dataset import import_dataset
-from staff_engine.export.lines import selected_turns
+from staff_engine.data.rows import selected_turns
 from staff_engine.runs.results import open_results
 from staff_engine.samples import table
 from staff_engine.samples.columns import sample_columns

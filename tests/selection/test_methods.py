@@ -6,6 +6,7 @@ import pytest
 from staff_engine.errors import PlanError, RunError
 from staff_engine.evaluation.methods import compare_methods
 from staff_engine.runs.results import open_results
+from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines import d2
 from staff_engine.selection.baselines.d2 import select_d2
 from staff_engine.selection.baselines.ranked import (
@@ -15,7 +16,7 @@ from staff_engine.selection.baselines.ranked import (
     select_moderate,
     select_random,
 )
-from staff_engine.selection.methods import METHODS, choose, needs_embedding, small_scores
+from staff_engine.selection.methods import METHODS, needs_embedding
 from tests.helpers.made_run import UNSCORABLE, make_finished_run
 
 ROWS = 200

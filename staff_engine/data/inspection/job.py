@@ -26,11 +26,17 @@ from staff_engine.data.inspection.scan import FIRST_FILE, PROBLEMS_FILE, STEP, i
 from staff_engine.data.readers import COMPRESSED, suffix_of
 from staff_engine.data.sources import is_on_hub
 from staff_engine.errors import DatasetError, StaffError
-from staff_engine.runs.control import PROJECT_FOLDER, QUIET_LOG
-from staff_engine.runs.folders import home
 from staff_engine.system.files import write_json
+from staff_engine.system.home import home
 from staff_engine.system.hub import hub_answers, in_hub_cache
-from staff_engine.system.processes import is_alive, start_process, start_time, stop_process
+from staff_engine.system.processes import (
+    PROJECT_FOLDER,
+    QUIET_LOG,
+    is_alive,
+    start_process,
+    start_time,
+    stop_process,
+)
 
 STATE_FILE = "inspection.json"
 LOCK_FILE = ".lock"

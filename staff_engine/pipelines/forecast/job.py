@@ -22,12 +22,18 @@ from staff_engine.errors import RunError, StaffError
 from staff_engine.pipelines.forecast.extrapolation import Forecast, Measured, extrapolate
 from staff_engine.pipelines.forecast.measuring import measure
 from staff_engine.plan import SELECTION_FIELDS, Plan
-from staff_engine.runs.control import PROJECT_FOLDER, QUIET_LOG
-from staff_engine.runs.folders import Run, home, read_record, with_absolute_paths
-from staff_engine.runs.status import read_model
-from staff_engine.system.files import write_json
+from staff_engine.runs.folders import Run, read_record, with_absolute_paths
+from staff_engine.system.files import read_model, write_json
+from staff_engine.system.home import home
 from staff_engine.system.memory import peak_memory
-from staff_engine.system.processes import is_alive, start_process, start_time, stop_process
+from staff_engine.system.processes import (
+    PROJECT_FOLDER,
+    QUIET_LOG,
+    is_alive,
+    start_process,
+    start_time,
+    stop_process,
+)
 
 FORECAST_FILE = "forecast.json"
 ERROR_FILE = "forecast_error.json"

@@ -15,9 +15,9 @@ from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity.measures import Estimate, Likeness
 from staff_engine.plan import Plan, SimilarityPlan
 from staff_engine.runs.folders import PLAN_FILE, Record
-from staff_engine.runs.status import read_model
 from staff_engine.selection.trust import Trust
 from staff_engine.system.arrow import read_table
+from staff_engine.system.files import read_model
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import pytest
 from staff_engine.data.builtin.tasks import TASKS, check_task, made_with, task_rows
 from staff_engine.errors import DatasetError
 from staff_engine.plan import Plan
-from staff_engine.runs.control import PROJECT_FOLDER
+from staff_engine.system.processes import PROJECT_FOLDER
 
 QUICK = ["kazakh", "chat"]
 

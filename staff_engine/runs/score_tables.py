@@ -1,0 +1,133 @@
+"""What the methods read of a run: its score tables; and each method's coreset of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staff_engine.errors import RunError
+from staff_engine.runs.results import Results
+from staff_engine.scoring.parts import read_parts
+from staff_engine.selection.baselines.d2 import select_d2
+from staff_engine.selection.baselines.ranked import (
+    select_ccs,
+    select_el2n,
+    select_grand,
+    select_moderate,
+    select_random,
+)
+from staff_engine.selection.methods import METHODS, ScoreTable, needs_embedding
+from staff_engine.system.arrow import to_numpy
+
+EMBEDDINGS_IN_BATCH = 32_768
+
+
+def small_scores(results: Results) -> ScoreTable:
+    """The fine-tuned small model's scores of a run."""
+    return read_scores(results.folder, results.speculative, source="small")
+
+
+def read_scores(folder: Path, effort: np.ndarray, *, source: str) -> ScoreTable:
+    """A model's scores from the parts in `speculative` and `embedding` of a folder, its effort being read."""
+    table = read_parts(folder / "speculative", ["row_id", "el2n", "loss"])
+    ids = to_numpy(table["row_id"])
+    scorable = np.isfinite(effort)
+    return ScoreTable(
+        effort=np.where(scorable, effort, np.nan),
+        el2n=_placed(ids, to_numpy(table["el2n"]), scorable),
+        loss=_placed(ids, to_numpy(table["loss"]), scorable),
+        embedding=_embeddings(folder, scorable),
+        source=source,
+    )
+
+
+def choose(
+    name: str,
+    results: Results,
+    table: ScoreTable,
+    *,
+    pruning_rate: float,
+    seed: int,
+    beta: float | None = None,
+) -> np.ndarray:
+    """A method's coreset of a run; no model runs.
+
+    Parameters
+    ----------
+    name
+        One of `METHODS`.
+    results
+        Of the run; only STAFF reads them, for the rest of its plan and the target's scores.
+    table
+        The scores that the others read.
+    pruning_rate : float
+        Fraction of the scorable samples that is removed, 0 or more and below 1.
+    seed : int
+        0 to 2**63 - 1.
+    beta : float, optional
+        Fraction of the hardest that CCS and D2 leave out, 0 or more and below 1. Where it is not
+        given it is the plan's `drop_hardest`: their papers search β on held-out data for each data
+        set and rate, which a run cannot; so no method is kept from, or allowed, a cut that STAFF
+        has. STAFF's own cut stays the plan's; the others have none.
+
+    Returns
+    -------
+    int64 (m,)
+        Row ids, ascending; as many for every method.
+
+    Raises
+    ------
+    PlanError
+        If there is no such method, or a setting is not allowed.
+    RunError
+        If the method reads embeddings and the table has none.
+    """
+    if needs_embedding(name) and not table.embedding.shape[1]:
+        without = [each for each in METHODS if not needs_embedding(each)]
+        raise RunError(
+            f"{METHODS[name].label} reads embeddings, and run {results.folder.name} has none; allowed:"
+            f" {', '.join(without)}"
+        )
+    beta = results.plan.drop_hardest if beta is None else beta
+    common: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
+    match name:
+        case "staff":
+            return results.select(**common).indices
+        case "random":
+            return select_random(table.effort, **common)
+        case "grand":
+            return select_grand(table.effort, **common)
+        case "el2n":
+            return select_el2n(table.el2n, **common)
+        case "ccs":
+            return select_ccs(table.effort, beta=beta, **common)
+        case "d2":
+            return select_d2(table.effort, table.embedding, beta=beta, graphs=table.graphs, **common)
+        case _:
+            return select_moderate(table.effort, table.embedding, **common)
+
+
+def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.ndarray:
+    column = np.full(len(scorable), np.nan)
+    column[rows] = values
+    column[~scorable] = np.nan
+    return column
+
+
+def _embeddings(folder: Path, scorable: np.ndarray) -> np.ndarray:
+    """Every row's embedding, float16 (N, h); what overflowed is the greatest number there is."""
+    import pyarrow.parquet as pq
+
+    found = np.zeros((len(scorable), 0), np.float16)
+    for path in sorted((folder / "embedding").glob("part-*.parquet")):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(EMBEDDINGS_IN_BATCH):
+                vector = batch.column("vector")
+                vectors = vector.flatten().to_numpy().reshape(len(vector), -1)
+                if not found.shape[1]:
+                    found = np.zeros((len(scorable), vectors.shape[1]), np.float16)
+                found[batch.column("row_id").to_numpy()] = np.nan_to_num(vectors.astype(np.float16))
+    found[~scorable] = 0
+    return found
