@@ -62,7 +62,11 @@ def take_box(key: str, read: Callable[[Mapping[str, Any]], dict[str, Any]]) -> N
 def agreement_of(
     run_id: str, version: str, filter: Any, _columns: SampleColumns, _mask: np.ndarray
 ) -> Agreement:
-    return rank_agreement(_columns.speculative[_mask], _columns.verification[_mask])
+    return rank_agreement(
+        _columns.speculative[_mask],
+        _columns.verification[_mask],
+        lengths=_columns.response_tokens[_mask],
+    )
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -242,16 +242,25 @@ def _number_format(results: Results) -> dict[str, Any]:
     return {"dtype": known.dtype, "dtype_chosen": known.sentence}
 
 
+FIGURES = ("spearman", "low", "high", "partial", "partial_low", "partial_high")
+"""Of the agreement, what the summary keeps."""
+
+
 def _trust(results: Results) -> dict[str, Any]:
     plan = results.plan
-    agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
+    verified = results.verified_ids
+    agreement = rank_agreement(
+        results.speculative[verified],
+        results.verified_scores,
+        lengths=results.response_tokens[verified],
+    )
     trust = judge_trust(
         agreement,
         epochs=plan.epochs,
         scored_parameters=plan.scored_parameters,
         target_tuned=len(results.tuned_ids) > 0,
     )
-    numbers = {name: getattr(agreement, name) for name in ("spearman", "low", "high")}
+    numbers = {name: getattr(agreement, name) for name in FIGURES}
     return {
         **asdict(trust),
         "samples": agreement.samples,

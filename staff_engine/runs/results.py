@@ -53,6 +53,14 @@ class Results:
         return scores
 
     @cached_property
+    def response_tokens(self) -> np.ndarray:
+        """Float64 (num_rows,): tokens of the response as the small model reads it, NaN where unscored."""
+        table = read_parts(self.folder / "speculative", ["row_id", "response_tokens"])
+        tokens = np.full(self.num_rows, np.nan)
+        tokens[to_numpy(table["row_id"])] = to_numpy(table["response_tokens"])
+        return tokens
+
+    @cached_property
     def pool(self) -> Pool:
         """The speculative scores, opened: what selects or draws again and again takes them from it."""
         return Pool(self.speculative)

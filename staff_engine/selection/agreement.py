@@ -1,7 +1,13 @@
-"""Two models' scores of the same samples → how well they agree, with an interval."""
+"""How well two models' scores of the same samples agree, also with response length held, with intervals.
+
+Effort is the gradient norm of a mean over the response's tokens, so it falls as responses get longer:
+two models can agree on it merely because both saw the same lengths. The partial rank correlation
+measures what is left once length is held.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +16,10 @@ RESAMPLES = 500
 LARGEST_RESAMPLE = 4_000
 FEWEST = 3
 """With fewer samples a rank correlation says nothing."""
+FEWEST_HELD = 8
+"""With fewer, a fit of three terms leaves too little to correlate."""
+ROUNDING = 1e-9
+"""What a fit leaves below this share of a row's largest value is a rounding error."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +36,41 @@ class Agreement:
     """Upper end."""
     pearson_log: float
     """Correlation of the logarithms of the scores above 0."""
+    partial: float = np.nan
+    """Rank correlation with response length held; NaN where no lengths were given."""
+    partial_low: float = np.nan
+    """Lower end of its 95 % bootstrap interval."""
+    partial_high: float = np.nan
+    """Upper end."""
+
+    @property
+    def judged(self) -> tuple[float, float, float]:
+        """The correlation that counts, with its interval: with length held where lengths are known."""
+        if np.isfinite(self.partial):
+            return self.partial, self.partial_low, self.partial_high
+        return self.spearman, self.low, self.high
 
     @property
     def sentence(self) -> str:
-        """What the rank correlation says, for people."""
-        if not np.isfinite(self.spearman):
+        """What the correlation that counts says, for people."""
+        value = self.judged[0]
+        if not np.isfinite(value):
             return f"{self.samples:,} samples scored by both are too few or too alike to compare the models."
-        return next(sentence for bound, sentence in _SENTENCES if self.spearman >= bound)
+        return next(sentence for bound, sentence in _SENTENCES if value >= bound)
+
+    @property
+    def figures(self) -> str:
+        """The figures in a sentence: the correlation, and what of it is left with length held."""
+        samples = f"over {self.samples:,} samples that both models scored"
+        plain = f"{_number(self.spearman)} (95 % interval {_number(self.low)} to {_number(self.high)})"
+        if not np.isfinite(self.partial):
+            return f"Rank correlation {plain} {samples}."
+        held = (
+            f"{_number(self.partial)} with response length held (95 % interval {_number(self.partial_low)}"
+            f" to {_number(self.partial_high)})"
+        )
+        explained = "" if self.partial >= self.spearman / 2 else ", of which length explains most"
+        return f"Rank correlation {plain}{explained}; {held}, {samples}."
 
 
 _SENTENCES = (
@@ -54,61 +92,109 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(_spearman(first[None], second[None])[0])
 
 
-def rank_agreement(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Agreement:
+def rank_agreement(
+    first: np.ndarray, second: np.ndarray, *, lengths: np.ndarray | None = None, seed: int = 0
+) -> Agreement:
     """Correlate two models' scores.
 
     Parameters
     ----------
     first, second : float (n,)
         Scores of the same samples; a pair with one that is not finite is left out.
+    lengths : float (n,), optional
+        Response tokens of the samples. Where they are given, the correlation with length held is
+        computed too.
     seed
         Of the bootstrap.
 
     Notes
     -----
-    Spearman's correlation, equal scores sharing their mean rank. The interval is the
-    percentile bootstrap over samples. Above `LARGEST_RESAMPLE` samples, b of the n are
-    drawn each time and the deviations shrunk by √(b/n) (the m-out-of-n bootstrap), so that
-    the time is bounded whatever n is.
+    Spearman's correlation, equal scores sharing their mean rank. With length held it is the
+    partial rank correlation: both models' ranks less their least-squares fit by a quadratic in the
+    rank of the length, then Pearson's correlation of the residuals. The quadratic also takes out a
+    relation that bends; a linear one would leave part of it. Where all lengths are equal both
+    correlations are the same; where length determines a model's ranks, there is none.
+
+    The intervals are percentile bootstraps over samples. Above `LARGEST_RESAMPLE` samples, b of
+    the n are drawn each time and the deviations shrunk by √(b/n) (the m-out-of-n bootstrap), so
+    that the time is bounded whatever n is.
     """
-    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    both = np.isfinite(first) & np.isfinite(second)
-    first, second = first[both], second[both]
-    count = len(first)
+    columns = [np.asarray(values, dtype=np.float64) for values in (first, second)]
+    if lengths is not None:
+        columns.append(np.asarray(lengths, dtype=np.float64))
+    both = np.logical_and.reduce([np.isfinite(column) for column in columns])
+    columns = [column[both] for column in columns]
+    count = len(columns[0])
     if count < FEWEST:
         return Agreement(count, np.nan, np.nan, np.nan, np.nan)
-    spearman = float(_spearman(first[None], second[None])[0])
-    low, high = _interval(first, second, spearman, np.random.default_rng(seed))
+    plain = _estimate(_spearman, columns[:2], np.random.default_rng(seed))
+    held = (np.nan,) * 3
+    if lengths is not None and count >= FEWEST_HELD:
+        held = _estimate(_partial_spearman, columns, np.random.default_rng(seed))
+    first, second = columns[:2]
     positive = (first > 0) & (second > 0)
     pearson = (
         _correlation(np.log(first[positive])[None], np.log(second[positive])[None])[0]
         if positive.sum() >= FEWEST
         else np.nan
     )
-    return Agreement(count, spearman, low, high, float(pearson))
+    return Agreement(count, *plain, float(pearson), *held)
 
 
-def _interval(
-    first: np.ndarray, second: np.ndarray, estimate: float, generator: np.random.Generator
-) -> tuple[float, float]:
-    if not np.isfinite(estimate):
-        return np.nan, np.nan
-    count = len(first)
+def _estimate(
+    statistic: Callable[..., np.ndarray], columns: list[np.ndarray], generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """A statistic of columns, float (n,) each, and the ends of its bootstrap interval."""
+    value = float(statistic(*(column[None] for column in columns))[0])
+    if not np.isfinite(value):
+        return value, np.nan, np.nan
+    count = len(columns[0])
     drawn = min(count, LARGEST_RESAMPLE)
     resampled = []
     for _ in range(RESAMPLES // 50):  # in blocks: 50 × 4,000 scores stay in the processor's cache
         chosen = generator.integers(0, count, size=(50, drawn))
-        resampled.append(_spearman(first[chosen], second[chosen]))
+        resampled.append(statistic(*(column[chosen] for column in columns)))
     values = np.concatenate(resampled)
     values = values[np.isfinite(values)]
     if not len(values):
-        return np.nan, np.nan
+        return value, np.nan, np.nan
     low, high = np.quantile(values, [0.025, 0.975])
     shrink = np.sqrt(drawn / count)
     return (
-        float(max(-1.0, estimate + (low - estimate) * shrink)),
-        float(min(1.0, estimate + (high - estimate) * shrink)),
+        value,
+        float(max(-1.0, value + (low - value) * shrink)),
+        float(min(1.0, value + (high - value) * shrink)),
     )
+
+
+def _partial_spearman(first: np.ndarray, second: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Rank correlation of each row with length held, float (r,) of float (r, n)."""
+    length = _ranks(lengths)
+    residuals = (_without_fit(_ranks(values), length) for values in (first, second))
+    return _correlation(*residuals)
+
+
+def _without_fit(ranks: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Each row less its least-squares fit by 1, length and length²; 0 where that leaves nothing."""
+    residual = _centred(ranks)
+    scale = np.abs(residual).max(axis=1, keepdims=True)
+    linear = _centred(length) / max(1, length.shape[1])  # of order 1, so that its square is too
+    bend = _less(_centred(linear**2), linear)
+    residual = _less(_less(residual, linear), bend)
+    return np.where(np.abs(residual) > ROUNDING * scale, residual, 0.0)
+
+
+def _less(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Each row less its projection on a basis row; as it is where the basis row is 0."""
+    squares = (basis**2).sum(axis=1, keepdims=True)
+    products = (values * basis).sum(axis=1, keepdims=True)
+    return values - basis * np.divide(
+        products, squares, out=np.zeros_like(products), where=squares > ROUNDING
+    )
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(axis=1, keepdims=True)
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -138,3 +224,10 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     spread = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
     products = (first * second).sum(axis=1)
     return np.clip(np.divide(products, spread, out=np.full(len(spread), np.nan), where=spread > 0), -1, 1)
+
+
+def _number(value: float) -> str:
+    """Two digits, with a true minus; a dash where there is none."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # adding 0 makes -0 a 0

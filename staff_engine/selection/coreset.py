@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +60,7 @@ class Selection:
         Columns: stratum; low and high, its edges (high belongs to the next, and to the
         last stratum itself); size, its samples; verified, those that the target has
         scored; ratio, its verification ratio; ratio_low and ratio_high, the 95 %
-        bootstrap interval (NaN where fewer than 2 are verified); budget, its samples in
+        interval (NaN where fewer than 2 are verified); budget, its samples in
         the coreset. Made when first asked for.
         """
         import pandas as pd
@@ -167,7 +167,7 @@ def select_coreset(
         ratios=ratios.values,
         budget=budget,
         warnings=_warnings(pool.scorable, drop_hardest, dropped, strata, ratios),
-        _intervals=partial(ratios.intervals, seed),
+        _intervals=ratios.intervals,
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether the small model may speak for the target on this data, from the samples that both scored."""
+"""How reliable the small model is for the target on this data, from the samples that both scored."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from staff_engine.selection.agreement import Agreement
 
 HIGH, HIGH_AT_LEAST = 0.7, 0.5
-"""High trust: a rank correlation from the first on, its interval's lower end from the second on."""
+"""High: a rank correlation of at least the first, with an interval that begins at the second or above."""
 FAIR = 0.4
-"""Fair trust: a rank correlation from here on; below it, or without one, trust is low."""
+"""Fair: a rank correlation of at least this; below it, or without one, trust is low."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Trust:
 def judge_trust(
     agreement: Agreement, *, epochs: int, scored_parameters: str, target_tuned: bool = False
 ) -> Trust:
-    """Say whether the small model's scores may stand for the target's.
+    """Judge how reliable the small model's scores are as a stand-in for the target's.
 
     Parameters
     ----------
@@ -40,27 +40,26 @@ def judge_trust(
 
     Notes
     -----
-    The paper has no such judgement, it takes models of one family to agree. The verified
-    samples are drawn evenly over the strata and without the hardest dropped, so hard ones
-    count for more than in the data.
+    The word rests on the correlation with response length held, where lengths are known: that both
+    models give short responses a high effort does not make one a stand-in for the other. The paper
+    has no such judgement; it assumes that models of one family agree. The verified samples are
+    drawn evenly over the strata and without the hardest dropped, so hard ones count for more than
+    in the data.
     """
-    sentence = agreement.sentence
-    if not np.isfinite(agreement.spearman):
-        return Trust("low", sentence, ("Verify more samples in each stratum.",))
-    sentence += (
-        f" Rank correlation {agreement.spearman:.2f} (95 % interval {agreement.low:.2f} to"
-        f" {agreement.high:.2f}) over {agreement.samples:,} samples that both have scored."
-    )
-    if agreement.spearman >= HIGH and agreement.low >= HIGH_AT_LEAST:
+    value, low, _ = agreement.judged
+    if not np.isfinite(value):
+        return Trust("low", agreement.sentence, ("Verify more samples in each stratum.",))
+    sentence = f"{agreement.sentence} {agreement.figures}"
+    if value >= HIGH and low >= HIGH_AT_LEAST:
         return Trust("high", sentence, ())
-    if agreement.spearman >= FAIR:
+    if value >= FAIR:
         return Trust("fair", sentence, ())
     other = "last_block" if scored_parameters == "all" else "all"
     advice = (
-        "Take another small model of the target's family, nearer to it in size.",
+        "Use another small model of the target's family, closer to it in size.",
         f"Fine-tune the small model for more than {epochs} epoch{'' if epochs == 1 else 's'}.",
         f"Score other parameters: {other} instead of {scored_parameters}.",
         *(() if target_tuned else ("Tune the target on a few samples before it verifies (tune_target).",)),
-        "Verify nothing (0 in each stratum): every stratum then has an equal budget.",
+        "Verify nothing (0 in each stratum): every stratum then gets an equal budget.",
     )
     return Trust("low", sentence, advice)

@@ -108,3 +108,75 @@ def test_a_rank_correlation_alone_is_the_same():
     first[4] = np.nan
     assert rank_correlation(first, second) == rank_agreement(first, second).spearman
     assert np.isnan(rank_correlation(first[:2], second[:2]))
+
+
+# With response length held
+
+
+def slow_partial(first, second, lengths):
+    """By scipy's ranks and NumPy's least squares, one at a time."""
+    ranks = stats.rankdata(lengths)
+    basis = np.column_stack([np.ones(len(ranks)), ranks, ranks**2])
+    residuals = []
+    for values in (first, second):
+        wanted = stats.rankdata(values)
+        fit, *_ = np.linalg.lstsq(basis, wanted, rcond=None)
+        residuals.append(wanted - basis @ fit)
+    return stats.pearsonr(*residuals).statistic
+
+
+def with_lengths(count, seed=1, common=0.5):
+    generator = np.random.default_rng(seed)
+    lengths = np.round(generator.lognormal(3, 1, count)) + 1
+    hard = common * generator.normal(size=count)
+    first, second = (np.exp(hard + 0.5 * generator.normal(size=count)) / np.sqrt(lengths) for _ in range(2))
+    return first, second, lengths
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_partial_correlation_is_that_of_least_squares(seed):
+    first, second, lengths = with_lengths(200, seed)
+    found = rank_agreement(first, second, lengths=lengths)
+    assert found.partial == pytest.approx(slow_partial(first, second, lengths), abs=1e-9)
+    assert found.partial_low < found.partial < found.partial_high
+    assert found.partial < found.spearman
+
+
+def test_a_relation_to_length_that_bends_is_held_too():
+    generator = np.random.default_rng(4)
+    lengths = generator.permutation(400).astype(float)
+    bend = (lengths - 200) ** 2
+    first, second = (bend + generator.normal(0, 8000, 400) for _ in range(2))
+    found = rank_agreement(first - first.min(), second - second.min(), lengths=lengths)
+    assert found.spearman > 0.5
+    assert abs(found.partial) < 0.15
+
+
+def test_equal_lengths_hold_nothing():
+    first, second = pair(100)
+    found = rank_agreement(first, second, lengths=np.full(100, 7.0))
+    assert found.partial == pytest.approx(found.spearman)
+    assert (found.partial_low, found.partial_high) == pytest.approx((found.low, found.high))
+
+
+def test_scores_that_length_determines_have_no_correlation_with_length_held():
+    lengths = np.random.default_rng(0).permutation(100).astype(float) + 1
+    found = rank_agreement(1 / lengths, 2 / np.sqrt(lengths), lengths=lengths)
+    assert found.spearman == pytest.approx(1)
+    assert np.isnan([found.partial, found.partial_low, found.partial_high]).all()
+
+
+def test_the_partial_interval_holds_the_truth_about_as_often_as_it_says():
+    truth = rank_agreement(*with_lengths(100_000, 99)[:2], lengths=with_lengths(100_000, 99)[2]).partial
+    held = []
+    for seed in range(100):
+        first, second, lengths = with_lengths(100, seed)
+        found = rank_agreement(first, second, lengths=lengths)
+        held.append(found.partial_low <= truth <= found.partial_high)
+    assert 88 <= sum(held) <= 100
+
+
+def test_without_lengths_or_with_few_samples_there_is_no_partial_correlation():
+    first, second, lengths = with_lengths(50)
+    assert np.isnan(rank_agreement(first, second).partial)
+    assert np.isnan(rank_agreement(first[:7], second[:7], lengths=lengths[:7]).partial)

@@ -31,7 +31,28 @@ def test_the_word_follows_the_correlation_and_for_high_also_its_interval(spearma
 def test_the_sentence_is_that_of_the_agreement_with_the_numbers():
     sentence = judged(0.553, 0.417, 0.661, samples=1234).sentence
     assert sentence.startswith(Agreement(1234, 0.553, 0.417, 0.661, 0.5).sentence)
-    assert "0.55 (95 % interval 0.42 to 0.66) over 1,234 samples that both have scored" in sentence
+    assert "0.55 (95 % interval 0.42 to 0.66) over 1,234 samples that both models scored" in sentence
+
+
+def test_the_word_rests_on_the_correlation_with_length_held_and_the_sentence_has_both():
+    agreement = Agreement(500, 0.91, 0.89, 0.92, 0.9, 0.23, 0.14, 0.31)
+    trust = judge_trust(agreement, epochs=3, scored_parameters="all")
+    assert trust.word == "low"
+    assert "0.91 (95 % interval 0.89 to 0.92), of which length explains most" in trust.sentence
+    assert "0.23 with response length held (95 % interval 0.14 to 0.31)" in trust.sentence
+    alike = judge_trust(
+        Agreement(500, 0.91, 0.89, 0.92, 0.9, 0.8, 0.7, 0.9), epochs=3, scored_parameters="all"
+    )
+    assert alike.word == "high" and "explains most" not in alike.sentence
+
+
+def test_models_that_saw_the_same_lengths_and_nothing_else_are_not_trusted():
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(5, 200, 500).astype(float)
+    first, second = (generator.lognormal(sigma=0.15, size=500) / np.sqrt(lengths) for _ in range(2))
+    agreement = rank_agreement(first, second, lengths=lengths)
+    assert agreement.spearman > 0.7 and agreement.low > 0.5  # "high" by the plain correlation
+    assert judge_trust(agreement, epochs=3, scored_parameters="all").word == "low"
 
 
 def test_only_low_trust_comes_with_advice_and_it_names_the_plan_s_own_values():
