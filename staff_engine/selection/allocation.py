@@ -8,7 +8,7 @@ import numpy as np
 
 from staff_engine.errors import PlanError
 
-ALLOCATIONS = ("paper", "normalized")
+ALLOCATIONS = ("paper", "normalized", "proportional")
 
 _ROUNDING = 1 + 1e-12
 """A share that a rounding error put below a whole number is that number."""
@@ -25,7 +25,10 @@ def allocate(
     - "paper": left·V_i / |𝓑|, 𝓑 the strata from this one on (STAFF, Algorithm 1);
     - "normalized": left·V_i / Σ_{j∈𝓑} V_j (the released code).
 
-    What is left after the walk is walked again over the strata with room. A walk that
+    - "proportional": to size times V_i, in one step and not by a walk (ours): with every ratio 1 the
+      coreset has the distribution of the data.
+
+    What is left after the walk of the first two is walked again over the strata with room. A walk that
     places nothing is followed by one sample for each of them, greatest ratio first,
     equal ones in the order of the walk.
 
@@ -37,7 +40,7 @@ def allocate(
         Verification ratios V_i, finite and 0 or more; higher gets more.
     coreset_size : int
         m, 0 to the sum of the sizes.
-    allocation : {"paper", "normalized"}
+    allocation : {"paper", "normalized", "proportional"}
         The rule.
 
     Returns
@@ -62,6 +65,8 @@ def allocate(
     room = [int(size) for size in sizes]
     if not 0 <= coreset_size <= sum(room):
         raise ValueError(f"coreset_size is {coreset_size}; allowed: 0 to the strata's {sum(room)} samples")
+    if allocation == "proportional":
+        return _proportional(np.asarray(sizes, dtype=np.int64), ratios, coreset_size)
     order = [int(stratum) for stratum in np.argsort(sizes, kind="stable")]
     left = int(coreset_size)
     while left:
@@ -72,6 +77,32 @@ def allocate(
             room[stratum] -= count
         left -= sum(counts)
     return np.asarray(sizes, dtype=np.int64) - np.array(room, dtype=np.int64)
+
+
+def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> np.ndarray:
+    """Counts in proportion to size times ratio, at most each size, by the largest remainders.
+
+    Strata whose share exceeds their size give all they have, and the rest is shared anew. Where
+    only strata of ratio 0 are left, they share by size.
+    """
+    counts = np.zeros(len(sizes), dtype=np.int64)
+    open_ = sizes > 0
+    while left := coreset_size - int(counts.sum()):
+        weights = np.where(open_, sizes * ratios, 0.0)
+        if not weights.any():
+            weights = np.where(open_, sizes, 0).astype(np.float64)
+        weights /= weights.max()  # a sum of greatest floats overflows
+        shares = left * (weights / weights.sum())
+        full = open_ & (shares >= sizes)
+        if full.any():
+            counts[full] = sizes[full]
+            open_ &= ~full
+            continue
+        counts[open_] = np.floor(shares[open_] * _ROUNDING).astype(np.int64)
+        remainders = np.where(open_ & (counts < sizes), shares - counts, -1.0).round(9)
+        most = np.argsort(-remainders, kind="stable")[: coreset_size - int(counts.sum())]
+        counts[most] += 1
+    return counts
 
 
 def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> list[int]:

@@ -259,7 +259,7 @@ def verification_ratios(
     small, target = _shares(speculative[ids[order]], scores[order])
     count = len(strata.sizes)
     return Ratios(
-        values=_ratio(np.bincount(stratum, target, count), np.bincount(stratum, small, count)),
+        values=ratio_of_sums(np.bincount(stratum, target, count), np.bincount(stratum, small, count)),
         verified=np.bincount(stratum, minlength=count),
         ignored=int(np.count_nonzero(~finite)),
         strata=stratum,
@@ -287,7 +287,7 @@ def _shares(speculative: np.ndarray, verification: np.ndarray) -> tuple[np.ndarr
     return both[0] / sums[0], both[1] / sums[1]
 
 
-def _ratio(verification: np.ndarray, speculative: np.ndarray) -> np.ndarray:
+def ratio_of_sums(verification: np.ndarray, speculative: np.ndarray) -> np.ndarray:
     """Their quotient, and 1 where the speculative scores sum to nothing and there is none."""
     ratio = np.ones(verification.shape)
     np.divide(verification, speculative, out=ratio, where=speculative > NOTHING)

@@ -50,7 +50,31 @@ def _one_each(counts, sizes, ratios, coreset_size):
     return placed
 
 
-BUDGETS = {"paper": paper_budget, "normalized": normalized_budget}
+def proportional_budget(sizes, ratios, coreset_size):
+    """size·V_i, what is full taken out one after the other, then one each by the largest remainders."""
+    open_, counts = {i for i, size in enumerate(sizes) if size}, [0] * len(sizes)
+    while open_:
+        weights = {i: Fraction(ratios[i]) * sizes[i] for i in open_}
+        if not any(weights.values()):
+            weights = {i: Fraction(sizes[i]) for i in open_}
+        left = coreset_size - sum(counts)
+        shares = {i: left * weight / sum(weights.values()) for i, weight in weights.items()}
+        full = [i for i in open_ if shares[i] >= sizes[i]]
+        if not full:
+            break
+        for i in full:
+            counts[i] = sizes[i]
+            open_.remove(i)
+    if open_:
+        for i in open_:
+            counts[i] = math.floor(shares[i])
+        by_remainder = sorted(open_, key=lambda i: (counts[i] - shares[i], i))
+        for i in by_remainder[: coreset_size - sum(counts)]:
+            counts[i] += 1
+    return counts
+
+
+BUDGETS = {"paper": paper_budget, "normalized": normalized_budget, "proportional": proportional_budget}
 
 
 def width_labels(scores, num_strata, dropped):

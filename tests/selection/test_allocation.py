@@ -75,9 +75,12 @@ def test_without_ratios_every_stratum_gets_an_equal_share(allocation):
     assert budget([40] * 5, [1] * 5, 100, allocation) == [20] * 5
 
 
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
-def test_ratios_of_0_still_fill_the_coreset(allocation):
-    assert budget([3, 9, 5], [0, 0, 0], 12, allocation) == [3, 4, 5]
+@pytest.mark.parametrize(
+    ("allocation", "counts"),
+    [("paper", [3, 4, 5]), ("normalized", [3, 4, 5]), ("proportional", [2, 6, 4])],
+)
+def test_ratios_of_0_still_fill_the_coreset(allocation, counts):
+    assert budget([3, 9, 5], [0, 0, 0], 12, allocation) == counts
 
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
@@ -105,12 +108,32 @@ def test_ratios_near_0_end_after_few_walks_with_the_counts_of_the_slow_loop(monk
     assert len(walks) < 6_000  # one by one it would be 50,000 and more
 
 
+def test_without_ratios_the_proportional_rule_keeps_the_distribution_of_the_data():
+    assert budget([10, 60, 30], [1, 1, 1], 10, "proportional") == [1, 6, 3]
+    assert budget([1, 1, 1], [1, 1, 1], 2, "proportional") == [1, 1, 0]
+
+
+def test_the_proportional_rule_shares_by_size_times_ratio():
+    assert budget([10, 20, 30], [3, 1.5, 1], 12, "proportional") == [4, 4, 4]
+    # 60 of 100 would be more than the 10 that the first holds: the others share what is left
+    assert budget([10, 90], [9, 1], 40, "proportional") == [10, 30]
+
+
+@settings(deadline=None)
+@given(case=cases(), more=st.integers(1, 5))
+def test_a_stratum_of_higher_ratio_and_the_same_size_gets_no_less(case, more):
+    sizes, ratios, coreset_size = case
+    sizes, ratios = [sizes[0], *sizes], [ratios[0] + more, *ratios]
+    counts = budget(sizes, ratios, coreset_size, "proportional")
+    assert counts[0] >= counts[1]
+
+
 def test_huge_ratios_take_what_is_left():
     assert budget([5, 9], [1e300, 1], 7) == [5, 2]
 
 
 def test_an_unknown_rule_is_refused_with_those_that_are_known():
-    with pytest.raises(PlanError, match="allocation is 'equal'; allowed: paper, normalized"):
+    with pytest.raises(PlanError, match="allocation is 'equal'; allowed: paper, normalized, proportional"):
         budget([1], [1], 1, "equal")
 
 
