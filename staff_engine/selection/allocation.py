@@ -37,7 +37,8 @@ def allocate(
     sizes : int (K,)
         Samples in each stratum; an empty one is not served.
     ratios : float64 (K,)
-        Verification ratios V_i, finite and 0 or more; higher gets more.
+        Verification ratios V_i, finite and 0 or more; higher gets more. NaN marks a stratum without
+        one: "normalized" gives it left/|𝓑|, the others take 1.
     coreset_size : int
         m, 0 to the sum of the sizes.
     allocation : {"paper", "normalized", "proportional"}
@@ -65,6 +66,8 @@ def allocate(
     room = [int(size) for size in sizes]
     if not 0 <= coreset_size <= sum(room):
         raise ValueError(f"coreset_size is {coreset_size}; allowed: 0 to the strata's {sum(room)} samples")
+    if allocation != "normalized":
+        ratios = np.where(np.isnan(ratios), 1.0, ratios)
     if allocation == "proportional":
         return _proportional(np.asarray(sizes, dtype=np.int64), ratios, coreset_size)
     order = [int(stratum) for stratum in np.argsort(sizes, kind="stable")]
@@ -108,6 +111,7 @@ def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> n
 def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> list[int]:
     """What strata with room, in the order of the walk, get in one walk or in some equal ones."""
     parts = _parts(ratios, allocation)
+    ratios = [1.0 if math.isnan(ratio) else ratio for ratio in ratios]
     counts = _walk(room, ratios, parts, left)
     placed = sum(counts)
     if not placed:
@@ -123,9 +127,13 @@ def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> 
 
 def _parts(ratios: list[float], allocation: str) -> list[float]:
     """Into how many parts, of which a stratum gets V_i, what is left is divided at its turn."""
+    equal = [float(count) for count in range(len(ratios), 0, -1)]
     if allocation == "paper":
-        return [float(count) for count in range(len(ratios), 0, -1)]
-    return [float(parts) for parts in np.cumsum(ratios[::-1])[::-1]]
+        return equal
+    sums = np.cumsum(np.nan_to_num(ratios)[::-1])[::-1].tolist()
+    return [
+        count if math.isnan(ratio) else whole for ratio, count, whole in zip(ratios, equal, sums, strict=True)
+    ]
 
 
 def _walk(room: list[int], ratios: list[float], parts: list[float], left: int) -> list[int]:

@@ -17,8 +17,6 @@ from staff_engine.selection.verification import NOTHING, Ratios, ratio_of_sums
 FEWEST_FITTED = 10
 """With fewer verified samples whose scores are above 0 there is no prediction: every ratio is 1."""
 
-FOLLOWS = 0.8
-"""Share of the variance of ln V_i that 1/S explains, from which on a warning says so."""
 FEWEST_STRATA = 5
 """With fewer strata that share means little."""
 

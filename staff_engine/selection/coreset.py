@@ -10,16 +10,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.selection.allocation import allocate
-from staff_engine.selection.drawing import SELECTION, Queues
+from staff_engine.selection.calibration import follows_score
+from staff_engine.selection.drawing import SELECTION
 from staff_engine.errors import PlanError
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.strata import Strata, coreset_size, count_dropped
-from staff_engine.selection.verification import Ratios, verification_ratios
+from staff_engine.selection.ratios import ratios_by
+from staff_engine.selection.verification import Ratios
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WITHIN = ("random", "hardest")
+_Draw = Callable[[Pool, Strata, np.ndarray, int], np.ndarray]
+
+
+def _at_random(pool: Pool, strata: Strata, budget: np.ndarray, seed: int) -> np.ndarray:
+    return pool.queue_at_random(strata, seed=seed, stream=SELECTION).first(budget)
+
+
+def _hardest(pool: Pool, strata: Strata, budget: np.ndarray, seed: int) -> np.ndarray:
+    return pool.queue_hardest_first(strata).first(budget)
+
+
+def _diverse(pool: Pool, strata: Strata, budget: np.ndarray, seed: int) -> np.ndarray:
+    return pool.first_diverse(strata, budget, seed=seed, stream=SELECTION)
+
+
+_DRAWS: dict[str, _Draw] = {"random": _at_random, "hardest": _hardest, "diverse": _diverse}
+WITHIN = tuple(_DRAWS)
+
+LITTLE_BUT_SCORE = 0.8
+"""Share of the variance of ln V_i that 1/S explains, from which on a warning says so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +59,9 @@ class Selection:
     sizes, verified, budget : int64 (K,)
         Samples of each stratum, those that the target has scored, those in the coreset.
     ratios : float64 (K,)
-        Verification ratios.
+        The ratios that moved the budget; NaN where a rule has none.
+    paper_ratios : float64 (K,)
+        The paper's V_i = ΣS^t / ΣS^s, whatever the rule.
     warnings : tuple of str
         What a person should know before trusting the coreset, a sentence each.
     """
@@ -49,6 +72,7 @@ class Selection:
     sizes: np.ndarray = field(repr=False)
     verified: np.ndarray = field(repr=False)
     ratios: np.ndarray = field(repr=False)
+    paper_ratios: np.ndarray = field(repr=False)
     budget: np.ndarray = field(repr=False)
     warnings: tuple[str, ...]
     _intervals: Callable[[], tuple[np.ndarray, np.ndarray]] = field(repr=False)
@@ -59,9 +83,9 @@ class Selection:
 
         Columns: stratum; low and high, its edges (high belongs to the next, and to the
         last stratum itself); size, its samples; verified, those that the target has
-        scored; ratio, its verification ratio; ratio_low and ratio_high, the 95 %
-        interval (NaN where fewer than 2 are verified); budget, its samples in
-        the coreset. Made when first asked for.
+        scored; ratio, what moved its budget; ratio_low and ratio_high, the 95 % interval
+        of the quotient behind it (NaN where fewer than 2 are verified); paper_ratio, the
+        paper's; budget, its samples in the coreset. Made when first asked for.
         """
         import pandas as pd
 
@@ -76,6 +100,7 @@ class Selection:
                 "ratio": self.ratios,
                 "ratio_low": low,
                 "ratio_high": high,
+                "paper_ratio": self.paper_ratios,
                 "budget": self.budget,
             }
         )
@@ -89,6 +114,7 @@ def select_coreset(
     pruning_rate: float,
     num_strata: int = 50,
     strata_by: str = "width",
+    ratio: str = "paper",
     allocation: str = "paper",
     within: str = "random",
     drop_hardest: float = 0.1,
@@ -112,11 +138,14 @@ def select_coreset(
         K, 1 to 10,000.
     strata_by : {"width", "log", "quantile"}
         How the strata are cut; see `strata.stratify`.
-    allocation : {"paper", "normalized"}
-        How ratios become counts; see `budget.allocate`.
-    within : {"random", "hardest"}
-        Which samples of a stratum are taken: drawn (the paper), or those of the
-        greatest scores (the released code).
+    ratio : {"paper", "calibrated", "released"}
+        How verified samples become ratios; see `ratios.ratios_by`.
+    allocation : {"paper", "normalized", "proportional"}
+        How ratios become counts; see `allocation.allocate`.
+    within : {"random", "hardest", "diverse"}
+        Which samples of a stratum are taken: drawn (the paper), those of the greatest
+        scores (the released code), or those that represent the others best by embedding
+        (`diverse.spread`; needs a `Pool` with embeddings).
     drop_hardest : float
         Fraction of the greatest scores left out, 0 or more and below 1; less is left
         out, with a warning, if the coreset needs the samples.
@@ -156,27 +185,40 @@ def select_coreset(
     size = coreset_size(pool.scorable, pruning_rate)
     dropped = count_dropped(pool.scorable, drop_hardest, keep=size)
     strata = pool.strata(num_strata=num_strata, by=strata_by, dropped=dropped)
-    ratios = verification_ratios(strata, pool.scores, verified_ids, verified_scores)
+    ratios, paper = ratios_by(ratio, strata, pool.scores, verified_ids, verified_scores)
+    draw = _drawn_by(within)
     budget = allocate(strata.sizes, ratios.values, size, allocation=allocation)
     return Selection(
-        indices=_queues(pool, strata, within, seed).first(budget),
+        indices=draw(pool, strata, budget, seed),
         labels=strata.labels,
         edges=strata.edges,
         sizes=strata.sizes,
         verified=ratios.verified,
         ratios=ratios.values,
+        paper_ratios=paper.values,
         budget=budget,
-        warnings=_warnings(pool.scorable, drop_hardest, dropped, strata, ratios),
+        warnings=(
+            *_warnings(pool.scorable, drop_hardest, dropped, strata, paper),
+            *_about_ratios(ratio, paper),
+        ),
         _intervals=ratios.intervals,
     )
 
 
-def _queues(pool: Pool, strata: Strata, within: str, seed: int) -> Queues:
-    if within == "random":
-        return pool.queue_at_random(strata, seed=seed, stream=SELECTION)
-    if within == "hardest":
-        return pool.queue_hardest_first(strata)
-    raise PlanError(f"within is {within!r}; allowed: {', '.join(WITHIN)}")
+def _drawn_by(within: str) -> _Draw:
+    if within not in _DRAWS:
+        raise PlanError(f"within is {within!r}; allowed: {', '.join(WITHIN)}")
+    return _DRAWS[within]
+
+
+def _about_ratios(rule: str, paper: Ratios) -> tuple[str, ...]:
+    explained = follows_score(paper)
+    if rule == "calibrated" or explained < LITTLE_BUT_SCORE:
+        return ()
+    return (
+        f"1/score explains {explained:.0%} of the ratios: the target's scores hardly depend on the small"
+        " model's, so the easiest strata get the budget. Calibrated ratios leave that out.",
+    )
 
 
 def _warnings(

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from staff_engine.errors import PlanError
+from staff_engine.selection.diverse import DiverseOrder
 from staff_engine.selection.drawing import (
     Order,
     Queues,
@@ -27,7 +29,7 @@ from staff_engine.selection.strata import (
     stratify,
 )
 
-KEPT = {"ranked": 1, "strata": 4, "random order": 4, "hardest first": 1, "queues": 4}
+KEPT = {"ranked": 1, "strata": 4, "random order": 4, "hardest first": 1, "queues": 4, "diverse": 2}
 """How many of each are kept. Of 10 million samples one takes 80 MB (scores ranked, a random
 order), 40 MB (hardest first, queues) or 20 MB (strata)."""
 
@@ -47,6 +49,9 @@ class Pool:
     speculative : float (N,)
         Effort of every sample on the small model, 0 or more; what is not finite marks an
         unscorable sample. A float64 array is not copied: leave it as it is.
+    embedding : callable, optional
+        Gives an embedding of every sample, float16 or float32 (N, h), when one is first needed:
+        by `within="diverse"`.
 
     Attributes
     ----------
@@ -71,9 +76,15 @@ class Pool:
     [2, 10]
     """
 
-    def __init__(self, speculative: Sequence[float] | np.ndarray) -> None:
+    def __init__(
+        self,
+        speculative: Sequence[float] | np.ndarray,
+        *,
+        embedding: Callable[[], np.ndarray] | None = None,
+    ) -> None:
         self.scores = _read_only(check_scores(speculative).view())
         self.scorable = count_scorable(self.scores)
+        self._embedding = embedding
         self._kept: dict[str, dict[Hashable, Any]] = defaultdict(dict)
         self._lock = RLock()
 
@@ -110,6 +121,25 @@ class Pool:
         return self._keep(
             "random order", (seed, stream), lambda: order_at_random(len(self), seed=seed, stream=stream)
         )
+
+    def first_diverse(self, strata: Strata, counts: np.ndarray, *, seed: int, stream: int) -> np.ndarray:
+        """The samples of `diverse.DiverseOrder.first`, for strata of this pool.
+
+        Raises
+        ------
+        PlanError
+            If the pool has no embeddings.
+        """
+        if self._embedding is None:
+            raise PlanError("within is 'diverse', which needs embeddings, and there are none")
+        seed, embedding = operator.index(seed), self._embedding
+        with self._lock:  # an order grows when more of it is asked for
+            made = self._keep(
+                "diverse",
+                (strata, seed, stream),
+                lambda: DiverseOrder(strata, embedding(), self.order_at_random(seed=seed, stream=stream)),
+            )
+            return made.first(counts)
 
     def _hardest_first(self) -> np.ndarray:
         return self._keep("hardest first", None, lambda: order_hardest_first(self.scores))

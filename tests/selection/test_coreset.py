@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 
 import staff_engine
-from staff_engine import Selection, draw_verification, select_coreset
+from staff_engine import Pool, Selection, draw_verification, select_coreset
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.selection.allocation import ALLOCATIONS
 from staff_engine.selection.coreset import WITHIN
+from staff_engine.selection.ratios import RATIOS
 from staff_engine.selection.strata import STRATA_BY
 from tests.helpers import oracles
 
 NAN = float("nan")
+FROM_SCORES = ("random", "hardest")
 
 SCORES = st.floats(0) | st.floats(0, 100) | st.sampled_from([0.0, 0.5, 1.0, 3.0, NAN, float("inf")])
 SAMPLES = st.lists(SCORES, min_size=1, max_size=80).map(np.array).filter(lambda s: np.isfinite(s).any())
@@ -27,7 +29,7 @@ SETTINGS = st.fixed_dictionaries(
         "pruning_rate": st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, 0.1, 0.5, 0.9, 0.99]),
         "num_strata": st.integers(1, 100),
         "allocation": st.sampled_from(ALLOCATIONS),
-        "within": st.sampled_from(WITHIN),
+        "within": st.sampled_from(FROM_SCORES),
         "drop_hardest": st.sampled_from([0.0, 0.1, 0.5, 0.99]),
         "seed": st.integers(0, 2**63 - 1),
     }
@@ -42,6 +44,11 @@ def lognormal(count, seed=0, sigma=1.0):
     return np.random.default_rng(seed).lognormal(sigma=sigma, size=count)
 
 
+def with_embedding(scores):
+    rng = np.random.default_rng(0)
+    return Pool(scores, embedding=lambda: rng.normal(size=(len(scores), 4)).astype(np.float16))
+
+
 def select(scores, verified=None, *, pruning_rate=0.9, **settings):
     verified = verified or {}
     return select_coreset(
@@ -50,10 +57,19 @@ def select(scores, verified=None, *, pruning_rate=0.9, **settings):
 
 
 @settings(deadline=None, max_examples=200)
-@given(data=st.data(), settings=SETTINGS, by=st.sampled_from(STRATA_BY))
-def test_a_coreset_is_exactly_m_scorable_samples_within_the_sizes_of_the_strata(data, settings, by):
+@given(
+    data=st.data(),
+    settings=SETTINGS,
+    by=st.sampled_from(STRATA_BY),
+    ratio=st.sampled_from(RATIOS),
+    within=st.sampled_from(WITHIN),
+)
+def test_a_coreset_is_exactly_m_scorable_samples_within_the_sizes_of_the_strata(
+    data, settings, by, ratio, within
+):
     scores = data.draw(SAMPLES)
-    selection = select(scores, data.draw(verified_samples(scores)), strata_by=by, **settings)
+    settings = {**settings, "strata_by": by, "ratio": ratio, "within": within}
+    selection = select(with_embedding(scores), data.draw(verified_samples(scores)), **settings)
     scorable = np.isfinite(scores)
     indices = selection.indices
     assert len(indices) == max(1, round((1 - settings["pruning_rate"]) * int(scorable.sum())))
@@ -61,7 +77,9 @@ def test_a_coreset_is_exactly_m_scorable_samples_within_the_sizes_of_the_strata(
     strata = selection.strata
     assert ((strata["budget"] >= 0) & (strata["budget"] <= strata["size"])).all()
     assert strata["budget"].tolist() == np.bincount(selection.labels[indices], minlength=len(strata)).tolist()
-    assert np.isfinite(strata["ratio"]).all() and (strata["ratio"] >= 0).all()
+    missing = strata["ratio"].isna()
+    assert not missing.any() or ratio == "released"
+    assert np.isfinite(strata["ratio"][~missing]).all() and (strata["ratio"][~missing] >= 0).all()
 
 
 @settings(deadline=None, max_examples=200)
@@ -77,7 +95,7 @@ def test_the_coreset_is_that_of_the_slow_loop(data, settings):
 
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
-@pytest.mark.parametrize("within", WITHIN)
+@pytest.mark.parametrize("within", FROM_SCORES)
 def test_on_heavy_tailed_scores_it_is_that_of_the_slow_loop_too(allocation, within):
     scores = lognormal(2000, sigma=1.5)
     drawn = draw_verification(scores, seed=4)
@@ -94,7 +112,8 @@ def test_on_heavy_tailed_scores_it_is_that_of_the_slow_loop_too(allocation, with
 def test_the_table_of_strata_says_where_each_sample_of_the_coreset_is_from():
     selection = select(np.arange(20.0), {0: 3, 9: 4, 17: 5}, pruning_rate=0.8, num_strata=3)
     assert selection.strata.columns.tolist() == [
-        "stratum", "low", "high", "size", "verified", "ratio", "ratio_low", "ratio_high", "budget",
+        "stratum", "low", "high", "size", "verified", "ratio", "ratio_low", "ratio_high", "paper_ratio",
+        "budget",
     ]  # fmt: skip
     assert selection.strata["stratum"].tolist() == [0, 1, 2]
     assert selection.strata["low"].tolist() == pytest.approx([0, 17 / 3, 34 / 3])
@@ -133,7 +152,7 @@ def test_a_target_that_is_proportional_to_the_small_model_changes_nothing(alloca
 
 @pytest.mark.parametrize("within", WITHIN)
 def test_within_a_stratum_the_coreset_of_a_smaller_budget_is_part_of_the_larger_ones(within):
-    scores = lognormal(3000)
+    scores = with_embedding(lognormal(1000))
     selections = [select(scores, pruning_rate=p, within=within, num_strata=20) for p in (0.9, 0.8, 0.5, 0.2)]
     for small, large in pairwise(selections):
         for stratum in np.flatnonzero(small.budget <= large.budget):

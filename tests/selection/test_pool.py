@@ -20,6 +20,7 @@ NAN = float("nan")
 
 SCORES = st.floats(0) | st.floats(0, 100) | st.sampled_from([-0.0, 0.0, 0.5, 1.0, 3.0, NAN, float("inf")])
 SAMPLES = st.lists(SCORES, min_size=1, max_size=60).map(np.array).filter(lambda s: np.isfinite(s).any())
+FROM_SCORES = ("random", "hardest")
 CUT = {
     "num_strata": st.sampled_from([1, 2, 3, 7, 50]),
     "strata_by": st.sampled_from(STRATA_BY),
@@ -28,7 +29,7 @@ CUT = {
     "seed": st.sampled_from([0, 1, 2**62]),
 }
 SELECT = st.fixed_dictionaries(
-    {**CUT, "allocation": st.sampled_from(ALLOCATIONS), "within": st.sampled_from(WITHIN)}
+    {**CUT, "allocation": st.sampled_from(ALLOCATIONS), "within": st.sampled_from(FROM_SCORES)}
 )
 DRAW = st.fixed_dictionaries({**CUT, "per_stratum": st.integers(0, 12)})
 
@@ -87,7 +88,7 @@ def test_an_open_pool_draws_what_a_new_draw_would_in_whatever_order_it_is_asked(
 
 
 @pytest.mark.parametrize("by", STRATA_BY)
-@pytest.mark.parametrize("within", WITHIN)
+@pytest.mark.parametrize("within", FROM_SCORES)
 def test_samples_of_several_blocks_are_selected_as_ever(by, within):
     scores = with_ties_and_holes(2 * BLOCK + 123)
     opened = Pool(scores)
@@ -119,14 +120,14 @@ def test_many_samples_are_drawn_as_ever_beside_many_verified():
 def test_few_and_equal_scores_can_be_opened(scores):
     opened = Pool(scores)
     for by in STRATA_BY:
-        for within in WITHIN:
+        for within in FROM_SCORES:
             chosen = {"pruning_rate": 0.5, "strata_by": by, "within": within}
             check_same(select_coreset(opened, **chosen), frozen.coreset(np.array(scores), **chosen))
     assert draw_verification(opened).tolist() == frozen.drawn(np.array(scores)).tolist()
 
 
 def test_a_pool_keeps_only_the_last_few_of_each():
-    opened = Pool(lognormal(500))
+    opened = Pool(lognormal(500), embedding=lambda: np.eye(500, 8, dtype=np.float16))
     for turn in range(3 * max(pool.KEPT.values())):
         for within in WITHIN:
             select_coreset(opened, pruning_rate=0.5, num_strata=2 + turn, seed=turn, within=within)
@@ -167,7 +168,7 @@ def test_threads_that_share_a_pool_get_what_each_would_alone():
     opened = Pool(scores)
     asked = [
         {"num_strata": k, "seed": seed, "pruning_rate": p, "within": within}
-        for k in (5, 20, 50) for seed in (0, 1, 2) for p in (0.02, 0.5, 0.9) for within in WITHIN
+        for k in (5, 20, 50) for seed in (0, 1, 2) for p in (0.02, 0.5, 0.9) for within in FROM_SCORES
     ]  # fmt: skip
     expected = [select_coreset(scores, **chosen).indices.tobytes() for chosen in asked]
     drawn = [draw_verification(scores, num_strata=each["num_strata"]).tolist() for each in asked]
@@ -245,3 +246,25 @@ def test_the_results_of_a_run_select_and_draw_from_one_pool(tmp_path, monkeypatc
     again = results.select(pruning_rate=0.6)
     assert set(again.indices) < set(selection.indices) and again.labels is selection.labels
     assert len(results.to_verify(verify_per_stratum=30)) > len(missing)
+
+
+def test_a_pool_reads_embeddings_once_and_only_when_they_are_needed():
+    scores, read = lognormal(300), []
+
+    def embedding():
+        read.append(1)
+        return np.random.default_rng(0).normal(size=(300, 6)).astype(np.float16)
+
+    opened = Pool(scores, embedding=embedding)
+    select_coreset(opened, pruning_rate=0.9)
+    assert not read
+    chosen = [
+        select_coreset(opened, pruning_rate=rate, num_strata=4, within="diverse").indices
+        for rate in (0.9, 0.5, 0.9)
+    ]
+    assert len(read) == 1
+    assert [len(rows) for rows in chosen] == [30, 150, 30]
+    assert chosen[0].tolist() == chosen[2].tolist()
+    fresh = Pool(scores, embedding=embedding)
+    again = select_coreset(fresh, pruning_rate=0.5, num_strata=4, within="diverse").indices
+    assert again.tolist() == chosen[1].tolist()

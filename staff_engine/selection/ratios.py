@@ -1,0 +1,87 @@
+"""The rules by which verified samples become the ratios that move budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from staff_engine.errors import PlanError
+from staff_engine.selection.calibration import calibrate
+from staff_engine.selection.strata import Strata, check_scores
+from staff_engine.selection.verification import Ratios, verification_ratios
+
+NOT_VERIFIED = 10
+"""The released code verifies no stratum of up to that many samples."""
+
+_Rule = Callable[
+    [Strata, np.ndarray, Sequence[int] | np.ndarray, Sequence[float] | np.ndarray], tuple[Ratios, Ratios]
+]
+
+
+def check_ratio(rule: str) -> str:
+    """Return the name of a rule. Raises PlanError if there is none of that name."""
+    if rule not in RATIOS:
+        raise PlanError(f"ratio is {rule!r}; allowed: {', '.join(RATIOS)}")
+    return rule
+
+
+def ratios_by(
+    rule: str,
+    strata: Strata,
+    speculative: np.ndarray,
+    verified_ids: Sequence[int] | np.ndarray,
+    verified_scores: Sequence[float] | np.ndarray,
+) -> tuple[Ratios, Ratios]:
+    """Return the ratios of a rule, and the paper's, which say the same of every sample.
+
+    Parameters
+    ----------
+    rule : {"paper", "calibrated", "released"}
+        "paper": V_i = ΣS^t / ΣS^s. "calibrated": ΣS^t over what the small model's scores predict,
+        shrunken; see `calibration.calibrate`. "released": the paper's, of scores that are scaled to
+        0 to 1 (the least and greatest of all speculative and of the verified scores); a stratum of up
+        to `NOT_VERIFIED` samples has none, NaN, so that `allocation.allocate` gives it an equal share.
+    strata, speculative, verified_ids, verified_scores
+        As in `verification.verification_ratios`.
+
+    Raises
+    ------
+    PlanError
+        If the rule is unknown.
+    ValueError
+        As `verification.verification_ratios`.
+    """
+    return _RULES[check_ratio(rule)](strata, speculative, verified_ids, verified_scores)
+
+
+def _paper(strata: Strata, speculative: np.ndarray, ids: object, scores: object) -> tuple[Ratios, Ratios]:
+    ratios = verification_ratios(strata, speculative, ids, scores)  # type: ignore[arg-type]
+    return ratios, ratios
+
+
+def _calibrated(
+    strata: Strata, speculative: np.ndarray, ids: object, scores: object
+) -> tuple[Ratios, Ratios]:
+    paper, _ = _paper(strata, speculative, ids, scores)
+    return calibrate(paper), paper
+
+
+def _released(strata: Strata, speculative: np.ndarray, ids: object, scores: object) -> tuple[Ratios, Ratios]:
+    paper, _ = _paper(strata, speculative, ids, scores)
+    target = _from_0_to_1(check_scores(np.asarray(scores), "verified_scores"))
+    scaled = verification_ratios(strata, _from_0_to_1(speculative), ids, target)  # type: ignore[arg-type]
+    small = strata.sizes <= NOT_VERIFIED
+    return replace(scaled, values=np.where(small, np.nan, scaled.values)), paper
+
+
+def _from_0_to_1(scores: np.ndarray) -> np.ndarray:
+    """Scores less their least, in units of their range; zeros where all are equal."""
+    finite = scores[np.isfinite(scores)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    return (scores - low) / ((high - low) or 1.0)
+
+
+_RULES: dict[str, _Rule] = {"paper": _paper, "calibrated": _calibrated, "released": _released}
+RATIOS = tuple(_RULES)
