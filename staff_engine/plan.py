@@ -12,7 +12,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 SELECTION_FIELDS = (
-    "pruning_rate", "strata", "strata_by", "allocation", "within", "drop_hardest", "seed",
+    "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest", "seed",
 )  # fmt: skip
 """The settings that turn scores into a coreset: they move without running a model."""
 
@@ -93,6 +93,11 @@ class Plan(BaseModel):
     )
 
     pruning_rate: Share = Field(0.9, description="Fraction of the scorable samples that is removed.")
+    score: Literal["effort", "length-adjusted", "loss"] = Field(
+        "effort",
+        description="What samples are ranked and verified by: effort (the paper), effort times the square"
+        " root of the response's tokens, or loss.",
+    )
     strata: int = Field(50, ge=1, le=10_000, description="K, the number of score regions.")
     strata_by: Literal["width", "log", "quantile"] = Field(
         "width",
@@ -104,11 +109,20 @@ class Plan(BaseModel):
     drop_hardest: Share = Field(
         0.1, description="Fraction of the highest speculative scores left out before stratifying."
     )
-    allocation: Literal["paper", "normalized"] = Field(
-        "paper", description="How ratios become counts: as in the paper, or as in the released code."
+    ratio: Literal["paper", "calibrated", "released"] = Field(
+        "paper",
+        description="How verified samples become ratios: target score over small score (the paper); over what"
+        " the small model's score predicts, shrunken; or of scores scaled to 0 to 1 (the released code).",
     )
-    within: Literal["random", "hardest"] = Field(
-        "random", description="Which samples of a stratum are taken: drawn (the paper) or the highest scores."
+    allocation: Literal["paper", "normalized", "proportional"] = Field(
+        "paper",
+        description="How ratios become counts: as in the paper, as in the released code, or in proportion to"
+        " size times ratio.",
+    )
+    within: Literal["random", "hardest", "diverse"] = Field(
+        "random",
+        description="Which samples of a stratum are taken: drawn (the paper), the highest scores, or those"
+        " that represent the others best by embedding.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of fine-tuning and of every draw.")
 

@@ -26,7 +26,7 @@ PANELS = {
     "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),
 }  # fmt: skip
 
-VERIFY_FIELDS = ("pruning_rate", "strata", "strata_by", "verify_per_stratum", "drop_hardest", "seed")
+VERIFY_FIELDS = ("pruning_rate", "score", "strata", "strata_by", "verify_per_stratum", "drop_hardest", "seed")
 """The settings that say which samples the target verifies."""
 
 

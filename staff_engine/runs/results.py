@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import numpy as np
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, Plan
-from staff_engine.scoring.parts import read_parts
+from staff_engine.scoring.parts import read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.pool import Pool
+from staff_engine.selection.scores import make_score
 from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
 from staff_engine.system.arrow import read_table, to_numpy
@@ -39,6 +41,25 @@ class Results:
         """The imported data set."""
         return open_imported(self.folder / "dataset")
 
+    @cached_property
+    def _pools(self) -> dict[str, Pool]:
+        return {}
+
+    def _column(self, part: str, name: str) -> np.ndarray:
+        if part == "speculative" and name in ("effort", "response_tokens"):
+            return self.speculative if name == "effort" else self.response_tokens
+        return self._measured(part, name)
+
+    def _measured(self, part: str, name: str) -> np.ndarray:
+        """Float64 (num_rows,): a column of a score table, NaN where a row has none."""
+        table = read_parts(self.folder / part, ["row_id", name])
+        column = np.full(self.num_rows, np.nan)
+        column[to_numpy(table["row_id"])] = to_numpy(table[name])
+        return column
+
+    def _embedding(self) -> np.ndarray:
+        return read_embeddings(self.folder, self.num_rows)
+
     @property
     def num_rows(self) -> int:
         """Rows of the imported data, also those that cannot be scored."""
@@ -47,23 +68,48 @@ class Results:
     @cached_property
     def speculative(self) -> np.ndarray:
         """Float64 (num_rows,): effort on the small model, NaN where there is none."""
-        table = read_parts(self.folder / "speculative", ["row_id", "effort"])
-        scores = np.full(self.num_rows, np.nan)
-        scores[to_numpy(table["row_id"])] = to_numpy(table["effort"])
-        return scores
+        return self._measured("speculative", "effort")
 
     @cached_property
     def response_tokens(self) -> np.ndarray:
         """Float64 (num_rows,): tokens of the response as the small model reads it, NaN where unscored."""
-        table = read_parts(self.folder / "speculative", ["row_id", "response_tokens"])
-        tokens = np.full(self.num_rows, np.nan)
-        tokens[to_numpy(table["row_id"])] = to_numpy(table["response_tokens"])
-        return tokens
+        return self._measured("speculative", "response_tokens")
 
-    @cached_property
-    def pool(self) -> Pool:
-        """The speculative scores, opened: what selects or draws again and again takes them from it."""
-        return Pool(self.speculative)
+    def pool(self, score: str = "effort") -> Pool:
+        """The small model's scores, opened: what selects or draws again and again takes them from it.
+
+        Parameters
+        ----------
+        score
+            One of `scores.SCORES`.
+
+        Raises
+        ------
+        PlanError
+            If there is no such score.
+        """
+        if score not in self._pools:
+            embedding = self._embedding if (self.folder / "embedding").is_dir() else None
+            self._pools.setdefault(score, Pool(self.scores_by(score), embedding=embedding))
+        return self._pools[score]
+
+    def scores_by(self, score: str) -> np.ndarray:
+        """Float64 (num_rows,): a score of the small model, NaN where there is none. Raises PlanError."""
+        scorable = np.isfinite(self.speculative)  # whatever the score, the same samples
+        made = make_score(score, _Columns(lambda name: self._column("speculative", name)))
+        return np.where(scorable, made, np.nan)
+
+    def verified_by(self, score: str) -> np.ndarray:
+        """Float64 (n,): a score of the target for `verified_ids`, NaN where not finite. Raises PlanError.
+
+        Lengths are those that the small model reads: the models of a family share a tokenizer.
+        """
+
+        def column(name: str) -> np.ndarray:
+            part = "speculative" if name == "response_tokens" else "verification"
+            return self._column(part, name)[self.verified_ids]
+
+        return make_score(score, _Columns(column))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -141,27 +187,40 @@ class Results:
             If the run has no scores yet.
         """
         settings = self.settings(**changes)
+        score = settings.pop("score")
         settings["num_strata"] = settings.pop("strata")
-        return select_coreset(self.pool, self.verified_ids, self.verified_scores, **settings)
+        selection = select_coreset(self.pool(score), self.verified_ids, self.verified_by(score), **settings)
+        return replace(selection, score=score)
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
         """Row ids, int64, that the target has still to score for these settings; none if all are."""
+        settings = self.settings(**changes)
         return draw_verification(
-            self.pool,
+            self.pool(settings["score"]),
             per_stratum=self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
             verified=self.verified_ids,
             excluded=self.tuned_ids,
-            **_drawn_by(self.settings(**changes)),
+            **_drawn_by(settings),
         )
 
     def to_tune(self) -> np.ndarray:
         """Row ids, int64, to fine-tune the target on, apart from all that the plan verifies."""
         return draw_tuning(
-            self.pool,
+            self.pool(self.plan.score),
             count=self.plan.tune_target,
             apart_from=np.union1d(self.verified_ids, self.to_verify()),
             **_drawn_by(self.settings()),
         )
+
+
+class _Columns(dict[str, np.ndarray]):
+    """Columns by name, each read when it is first asked for."""
+
+    def __init__(self, read: Callable[[str], np.ndarray]) -> None:
+        self._read = read
+
+    def __missing__(self, name: str) -> np.ndarray:
+        return self._read(name)
 
 
 def _drawn_by(settings: dict[str, Any]) -> dict[str, Any]:

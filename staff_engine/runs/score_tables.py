@@ -9,7 +9,7 @@ import numpy as np
 
 from staff_engine.errors import RunError
 from staff_engine.runs.results import Results
-from staff_engine.scoring.parts import read_parts
+from staff_engine.scoring.parts import read_embeddings, read_parts
 from staff_engine.selection.baselines.d2 import select_d2
 from staff_engine.selection.baselines.ranked import (
     select_ccs,
@@ -20,8 +20,6 @@ from staff_engine.selection.baselines.ranked import (
 )
 from staff_engine.selection.methods import METHODS, ScoreTable, needs_embedding
 from staff_engine.system.arrow import to_numpy
-
-EMBEDDINGS_IN_BATCH = 32_768
 
 
 def small_scores(results: Results) -> ScoreTable:
@@ -38,7 +36,7 @@ def read_scores(folder: Path, effort: np.ndarray, *, source: str) -> ScoreTable:
         effort=np.where(scorable, effort, np.nan),
         el2n=_placed(ids, to_numpy(table["el2n"]), scorable),
         loss=_placed(ids, to_numpy(table["loss"]), scorable),
-        embedding=_embeddings(folder, scorable),
+        embedding=np.where(scorable[:, None], read_embeddings(folder, len(scorable)), np.float16(0)),
         source=source,
     )
 
@@ -114,20 +112,3 @@ def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.nd
     column[rows] = values
     column[~scorable] = np.nan
     return column
-
-
-def _embeddings(folder: Path, scorable: np.ndarray) -> np.ndarray:
-    """Every row's embedding, float16 (N, h); what overflowed is the greatest number there is."""
-    import pyarrow.parquet as pq
-
-    found = np.zeros((len(scorable), 0), np.float16)
-    for path in sorted((folder / "embedding").glob("part-*.parquet")):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(EMBEDDINGS_IN_BATCH):
-                vector = batch.column("vector")
-                vectors = vector.flatten().to_numpy().reshape(len(vector), -1)
-                if not found.shape[1]:
-                    found = np.zeros((len(scorable), vectors.shape[1]), np.float16)
-                found[batch.column("row_id").to_numpy()] = np.nan_to_num(vectors.astype(np.float16))
-    found[~scorable] = 0
-    return found

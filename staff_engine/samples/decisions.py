@@ -29,11 +29,11 @@ class Decisions:
     """What is known of each imported row; every array is (rows,), in the order of the row ids."""
 
     speculative: np.ndarray
-    """float64: effort on the small model; NaN where the row is unscorable."""
+    """float64: the selection's score on the small model; NaN where the row is unscorable."""
     loss: np.ndarray
     """float64: mean loss on the small model; NaN likewise."""
     verification: np.ndarray
-    """float64: effort on the target; NaN where the row is not verified."""
+    """float64: the same score on the target; NaN where the row is not verified."""
     strata: np.ndarray
     """int32: the stratum; `DROPPED` or `NO_SCORE` where there is none."""
     kept: np.ndarray
@@ -113,9 +113,9 @@ def decide(results: Results, selection: Selection) -> Decisions:
     kept = np.zeros(rows, dtype=bool)
     kept[selection.indices] = True
     return Decisions(
-        speculative=results.speculative,
+        speculative=results.scores_by(selection.score),
         loss=_placed(rows, to_numpy(losses["row_id"]), to_numpy(losses["loss"])),
-        verification=_placed(rows, results.verified_ids, results.verified_scores),
+        verification=_placed(rows, results.verified_ids, results.verified_by(selection.score)),
         strata=selection.labels,
         kept=kept,
         unscorable=results.unscorable,

@@ -23,6 +23,8 @@ PART_SECONDS = 15
 LISTS_IN_GROUP = 16_384
 """Rows of embeddings or token losses that are read at a time."""
 
+EMBEDDINGS_IN_BATCH = 32_768
+
 COUNTS = ("row_id", "prompt_tokens", "response_tokens")
 SCORE_COLUMNS = (*COUNTS, "effort", "loss", "el2n", "entropy", "seconds")
 
@@ -134,3 +136,22 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
             {name: to_arrow(np.zeros(0, np.int64 if name in COUNTS else float)) for name in names}
         )
     return pa.concat_tables([read_table(path, columns) for path in paths])
+
+
+def read_embeddings(folder: Path, rows: int) -> np.ndarray:
+    """Every row's embedding, float16 (rows, h): 0 where it has none, the greatest number where it overflowed.
+
+    h is 0 where the run kept no embeddings.
+    """
+    import pyarrow.parquet as pq
+
+    found = np.zeros((rows, 0), np.float16)
+    for path in sorted((folder / "embedding").glob("part-*.parquet")):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(EMBEDDINGS_IN_BATCH):
+                vector = batch.column("vector")
+                vectors = vector.flatten().to_numpy().reshape(len(vector), -1)
+                if not found.shape[1]:
+                    found = np.zeros((rows, vectors.shape[1]), np.float16)
+                found[batch.column("row_id").to_numpy()] = np.nan_to_num(vectors.astype(np.float16))
+    return found

@@ -62,6 +62,8 @@ class Selection:
         The ratios that moved the budget; NaN where a rule has none.
     paper_ratios : float64 (K,)
         The paper's V_i = ΣS^t / ΣS^s, whatever the rule.
+    score : str
+        The name of the score, where it came from a run; see `scores.SCORES`.
     warnings : tuple of str
         What a person should know before trusting the coreset, a sentence each.
     """
@@ -76,6 +78,7 @@ class Selection:
     budget: np.ndarray = field(repr=False)
     warnings: tuple[str, ...]
     _intervals: Callable[[], tuple[np.ndarray, np.ndarray]] = field(repr=False)
+    score: str = "effort"
 
     @cached_property
     def strata(self) -> pd.DataFrame:
