@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,6 +17,75 @@ SELECTION_FIELDS = (
     "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest", "seed",
 )  # fmt: skip
 """The settings that turn scores into a coreset: they move without running a model."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of selection settings."""
+
+    name: str
+    label: str
+    sentence: str
+    settings: Mapping[str, str | int | float]
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "paper", "Paper",
+            "Algorithm 1 of STAFF (Zhang et al., ICLR 2025): effort, strata of equal width, target score over"
+            " small score.",
+            {
+                "score": "effort", "strata": 50, "strata_by": "width", "ratio": "paper",
+                "allocation": "paper", "within": "random", "drop_hardest": 0.1,
+            },
+        ),
+        Preset(
+            "released", "Released code",
+            "The authors' code: scores scaled to 0 to 1, normalized allocation, the hardest samples of each"
+            " stratum.",
+            {
+                "score": "effort", "strata": 50, "strata_by": "width", "ratio": "released",
+                "allocation": "normalized", "within": "hardest", "drop_hardest": 0.1,
+            },
+        ),
+        Preset(
+            "studio", "Studio",
+            "Ours: length-adjusted effort, strata of equal size, calibrated ratios, budget in proportion to"
+            " size, samples that represent the others best.",
+            {
+                "score": "length-adjusted", "strata": 20, "strata_by": "quantile", "ratio": "calibrated",
+                "allocation": "proportional", "within": "diverse", "drop_hardest": 0.1,
+            },
+        ),
+    )
+}  # fmt: skip
+
+
+def with_preset(settings: Mapping[str, object]) -> dict[str, object]:
+    """Replace `preset` among some settings by what it stands for; settings that are given win.
+
+    Raises
+    ------
+    PlanError
+        If there is no such preset.
+    """
+    given = dict(settings)
+    name = given.pop("preset", None)
+    if name is None:
+        return given
+    if name not in PRESETS:
+        raise PlanError(f"preset is {name!r}; allowed: {', '.join(PRESETS)}")
+    return {**PRESETS[str(name)].settings, **given}
+
+
+def preset_of(settings: Mapping[str, object]) -> str | None:
+    """The name of the preset that selection settings are those of; None where they are of none."""
+    for preset in PRESETS.values():
+        if all(settings[name] == value for name, value in preset.settings.items()):
+            return preset.name
+    return None
 
 
 class Plan(BaseModel):
@@ -140,12 +211,16 @@ class Plan(BaseModel):
         ------
         PlanError
             With the setting's name, its value and what is allowed.
+
+        Notes
+        -----
+        `preset` stands for the settings of one of `PRESETS`; what is given beside it wins.
         """
-        return _made(cls, settings)
+        return _made(cls, with_preset(settings))
 
     def but(self, **changes: object) -> Self:
         """Return the plan with some settings changed, checked anew. Raises PlanError."""
-        return self.make(**{**self.model_dump(), **changes})
+        return self.make(**{**self.model_dump(), **with_preset(changes)})
 
 
 class SimilarityPlan(BaseModel):

@@ -121,7 +121,9 @@ def select(
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
     wanted = "".join(
-        f" --{name.replace('_', '-')} {settings[name]}" for name in VERIFY_FIELDS if name in settings
+        f" --{name.replace('_', '-')} {chosen[name]}"
+        for name in VERIFY_FIELDS
+        if name in chosen and chosen[name] != getattr(results.plan, name)
     )
     each = results.summary.get("verify_seconds_per_sample") or 0.0
     if as_json:

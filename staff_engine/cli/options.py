@@ -14,7 +14,7 @@ import annotated_types
 import typer
 
 from staff_engine.errors import PlanError
-from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan
 
 PANELS = {
     "Data": ("dataset", "format", "prompt_column", "response_column", "split", "limit"),
@@ -46,17 +46,18 @@ def takes_settings(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(command, eval_str=True).parameters.values()
+        given_names = (*(["preset"] if "score" in names and "within" in names else []), *names)
         in_file = any(parameter.name == "plan_file" for parameter in own)
         added = [
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, default, in_file)
             )
-            for name in names
+            for name in given_names
         ]
 
         @functools.wraps(command)
         def with_settings(**arguments: Any) -> Any:
-            given = {name: arguments.pop(name) for name in names}
+            given = {name: arguments.pop(name) for name in given_names}
             return command(
                 settings={name: text for name, text in given.items() if text is not None}, **arguments
             )
@@ -97,6 +98,8 @@ def read_plan_file(path: Path) -> dict[str, Any]:
 
 
 def _option(name: str, default: str | None, in_file: bool) -> Any:
+    if name == "preset":
+        return _preset_option()
     field = Plan.model_fields[name]
     sentences = [field.description or "", _bounds(field.metadata)]
     if default is not None:
@@ -113,6 +116,20 @@ def _option(name: str, default: str | None, in_file: bool) -> Any:
             metavar=_metavar(field.annotation),
             show_default=False,
             rich_help_panel=next(panel for panel, fields in PANELS.items() if name in fields),
+        ),
+    ]
+
+
+def _preset_option() -> Any:
+    said = "; ".join(f"{preset.name}: {preset.sentence.rstrip('.')}" for preset in PRESETS.values())
+    return Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help=f"Selection settings by one name. {said}. Options given beside it override it.",
+            metavar="|".join(PRESETS),
+            show_default=False,
+            rich_help_panel="Selection",
         ),
     ]
 

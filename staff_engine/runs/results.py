@@ -13,7 +13,7 @@ import numpy as np
 
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.errors import RunError
-from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.plan import SELECTION_FIELDS, Plan, with_preset
 from staff_engine.scoring.parts import read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.pool import Pool
@@ -165,6 +165,7 @@ class Results:
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """The plan's selection settings with some changed. Raises PlanError."""
+        changes = with_preset(changes)
         unknown = set(changes) - set(SELECTION_FIELDS)
         if unknown:
             raise TypeError(f"no selection settings: {', '.join(sorted(unknown))}")

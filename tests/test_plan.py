@@ -1,0 +1,35 @@
+"""Presets of selection settings."""
+
+import pytest
+
+from staff_engine.errors import PlanError
+from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of, with_preset
+
+NEEDED = {"dataset": "d", "small": "s", "target": "t"}
+
+
+def test_the_defaults_of_a_plan_are_the_papers_preset():
+    assert preset_of(Plan.make(**NEEDED).model_dump()) == "paper"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_stands_for_its_settings_and_is_recognised(name):
+    plan = Plan.make(**NEEDED, preset=name)
+    assert preset_of(plan.model_dump()) == name
+    assert set(PRESETS[name].settings) < set(SELECTION_FIELDS)
+    assert {"pruning_rate", "seed"} == set(SELECTION_FIELDS) - set(PRESETS[name].settings)
+
+
+def test_what_is_given_beside_a_preset_wins_and_makes_it_another():
+    plan = Plan.make(**NEEDED, preset="studio", strata=7)
+    assert (plan.strata, plan.within, preset_of(plan.model_dump())) == (7, "diverse", None)
+    assert plan.but(preset="paper").strata == 50
+
+
+def test_without_a_preset_nothing_changes():
+    assert with_preset({"strata": 3}) == {"strata": 3}
+
+
+def test_an_unknown_preset_is_refused_with_those_that_are_known():
+    with pytest.raises(PlanError, match="preset is 'best'; allowed: paper, released, studio"):
+        Plan.make(**NEEDED, preset="best")
