@@ -95,20 +95,23 @@ def measure_run(chromium, count: int) -> dict[str, list[float]]:
 
 def page(content: dict) -> str:
     """The measured page, from the JSON's content."""
-    rows = [_row("from `streamlit run` to the Home page, cold start", content["start_seconds"])]
+    rows = [_row("`streamlit run` until the Home page is shown, cold start", content["start_seconds"])]
     rows += [
-        _row(f"{name} moved, {int(count):,} rows", seconds)
+        _row(f"{name} changed, {int(count):,} rows", seconds)
         for count, moved in content["rows"].items()
         for name, seconds in moved.items()
     ]
-    return f"""# How fast the app answers
+    return f"""# Response time of the app
+
+After reading this page, you know how long the app takes to start and to respond to a changed setting.
 
 {written_by(content, "app.json")}
 
-{table(("what", "median", "worst"), rows)}
+{table(("action", "median", "worst"), rows)}
 
-In headless Chromium, from the key press to the last change in any figure, {content["moves"]} moves each; the
-machine runs server and browser. The rows are made up.
+Response times are measured in headless Chromium, from the key press to the last change in any chart or
+figure, with {content["moves"]} changes each. Server and browser run on the same machine. The rows are
+simulated.
 """
 
 

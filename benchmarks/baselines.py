@@ -78,14 +78,16 @@ def measure(method: str, count: int) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-PAGE = """# What the baselines take, measured
+PAGE = """# Time and memory of the baselines
+
+After reading this page, you know how much time and memory each baseline needs.
+[Baselines](../understand/baselines.md) explains the methods.
 
 {head}
-[baselines.md](../baselines.md) says what the methods do.
 
-Made-up data: lognormal scores, embeddings of {width} dimensions in {groups} groups as float16; pruning rate
-{rate}, seed {seed}, OMP_NUM_THREADS {threads}. Seconds are those of the choice alone. *Memory* is the most
-that the process took, *more* what it took beyond its libraries and the data.
+The data is simulated: lognormal scores, and embeddings of {width} dimensions in {groups} groups as float16.
+Pruning rate {rate}, seed {seed}, OMP_NUM_THREADS {threads}. The time is that of the selection alone. *Peak
+memory* is that of the process; *added memory* excludes its libraries and the data.
 
 {table}
 """
@@ -103,7 +105,7 @@ def page(content: dict[str, Any]) -> str:
         )
         for row in content["rows"]
     ]
-    heading = ("method", "samples", "seconds", "memory, MB", "more, MB")
+    heading = ("method", "samples", "seconds", "peak memory, MB", "added memory, MB")
     return PAGE.format(
         head=written_by(content, "baselines.json"),
         threads=content["threads"],

@@ -1,4 +1,4 @@
-"""What every benchmark says of where and when it was run."""
+"""What every measured page reports about its machine and date."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def facts(command: str) -> dict[str, str]:
 
 
 def written_by(content: dict[str, str], file: str) -> str:
-    """The sentence under a measured page's title."""
+    """The sentence that says how and when a measured page was measured."""
     return (
-        f"Written by `{content['command']}` on {content['date']}: {content['machine']}, Python"
-        f" {content['python']}. The figures are in [{file}]({file})."
+        f"Measured with `{content['command']}` on {content['date']}: {content['machine']}, Python"
+        f" {content['python']}. The values are in [{file}]({file})."
     )
 
 

@@ -69,25 +69,29 @@ def _found(folder: Path) -> dict[str, Any]:
 
 PAGE = """# Selection overhead
 
-{head}
-Absolute times hold for that machine at that moment only.
+After reading this page, you know the cost of STAFF's selection, compared with fine-tuning the target on
+everything and scoring everything on it.
 
-All {samples:,} training samples of the docstrings task. `llama-nano` speculates, `llama-mini` is the target,
-K = 50, b_v = 10, {epochs} passes over the data, seed 0. Both runs are by this engine with the same settings;
-in the second the target takes the small model's place, so it is fine-tuned on everything and scores
-everything, which is what GraNd, EL2N, CCS and D2 need as their papers have them. Wall seconds{threads}; a
-stage's time holds the loading of its model. One run after the other: what else the machine did falls on both,
-but not alike.
+{head}
+Absolute times apply only to that machine at that time.
+
+The data is all {samples:,} training samples of the docstrings task. `llama-nano` is the small model,
+`llama-mini` the target. K = 50, b_v = 10, {epochs} epochs, seed 0. Both runs use this engine with the same
+settings. In the second run, the target takes the role of the small model: it is fine-tuned on everything
+and scores everything. GraNd, EL2N, CCS and D2 need this in the form of their papers. Times are wall time in
+seconds{threads}, and the time of a stage includes loading its model. The runs were made one after the
+other, so other work on the machine affected both, but not equally.
 
 {seconds}
 
-**STAFF's selection takes {overhead:.1%} of it.** In the paper it is {best:.1%} at best (up to 70.5 % less).
-The share depends most on how much slower the target is; here fine-tuning it takes {times:.1f} times as long
-as the small model. Verifying {verified:,} samples takes the same however large the data is.
+**STAFF's selection takes {overhead:.1%} of the target's time.** In the paper it is {best:.1%} at best (up
+to 70.5 % less). The share depends mainly on how much slower the target is. Here, fine-tuning the target
+takes {times:.1f} times as long as fine-tuning the small model. Verifying {verified:,} samples takes the
+same time for any size of data.
 
-Every run shows this share from an estimate of the target's part, since it does not do that part
-([what it rests on](../method.md#what-selection-costs)). Here it said {said:.1%}: {full:.0f} s for scoring
-(found: {full_found:.0f} s) and {training:.0f} s for fine-tuning (found: {training_found:.0f} s).
+Every run reports this share. It does not fine-tune the target, so it uses an estimate ([how it is
+made](../understand/method.md#what-selection-costs)). Here the estimate was {said:.1%}: {full:.0f} s for
+scoring (actual: {full_found:.0f} s) and {training:.0f} s for fine-tuning (actual: {training_found:.0f} s).
 """
 
 
@@ -104,7 +108,7 @@ def page(content: dict[str, Any]) -> str:
             ("verify", f"verifying {staff['verified']:,} samples on the target", False),
         )
     ]
-    rows.append(("**in all**", f"**{own:.0f}**", f"**{whole:.0f}**"))
+    rows.append(("**total**", f"**{own:.0f}**", f"**{whole:.0f}**"))
     estimate = staff["estimate"]
     return PAGE.format(
         head=written_by(content, "overhead.json"),

@@ -129,42 +129,46 @@ def measure_selecting(samples: int) -> list[float]:
         return sorted(round(measure(again, home, every=0.02)[0], 2) for _ in range(REPEATS))
 
 
-PAGE = """# What a run takes
+PAGE = """# Time and memory of a run
+
+After reading this page, you know the time and memory of small runs, how both grow with the data, and how
+accurate the forecasts were.
 
 {head}
-Absolute times hold for that machine at that moment only.
+Absolute times apply only to that machine at that time.
 
-## Where the time goes
+## Time per stage
 
-`llama-nano` speculates, `llama-mini` is the target, K = 50, b_v = 10, three epochs, seed 0. The first column
-is the README's run. Seconds; a stage's time holds the loading of its libraries and its model.
+`llama-nano` is the small model, `llama-mini` the target. K = 50, b_v = 10, three epochs, seed 0. The first
+column is the run in the README. Times are in seconds, and the time of a stage includes loading its
+libraries and its model.
 
 {stages}
 
-## As the data grows
+## Growth with the data
 
 {growth}
 
-Fine-tuning and scoring grow with the tokens; what they take beyond that is what a process does once.
-Verification stops growing: it is at most 500 samples whatever the size of the data. So the share that is
-saved grows with the data, as it does with the size of the target, which is small here.
+The time of fine-tuning and scoring grows with the number of tokens, plus a fixed time per process.
+Verification stops growing: it covers at most 500 samples for any size of data. So the share saved grows
+with the data. It also grows with the size of the target, which is small here.
 
-*Overhead* is the run's fine-tuning, scoring and verifying as a share of fine-tuning the target on everything
-and scoring everything on it; *saved* is against that scoring alone
-([what the two mean](../method.md#what-selection-costs)). Both rest on the target's speed over the verified
-samples.
+*Overhead* is the run's fine-tuning, scoring and verifying as a share of fine-tuning the target on
+everything and scoring everything on it. *Saved* compares the run with that scoring alone
+([definitions](../understand/method.md#what-selection-costs)). Both are estimated from the target's speed
+over the verified samples.
 
-## How far the forecast was off
+## Forecast error
 
-`python -m staff_engine forecast` with the options of the run, right before it: forecast and found seconds,
-and forecast / found − 1.
+`python -m staff_engine forecast` was run with the same options directly before each run. Each cell has the
+forecast and actual values, and forecast / actual − 1. Times are in seconds.
 
 {forecasts}
 
 ## Selecting again
 
-`select` from a run of {selected_from:,} samples with other settings, start of Python and writing the coreset
-included: median {median:.2f} s of {selecting}.
+`select` with other settings, from a run of {selected_from:,} samples, including the start of Python and
+writing the coreset: median {median:.2f} s of {selecting}.
 """
 
 
@@ -174,7 +178,7 @@ def page(content: dict[str, Any]) -> str:
     sizes = tuple(f"{run['samples']:,} samples" for run in found)
     names = [name for name in found[0]["stages"] if any(run["stages"][name] >= 0.05 for run in found)]
     stages = [
-        ("start of the two processes, ending", *(f"{run['start_seconds']:.1f}" for run in found)),
+        ("starting and ending the two processes", *(f"{run['start_seconds']:.1f}" for run in found)),
         *((name, *(f"{run['stages'][name]:.1f}" for run in found)) for name in names),
         ("*of speculate: scoring*", *(f"{run['small_scoring_seconds']:.1f}" for run in found)),
         ("*of verify: scoring*", *(f"{run['target_scoring_seconds']:.1f}" for run in found)),
@@ -183,27 +187,27 @@ def page(content: dict[str, Any]) -> str:
     ]
     growth = [
         ("tokens", *(f"{run['tokens']:,}" for run in found)),
-        ("fine-tune, s for 1,000 tokens", *(_each(run, run["stages"]["fine-tune"]) for run in found)),
-        ("scoring on the small model, s for 1,000 tokens",
+        ("fine-tune, s per 1,000 tokens", *(_each(run, run["stages"]["fine-tune"]) for run in found)),
+        ("scoring on the small model, s per 1,000 tokens",
          *(_each(run, run["small_scoring_seconds"], 3) for run in found)),
         ("verified samples", *(f"{run['verified']:,}" for run in found)),
         ("verify, s", *(f"{run['stages']['verify']:.1f}" for run in found)),
         ("scoring everything on the target, s (estimate)",
          *(f"{run['full_target_seconds']:.0f}" for run in found)),
-        ("fine-tuning it before that, s (rougher estimate)",
+        ("fine-tuning the target on everything, s (rougher estimate)",
          *(f"{run['target_training_seconds']:.0f}" for run in found)),
         ("saved", *(f"{run['saved']:.0%}" for run in found)),
         ("overhead", *(f"{run['overhead']:.0%}" for run in found)),
     ]  # fmt: skip
     offs = [
         (
-            name.replace("total_seconds", "**in all**"),
+            name.replace("total_seconds", "**total**"),
             *(_off(run["forecast"].get(name)) for run in found),
         )
         for name in ("total_seconds", "import", "tokenize", "fine-tune", "speculate", "verify")
     ]
     offs.append(("memory, MB", *(_off(run["forecast"].get("memory_bytes"), 1e-6) for run in found)))
-    offs.append(("*the forecast itself took*", *(f"{run['forecast_seconds']:.0f} s" for run in found)))
+    offs.append(("*time of the forecast itself*", *(f"{run['forecast_seconds']:.0f} s" for run in found)))
     return PAGE.format(
         head=written_by(content, "run.json"),
         stages=table(("", *sizes), stages),
@@ -220,7 +224,7 @@ def _each(run: dict[str, Any], seconds: float, digits: int = 2) -> str:
 
 
 def _off(compared: dict[str, float] | None, unit: float = 1.0) -> str:
-    """What was forecast, what it was, and how far that is off."""
+    """The forecast value, the actual one, and the error."""
     if compared is None:
         return "–"
     said, found = (compared[name] * unit for name in ("forecast", "found"))

@@ -6,29 +6,32 @@ from typing import Any
 
 from benchmarks.machine import written_by
 
-HEAD_WORDS = """# How fast samples are scored
+HEAD_WORDS = """# Speed of scoring
 
-{written} {threads} threads, seed {seed}. All cases take the same
-batches (at most {tokens_per_batch:,} tokens) in turns, in one process; a ratio is that of the sums over the
-batches, the median of {repeats}. Samples a second
-hold for that machine at that moment only. The model has a LoRA adapter (rank 8) that is not zero, in every
-case.
+After reading this page, you know how fast samples are scored, compared with the model's own forward pass
+and with the released code, and how much memory scoring needs.
 
-- *Released way*: one sample at a time, two backward passes into the last block's LoRA, logits
-  everywhere, float32.
-- *Floor*: only the products of the backbone, of the head forward and backward at response positions, and of
-  the backward pass of one block.
+{written} {threads} threads, seed {seed}. All cases take turns on the same batches (at most
+{tokens_per_batch:,} tokens), in one process. A ratio compares the sums over the batches; it is the median
+of {repeats}. Samples per second apply only to that machine at that time. In every case the model has a LoRA
+adapter (rank 8) that is not zero.
+
+- *Ours* is the scoring of this engine, with `--scored-parameters` `all` or `last_block`.
+- *Released way* scores one sample at a time: two backward passes into the last block's LoRA, logits at all
+  positions, float32.
+- *Floor of the arithmetic* does only the necessary matrix products: those of the backbone, of the head
+  forward and backward at response positions, and of the backward pass of one block.
 """
 
 MEMORY_WORDS = """## Memory of `all`
 
-Peak of the longest batch in float32 above what the process held before, MB: the system's own count
-(VmHWM, set back before the pass) for a process that does nothing else."""
+Peak memory of the longest batch in float32, in MB, minus the memory of the process before it. It is the
+value of the operating system (VmHWM, reset before the pass) for a process that does nothing else."""
 
 BATCH_WORDS = """## Tokens in a batch
 
-Samples a second in float32, the better of two, by the most tokens of a batch; 100 docstrings, or 8 samples of
-other data."""
+Samples per second in float32, by the maximum number of tokens in a batch: the better of two measurements,
+with 100 docstrings or 8 samples of other data."""
 
 
 def page(found: dict[str, Any]) -> str:
@@ -47,12 +50,12 @@ def page(found: dict[str, Any]) -> str:
 def speed_words(speed: dict[str, Any]) -> str:
     return (
         f"## {speed['name']}, {speed['samples']:,} samples\n\n{speed['tokens']:,} tokens, "
-        f"{speed['response_tokens']:,} of them responses, {speed['batches']} batches."
+        f"{speed['response_tokens']:,} of them in responses, {speed['batches']} batches."
     )
 
 
 def ratio_table(speed: dict[str, Any]) -> str:
-    lines = ["| format | what | beside | times as fast | asked for |", "|---|---|---|---|---|"]
+    lines = ["| format | case | compared with | times as fast | goal |", "|---|---|---|---|---|"]
     for dtype, ours, other, ratio, goal in speed["ratios"]:
         lines.append(f"| {dtype} | {ours} | {other} | {ratio:.2f} | {'' if goal is None else goal} |")
     return "\n".join(lines)
@@ -61,7 +64,7 @@ def ratio_table(speed: dict[str, Any]) -> str:
 def speed_table(speed: dict[str, Any]) -> str:
     rates = speed["samples_a_second"]
     dtypes = dict.fromkeys(key.partition(": ")[0] for key in rates)
-    lines = ["| samples a second | " + " | ".join(dtypes) + " |", "|---|" + "---|" * len(dtypes)]
+    lines = ["| samples per second | " + " | ".join(dtypes) + " |", "|---|" + "---|" * len(dtypes)]
     for name in dict.fromkeys(key.partition(": ")[2] for key in rates):
         cells = [rates.get(f"{dtype}: {name}") for dtype in dtypes]
         lines.append(

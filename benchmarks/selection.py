@@ -146,27 +146,30 @@ def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def table(found: dict[str, Any]) -> str:
-    heading = ("N", "case", "milliseconds", "times np.sort", "goal", "within goal")
+    heading = ("N", "case", "milliseconds", "time / np.sort", "goal", "goal met")
     lines = [heading, ("---:", "---", "---:", "---:", "---", "---"), *rows(found)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def page(content: dict[str, Any]) -> str:
     """The measured page, from the JSON's content."""
-    return f"""# How long selecting takes
+    return f"""# Speed of selecting
+
+After reading this page, you know how long a selection takes, from scratch and after a change of one
+setting.
 
 {machine.written_by(content, "selection.json")} NumPy {content["numpy"]}, seed {content["seed"]}.
 
-N lognormal scores, K = 50, b_v = 10, pruning rate 0.9 where nothing else is said. *From scratch* is
-`select_coreset` with an array; the other cases have a `Pool` of the scores open under these settings and
-change what they name, to a value whose answer is not kept (*K*: 20 to 119; *pruning rate*: 0.5 to 0.95;
-*ratios*: other verified samples, with other scores). All cases take turns in one process; medians of
-{content["repeats"]} calls.
+There are N lognormal scores. By default, K = 50, b_v = 10 and the pruning rate is 0.9. *From scratch* calls
+`select_coreset` with an array. The other cases use a `Pool` of the scores that has these settings, and
+change the named setting to a value that is not cached (*K*: 20 to 119; *pruning rate*: 0.5 to 0.95;
+*ratios*: other verified samples, with other scores). All cases take turns in one process. Times are medians
+of {content["repeats"]} calls.
 
 {table(content["milliseconds"])}
 
-Peak memory of a process that does every case at {content["peak_at"]:,} scores, with Python and the scores:
-{content["peak_gb"]:.2f} GB (goal: at most {MOST_MEMORY} GB).
+Peak memory of a process that runs every case with {content["peak_at"]:,} scores, including Python and the
+scores: {content["peak_gb"]:.2f} GB (goal: at most {MOST_MEMORY} GB).
 """
 
 

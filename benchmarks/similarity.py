@@ -102,27 +102,31 @@ def _rows(report: Report) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-HEAD = """# How alike the models of a family score, measured
+HEAD = """# Similarity of the scores of the built-in models
 
-Written by `python -m benchmarks.similarity` on {date}: {machine}, Python {python}, seed {seed}.
-The figures are in [similarity.json](similarity.json); [similarity.md](../similarity.md)
-says what they mean.
+After reading this page, you know how well each nano model predicts the scores of each mini model on three
+tasks. [Choose a small model](../use/similarity.md) explains the results.
 
-The first {limit} training rows of each task; every nano fine-tuned on all of them ({epochs} epochs, LoRA
-rank 8), float32; {sample} of the rows scored by all. A mini *tuned on {few}* was fine-tuned on {few} rows
-apart from the scored ones, one *tuned on all* on the same rows as the nano. Cells are Spearman's rank
-correlation of the effort with its 95 % bootstrap interval; **bold**: of one family.
+Measured with `python -m benchmarks.similarity` on {date}: {machine}, Python {python}, seed {seed}. The
+values are in [similarity.json](similarity.json).
 
-## In short
+The data is the first {limit} training rows of each task. Every nano is fine-tuned on all of them ({epochs}
+epochs, LoRA rank 8), in float32. All models score {sample} of the rows. A mini *tuned on {few}* was
+fine-tuned on {few} rows that are not scored. A mini *tuned on all* was fine-tuned on the same rows as the
+nano. Cells are Spearman's rank correlation of the effort with its 95 % bootstrap interval. **Bold** marks
+pairs of one family.
 
-*Same family on top*: for how many of the three targets the nano of its own family correlates most.
+## Summary
+
+*Same family best* counts the targets, of three, for which the nano of the same family has the highest
+correlation.
 """
 
 COST = """
 ## What tuning the target costs
 
-Seconds with the loading of the model, other work running beside, so that little more than their order holds;
-the nano's own fine-tuning beside them.
+Times are in seconds and include loading the model. Other work ran on the machine, so little more than their
+ranking is reliable. The first column is the fine-tuning of the nano, for comparison.
 """
 
 LENGTH = """
@@ -144,8 +148,8 @@ def page(content: dict[str, Any]) -> str:
 
 def _in_short(content: dict[str, Any]) -> str:
     heading = (
-        "task", "target", "effort of", "same family, mean", "others, mean", "same family on top",
-        "every same above every other",
+        "task", "target", "effort of", "same family, mean", "other families, mean", "same family best",
+        "every same-family pair above every other",
     )  # fmt: skip
     cases = itertools.product(TASKS, STATES, EFFORTS)
     return _table(heading, (_short(content, *case) for case in cases))

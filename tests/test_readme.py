@@ -1,6 +1,5 @@
 """What the README and the docs tell people to type is there."""
 
-import importlib
 import json
 import re
 import shlex
@@ -9,22 +8,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from benchmarks.pages import FOLDER, MODULES, text_of
 from staff_engine.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDER = ROOT / "docs" / "measured"
-MEASURED = {
-    "app": "app",
-    "baselines": "baselines",
-    "evidence": "evidence.page",
-    "overhead": "overhead",
-    "run": "run",
-    "scoring": "scoring_page",
-    "selection": "selection",
-    "similarity": "similarity",
-}
-"""The pages in docs/measured, and the module in benchmarks that writes each."""
+GROUPS = ("use", "understand", "measured")
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -56,15 +45,43 @@ def test_links_lead_to_files(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("name, bench", MEASURED.items())
-def test_a_measured_page_shows_the_measured_file(name, bench):
-    facts = json.loads((FOLDER / f"{name}.json").read_text())
-    page = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
-    assert page == importlib.import_module(f"benchmarks.{bench}").page(facts)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_headings(page):
+    links = re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert [
+        (file, anchor)
+        for file, anchor in links
+        if anchor not in anchors_of(page.parent / file if file else page)
+    ] == []
 
 
-def test_every_measured_page_is_held_against_its_file():
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(MEASURED)
+def anchors_of(page):
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_guide_is_in_one_of_the_three_groups_and_linked_from_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    guides = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert {guide.split("/")[1] for guide in guides} == set(GROUPS)
+    assert [guide for guide in guides if f"]({guide})" not in readme] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_a_guide_opens_with_what_its_reader_can_do_afterwards(page):
+    title, _, opening, *_ = page.read_text(encoding="utf-8").splitlines()
+    assert title.startswith("# ")
+    assert opening.startswith(("After reading this page, you can ", "After reading this page, you know "))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_measured_page_shows_the_measured_file(name):
+    assert (FOLDER / f"{name}.md").read_text(encoding="utf-8") == text_of(name)
+
+
+def test_every_measured_file_has_a_page():
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(MODULES)
 
 
 @pytest.mark.parametrize("name", ["evidence_families", "evidence_rates"])
@@ -80,7 +97,7 @@ def test_the_guide_to_evidence_cites_the_measured_file():
     from benchmarks.evidence.page import arms_of, beside_random, median_reach, rates_of, tally, verdict
 
     found = json.loads((FOLDER / "evidence.json").read_text())["comparisons"]
-    guide = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
+    guide = " ".join((ROOT / "docs" / "use" / "evaluation.md").read_text(encoding="utf-8").split())
     many = len(beside_random(found, "staff", "loss"))
 
     def told(arm, figure):
@@ -88,42 +105,48 @@ def test_the_guide_to_evidence_cites_the_measured_file():
         return better, worse
 
     (better, worse), answers = told("staff", "loss"), told("staff", "metric")
-    assert better == answers[0] == 0 or "and nowhere better" not in guide
-    assert f"in {many} comparisons of a task" in guide
+    assert better == answers[0] == 0 and "and was never significantly better" in guide
+    assert f"{many} cases of a task" in guide
     words = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert better == 0 and f"in none of {many} comparisons, and worse in {worse} ([by loss;" in words
-    assert f"By loss it is better in {better} and worse in {worse} of {many}" in guide
-    assert "by answers better in {}, worse in {}.".format(*answers) in guide
+    assert better == 0 and f"in none of {many} cases and worse in {worse}, [by held-out loss]" in words
+    assert f"By loss, it is better in {better} and worse in {worse} of {many} cases." in guide
+    assert "By answers, it is better in {} and worse in {}. With a tuned".format(*answers) in guide
     tuned = (*told("STAFF, target tuned", "loss"), *told("STAFF, target tuned", "metric"))
-    assert "target tuned first: {} and {} by loss, {} and {} by answers".format(*tuned) in guide
+    assert "tuned target, the counts are {} and {} by loss, and {} and {} by answers".format(*tuned) in guide
     assert many == sum(len(rates_of(each)) for each in found)
-    assert f"{sum(len(each['cells']) for each in found)} fine-tunings in all" in guide
+    assert f"{sum(len(each['cells']) for each in found)} fine-tunings in total" in guide
     ccs = (*told("ccs", "loss"), *told("ccs", "metric"))
-    assert "than random in {} and worse in {}; by answers better in {}, worse in {}.".format(*ccs) in guide
+    said = "than random in {} and worse in {} cases. By answers, it is better in {} and worse in {}."
+    assert said.format(*ccs) in guide
     grand, el2n = told("grand", "loss"), told("el2n", "loss")
-    assert f"GraNd is worse than random in {grand[1]} of {many}, EL2N in {el2n[1]}, and neither" in guide
+    said = f"GraNd is worse than random in {grand[1]} of {many} cases and EL2N in {el2n[1]}. Neither is ever"
+    assert said in guide
     assert grand[0] == el2n[0] == 0
     d2 = (*told("d2", "loss"), *told("d2", "metric"))
-    assert "by loss**: better in {}, worse in {}; by answers better in {}, worse in {}.".format(*d2) in guide
+    said = "by loss**: better in {} and worse in {} cases. By answers, it is better in {} and worse in {}."
+    assert said.format(*d2) in guide
     assert not any(told(arm, "loss")[0] for arm in arms_of(found) if arm not in ("random", "d2"))
-    assert f"reach further than {median_reach(found, 'loss'):.3f} nats" in guide
+    assert f"extend more than {median_reach(found, 'loss'):.3f} nats" in guide
 
 
 def test_the_guide_to_similarity_cites_the_measured_file():
     from benchmarks import similarity as bench_similarity
 
     facts = json.loads((FOLDER / "similarity.json").read_text())
-    guide = (ROOT / "docs" / "similarity.md").read_text(encoding="utf-8").replace("\n  ", " ")
+    guide = " ".join((ROOT / "docs" / "use" / "similarity.md").read_text(encoding="utf-8").split())
 
     def means(task, state):
         return bench_similarity._short(facts, task, state, "effort, all")[3:5]
 
-    for state, said in ((0, "untouched target {} against {}"), (600, "tuned on all {} against {}")):
+    for state, said in (
+        (0, "untouched target {} compared with {}"),
+        (600, "tuned on all {} compared with {}"),
+    ):
         assert said.format(*means("docstrings", state)) in guide
     assert "same family {}, others {}".format(*means("kazakh", 0)) in guide
-    assert "({} against {})".format(*means("kazakh", 600)) in guide
+    assert "({} compared with {})".format(*means("kazakh", 600)) in guide
     for task in ("docstrings", "kazakh", "chat"):
-        assert f"from {means(task, 0)[0]} to {means(task, 60)[0]} on {task}" in guide.replace("\n", " ")
+        assert f"from {means(task, 0)[0]} to {means(task, 60)[0]} on {task}" in guide
     lengths = [
         each["value"]
         for each in facts["tasks"]["chat"]["lengths"]

@@ -22,43 +22,48 @@ DIGITS = {"loss": 3, "metric": 1}
 Values = dict[int, float]
 """A figure of each seed."""
 
-HEAD = """# Does the coreset train as well?
+HEAD = """# Evidence: how coresets train
+
+After reading this page, you know how coresets of STAFF and of five other methods train on three tasks and
+three model families. [Evaluate a coreset](../use/evaluation.md) explains how to measure this with your own
+data.
 
 {written}
 {cells}
 
-The first {limit} training rows of each task. The family's nano speculates, its mini is the target; K =
-{strata}, b_v = {verify_per_stratum}. A cell is the target, fine-tuned with LoRA on one coreset for
-{epochs} epochs over it (equal epochs, so a smaller coreset takes fewer steps), then judged on
-{held_out_samples} held-out samples: their loss, and, on {answers} of them, the score of greedily
-generated answers. {seeds} seeds, each of the selection and of the fine-tuning on it; scores come from one
-fine-tuning. Figures are means with the half width of their 95 % interval over the seeds (Student's t).
-GraNd, EL2N, CCS and D2 read the scores of the target, fine-tuned on all rows, as in the paper; *STAFF,
-target tuned* fine-tunes the target on {tune_target} rows before it verifies others. CCS has K =
-{ccs_strata}, as in its paper; CCS and D2 cut off the hardest {beta:.0%}, as STAFF does.
-[evidence.md](../evidence.md) says how to do this with other data.
+- **Data and models.** The data is the first {limit} training rows of each task. The small model is the nano
+  of a family, the target its mini. K = {strata}, b_v = {verify_per_stratum}.
+- **A cell** is the target, fine-tuned with LoRA on one coreset for {epochs} epochs. All coresets have equal
+  epochs, so a smaller coreset takes fewer steps. The target is then evaluated on {held_out_samples}
+  held-out samples: their loss, and, for {answers} of them, the score of greedily generated answers.
+- **Seeds.** There are {seeds} seeds. Each applies to the selection and to the fine-tuning on it. The scores
+  come from one fine-tuning. Values are means, with the half width of their 95 % interval over the seeds
+  (Student's t).
+- **Methods.** GraNd, EL2N, CCS and D2 use the scores of the target, fine-tuned on all rows, as in the
+  paper. *STAFF, target tuned* fine-tunes the target on {tune_target} rows before it verifies others. CCS
+  has K = {ccs_strata}, as in its paper. CCS and D2 drop the hardest {beta:.0%}, as STAFF does.
 """
 
 RATES_PICTURE = """
 ## By pruning rate
 
-![Held-out loss and answers over the pruning rate, a line for each method](evidence_rates.svg)
+![Held-out loss and answers by pruning rate, one line per method](evidence_rates.svg)
 
-Means over the seeds; the tables below have the intervals."""
+Points are means over the seeds. The tables below have the intervals."""
 
 FAMILIES_PICTURE = """
-![Each method's difference to random with its interval, for each task and family](evidence_families.svg)
+![Difference of each method from random with its interval, for each task and family](evidence_families.svg)
 
-Each method's difference to random, paired by seed, with its 95 % interval."""
+The chart shows the difference of each method from random, paired by seed, with its 95 % interval."""
 
 PAPER = """
-## Beside the paper
+## Comparison with the paper
 
-The paper (Zhang et al., ICLR 2025) fine-tunes models a thousand times as large, on tasks of tens of
-thousands of samples. Its tables could not be opened where this was written; its figures are as they were
-told to us, as are those of an independent re-run. *Best other* is the best of the five baselines in each
-cell, chosen with hindsight. The sizes are not the same; what can be set beside each other is who stands
-above whom, and by the intervals above most of it is not told apart.
+The paper (Zhang et al., ICLR 2025) fine-tunes models a thousand times as large, on tasks with tens of
+thousands of samples. Its values, and those of an independent re-run, are quoted from secondary sources, not
+from the original tables. *Best baseline* is the best of the five baselines in each case, chosen after the
+fact. The sizes differ, so compare only the ranking of the methods. By the intervals above, most differences
+here are not significant. The number of cases is in brackets.
 
 {figures}
 """
@@ -71,9 +76,9 @@ def page(content: dict[str, Any]) -> str:
     planned = content["planned"]
     head = HEAD.format(
         written=written_by(content, "evidence.json"),
-        cells=f"All {planned} cells are there."
+        cells=f"All {planned} cells are complete."
         if there == planned
-        else f"Of {planned} cells {there} are there; the same command makes what is missing.",
+        else f"{there} of {planned} cells are complete. The same command computes the missing ones.",
         ccs_strata=CCS_STRATA, beta=BETA, **content["settings"],
     )  # fmt: skip
     parts = [head, _in_short(found)]
@@ -134,11 +139,12 @@ def _figure_words(found: dict[str, Any], figure: str) -> str:
 def _in_short(found: list[dict[str, Any]]) -> str:
     arms = [arm for arm in arms_of(found) if arm != "random"]
     lines = [
-        "## In short",
+        "## Summary",
         "",
-        "Beside random, over all tasks, families and rates: in how many the interval of",
+        "The table compares each method with random. A case is a task, a family and a rate. The table counts",
+        "the cases in which the method is significantly better, not significantly different (*even*: the",
+        "interval of the paired difference includes 0) and significantly worse.",
     ]
-    lines += ["the paired difference says better, says worse, or holds 0 (*even*)."]
     heading = ("", "by loss: better, even, worse", "mean difference, nats", "by answers: better, even, worse")
     rows = []
     for arm in arms:
@@ -149,8 +155,9 @@ def _in_short(found: list[dict[str, Any]]) -> str:
     lines += ["", table(heading, rows), ""]
     if beside_random(found, "staff", "loss"):
         lines += [
-            f"Half of STAFF's intervals reach further than {median_reach(found, 'loss'):.3f} nats and"
-            f" {median_reach(found, 'metric'):.1f} points to either side: less was not told apart.",
+            f"Half of STAFF's intervals extend more than {median_reach(found, 'loss'):.3f} nats and"
+            f" {median_reach(found, 'metric'):.1f} points to either side."
+            " Differences smaller than that could not be detected.",
             "",
         ]
     own = [arm for arm in arms if arm not in BASELINES]
@@ -171,10 +178,15 @@ def _in_short(found: list[dict[str, Any]]) -> str:
             )
         )
     lines += [
-        "Beside the best of the five others in each cell, which is chosen with hindsight and so flattered;",
-        "and at 20 % removed beside the full data: in how many the mean is better (and what intervals say).",
+        "The next table compares STAFF with the best of the five baselines in each case. That baseline is",
+        "chosen after the fact, which favours it. The last column compares STAFF at 20 % removed with the",
+        "full data: the number of cases with a better mean, and in brackets the same three counts.",
     ]
-    heading = ("", "best other: better, even, worse", "full data at 20 %: above it (better, even, worse)")
+    heading = (
+        "",
+        "best baseline: better, even, worse",
+        "full data, 20 % removed: better mean (better, even, worse)",
+    )
     return "\n".join([*lines, "", table(heading, rows)])
 
 
@@ -237,7 +249,7 @@ def _beside_paper(found: list[dict[str, Any]]) -> str:
 
     rows = [
         (
-            "better than the best other, mean",
+            "gain over the best baseline, mean",
             "0.43 ROUGE-L",
             *(mean(gains("best", f, rates), f) for f in BETTER),
         )
@@ -246,24 +258,24 @@ def _beside_paper(found: list[dict[str, Any]]) -> str:
         said = "1.0 to 2.0, growing with the rate" if rate == rates[0] else ""
         rows.append(
             (
-                f"better than random, {rate:.0%} removed",
+                f"gain over random, {rate:.0%} removed",
                 said,
                 *(mean(gains("random", f, [rate]), f) for f in BETTER),
             )
         )
     rows += [
         (
-            "above full data at 20% removed",
+            "better than the full data, 20% removed",
             "6 of 9",
             *(share(gains(FULL, f, [0.2]), above=True) for f in BETTER),
         ),
         (
-            "below random",
+            "worse than random",
             "5 of 18 (re-run)",
             *(share(gains("random", f, rates), above=False) for f in BETTER),
         ),
     ]
-    return table(("STAFF (in brackets: of how many)", "paper", "here, loss, nats", "here, answers"), rows)
+    return table(("STAFF", "paper", "here, loss, nats", "here, answers"), rows)
 
 
 def _by_rate(found: dict[str, Any]) -> str:
@@ -296,7 +308,7 @@ def _by_family(found: list[dict[str, Any]]) -> str:
             for arm in (FULL, NOTHING)
         ]
         parts += ["", table((words, *map(place_of, there)), rows)]
-    parts.append("\nAnswers by ROUGE-L on docstrings and chat, by chrF on kazakh.")
+    parts.append("\nThe metric of the answers is ROUGE-L on docstrings and chat, and chrF on kazakh.")
     parts.append(FAMILIES_PICTURE)
     return "\n".join(parts)
 
@@ -304,9 +316,10 @@ def _by_family(found: list[dict[str, Any]]) -> str:
 def _differences(found: list[dict[str, Any]]) -> str:
     arms = [arm for arm in arms_of(found) if arm != "random"]
     parts = [
-        "\n## Differences to random",
-        "\nPaired by seed, with the 95 % interval; **bold** where it does not hold 0. Below 0 is better for"
-        "\nthe loss, above 0 for the answers.",
+        "\n## Differences from random",
+        "\nDifferences are paired by seed and shown with their 95 % interval. **Bold** means that the"
+        "\ninterval does not include 0. For the loss, a difference below 0 is better. For the answers, a"
+        "\ndifference above 0 is better.",
     ]
     for figure, words in (("loss", "held-out loss, nats"), ("metric", "answers, 0 to 100")):
         rows = [
@@ -339,15 +352,16 @@ def _costs(found: list[dict[str, Any]]) -> str:
         )
     own = [name for name in found[0]["selection_seconds"] if name not in ("small", "target")]
     heading = (
-        "", *(f"{label_of(name)}, and of the baselines'" for name in own),
-        "baselines: target fine-tuned, all scored on it", "fine-tuning on the full data", "verified",
+        "", *(f"{label_of(name)}: time, share of the baselines' time" for name in own),
+        "baselines: fine-tuning the target and scoring all rows", "fine-tuning on the full data", "verified",
     )  # fmt: skip
     return "\n".join(
         [
-            "\n## What selection cost",
-            "\nWall time of the models that a selection needs, loading counted; other work ran beside, so"
-            "\nlittle more than the order holds. On 600 rows STAFF verifies a sixth of the data; on larger"
-            "\ndata its share falls ([overhead.md](overhead.md)).",
+            "\n## Cost of the selection",
+            "\nThe table has the wall time of the models that a selection needs, including loading. Other"
+            "\nwork ran on the machine, so little more than the ranking is reliable. On 600 rows STAFF"
+            "\nverifies a sixth of the data. On larger data this share is smaller"
+            "\n([overhead.md](overhead.md)).",
             "",
             table(heading, rows),
         ]

@@ -61,7 +61,7 @@ class Imported:
 
     @cached_property
     def rows(self) -> datasets.Dataset:
-        """Columns row_id, turns, problem, start, end; see docs/data.md."""
+        """Columns row_id, turns, problem, start, end; see docs/use/data.md."""
         from datasets import Dataset
 
         return Dataset.from_file(str(self.folder / "rows.arrow"))

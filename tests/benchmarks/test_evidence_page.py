@@ -86,10 +86,10 @@ def test_beside_the_paper_a_gain_is_above_0_and_the_full_data_are_passed_by_what
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     rows = {first: rest for first, *rest in cells}
     # 2.10 beside random's 2.20; beside GraNd's 31.03 STAFF's answers of 11.03 are 20 points below.
-    assert rows["better than the best other, mean"][1:] == ["+0.100 (1)", "-20.0 (1)"]
-    assert rows["better than random, 20% removed"][1:] == ["+0.100 (1)", "-10.0 (1)"]
-    assert rows["above full data at 20% removed"][1:] == ["0 of 1", "0 of 1"]
-    assert rows["below random"][1:] == ["0 of 1", "1 of 1"]
+    assert rows["gain over the best baseline, mean"][1:] == ["+0.100 (1)", "-20.0 (1)"]
+    assert rows["gain over random, 20% removed"][1:] == ["+0.100 (1)", "-10.0 (1)"]
+    assert rows["better than the full data, 20% removed"][1:] == ["0 of 1", "0 of 1"]
+    assert rows["worse than random"][1:] == ["0 of 1", "1 of 1"]
 
 
 def test_cells_of_the_file_are_put_back_where_there_are_none_and_count_as_done(tmp_path, monkeypatch):
