@@ -9,7 +9,7 @@ import streamlit as st
 from pages.parts import evaluation_form, progress, run_names, shared
 from staff_engine.charts import evaluation as charts
 from staff_engine.errors import StaffError
-from staff_engine.evaluation.report import ComparisonReport, open_comparison, sentences_of
+from staff_engine.evaluation.report import EvaluationReport, open_evaluation, sentences_of
 from staff_engine.evaluation.run import stages_of
 from staff_engine.runs import control
 from staff_engine.runs.control import read_record
@@ -39,7 +39,7 @@ def show(results: Results) -> None:
     if state != "finished":
         refreshed = shared.REFRESH_SECONDS if state in ACTIVE else None
         st.fragment(_follow, run_every=refreshed)(run, state, _cells(run))
-    report = open_comparison(run.folder).report if open_comparison(run.folder).facts else None
+    report = open_evaluation(run.folder).report if open_evaluation(run.folder).facts else None
     if report is not None:
         _show_report(report)
     with st.expander("Add to it, or evaluate anew", icon=":material/add:"):
@@ -47,14 +47,14 @@ def show(results: Results) -> None:
 
 
 def _evaluations(folder: Path) -> dict[str, str]:
-    """The comparisons of this run's coresets by id, the newest first."""
+    """The evaluations of this run's coresets by id, the newest first."""
     found = {}
-    for run_id, name in run_names.run_names(("comparison",)).items():
+    for run_id, name in run_names.run_names(("evaluation",)).items():
         try:
-            compared = read_record(control.find_run(run_id)).comparison
+            evaluation = read_record(control.find_run(run_id)).evaluation
         except StaffError:
             continue
-        if compared is not None and Path(compared.source).name == folder.name:
+        if evaluation is not None and Path(evaluation.source).name == folder.name:
             found[run_id] = name
     return found
 
@@ -80,11 +80,11 @@ def _follow(run: Run, seen: str, cells: int) -> None:
     with st.container(horizontal=True), shared.errors():
         progress.controls(run, facts, "evaluation")
     with shared.errors():
-        progress.stages(facts, stages_of(open_comparison(run.folder)))
+        progress.stages(facts, stages_of(open_evaluation(run.folder)))
     progress.log(run, expanded=facts["state"] == "failed")
 
 
-def _show_report(report: ComparisonReport) -> None:
+def _show_report(report: EvaluationReport) -> None:
     for warning in report.warnings:
         st.warning(shared.plain(warning))
     places = charts.places(report)
@@ -135,7 +135,7 @@ def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
     )
 
 
-def _show_dots(report: ComparisonReport, place: tuple[float, str]) -> None:
+def _show_dots(report: EvaluationReport, place: tuple[float, str]) -> None:
     measures: list[tuple[charts.Measure, str]] = [("loss", "Held-out loss (nats), lower is better")]
     if report.metric:
         measures.append(("metric", f"{report.metric} of the answers, higher is better"))

@@ -60,7 +60,7 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
                 share = min(facts["done"] / facts["total"], 1.0)
                 left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
                 st.progress(share, f"{shared.stage_name(facts['stage'])}{left}")
-        selects = not facts["similarity"] and not facts["comparison"]
+        selects = not facts["similarity"] and not facts["evaluation"]
         done = facts["summary"] is not None if selects else facts["state"] == "finished"
         if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
             _open(run, facts, "select" if done else "run")
@@ -80,7 +80,7 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
 def _actions(facts: dict[str, Any]) -> list[str]:
     if facts["state"] == "damaged":
         return ["delete"]
-    actions = ["rename"] if facts["similarity"] or facts["comparison"] else ["rename", "again"]
+    actions = ["rename"] if facts["similarity"] or facts["evaluation"] else ["rename", "again"]
     if facts["state"] in ACTIVE:
         return [*actions, "cancel"]
     if facts["state"] in ("failed", "cancelled", "interrupted"):
@@ -107,8 +107,8 @@ def _open(run: Run, facts: dict[str, Any], page: str) -> None:
     """Go to where a run of its kind is shown."""
     if facts["similarity"]:
         shared.open_family(run.id)
-    if facts["comparison"]:
-        shared.open_evaluation(run.id, facts["comparison"]["source"])
+    if facts["evaluation"]:
+        shared.open_evaluation(run.id, facts["evaluation"]["source"])
     shared.open_run(run.id, page)
 
 
@@ -154,8 +154,8 @@ def _words(facts: dict[str, Any]) -> str:
 
 def _models(facts: dict[str, Any]) -> str:
     """Which small models stand beside which targets."""
-    if facts["comparison"]:
-        chosen = facts["comparison"]
+    if facts["evaluation"]:
+        chosen = facts["evaluation"]
         arms = [METHODS[name].label for name in chosen["methods"] if name in METHODS] + list(chosen["also"])
         return f"evaluates {', '.join(arms)} on {short_name(facts['target'])}"
     compared = facts["similarity"]

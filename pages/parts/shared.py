@@ -176,13 +176,13 @@ def current_run() -> Run:
             choose_run(None)
             open_family(run.id)
         st.stop()
-    compared = read_record(run).comparison if kind_of(run) == "comparison" else None
-    if compared is not None:
+    evaluation = read_record(run).evaluation if kind_of(run) == "evaluation" else None
+    if evaluation is not None:
         st.info(
             "This run evaluates the coresets of another; it has none of its own.", icon=":material/science:"
         )
         if st.button("Open it under Compare", type="primary", key="open_evaluation"):
-            open_evaluation(run.id, compared.source)
+            open_evaluation(run.id, evaluation.source)
         st.stop()
     return run
 

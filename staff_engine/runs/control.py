@@ -83,13 +83,13 @@ def describe(run: Run) -> dict[str, Any]:
     """All that is known of a run at this moment, as JSON has it; a damaged one has gaps."""
     state = read_status(run)
     facts: dict[str, Any] = {"run_id": run.id, "name": None, "folder": str(run.folder), "created": None}
-    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity", "comparison"))
+    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity", "evaluation"))
     facts |= state.model_dump(mode="json")
     try:
         record = read_record(run).model_dump(mode="json")
     except RunError:
         record = {}
-    kept = ("name", "created", "plan", "similarity", "comparison")
+    kept = ("name", "created", "plan", "similarity", "evaluation")
     facts |= {name: record[name] for name in kept if name in record}
     facts |= {name: facts["plan"][name] for name in ("dataset", "small", "target") if facts["plan"]}
     facts["summary"] = _json_or(run.folder / SUMMARY_FILE, None)
