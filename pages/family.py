@@ -50,15 +50,15 @@ def main() -> None:
     run = _pick()
     if run is None:
         st.info(
-            "No models are compared yet. A comparison fine-tunes each small model on your data, lets every"
-            " model score the same few hundred samples, and says which small model finds the same ones hard"
-            " as the target does. With the built-in models it works offline.",
+            "No models are compared yet. A similarity run fine-tunes each small model on your data, lets"
+            " every model score the same few hundred samples, and says which small model finds the same ones"
+            " hard as the target does. With the built-in models it works offline.",
             icon=":material/family_history:",
         )
-        st.subheader("New comparison", anchor=False)
+        st.subheader("New similarity run", anchor=False)
         similarity_form.show()
         return
-    with st.expander("New comparison", icon=":material/add:", key="family_new"):
+    with st.expander("New similarity run", icon=":material/add:", key="family_new"):
         similarity_form.show()
     if control.read_status(run).state == "finished":
         with shared.errors():
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _pick() -> Run | None:
-    """The comparison that the link or the picker chose, else the newest; None where there is none."""
+    """The similarity run that the link or the picker chose, else the newest; None where there is none."""
     names = run_names(("similarity",))
     chosen = st.session_state.family
     if chosen and chosen not in names:
@@ -84,7 +84,7 @@ def _pick() -> Run | None:
     if chosen is None:
         st.session_state.family = next(iter(names))
     st.selectbox(
-        "Comparison",
+        "Similarity run",
         list(names),
         key="family",
         format_func=lambda run_id: names.get(run_id, run_id),
@@ -100,7 +100,7 @@ def _version(run: Run) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the comparison …")
+@st.cache_resource(max_entries=4, show_spinner="Reading the similarity run …")
 def _similarity(run: Run, version: int) -> Similarity:
     return open_similarity(run.folder)
 
@@ -150,7 +150,9 @@ def _choices(report: Report) -> tuple[Score, bool]:
                 persist_state="session",
             )
     if not numbers and st.session_state.family_target == "fine-tuned":
-        st.info("In this comparison the target was left untouched; that is shown.", icon=":material/info:")
+        st.info(
+            "In this similarity run the target was left untouched; that is shown.", icon=":material/info:"
+        )
     return SCORE_NAMES[st.session_state.family_score][0], bool(
         numbers
     ) and st.session_state.family_target == "fine-tuned"

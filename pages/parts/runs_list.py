@@ -158,12 +158,12 @@ def _models(facts: dict[str, Any]) -> str:
         chosen = facts["evaluation"]
         arms = [METHODS[name].label for name in chosen["methods"] if name in METHODS] + list(chosen["also"])
         return f"evaluates {', '.join(arms)} on {short_name(facts['target'])}"
-    compared = facts["similarity"]
+    similarity = facts["similarity"]
     smalls, targets = (
-        (compared["smalls"], compared["targets"]) if compared else ([facts["small"]], [facts["target"]])
+        (similarity["smalls"], similarity["targets"]) if similarity else ([facts["small"]], [facts["target"]])
     )
     words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
-    return f"compares {words} on {compared['sample']:,} samples" if compared else words
+    return f"compares {words} on {similarity['sample']:,} samples" if similarity else words
 
 
 def _age(created: datetime) -> str:

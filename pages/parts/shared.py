@@ -106,12 +106,12 @@ def open_run(run_id: str, name: str = "run") -> NoReturn:
 
 
 def choose_family(run_id: str | None) -> None:
-    """Make a run that compares models the one that Family shows, from the next run of the script on."""
+    """Make a similarity run the one that Family shows, from the next run of the script on."""
     st.session_state[links.NEXT_FAMILY] = run_id
 
 
 def open_family(run_id: str) -> NoReturn:
-    """Go to what a run that compares models has found, or how far it is."""
+    """Go to what a similarity run has found, or how far it is."""
     choose_family(run_id)
     st.switch_page(page("family"))
 

@@ -1,4 +1,4 @@
-"""A run that compares models and has not finished: its state, the next step, stages and log."""
+"""A similarity run that has not finished: its state, the next step, stages and log."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from staff_engine.runs.status import ACTIVE
 
 NEXT = {
     "queued": "Another run is at work; this one starts when it ends.",
-    "running": "You can close this page or the app: the comparison goes on by itself.",
-    "failed": "Resume tries again from where it stopped; or start a new comparison with other models.",
+    "running": "You can close this page or the app: the run goes on by itself.",
+    "failed": "Resume tries again from where it stopped; or start a new similarity run with other models.",
     "cancelled": "Resume goes on from where it stopped.",
     "interrupted": "Its process is gone: killed, or a power cut. Resume goes on from where it stopped.",
     "damaged": "Its folder cannot be read any more; delete it on the Home page and compare again.",
@@ -31,7 +31,7 @@ def show(run: Run) -> None:
 
 
 def _follow(run: Run, seen: str) -> None:
-    """A comparison that is not finished: its state, the next step, its stages and log."""
+    """A similarity run that is not finished: its state, the next step, its stages and log."""
     if not run.folder.is_dir():
         st.rerun()
     facts = control.describe(run)
@@ -55,9 +55,9 @@ def _follow(run: Run, seen: str) -> None:
 
 
 def _what(facts: dict[str, Any]) -> str:
-    """Data and models of a comparison in a line."""
+    """Data and models of a similarity run in a line."""
     if not facts["similarity"]:
         return ""
-    compared = facts["similarity"]
-    smalls, targets = (", ".join(map(short_name, compared[name])) for name in ("smalls", "targets"))
-    return shared.plain(f"{facts['dataset']} · {smalls} for {targets} · {compared['sample']:,} samples")
+    similarity = facts["similarity"]
+    smalls, targets = (", ".join(map(short_name, similarity[name])) for name in ("smalls", "targets"))
+    return shared.plain(f"{facts['dataset']} · {smalls} for {targets} · {similarity['sample']:,} samples")
