@@ -8,13 +8,13 @@ import numpy as np
 import streamlit as st
 
 from pages.parts import evaluation, methods, shared
-from staff_engine.charts import comparison as charts
+from staff_engine.charts import overlap as charts
 from staff_engine.charts.style import clipped
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.samples import table as reading
-from staff_engine.selection.overlap import compare_selections
+from staff_engine.selection.overlap import overlap_of
 
 SHOWN = 200
 SHARES = ("pruning_rate", "drop_hardest")
@@ -77,17 +77,17 @@ def _choose(key: str, label: str, names: dict[str, str]) -> str:
 
 def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], second: dict[str, Any]) -> None:
     a, b = shared.selection_of(results, first), shared.selection_of(results, second)
-    found = compare_selections(a, b)
-    if not len(found.only_a) and not len(found.only_b):
+    overlap = overlap_of(a, b)
+    if not len(overlap.only_a) and not len(overlap.only_b):
         st.info("Both are the same coreset. Turn the settings on Select, or choose another selection.")
         st.page_link(shared.page("select"), label="Go to Select", icon=":material/tune:")
         return
     with st.grid(4, min_column_width=225):
-        st.metric("In both", f"{len(found.shared):,}")
-        st.metric("Only in the first", f"{len(found.only_a):,}")
-        st.metric("Only in the second", f"{len(found.only_b):,}")
+        st.metric("In both", f"{len(overlap.shared):,}")
+        st.metric("Only in the first", f"{len(overlap.only_a):,}")
+        st.metric("Only in the second", f"{len(overlap.only_b):,}")
         st.metric(
-            "Overlap", f"{found.jaccard:.0%}", delta=f"{found.jaccard_by_chance:.0%} by chance",
+            "Overlap", f"{overlap.jaccard:.0%}", delta=f"{overlap.jaccard_by_chance:.0%} by chance",
             delta_color="off", delta_arrow="off",
             help="Samples in both, over samples in either (Jaccard). By chance: two coresets of these"
             " sizes, drawn without looking at scores.",
@@ -104,7 +104,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
         )  # fmt: skip
     columns = shared.current_columns(results)
     passing = None if st.session_state.filter.empty else shared.current_mask(results)
-    parts = [_passing(ids, passing) for ids in (a.indices, b.indices, found.only_a, found.only_b)]
+    parts = [_passing(ids, passing) for ids in (a.indices, b.indices, overlap.only_a, overlap.only_b)]
     if passing is not None:
         st.caption(":material/filter_alt: Below, only samples that pass the filter are counted.")
     if not len(parts[0]) or not len(parts[1]):

@@ -15,7 +15,7 @@ from staff_engine.runs import cost
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
-from staff_engine.selection.overlap import compare_selections
+from staff_engine.selection.overlap import overlap_of
 
 # The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
 SLIDERS = {
@@ -155,10 +155,10 @@ def _figures(results: Results, selection: Selection) -> None:
 
 
 def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:
-    compared = compare_selections(shared.selection_of(results, settings), selection)
-    if not len(compared.only_a) and not len(compared.only_b):
+    overlap = overlap_of(shared.selection_of(results, settings), selection)
+    if not len(overlap.only_a) and not len(overlap.only_b):
         return "as last saved"
-    return f"+{len(compared.only_b):,} −{len(compared.only_a):,} since last saved"
+    return f"+{len(overlap.only_b):,} −{len(overlap.only_a):,} since last saved"
 
 
 def _charts(results: Results, selection: Selection) -> None:
