@@ -9,9 +9,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.parts import plan_field, shared
-from staff_engine.charts import methods as charts
-from staff_engine.evaluation.methods import MethodComparison, clusters_of, compared
+from staff_engine.charts import coverage as charts
 from staff_engine.plan import Plan
+from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines.ranked import CCS_STRATA
@@ -30,7 +30,7 @@ def show(results: Results) -> None:
     if not names:
         st.info("Choose at least one method.", icon=":material/checklist:")
         return
-    found = _compared(results, table, names)
+    found = _coverage(results, table, names)
     if found is None:
         st.info("No sample of these coresets passes the filter. Take a part of it away to compare.")
         return
@@ -72,8 +72,8 @@ def _take_methods() -> None:
     st.session_state.compare_methods = ",".join(name for name in METHODS if name in chosen)
 
 
-def _compared(results: Results, table: ScoreTable, names: list[str]) -> MethodComparison | None:
-    """The comparison among the samples that pass the filter; None where no coreset has one."""
+def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCoverage | None:
+    """The coverage among the samples that pass the filter; None where no coreset has one."""
     settings = shared.settings()
     rate, seed, beta = (settings[name] for name in ("pruning_rate", "seed", "drop_hardest"))
     selection = shared.current_selection(results)
@@ -94,7 +94,7 @@ def _compared(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
         table = replace(table, loss=np.where(passing, table.loss, np.nan))
     if not any(map(len, coresets.values())):
         return None
-    return compared(
+    return coverage_of_coresets(
         results, table, coresets, clusters, pruning_rate=rate, seed=seed, beta=beta, strata=strata
     )
 
@@ -116,7 +116,7 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
     return clusters_of(_table, seed)
 
 
-def _say_how(found: MethodComparison, *, scorable: int) -> None:
+def _say_how(found: MethodCoverage, *, scorable: int) -> None:
     size = coreset_size(scorable, found.pruning_rate)
     st.caption(
         f"{shared.percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
@@ -127,7 +127,7 @@ def _say_how(found: MethodComparison, *, scorable: int) -> None:
     )
 
 
-def _overlap_and_reach(found: MethodComparison) -> None:
+def _overlap_and_reach(found: MethodCoverage) -> None:
     coverage = found.coverage
     left, right = _side_by_side()
     with left:
@@ -158,7 +158,7 @@ def _overlap_and_reach(found: MethodComparison) -> None:
         )
 
 
-def _spreads(found: MethodComparison) -> None:
+def _spreads(found: MethodCoverage) -> None:
     st.subheader("What their samples are like", anchor=False)
     coverage = found.coverage
     for place, profile, title, key in zip(

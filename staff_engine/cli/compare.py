@@ -128,16 +128,15 @@ def compare(
     given += [word for word, value in others.items() if value]
     if given:
         raise PlanError(f"--{given[0].replace('_', '-')} is for --evaluate, which is not given")
-    from staff_engine.evaluation.methods import compare_methods, write_choices
     from staff_engine.export.delivery import check_out
+    from staff_engine.runs.coverage import coverage_of_methods, write_choices
     from staff_engine.runs.results import open_results
     from staff_engine.runs.score_tables import small_scores
 
-    found = scored(run)
-    results = open_results(found.folder)
+    results = open_results(scored(run).folder)
     if out is not None:
         check_out(out, results.plan)
-    comparisons = compare_methods(
+    at_each_rate = coverage_of_methods(
         results,
         small_scores(results),
         method or tuple(METHODS),
@@ -145,18 +144,18 @@ def compare(
         seed=results.plan.seed if seed is None else seed,
         beta=beta,
     )
-    done = list(comparisons)
+    found = list(at_each_rate)
     if out is not None:
-        write_choices(out, results.num_rows, done)
+        write_choices(out, results.num_rows, found)
     if as_json:
-        say_json([comparison.as_json() for comparison in done])
+        say_json([each.as_json() for each in found])
         return
     from rich.console import Console
 
-    from staff_engine.cli.tables.methods import print_comparison
+    from staff_engine.cli.tables.coverage import print_coverage
 
-    for comparison in done:
-        print_comparison(comparison, Console())
+    for each in found:
+        print_coverage(each, Console())
     if out is not None:
         typer.echo(f"which rows each method keeps is written to {out}")
 
