@@ -27,7 +27,7 @@ from staff_engine.evaluation.cells import (
 from staff_engine.evaluation.metrics import METRIC_WORDS
 from staff_engine.pipelines.similarity.measures import Number
 from staff_engine.plan import EvaluationPlan, Plan
-from staff_engine.runs.folders import PLAN_FILE, Record
+from staff_engine.runs.folders import PLAN_FILE, RunRecord
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.selection.methods import METHODS
 from staff_engine.system.files import read_model
@@ -194,7 +194,7 @@ def _json_of(path: Path) -> dict[str, Any]:
 
 def open_evaluation(folder: Path) -> Evaluation:
     """Open an evaluation run's folder. Raises RunError if it is none."""
-    record = read_model(folder / PLAN_FILE, Record)
+    record = read_model(folder / PLAN_FILE, RunRecord)
     if record.evaluation is None:
         raise RunError(f"run {folder.name} evaluates no coresets")
     return Evaluation(folder, record.plan, record.evaluation)

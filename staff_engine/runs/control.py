@@ -15,8 +15,8 @@ from staff_engine.runs.folders import (
     PLAN_FILE,
     SUMMARY_FILE,
     Delivery,
-    Record,
     Run,
+    RunRecord,
     create_run,
     find_run,
     kind_of,
@@ -45,7 +45,7 @@ from staff_engine.system.processes import (
 )
 
 __all__ = [
-    "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run",
+    "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
     "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
     "require_scores", "resume", "start", "update_record",
 ]  # fmt: skip
@@ -217,7 +217,7 @@ def rename(run: Run, name: str) -> None:
     update_record(run, name=name.strip())
 
 
-def update_record(run: Run, **changes: Any) -> Record:
+def update_record(run: Run, **changes: Any) -> RunRecord:
     """Change what plan.json says beside the plan: name, fingerprint or delivery."""
     with launching(run):
         record = read_record(run).model_copy(update=changes)

@@ -54,7 +54,7 @@ class Delivery(BaseModel):
     with_scores: bool = False
 
 
-class Record(BaseModel):
+class RunRecord(BaseModel):
     """The content of plan.json: what the run was asked to do, and with what."""
 
     model_config = ConfigDict(frozen=True)
@@ -114,7 +114,7 @@ def create_run(
         similarity = similarity.model_copy(update=paths)
     kind = "similarity" if similarity else "evaluation" if evaluation else _slug(plan.small, 16)
     slug = f"{_slug(plan.dataset, 24)}-{kind}"
-    record = Record(
+    record = RunRecord(
         name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
         similarity=similarity, evaluation=evaluation,
     )  # fmt: skip
@@ -182,9 +182,9 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
     raise RunError(f"run {text!r} does not exist; {_near(text, runs)}")
 
 
-def read_record(run: Run) -> Record:
+def read_record(run: Run) -> RunRecord:
     """What a run was asked to do. Raises RunError if plan.json is missing or damaged."""
-    return read_model(run.folder / PLAN_FILE, Record)
+    return read_model(run.folder / PLAN_FILE, RunRecord)
 
 
 def kind_of(run: Run) -> Kind | None:
