@@ -8,7 +8,9 @@ import streamlit as st
 
 from pages.parts import data_check, data_source
 from pages.parts.data_source import DETECT
-from pages.parts.shared import errors, header, page, sentence
+from pages.parts.navigation import page_file
+from pages.parts.page import errors, header
+from pages.parts.words import sentence
 from staff_engine.data.first_rows import FirstRows, ReadRow, first_rows
 from staff_engine.data.formats import FORMATS, Mapping
 from staff_engine.data.inspection.findings import DataChoice
@@ -173,6 +175,6 @@ with reading:
 with preview:
     _show_rows(first, mapping, key_of(base))
 if use:
-    st.switch_page(page("run"))
+    st.switch_page(page_file("run"))
 if mapping is not None:
     data_check.show(choice)

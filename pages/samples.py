@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import sample, sample_filters, sample_map, shared
+from pages.parts import sample, sample_filters, sample_map
+from pages.parts.filters import filter_bar
+from pages.parts.page import errors, header
+from pages.parts.state import (
+    current_columns,
+    current_mask,
+    current_selection,
+    current_settings,
+    results_version,
+    scored_results,
+)
+from pages.parts.words import plain
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.samples import table
@@ -34,18 +45,18 @@ Key = tuple[Any, ...]
 
 
 def main() -> None:
-    shared.header(
+    header(
         "Samples",
         "Every row of the data: what it says, how hard the small model finds it, and why it was kept or not.",
     )
-    results = shared.scored_results()
-    selection = shared.current_selection(results)
-    columns = shared.current_columns(results)
+    results = scored_results()
+    selection = current_selection(results)
+    columns = current_columns(results)
     _check_link(columns)
-    with shared.errors():
+    with errors():
         _controls(columns, selection)
-        shared.filter_bar(results)
-        rows = _sorted(_key(results), _sorting(), results, columns, shared.current_mask(results))
+        filter_bar(results)
+        rows = _sorted(_key(results), _sorting(), results, columns, current_mask(results))
         if len(rows) and st.session_state.samples_view == "map":
             sample_map.show(results, columns, selection)
         elif len(rows):
@@ -57,8 +68,8 @@ def main() -> None:
 def _key(results: Results) -> Key:
     """What the rows that pass depend on, to remember their order by."""
     run = Run(results.folder.name, results.folder)
-    chosen = tuple(shared.settings().items())
-    return run.id, shared.results_version(run), chosen, st.session_state.filter
+    chosen = tuple(current_settings().items())
+    return run.id, results_version(run), chosen, st.session_state.filter
 
 
 def _sorting() -> tuple[str, bool]:
@@ -74,7 +85,7 @@ def _check_link(columns: SampleColumns) -> None:
     sort = st.session_state.samples_sort
     if sort not in HEADINGS:
         st.warning(
-            f"This link's samples_sort is {shared.plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
+            f"This link's samples_sort is {plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
             " Shown is row_id."
         )
         st.session_state.samples_sort = "row_id"

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import evaluation_form, progress, run_names, shared
+from pages.parts import evaluation_form, progress, run_names
+from pages.parts.charts import chart
+from pages.parts.page import errors
+from pages.parts.words import percent, plain
 from staff_engine.charts import evaluation as charts
 from staff_engine.errors import StaffError
 from staff_engine.evaluation.report import EvaluationReport, open_evaluation, sentences_of
@@ -37,7 +40,7 @@ def show(results: Results) -> None:
     run = control.find_run(st.session_state.evaluation)
     state = control.read_status(run).state
     if state != "finished":
-        refreshed = shared.REFRESH_SECONDS if state in ACTIVE else None
+        refreshed = progress.REFRESH_SECONDS if state in ACTIVE else None
         st.fragment(_follow, run_every=refreshed)(run, state, _cells(run))
     report = open_evaluation(run.folder).report if open_evaluation(run.folder).facts else None
     if report is not None:
@@ -71,28 +74,28 @@ def _follow(run: Run, seen: str, cells: int) -> None:
     if facts["state"] != seen or _cells(run) != cells:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        shared.state_badge(facts["state"])
+        progress.state_badge(facts["state"])
         if facts["message"]:
-            st.caption(shared.plain(facts["message"]), width="content")
+            st.caption(plain(facts["message"]), width="content")
     progress.failure(facts)
     if facts["state"] == "damaged":
         return
-    with st.container(horizontal=True), shared.errors():
+    with st.container(horizontal=True), errors():
         progress.controls(run, facts, "evaluation")
-    with shared.errors():
+    with errors():
         progress.stages(facts, stages_of(open_evaluation(run.folder)))
     progress.log(run, expanded=facts["state"] == "failed")
 
 
 def _show_report(report: EvaluationReport) -> None:
     for warning in report.warnings:
-        st.warning(shared.plain(warning))
+        st.warning(plain(warning))
     places = charts.places(report)
     if places:
         place = _choose_place(places)
         said = sentences_of(charts.rows_at(report, *place), report.metric)
         if said:
-            st.markdown("\n".join(f"- {shared.plain(sentence)}" for sentence in said))
+            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in said))
         _show_dots(report, place)
     st.subheader("All of it", anchor=False)
     frame = charts.table_frame(report)
@@ -128,9 +131,7 @@ def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
     return st.selectbox(
         "Pruning rate",
         places,
-        format_func=lambda each: (
-            f"{shared.percent(each[0])} removed" + (f", equal {each[1]}" if both else "")
-        ),
+        format_func=lambda each: f"{percent(each[0])} removed" + (f", equal {each[1]}" if both else ""),
         key="evaluation_place",
     )
 
@@ -142,7 +143,7 @@ def _show_dots(report: EvaluationReport, place: tuple[float, str]) -> None:
     with st.grid(len(measures), min_column_width=380, gap="large"):
         for measure, title in measures:
             frame = charts.dots_frame(report, measure, *place)
-            shared.chart(
+            chart(
                 charts.dots_figure(frame, x=title), key=f"evaluation_{measure}",
                 alt=f"{title}, means: {charts.dots_in_words(frame)}",
             )  # fmt: skip

@@ -7,7 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field, run_names, shared
+from pages.parts import plan_field, run_names
+from pages.parts.navigation import show_evaluation
+from pages.parts.page import errors
+from pages.parts.words import percent, sentence
 from staff_engine.cli.command_lines import evaluate_command
 from staff_engine.cli.tables.evaluation import estimate_words
 from staff_engine.data.builtin.tasks import is_task
@@ -46,9 +49,9 @@ def show(results: Results, known: Run | None) -> None:
             plan, evaluation = control.read_record(run).plan, planning.extended(run, **settings)
         estimate = planning.estimate_of(plan, evaluation, run, source=results)
     except StaffError as error:
-        st.error(shared.sentence(error))
+        st.error(sentence(error))
         return
-    st.caption(shared.sentence(estimate_words(estimate)))
+    st.caption(sentence(estimate_words(estimate)))
     if st.button("Start", type="primary", icon=":material/play_arrow:", key="evaluate_start"):
         _start(plan, evaluation, run)
     st.caption("The same from the command line, which takes the other settings too:")
@@ -67,7 +70,7 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
     own = results.plan.pruning_rate
     rates = st.pills(
         "Pruning rates", sorted({*RATES, own}), selection_mode="multi", default=[own],
-        format_func=shared.percent, key="evaluate_rates",
+        format_func=percent, key="evaluate_rates",
     )  # fmt: skip
     with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
         seeds = _number("seeds", "Seeds", known.seeds if known else None, suffix)
@@ -124,11 +127,11 @@ def _number(name: str, label: str, value: int | None = None, suffix: str = "") -
 
 
 def _start(plan: Plan, evaluation: EvaluationPlan, run: Run | None) -> None:
-    with shared.errors():
+    with errors():
         if run is None:
             run = planning.create(plan, evaluation)
         else:
             planning.add_to(run, evaluation)
         control.start(run)
-    shared.show_evaluation(run.id)
+    show_evaluation(run.id)
     st.rerun()

@@ -8,7 +8,10 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.parts import plan_field, shared
+from pages.parts import plan_field
+from pages.parts.charts import chart
+from pages.parts.state import current_mask, current_selection, current_settings
+from pages.parts.words import percent
 from staff_engine.charts import coverage as charts
 from staff_engine.plan import Plan
 from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets
@@ -34,7 +37,7 @@ def show(results: Results) -> None:
     if found is None:
         st.info("No sample of these coresets passes the filter. Take a part of it away to compare.")
         return
-    scorable = np.isfinite(table.effort) & shared.current_mask(results)
+    scorable = np.isfinite(table.effort) & current_mask(results)
     _say_how(found, scorable=int(scorable.sum()))
     _overlap_and_reach(found)
     _spreads(found)
@@ -74,9 +77,9 @@ def _take_methods() -> None:
 
 def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCoverage | None:
     """The coverage among the samples that pass the filter; None where no coreset has one."""
-    settings = shared.settings()
+    settings = current_settings()
     rate, seed, beta = (settings[name] for name in ("pruning_rate", "seed", "drop_hardest"))
-    selection = shared.current_selection(results)
+    selection = current_selection(results)
     run_id = results.folder.name
     coresets = {
         name: selection.indices
@@ -86,7 +89,7 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     }
     strata, clusters = selection.labels, _clusters(run_id, seed, table)
     if not st.session_state.filter.empty:
-        passing = shared.current_mask(results)
+        passing = current_mask(results)
         st.caption(":material/filter_alt: Only samples that pass the filter are counted.")
         coresets = {name: ids[passing[ids]] for name, ids in coresets.items()}
         strata = np.where(passing, strata, -1)
@@ -119,9 +122,9 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
 def _say_how(found: MethodCoverage, *, scorable: int) -> None:
     size = coreset_size(scorable, found.pruning_rate)
     st.caption(
-        f"{shared.percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
+        f"{percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
         f" fine-tuned small model's scores; seed {found.seed}; CCS and D2 leave out the hardest"
-        f" {shared.percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
+        f" {percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
         f" Two coresets of {size:,} of {scorable:,} samples, drawn without looking at scores, overlap by"
         f" {jaccard_by_chance(size, size, scorable):.0%}."
     )
@@ -134,7 +137,7 @@ def _overlap_and_reach(found: MethodCoverage) -> None:
         st.subheader("What they have in common", anchor=False)
         if len(coverage.names) > 1:
             frame = charts.overlap_frame(coverage)
-            shared.chart(
+            chart(
                 charts.overlap_figure(frame), key="methods_overlap",
                 alt=f"Overlap of every two coresets: {charts.overlap_in_words(frame)}",
             )  # fmt: skip
@@ -149,7 +152,7 @@ def _overlap_and_reach(found: MethodCoverage) -> None:
         reach = charts.reach_frame(coverage)
         counts = {"strata": coverage.num_strata, "clusters": coverage.num_clusters}
         said = (f"{groups}: {charts.reach_in_words(reach, groups)}" for groups in counts if counts[groups])
-        shared.chart(
+        chart(
             charts.reach_figure(reach, counts), alt=f"Share reached. {'. '.join(said)}", key="methods_reach"
         )
         st.caption(
@@ -170,7 +173,7 @@ def _spreads(found: MethodCoverage) -> None:
     ):
         with place:
             frame = charts.spread_frame(coverage, profile)
-            shared.chart(
+            chart(
                 charts.spread_figure(frame, x=title), key=key,
                 alt=f"{title}, medians: {charts.spread_in_words(frame)}",
             )  # fmt: skip

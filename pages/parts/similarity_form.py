@@ -6,7 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field, shared
+from pages.parts import plan_field
+from pages.parts.navigation import choose_family
+from pages.parts.page import errors
+from pages.parts.words import sentence
 from staff_engine.cli.command_lines import similarity_command
 from staff_engine.data.builtin.tasks import PREFIX, TASKS
 from staff_engine.data.dataset import check_source
@@ -177,16 +180,16 @@ def _checked() -> tuple[Plan, SimilarityPlan] | None:
             if model.startswith(("builtin:", "/", ".", "~")):  # others are looked up when it starts
                 find_model(model)
     except StaffError as error:
-        st.error(shared.sentence(error))
+        st.error(sentence(error))
         return None
     return plan, similarity
 
 
 def _start(plan: Plan, similarity: SimilarityPlan, name: str) -> None:
-    with shared.errors():
+    with errors():
         for model in (*similarity.smalls, *similarity.targets):
             find_model(model)
         run = create_run(plan, name=name or None, similarity=similarity)
         start(run)
-    shared.choose_family(run.id)
+    choose_family(run.id)
     st.rerun()

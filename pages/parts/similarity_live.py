@@ -6,7 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import progress, shared
+from pages.parts import progress
+from pages.parts.page import errors
+from pages.parts.words import plain
 from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity.report import open_similarity
 from staff_engine.pipelines.similarity.run import stages_of
@@ -27,7 +29,7 @@ NEXT = {
 def show(run: Run) -> None:
     """Follow the run; once it has finished, the page shows what it found."""
     state = control.read_status(run).state
-    st.fragment(_follow, run_every=shared.REFRESH_SECONDS if state in ACTIVE else None)(run, state)
+    st.fragment(_follow, run_every=progress.REFRESH_SECONDS if state in ACTIVE else None)(run, state)
 
 
 def _follow(run: Run, seen: str) -> None:
@@ -38,15 +40,15 @@ def _follow(run: Run, seen: str) -> None:
     if facts["state"] != seen:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        shared.state_badge(facts["state"])
+        progress.state_badge(facts["state"])
         st.caption(_what(facts), width="content")
     st.markdown(NEXT[facts["state"]])
     progress.failure(facts)
     if facts["state"] == "damaged":
         return
-    with st.container(horizontal=True), shared.errors():
+    with st.container(horizontal=True), errors():
         progress.controls(run, facts, "family")
-    with shared.errors():
+    with errors():
         expected = stages_of(open_similarity(run.folder))
     if facts["stage"] in expected:
         st.caption(f"Stage {expected.index(facts['stage']) + 1} of {len(expected)}.")
@@ -60,4 +62,4 @@ def _what(facts: dict[str, Any]) -> str:
         return ""
     similarity = facts["similarity"]
     smalls, targets = (", ".join(map(short_name, similarity[name])) for name in ("smalls", "targets"))
-    return shared.plain(f"{facts['dataset']} · {smalls} for {targets} · {similarity['sample']:,} samples")
+    return plain(f"{facts['dataset']} · {smalls} for {targets} · {similarity['sample']:,} samples")
