@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import evaluation, methods
+from pages.parts import coverage
 from pages.parts.charts import chart
+from pages.parts.evaluation import report
 from pages.parts.filters import filter_bar
 from pages.parts.navigation import page_file
 from pages.parts.page import errors, header
@@ -45,12 +46,12 @@ def main() -> None:
     )  # fmt: skip
     if st.session_state.compare_view == "evaluation":
         with errors():
-            evaluation.show(results)
+            report.show(results)
         return
     filter_bar(results)
     if st.session_state.compare_view == "methods":
         with errors():
-            methods.show(results)
+            coverage.show(results)
         return
     settings = _choices(results)
     names = _names(results)

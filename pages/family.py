@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from pages.parts import similarity_form, similarity_live
 from pages.parts.charts import chart
 from pages.parts.navigation import plan_again
 from pages.parts.page import errors, header
-from pages.parts.run_names import run_names
+from pages.parts.run.names import run_names
+from pages.parts.similarity import form, live
 from pages.parts.words import plain, sentence
 from staff_engine.charts import similarity as charts
 from staff_engine.cli.command_lines import similarity_command
@@ -60,16 +60,16 @@ def main() -> None:
             icon=":material/family_history:",
         )
         st.subheader("New similarity run", anchor=False)
-        similarity_form.show()
+        form.show()
         return
     with st.expander("New similarity run", icon=":material/add:", key="family_new"):
-        similarity_form.show()
+        form.show()
     if control.read_status(run).state == "finished":
         with errors():
             found = _similarity(run, _version(run))
             _finished(found, found.report, found.scores)
         return
-    similarity_live.show(run)
+    live.show(run)
 
 
 def _pick() -> Run | None:
@@ -296,7 +296,7 @@ def _how(found: Similarity) -> None:
             "Take it over into the form above",
             icon=":material/content_copy:",
             key="family_again",
-            on_click=similarity_form.take_up,
+            on_click=form.take_up,
             args=(found.plan, found.compared),
         )
 

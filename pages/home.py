@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import runs_list
 from pages.parts.navigation import open_run, page_file
 from pages.parts.page import errors, say_refusals
+from pages.parts.run import listing
 from staff_engine.data.builtin.tasks import TASKS
 from staff_engine.plan import Plan
 from staff_engine.runs.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
@@ -38,7 +38,7 @@ def main() -> None:
     if begin:
         with errors():
             open_run(start_demo(plan).id)
-    runs_list.show()
+    listing.show()
 
 
 def _demo_choice() -> Plan:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import sample, sample_filters, sample_map
 from pages.parts.filters import filter_bar
 from pages.parts.page import errors, header
+from pages.parts.sample import drawer, embeddings, filter_form
 from pages.parts.state import (
     current_columns,
     current_mask,
@@ -58,11 +58,11 @@ def main() -> None:
         filter_bar(results)
         rows = _sorted(_key(results), _sorting(), results, columns, current_mask(results))
         if len(rows) and st.session_state.samples_view == "map":
-            sample_map.show(results, columns, selection)
+            embeddings.show(results, columns, selection)
         elif len(rows):
             _show_table(results, columns, rows)
         if st.session_state.row is not None:
-            sample.drawer(results, selection, columns, rows)
+            drawer.show(results, selection, columns, rows)
 
 
 def _key(results: Results) -> Key:
@@ -102,9 +102,9 @@ def _controls(columns: SampleColumns, selection: Selection) -> None:
             required=True,
             persist_state="session",
         )
-        sample_filters.popover(columns, selection)
+        filter_form.popover(columns, selection)
         if st.session_state.samples_view == "map":
-            sample_map.controls()
+            embeddings.controls()
         else:
             st.selectbox(
                 "Sort by",
@@ -163,7 +163,7 @@ def _show_table(results: Results, columns: SampleColumns, rows: np.ndarray) -> N
     frame = table.table_page(results.imported.folder, columns, shown)
     slot.dataframe(
         frame,
-        key=sample.choice_key("samples_table"),
+        key=drawer.choice_key("samples_table"),
         hide_index=True,
         column_order=[*HEADINGS, "why"],
         height="content",
@@ -208,7 +208,7 @@ def _column_config() -> dict[str, Any]:
 
 def _chosen_in_table() -> None:
     """Open the sample of a chosen row or cell; sort by a chosen column, the other way at the second time."""
-    selection = st.session_state[sample.choice_key("samples_table")].selection
+    selection = st.session_state[drawer.choice_key("samples_table")].selection
     shown = st.session_state.samples_shown
     places = [*selection.rows, *(cell[0] for cell in selection.cells)]
     if places and places[0] < len(shown):
@@ -219,7 +219,7 @@ def _chosen_in_table() -> None:
             st.session_state.samples_order = "descending" if again else "ascending"
             st.session_state.samples_sort = name
             _to_first_page()
-            sample.forget_choice()
+            drawer.forget_choice()
 
 
 main()

@@ -6,12 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import links, plan_field, verifying
+from pages.parts import links, verifying
 from pages.parts import saved as saved_part
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar, set_filter
 from pages.parts.navigation import page_file
 from pages.parts.page import header
+from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from staff_engine.charts import selection as charts
 from staff_engine.cli.progress import duration, saved_share

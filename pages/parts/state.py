@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import progress
 from pages.parts.navigation import choose_run, open_evaluation, open_family, page_file
 from pages.parts.page import errors
+from pages.parts.run import progress
 from pages.parts.words import plain
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.runs.control import Run, find_run, kind_of, list_runs, read_record, read_status

@@ -25,12 +25,12 @@ def choose_data(open_page, plan):
 @pytest.fixture
 def no_process(monkeypatch):
     """Similarity runs are started without a process of theirs: this one stands in."""
-    from pages.parts import similarity_form
+    from pages.parts.similarity import form
 
     def start(run, **_):
         save_status(run.folder, Status(**alive()))
 
-    monkeypatch.setattr(similarity_form, "start", start)
+    monkeypatch.setattr(form, "start", start)
     monkeypatch.setattr(control, "start", start)
 
 
@@ -149,7 +149,7 @@ def test_every_state_says_the_next_step(open_page, home, state, button):
     run = make_similarity(state=recorded, message=message, **status)
     app = open_page("family", family=run.id)
     assert not app.exception
-    from pages.parts.similarity_live import NEXT
+    from pages.parts.similarity.live import NEXT
 
     said = texts(app)
     assert NEXT[state] in said

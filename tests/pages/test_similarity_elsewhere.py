@@ -31,7 +31,7 @@ def test_home_lists_a_similarity_run_with_what_it_compares_and_opens_it(open_pag
     assert not app.exception
     said = texts(app)
     assert "docstrings · compares near, far for target on 80 samples · just now" in said
-    from pages.parts.runs_list import _actions
+    from pages.parts.run.listing import _actions
 
     assert _actions(control.describe(similarity)) == ["rename", "delete"]
     app.button(key=f"home_open_{similarity.id}").click().run()
@@ -48,14 +48,14 @@ def test_home_says_how_far_a_similarity_run_at_work_is(open_page, home):
 
 
 def test_names_and_kinds_are_read_once_until_a_plan_is_written_anew(home, similarity, monkeypatch):
-    from pages.parts import run_names
+    from pages.parts.run import names
 
     read = []
-    real = run_names.read_record
-    monkeypatch.setattr(run_names, "read_record", lambda run: read.append(run.id) or real(run))
+    real = names.read_record
+    monkeypatch.setattr(names, "read_record", lambda run: read.append(run.id) or real(run))
     for _ in range(3):
-        assert run_names.run_names(("similarity",)) == {similarity.id: "alike"}
-        assert run_names.run_names(("coreset", None)) == {}
+        assert names.run_names(("similarity",)) == {similarity.id: "alike"}
+        assert names.run_names(("coreset", None)) == {}
     assert read == [similarity.id]
     control.rename(similarity, "named anew")
-    assert run_names.run_names(("similarity",)) == {similarity.id: "named anew"}
+    assert names.run_names(("similarity",)) == {similarity.id: "named anew"}

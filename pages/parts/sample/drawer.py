@@ -27,7 +27,7 @@ LONG_TEXT = 1500
 NEIGHBOURS = 8
 
 
-def drawer(results: Results, selection: Selection, columns: SampleColumns, rows: np.ndarray) -> None:
+def show(results: Results, selection: Selection, columns: SampleColumns, rows: np.ndarray) -> None:
     """Show the link's sample at the side; `rows` is the order that previous and next go by."""
     st.dialog("Sample", width=760, position="right", on_dismiss=_close)(_show)(
         results, selection, columns, rows

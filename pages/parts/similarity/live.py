@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import progress
 from pages.parts.page import errors
+from pages.parts.run import progress
 from pages.parts.words import plain
 from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity.report import open_similarity

@@ -7,7 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import progress
 from pages.parts.navigation import (
     choose_family,
     choose_run,
@@ -17,6 +16,7 @@ from pages.parts.navigation import (
     plan_again,
 )
 from pages.parts.page import errors
+from pages.parts.run import progress
 from pages.parts.words import plain
 from staff_engine.cli.progress import duration
 from staff_engine.models.loading import short_name

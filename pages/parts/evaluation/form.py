@@ -7,9 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field, run_names
 from pages.parts.navigation import show_evaluation
 from pages.parts.page import errors
+from pages.parts.run import plan_field
+from pages.parts.run.names import run_names
 from pages.parts.words import percent, sentence
 from staff_engine.cli.command_lines import evaluate_command
 from staff_engine.cli.tables.evaluation import estimate_words
@@ -100,7 +101,7 @@ def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str
     offered = planning.runs_beside(Run(results.folder.name, results.folder), known)
     if not offered:
         return None
-    names = run_names.run_names(("coreset",))
+    names = run_names(("coreset",))
     chosen = st.multiselect(
         "Also the coresets of", list(offered), key=f"evaluate_also{suffix}", placeholder="other runs",
         format_func=lambda label: names.get(Path(offered[label]).name, label),

@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field
 from pages.parts.navigation import choose_family
 from pages.parts.page import errors
+from pages.parts.run import plan_field
 from pages.parts.words import sentence
 from staff_engine.cli.command_lines import similarity_command
 from staff_engine.data.builtin.tasks import PREFIX, TASKS

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import evaluation_form, progress, run_names
 from pages.parts.charts import chart
+from pages.parts.evaluation import form
 from pages.parts.page import errors
+from pages.parts.run import progress
+from pages.parts.run.names import run_names
 from pages.parts.words import percent, plain
 from staff_engine.charts import evaluation as charts
 from staff_engine.errors import StaffError
@@ -30,7 +32,7 @@ def show(results: Results) -> None:
             " That takes a fine-tuning for each coreset and seed; below is how long.",
             icon=":material/science:",
         )
-        evaluation_form.show(results, None)
+        form.show(results, None)
         return
     if st.session_state.evaluation not in names:
         st.session_state.evaluation = next(iter(names))
@@ -46,13 +48,13 @@ def show(results: Results) -> None:
     if report is not None:
         _show_report(report)
     with st.expander("Add to it, or evaluate anew", icon=":material/add:"):
-        evaluation_form.show(results, run)
+        form.show(results, run)
 
 
 def _evaluations(folder: Path) -> dict[str, str]:
     """The evaluations of this run's coresets by id, the newest first."""
     found = {}
-    for run_id, name in run_names.run_names(("evaluation",)).items():
+    for run_id, name in run_names(("evaluation",)).items():
         try:
             evaluation = read_record(control.find_run(run_id)).evaluation
         except StaffError:

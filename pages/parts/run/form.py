@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field, progress
 from pages.parts.navigation import open_run, page_file
 from pages.parts.page import errors, header
+from pages.parts.run import plan_field, progress
 from pages.parts.words import plain, sentence
 from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.parts import plan_field
 from pages.parts.charts import chart
+from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_selection, current_settings
 from pages.parts.words import percent
 from staff_engine.charts import coverage as charts

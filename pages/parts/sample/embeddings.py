@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import sample
 from pages.parts.filters import set_filter
+from pages.parts.sample import drawer
 from pages.parts.state import current_mask
 from staff_engine.charts import embedding_map
 from staff_engine.runs.results import Results
@@ -60,7 +60,7 @@ def show(results: Results, columns: SampleColumns, selection: Selection) -> None
     figure.update_layout(dragmode="pan" if reading_one else "select")
     st.plotly_chart(
         figure,
-        key=sample.choice_key(f"samples_map_{st.session_state.samples_map_use}"),
+        key=drawer.choice_key(f"samples_map_{st.session_state.samples_map_use}"),
         alt=f"Map of the samples by their embeddings, coloured {COLORINGS[color].lower()}",
         on_select=_chosen_on_map,
         selection_mode="points" if reading_one else "box",
@@ -79,7 +79,7 @@ def _embedding_map(run_id: str, _results: Results) -> neighbours.EmbeddingMap:
 
 def _chosen_on_map() -> None:
     used = st.session_state.samples_map_use
-    selection = st.session_state[sample.choice_key(f"samples_map_{used}")].selection
+    selection = st.session_state[drawer.choice_key(f"samples_map_{used}")].selection
     if selection.box:
         box = selection.box[0]
         set_filter(map_x=_ends(box["x"]), map_y=_ends(box["y"]))

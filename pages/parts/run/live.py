@@ -6,10 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import progress
 from pages.parts.charts import chart
 from pages.parts.navigation import choose_run, page_file, plan_again
 from pages.parts.page import errors, say_refusals
+from pages.parts.run import progress
 from pages.parts.words import plain
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
