@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import evaluation, methods, shared
-from staff_engine.charts import comparison as charts
+from pages.parts import coverage
+from pages.parts.charts import chart
+from pages.parts.evaluation import report
+from pages.parts.filters import filter_bar
+from pages.parts.navigation import page_file
+from pages.parts.page import errors, header
+from pages.parts.state import current_columns, current_mask, current_settings, scored_results, selection_of
+from pages.parts.words import percent, plain
+from staff_engine.charts import overlap as charts
 from staff_engine.charts.style import clipped
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.samples import table as reading
-from staff_engine.selection.overlap import compare_selections
+from staff_engine.selection.overlap import overlap_of
 
 SHOWN = 200
 SHARES = ("pruning_rate", "drop_hardest")
@@ -27,24 +34,24 @@ VIEWS = {
 
 
 def main() -> None:
-    shared.header(
+    header(
         "Compare",
         "Set two selections of this run against each other, or STAFF's coreset against what other methods"
         " would choose; and see how the target does after fine-tuning on each.",
     )
-    results = shared.scored_results()
+    results = scored_results()
     st.segmented_control(
         "What to compare", list(VIEWS), key="compare_view", format_func=VIEWS.__getitem__, required=True,
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
     if st.session_state.compare_view == "evaluation":
-        with shared.errors():
-            evaluation.show(results)
+        with errors():
+            report.show(results)
         return
-    shared.filter_bar(results)
+    filter_bar(results)
     if st.session_state.compare_view == "methods":
-        with shared.errors():
-            methods.show(results)
+        with errors():
+            coverage.show(results)
         return
     settings = _choices(results)
     names = _names(results)
@@ -60,7 +67,7 @@ def _choices(results: Results) -> dict[str, dict[str, Any]]:
     """The settings of everything that can be compared."""
     plan = {name: getattr(results.plan, name) for name in SELECTION_FIELDS}
     saved = {each.id: dict(each.settings) for each in list_saved(results.folder)}
-    return {CURRENT: shared.settings(), PLAN: plan, **saved}
+    return {CURRENT: current_settings(), PLAN: plan, **saved}
 
 
 def _names(results: Results) -> dict[str, str]:
@@ -70,24 +77,24 @@ def _names(results: Results) -> dict[str, str]:
 
 def _choose(key: str, label: str, names: dict[str, str]) -> str:
     if st.session_state[key] not in names:
-        st.warning(f"There is no selection {shared.plain(repr(st.session_state[key]))} in this run.")
+        st.warning(f"There is no selection {plain(repr(st.session_state[key]))} in this run.")
         st.session_state[key] = CURRENT if key == "compare_a" else PLAN
     return st.selectbox(label, list(names), format_func=names.__getitem__, key=key, persist_state="session")
 
 
 def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], second: dict[str, Any]) -> None:
-    a, b = shared.selection_of(results, first), shared.selection_of(results, second)
-    found = compare_selections(a, b)
-    if not len(found.only_a) and not len(found.only_b):
+    a, b = selection_of(results, first), selection_of(results, second)
+    overlap = overlap_of(a, b)
+    if not len(overlap.only_a) and not len(overlap.only_b):
         st.info("Both are the same coreset. Turn the settings on Select, or choose another selection.")
-        st.page_link(shared.page("select"), label="Go to Select", icon=":material/tune:")
+        st.page_link(page_file("select"), label="Go to Select", icon=":material/tune:")
         return
     with st.grid(4, min_column_width=225):
-        st.metric("In both", f"{len(found.shared):,}")
-        st.metric("Only in the first", f"{len(found.only_a):,}")
-        st.metric("Only in the second", f"{len(found.only_b):,}")
+        st.metric("In both", f"{len(overlap.shared):,}")
+        st.metric("Only in the first", f"{len(overlap.only_a):,}")
+        st.metric("Only in the second", f"{len(overlap.only_b):,}")
         st.metric(
-            "Overlap", f"{found.jaccard:.0%}", delta=f"{found.jaccard_by_chance:.0%} by chance",
+            "Overlap", f"{overlap.jaccard:.0%}", delta=f"{overlap.jaccard_by_chance:.0%} by chance",
             delta_color="off", delta_arrow="off",
             help="Samples in both, over samples in either (Jaccard). By chance: two coresets of these"
             " sizes, drawn without looking at scores.",
@@ -102,9 +109,9 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
             },
             border="horizontal", width="content", alt="Settings in which the two selections differ",
         )  # fmt: skip
-    columns = shared.current_columns(results)
-    passing = None if st.session_state.filter.empty else shared.current_mask(results)
-    parts = [_passing(ids, passing) for ids in (a.indices, b.indices, found.only_a, found.only_b)]
+    columns = current_columns(results)
+    passing = None if st.session_state.filter.empty else current_mask(results)
+    parts = [_passing(ids, passing) for ids in (a.indices, b.indices, overlap.only_a, overlap.only_b)]
     if passing is not None:
         st.caption(":material/filter_alt: Below, only samples that pass the filter are counted.")
     if not len(parts[0]) or not len(parts[1]):
@@ -112,7 +119,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
             st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
         return
     st.subheader("Where they come from", anchor=False)
-    shared.chart(
+    chart(
         charts.strata_figure(charts.strata_frame(a.labels, parts[0], parts[1]), names),
         alt="Samples that each coreset takes of every stratum", key="compare_strata",
     )  # fmt: skip
@@ -124,7 +131,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
         with place:
             frame = charts.profile_frame(values, parts[0], parts[1])
             figure = charts.profile_figure(frame, names, x=title)
-            shared.chart(figure, alt=f"{title} in both coresets", key=f"compare_{title[:5]}")
+            chart(figure, alt=f"{title} in both coresets", key=f"compare_{title[:5]}")
             if far := clipped(frame):
                 st.caption(far)
     st.subheader("What only one of them has", anchor=False)
@@ -140,7 +147,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
 
 def _value(name: str, value: Any) -> str:
     """A setting's value, as it is read."""
-    return shared.percent(value) if name in SHARES else str(value)
+    return percent(value) if name in SHARES else str(value)
 
 
 def _passing(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -154,7 +161,7 @@ def _table(results: Results, ids: np.ndarray, side: str) -> None:
         return
     first = f"The first {SHOWN} of {len(ids):,}. " if len(ids) > SHOWN else ""
     st.caption(f"{first}Choose a row to read it.")
-    table = reading.table_page(results.imported.folder, shared.current_columns(results), shown)
+    table = reading.table_page(results.imported.folder, current_columns(results), shown)
     event = st.dataframe(
         table[["row_id", "score", "stratum", "prompt", "response"]],
         hide_index=True,
@@ -172,7 +179,7 @@ def _table(results: Results, ids: np.ndarray, side: str) -> None:
     )
     if event.selection.rows:
         st.session_state.row = int(shown[event.selection.rows[0]])
-        st.switch_page(shared.page("samples"))
+        st.switch_page(page_file("samples"))
 
 
 main()

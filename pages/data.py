@@ -6,9 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import data_check, data_source
-from pages.parts.data_source import DETECT
-from pages.parts.shared import errors, header, page, sentence
+from pages.parts.data import check, picker
+from pages.parts.data.picker import DETECT
+from pages.parts.navigation import page_file
+from pages.parts.page import errors, header
+from pages.parts.words import sentence
 from staff_engine.data.first_rows import FirstRows, ReadRow, first_rows
 from staff_engine.data.formats import FORMATS, Mapping
 from staff_engine.data.inspection.findings import DataChoice
@@ -133,16 +135,14 @@ def _use(choice: DataChoice) -> None:
 
 
 header("Data", "Choose the samples to select from, see how they are read, and check every row before a run.")
-data_source.begin()
-source = data_source.choose()
+picker.begin()
+source = picker.choose()
 if source is None:
     st.stop()
 
-base = DataChoice(dataset=source, split=data_source.split_of(source))
+base = DataChoice(dataset=source, split=picker.split_of(source))
 with errors():
-    first = (
-        data_check.first_of_hub(base) if is_on_hub(source) else _first_rows(source, base.split, key_of(base))
-    )
+    first = check.first_of_hub(base) if is_on_hub(source) else _first_rows(source, base.split, key_of(base))
     st.caption(f":material/check_circle: {in_words(source, first.unit)}")
 
 reading, preview = st.columns([2, 3], gap="medium")
@@ -173,6 +173,6 @@ with reading:
 with preview:
     _show_rows(first, mapping, key_of(base))
 if use:
-    st.switch_page(page("run"))
+    st.switch_page(page_file("run"))
 if mapping is not None:
-    data_check.show(choice)
+    check.show(choice)

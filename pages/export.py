@@ -7,8 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import shared
 from pages.parts.downloads import ARCHIVE, address
+from pages.parts.navigation import page_file
+from pages.parts.page import errors, header
+from pages.parts.state import current_run, current_settings, results_version, scored_results, selection_of
+from pages.parts.words import plain
 from staff_engine.errors import StaffError
 from staff_engine.export import downloads, preview
 from staff_engine.export.coreset import Manifest
@@ -29,12 +32,10 @@ def choose_settings(run: Run) -> dict[str, Any]:
     saved = {each.id: each for each in list_saved(run.folder)}
     asked = st.session_state.export_selection
     if asked not in (CURRENT, *saved):
-        st.warning(
-            f"There is no selection {shared.plain(repr(asked))} in this run; the current one is shown."
-        )
+        st.warning(f"There is no selection {plain(repr(asked))} in this run; the current one is shown.")
         st.session_state.export_selection = CURRENT
     if not saved:
-        return shared.settings()
+        return current_settings()
     names = {CURRENT: "As set on the Select page"} | {id: each.name for id, each in saved.items()}
     chosen = st.selectbox(
         "Selection",
@@ -43,7 +44,7 @@ def choose_settings(run: Run) -> dict[str, Any]:
         key="export_selection",
         persist_state="session",
     )
-    return dict(saved[chosen].settings) if chosen in saved else shared.settings()
+    return dict(saved[chosen].settings) if chosen in saved else current_settings()
 
 
 def say_what_is_exported(results: Results, selection: Selection, settings: dict[str, Any]) -> None:
@@ -53,7 +54,7 @@ def say_what_is_exported(results: Results, selection: Selection, settings: dict[
             f"This coreset is provisional: {missing:,} samples are still to be verified for these settings.",
             icon=":material/hourglass_empty:",
         )
-        st.page_link(shared.page("select"), label="Verify them on Select", icon=":material/tune:")
+        st.page_link(page_file("select"), label="Verify them on Select", icon=":material/tune:")
     for warning in selection.warnings:
         st.caption(f":material/info: {warning}")
     if not st.session_state.filter.empty:
@@ -119,13 +120,13 @@ def offer_download(
         if not st.button("Prepare download", type="primary", icon=":material/package_2:", disabled=not fits):
             return None
         with (
-            shared.errors(),
+            errors(),
             st.spinner(f"Writing {rows:,} rows, and the decision on every row …", show_time=True),
         ):
             prepared = downloads.prepare(run, settings, format, with_scores)
         st.session_state[PREPARED] = (choices, prepared)
         st.rerun()
-    with shared.errors():
+    with errors():
         manifest = prepared.manifest()
     with st.container(horizontal=True):
         file = prepared.files["coreset"]
@@ -158,7 +159,7 @@ def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fi
         replace = st.checkbox("Replace a file that is there already", key="export_replace")
         asked = st.form_submit_button("Write the files", icon=":material/save:", disabled=not fits)
     if asked:
-        with shared.errors(), st.spinner("Writing …", show_time=True):
+        with errors(), st.spinner("Writing …", show_time=True):
             manifest = downloads.write_out(
                 run, settings, out, format=format, with_scores=with_scores, replace=replace
             )
@@ -179,14 +180,12 @@ def show_manifest(manifest: Manifest) -> None:
         st.json(manifest, expanded=1)
 
 
-shared.header(
-    "Export", "Take the coreset home: the rows worth training on, as your training tool reads them."
-)
-results = shared.scored_results()
-run = shared.current_run()
+header("Export", "Take the coreset home: the rows worth training on, as your training tool reads them.")
+results = scored_results()
+run = current_run()
 settings = choose_settings(run)
-selection = shared.selection_of(results, settings)
-choices_of_link = (run.id, shared.results_version(run), tuple(settings.items()))
+selection = selection_of(results, settings)
+choices_of_link = (run.id, results_version(run), tuple(settings.items()))
 say_what_is_exported(results, selection, settings)
 left, right = st.columns([1, 2], gap="medium")
 with left:

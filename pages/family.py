@@ -7,8 +7,12 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from pages.parts import shared, similarity_form, similarity_live
-from pages.parts.run_names import run_names
+from pages.parts.charts import chart
+from pages.parts.navigation import plan_again
+from pages.parts.page import errors, header
+from pages.parts.run.names import run_names
+from pages.parts.similarity import form, live
+from pages.parts.words import plain, sentence
 from staff_engine.charts import similarity as charts
 from staff_engine.cli.command_lines import similarity_command
 from staff_engine.cli.progress import duration
@@ -42,7 +46,7 @@ BADGES = {
 
 
 def main() -> None:
-    shared.header(
+    header(
         "Family",
         "Find out which small model may speak for which target on your data: all of them score the same"
         " samples, and the page says how alike they are.",
@@ -50,33 +54,33 @@ def main() -> None:
     run = _pick()
     if run is None:
         st.info(
-            "No models are compared yet. A comparison fine-tunes each small model on your data, lets every"
-            " model score the same few hundred samples, and says which small model finds the same ones hard"
-            " as the target does. With the built-in models it works offline.",
+            "No models are compared yet. A similarity run fine-tunes each small model on your data, lets"
+            " every model score the same few hundred samples, and says which small model finds the same ones"
+            " hard as the target does. With the built-in models it works offline.",
             icon=":material/family_history:",
         )
-        st.subheader("New comparison", anchor=False)
-        similarity_form.show()
+        st.subheader("New similarity run", anchor=False)
+        form.show()
         return
-    with st.expander("New comparison", icon=":material/add:", key="family_new"):
-        similarity_form.show()
+    with st.expander("New similarity run", icon=":material/add:", key="family_new"):
+        form.show()
     if control.read_status(run).state == "finished":
-        with shared.errors():
+        with errors():
             found = _similarity(run, _version(run))
             _finished(found, found.report, found.scores)
         return
-    similarity_live.show(run)
+    live.show(run)
 
 
 def _pick() -> Run | None:
-    """The comparison that the link or the picker chose, else the newest; None where there is none."""
+    """The similarity run that the link or the picker chose, else the newest; None where there is none."""
     names = run_names(("similarity",))
     chosen = st.session_state.family
     if chosen and chosen not in names:
         try:
             names[control.find_run(chosen).id] = chosen
         except StaffError as error:
-            st.warning(shared.sentence(error))
+            st.warning(sentence(error))
             chosen = None
     if not names:
         st.session_state.family = None
@@ -84,13 +88,13 @@ def _pick() -> Run | None:
     if chosen is None:
         st.session_state.family = next(iter(names))
     st.selectbox(
-        "Comparison",
+        "Similarity run",
         list(names),
         key="family",
         format_func=lambda run_id: names.get(run_id, run_id),
         persist_state="session",
     )
-    with shared.errors():
+    with errors():
         return control.find_run(st.session_state.family)
     raise AssertionError("errors() ends the page")
 
@@ -100,7 +104,7 @@ def _version(run: Run) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the comparison …")
+@st.cache_resource(max_entries=4, show_spinner="Reading the similarity run …")
 def _similarity(run: Run, version: int) -> Similarity:
     return open_similarity(run.folder)
 
@@ -120,7 +124,7 @@ def _made_from(found: Similarity) -> str:
     plan, report = found.plan, found.report
     tuned = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
     limit = f", the first {plan.limit:,} rows" if plan.limit else ""
-    data = shared.plain(plan.dataset)
+    data = plain(plan.dataset)
     return f"{report.samples:,} samples of {data}{limit}; small models fine-tuned for {tuned}."
 
 
@@ -150,7 +154,9 @@ def _choices(report: Report) -> tuple[Score, bool]:
                 persist_state="session",
             )
     if not numbers and st.session_state.family_target == "fine-tuned":
-        st.info("In this comparison the target was left untouched; that is shown.", icon=":material/info:")
+        st.info(
+            "In this similarity run the target was left untouched; that is shown.", icon=":material/info:"
+        )
     return SCORE_NAMES[st.session_state.family_score][0], bool(
         numbers
     ) and st.session_state.family_target == "fine-tuned"
@@ -158,7 +164,7 @@ def _choices(report: Report) -> tuple[Score, bool]:
 
 def _verdicts(found: Similarity, report: Report, score: Score, tuned: bool) -> None:
     st.subheader("Who may speak for whom", anchor=False)
-    st.markdown(f"**{shared.plain(' '.join(words.conclusion(report, score, tuned=tuned)))}**")
+    st.markdown(f"**{plain(' '.join(words.conclusion(report, score, tuned=tuned)))}**")
     pairs = words.pairs_of(report, score, tuned=tuned)
     shown = _target_shown(list(dict.fromkeys(pair.target.model for pair in pairs)))
     with st.grid(3, min_column_width=240):
@@ -167,7 +173,7 @@ def _verdicts(found: Similarity, report: Report, score: Score, tuned: bool) -> N
                 _verdict(found, pair, words.trust_of(report, pair), place)
     helps = words.advice(report, score, tuned=tuned)
     if helps:
-        listed = "".join(f"\n- {shared.plain(line)}" for line in helps)
+        listed = "".join(f"\n- {plain(line)}" for line in helps)
         st.warning(f"Where trust is low, this can help in a run:\n{listed}", icon=":material/lightbulb:")
     if score != "loss":
         st.caption(
@@ -191,7 +197,7 @@ def _target_shown(targets: list[str]) -> str:
 
 
 def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> None:
-    small, target = (shared.plain(short_name(each.model)) for each in (pair.small, pair.target))
+    small, target = (plain(short_name(each.model)) for each in (pair.small, pair.target))
     agreement = pair.likeness.agreement
     with st.container(border=True, height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -216,13 +222,13 @@ def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> 
         ):
             pair_of_plan = {"small": pair.small.model, "target": pair.target.model}
             tune = {"tune_target": pair.target.tuned_on}
-            shared.plan_again({**found.plan.model_dump(), **pair_of_plan, **tune})
+            plan_again({**found.plan.model_dump(), **pair_of_plan, **tune})
 
 
 def _ranks(report: Report, score: Score) -> None:
     st.subheader("Do they put the samples in the same order?", anchor=False)
     frame = charts.rank_frame(report, score)
-    shared.chart(
+    chart(
         charts.rank_figure(frame), key="family_ranks",
         alt=f"Rank correlation of every two of {len(report.readings)} models and states, from"
         f" {words.number(frame['value'].min())} to {words.number(frame['value'].max())}.",
@@ -240,14 +246,14 @@ def _curves(report: Report, scores: pd.DataFrame, score: Score, tuned: bool) -> 
     if frame.empty:
         st.info("No model has scores above 0 to draw.")
         return
-    shared.chart(
+    chart(
         charts.curve_figure(frame), key="family_curves",
         alt=f"Distributions of {frame['name'].nunique()} models' scores over each other, each around its own"
         " median, on a logarithmic axis.",
     )  # fmt: skip
     st.caption(
         "Each model's scores are divided by their own median, since the units of two models differ. Smoothed;"
-        f" targets thick, untouched models dotted. {shared.plain(charts.outside_in_words(frame))}"
+        f" targets thick, untouched models dotted. {plain(charts.outside_in_words(frame))}"
     )
 
 
@@ -275,7 +281,7 @@ def _dots(frame: pd.DataFrame, panels: Mapping[str, charts.Panel], alt: str) -> 
             with st.container(gap="xsmall"):
                 st.markdown(f"**{panel.title}**")
                 mine = frame[frame["panel"] == key]
-                shared.chart(
+                chart(
                     charts.dot_figure(mine, panel), key=f"family_dots_{place}_{len(panels)}",
                     alt=f"{alt}. {panel.title}, {panel.unit}: {charts.dots_in_words(mine)}",
                 )  # fmt: skip
@@ -290,7 +296,7 @@ def _how(found: Similarity) -> None:
             "Take it over into the form above",
             icon=":material/content_copy:",
             key="family_again",
-            on_click=similarity_form.take_up,
+            on_click=form.take_up,
             args=(found.plan, found.compared),
         )
 

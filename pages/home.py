@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import runs_list, shared
+from pages.parts.navigation import open_run, page_file
+from pages.parts.page import errors, say_refusals
+from pages.parts.run import listing
 from staff_engine.data.builtin.tasks import TASKS
 from staff_engine.plan import Plan
 from staff_engine.runs.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
@@ -27,16 +29,16 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         begin = st.button("Try the demo", type="primary", icon=":material/play_arrow:", key="home_demo")
         if st.button("Start with my data", icon=":material/upload_file:", key="home_data"):
-            st.switch_page(shared.page("data"))
+            st.switch_page(page_file("data"))
         plan = _demo_choice()
     st.caption(
         f"The demo scores {DEMO_PLAN.limit} functions of Python's standard library with two tiny built-in"
         " models, offline, in about a minute."
     )
     if begin:
-        with shared.errors():
-            shared.open_run(start_demo(plan).id)
-    runs_list.show()
+        with errors():
+            open_run(start_demo(plan).id)
+    listing.show()
 
 
 def _demo_choice() -> Plan:
@@ -53,5 +55,5 @@ def _demo_choice() -> Plan:
     return demo_plan(task, families[family])
 
 
-shared.say_refusals()
+say_refusals()
 main()

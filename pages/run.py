@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import run_live, run_plan, shared
+from pages.parts.run import form, live
+from pages.parts.state import current_run
 
 if st.session_state.run:
-    run_live.show(shared.current_run())
+    live.show(current_run())
 else:
-    run_plan.show()
+    form.show()

@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import sample, sample_filters, sample_map, shared
+from pages.parts.filters import filter_bar
+from pages.parts.page import errors, header
+from pages.parts.sample import drawer, embeddings, filter_form
+from pages.parts.state import (
+    current_columns,
+    current_mask,
+    current_selection,
+    current_settings,
+    results_version,
+    scored_results,
+)
+from pages.parts.words import plain
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.samples import table
@@ -34,31 +45,31 @@ Key = tuple[Any, ...]
 
 
 def main() -> None:
-    shared.header(
+    header(
         "Samples",
         "Every row of the data: what it says, how hard the small model finds it, and why it was kept or not.",
     )
-    results = shared.scored_results()
-    selection = shared.current_selection(results)
-    columns = shared.current_columns(results)
+    results = scored_results()
+    selection = current_selection(results)
+    columns = current_columns(results)
     _check_link(columns)
-    with shared.errors():
+    with errors():
         _controls(columns, selection)
-        shared.filter_bar(results)
-        rows = _sorted(_key(results), _sorting(), results, columns, shared.current_mask(results))
+        filter_bar(results)
+        rows = _sorted(_key(results), _sorting(), results, columns, current_mask(results))
         if len(rows) and st.session_state.samples_view == "map":
-            sample_map.show(results, columns, selection)
+            embeddings.show(results, columns, selection)
         elif len(rows):
             _show_table(results, columns, rows)
         if st.session_state.row is not None:
-            sample.drawer(results, selection, columns, rows)
+            drawer.show(results, selection, columns, rows)
 
 
 def _key(results: Results) -> Key:
     """What the rows that pass depend on, to remember their order by."""
     run = Run(results.folder.name, results.folder)
-    chosen = tuple(shared.settings().items())
-    return run.id, shared.results_version(run), chosen, st.session_state.filter
+    chosen = tuple(current_settings().items())
+    return run.id, results_version(run), chosen, st.session_state.filter
 
 
 def _sorting() -> tuple[str, bool]:
@@ -74,7 +85,7 @@ def _check_link(columns: SampleColumns) -> None:
     sort = st.session_state.samples_sort
     if sort not in HEADINGS:
         st.warning(
-            f"This link's samples_sort is {shared.plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
+            f"This link's samples_sort is {plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
             " Shown is row_id."
         )
         st.session_state.samples_sort = "row_id"
@@ -91,9 +102,9 @@ def _controls(columns: SampleColumns, selection: Selection) -> None:
             required=True,
             persist_state="session",
         )
-        sample_filters.popover(columns, selection)
+        filter_form.popover(columns, selection)
         if st.session_state.samples_view == "map":
-            sample_map.controls()
+            embeddings.controls()
         else:
             st.selectbox(
                 "Sort by",
@@ -152,7 +163,7 @@ def _show_table(results: Results, columns: SampleColumns, rows: np.ndarray) -> N
     frame = table.table_page(results.imported.folder, columns, shown)
     slot.dataframe(
         frame,
-        key=sample.choice_key("samples_table"),
+        key=drawer.choice_key("samples_table"),
         hide_index=True,
         column_order=[*HEADINGS, "why"],
         height="content",
@@ -197,7 +208,7 @@ def _column_config() -> dict[str, Any]:
 
 def _chosen_in_table() -> None:
     """Open the sample of a chosen row or cell; sort by a chosen column, the other way at the second time."""
-    selection = st.session_state[sample.choice_key("samples_table")].selection
+    selection = st.session_state[drawer.choice_key("samples_table")].selection
     shown = st.session_state.samples_shown
     places = [*selection.rows, *(cell[0] for cell in selection.cells)]
     if places and places[0] < len(shown):
@@ -208,7 +219,7 @@ def _chosen_in_table() -> None:
             st.session_state.samples_order = "descending" if again else "ascending"
             st.session_state.samples_sort = name
             _to_first_page()
-            sample.forget_choice()
+            drawer.forget_choice()
 
 
 main()

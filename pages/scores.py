@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import shared
+from pages.parts.charts import chart
+from pages.parts.filters import filter_bar, set_filter
+from pages.parts.navigation import page_file
+from pages.parts.page import header
+from pages.parts.state import (
+    current_columns,
+    current_mask,
+    current_run,
+    current_selection,
+    results_version,
+    scored_results,
+)
 from staff_engine.charts import relations, scores
 from staff_engine.charts.score_axis import Units, score_units
 from staff_engine.samples.columns import SampleColumns
@@ -47,14 +58,14 @@ def selectable(figure: Any, name: str, alt: str, read: Callable[[Mapping[str, An
     """A chart on which a box becomes a filter; `read` says which."""
     key = f"scores_{name}_{st.session_state.setdefault(DRAWN, 0)}"
     taken = partial(take_box, key, read)
-    shared.chart(figure, alt=alt, key=key, on_select=taken, selection_mode="box")
+    chart(figure, alt=alt, key=key, on_select=taken, selection_mode="box")
 
 
 def take_box(key: str, read: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
     """Runs when a box is drawn or removed, and at no other rerun."""
     boxes = st.session_state[key].selection.box
     if boxes:
-        shared.set_filter(**read(boxes[-1]))
+        set_filter(**read(boxes[-1]))
         st.session_state[DRAWN] += 1
 
 
@@ -111,7 +122,7 @@ def show_distribution(
     frame = scores.distribution_frame(columns, units, on=on, scale=scale, mask=mask)
     if frame.empty:
         st.info("The target has not scored any sample yet. Look at all samples, or verify some on Select.")
-        st.page_link(shared.page("select"), label="Go to Select", icon=":material/tune:")
+        st.page_link(page_file("select"), label="Go to Select", icon=":material/tune:")
         return
     figure = scores.distribution_figure(
         frame,
@@ -202,16 +213,16 @@ def show_bands(
     )
 
 
-shared.header("Scores", "How hard each sample is for the small model, and whether the target agrees.")
-results = shared.scored_results()
-shared.filter_bar(results)
-selection = shared.current_selection(results)
-columns = shared.current_columns(results)
-mask = None if st.session_state.filter.empty else shared.current_mask(results)
+header("Scores", "How hard each sample is for the small model, and whether the target agrees.")
+results = scored_results()
+filter_bar(results)
+selection = current_selection(results)
+columns = current_columns(results)
+mask = None if st.session_state.filter.empty else current_mask(results)
 units = score_units(columns)
-version = (results.folder.name, shared.results_version(shared.current_run()))
+version = (results.folder.name, results_version(current_run()))
 st.caption("Drag across a chart to look only at the samples there: every page obeys the filter.")
 show_distribution(columns, selection, units, mask, len(results.tuned_ids))
 show_pairs(columns, units, mask, version)
 show_bands(columns, units, mask, version)
-st.page_link(shared.page("select"), label="Turn the scores into a coreset", icon=":material/tune:")
+st.page_link(page_file("select"), label="Turn the scores into a coreset", icon=":material/tune:")

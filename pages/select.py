@@ -6,8 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import links, plan_field, shared, verifying
+from pages.parts import links, verifying
 from pages.parts import saved as saved_part
+from pages.parts.charts import chart
+from pages.parts.filters import filter_bar, set_filter
+from pages.parts.navigation import page_file
+from pages.parts.page import header
+from pages.parts.run import plan_field
+from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from staff_engine.charts import selection as charts
 from staff_engine.cli.progress import duration, saved_share
 from staff_engine.plan import Plan
@@ -15,7 +21,7 @@ from staff_engine.runs import cost
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
-from staff_engine.selection.overlap import compare_selections
+from staff_engine.selection.overlap import overlap_of
 
 # The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
 SLIDERS = {
@@ -30,19 +36,19 @@ CHOICES = {
 
 
 def main() -> None:
-    shared.header(
+    header(
         "Select",
         "Turn the settings; the coreset answers at once, since no model runs. Strata are groups of samples"
         " of like score: the target's verification says which of them deserve more of the coreset.",
     )
-    studio(shared.scored_results())
+    studio(scored_results())
 
 
 @st.fragment
 def studio(results: Results) -> None:
     """Everything that moves with the settings, rerun without the rest of the page."""
-    run = shared.current_run()
-    results = shared.scored_results()  # what was verified meanwhile counts
+    run = current_run()
+    results = scored_results()  # what was verified meanwhile counts
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
             _dial(name)
@@ -50,8 +56,8 @@ def studio(results: Results) -> None:
     if more.open:
         with more:
             _more_settings()
-    shared.filter_bar(results)
-    selection = shared.current_selection(results)
+    filter_bar(results)
+    selection = current_selection(results)
     _figures(results, selection)
     verifying.offer(run, results)
     for warning in selection.warnings:
@@ -59,8 +65,8 @@ def studio(results: Results) -> None:
     _charts(results, selection)
     saved_part.keep_and_load(run, results)
     with st.container(horizontal=True):
-        st.page_link(shared.page("samples"), label="Read the samples", icon=":material/table_rows:")
-        st.page_link(shared.page("export"), label="Export this coreset", icon=":material/download:")
+        st.page_link(page_file("samples"), label="Read the samples", icon=":material/table_rows:")
+        st.page_link(page_file("export"), label="Export this coreset", icon=":material/download:")
     links.keep()
 
 
@@ -155,17 +161,17 @@ def _figures(results: Results, selection: Selection) -> None:
 
 
 def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:
-    compared = compare_selections(shared.selection_of(results, settings), selection)
-    if not len(compared.only_a) and not len(compared.only_b):
+    overlap = overlap_of(selection_of(results, settings), selection)
+    if not len(overlap.only_a) and not len(overlap.only_b):
         return "as last saved"
-    return f"+{len(compared.only_b):,} −{len(compared.only_a):,} since last saved"
+    return f"+{len(overlap.only_b):,} −{len(overlap.only_a):,} since last saved"
 
 
 def _charts(results: Results, selection: Selection) -> None:
     frame = charts.strata_frame(
         selection,
         per_stratum=st.session_state.verify_per_stratum,
-        mask=None if st.session_state.filter.empty else shared.current_mask(results),
+        mask=None if st.session_state.filter.empty else current_mask(results),
     )
     st.subheader("Where the coreset comes from", anchor=False)
     st.caption(
@@ -174,7 +180,7 @@ def _charts(results: Results, selection: Selection) -> None:
         " bars to look at those strata on every page. At the foot: above the dashed line the coreset leans to"
         " easy samples, below it to hard ones."
     )
-    shared.chart(
+    chart(
         charts.strata_figure(frame, charts.cumulative_frame(selection)),
         alt="Verification ratio, verified samples, samples and rate kept of each stratum, and the coreset's"
         " running share",
@@ -192,7 +198,7 @@ def _choose_strata() -> None:
             first, last, *_ = ends.values() if isinstance(ends, dict) else ends
             chosen.update(range(int(first), int(last) + 1))
     if chosen:
-        shared.set_filter(strata=tuple(sorted(chosen)))
+        set_filter(strata=tuple(sorted(chosen)))
 
 
 main()

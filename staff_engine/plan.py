@@ -248,7 +248,7 @@ class SimilarityPlan(BaseModel):
         return _made(cls, settings)
 
 
-class ComparisonPlan(BaseModel):
+class EvaluationPlan(BaseModel):
     """Which coresets the target is fine-tuned on, and how it is judged; a plan beside it says the rest.
 
     Frozen. Seed s, of `seeds` from the plan's own on, is that of a coreset's selection and

@@ -29,7 +29,7 @@ from benchmarks.machine import facts
 from benchmarks.named_runs import carry_out, finished, named
 from staff_engine.evaluation import planning
 from staff_engine.evaluation.cells import Cell, cells_of, read_cell, write_cell
-from staff_engine.evaluation.report import open_comparison
+from staff_engine.evaluation.report import open_evaluation
 from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.results import open_results
@@ -97,7 +97,7 @@ def measure(
     if missing(comparison):  # it was finished before rates were added
         control.start(comparison)
         carry_out(comparison)
-    found = open_comparison(comparison.folder)
+    found = open_evaluation(comparison.folder)
     fact = found.facts
     assert fact is not None
     timings = json.loads((comparison.folder / "timings.json").read_text())
@@ -132,17 +132,17 @@ def compared(
     }  # fmt: skip
     run = named(name)
     if run is None:
-        return planning.create(*planning.plan_comparison(source, **wanted), name=name)
+        return planning.create(*planning.plan_evaluation(source, **wanted), name=name)
     longer = planning.extended(run, **wanted)
-    if longer != open_comparison(run.folder).comparison:
+    if longer != open_evaluation(run.folder).evaluation:
         planning.add_to(run, longer)
     return run
 
 
 def missing(run: control.Run) -> int:
     """Cells of a comparison that are not there."""
-    found = open_comparison(run.folder)
-    return len(cells_of(found.plan, found.comparison)) - len(found.cells)
+    found = open_evaluation(run.folder)
+    return len(cells_of(found.plan, found.evaluation)) - len(found.cells)
 
 
 def put_back(run: control.Run, before: dict[str, Any]) -> None:

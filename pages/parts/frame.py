@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from pages.parts import links
-from pages.parts.run_names import run_names
+from pages.parts.run.names import run_names
 
 
 def show(page: StreamlitPage) -> None:

@@ -33,13 +33,20 @@ NEXT_RUN = "_link_next_run"
 """Session key: the run that a page chose; the picker, drawn already, takes it the next time."""
 
 NEXT_FAMILY = "_link_next_family"
-"""Session key: the run that compares models which a page chose; as `NEXT_RUN`."""
+"""Session key: the similarity run that a page chose; as `NEXT_RUN`."""
 
 NEXT_EVALUATION = "_link_next_evaluation"
 """Session key: the evaluation of coresets that a page chose; as `NEXT_RUN`."""
 
 REFUSED = "_link_refused"
 """Session key: what a link asked for and did not get, in sentences."""
+
+
+_OTHER_RUNS: dict[Kind | None, str] = {
+    "coreset": "it selects a coreset",
+    "evaluation": "it evaluates coresets",
+}
+"""What a run does that is no similarity run."""
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -68,14 +75,15 @@ def _methods(text: str) -> str:
     return text
 
 
-def _comparison(text: str) -> str:
-    """The id of a run that compares models, or of one that cannot be read."""
+def _similarity(text: str) -> str:
+    """The id of a similarity run, or of one that cannot be read."""
     try:
         run = _find(text, "similarity")
     except RunError as error:
         raise ValueError(str(error)) from None
-    if kind_of(run) not in ("similarity", None):
-        raise ValueError("it selects a coreset; allowed: a run that compares models")
+    kind = kind_of(run)
+    if kind not in ("similarity", None):
+        raise ValueError(f"{_OTHER_RUNS[kind]}; allowed: a similarity run")
     return run.id
 
 
@@ -94,7 +102,7 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "samples_page": (1, _count),
     "samples_view": ("table", _one_of("table", "map")),
     "map_color": ("stratum", _one_of("stratum", "score", "kept")),
-    "family": (None, _comparison),
+    "family": (None, _similarity),
     "family_score": ("all", _one_of("all", "last_block", "loss")),
     "family_for": (None, str),
     "family_target": ("untouched", _one_of("untouched", "fine-tuned")),

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import links, shared
+from pages.parts import links
+from pages.parts.navigation import page_file
+from pages.parts.page import errors
+from pages.parts.state import current_settings, selection_of
+from pages.parts.words import percent, plain
 from staff_engine.runs import saved_selections
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
@@ -20,8 +24,8 @@ def keep_and_load(run: Run, results: Results) -> None:
         name = st.text_input("Name", max_chars=saved_selections.LONGEST, placeholder=_suggestion(), width=320)
         asked = st.form_submit_button("Save", icon=":material/bookmark_add:")
     if asked:
-        with shared.errors():
-            saved_selections.save_selection(run.folder, name or _suggestion(), shared.settings())
+        with errors():
+            saved_selections.save_selection(run.folder, name or _suggestion(), current_settings())
         st.rerun()
     kept = saved_selections.list_saved(run.folder)
     st.caption(
@@ -32,12 +36,12 @@ def keep_and_load(run: Run, results: Results) -> None:
     )
     for each in kept:
         with st.container(horizontal=True, vertical_alignment="center", key=f"saved_{each.id}"):
-            size = len(shared.selection_of(results, each.settings).indices)
-            st.markdown(f"**{shared.plain(each.name)}** · {size:,} samples · {_words(each)}", width="stretch")
+            size = len(selection_of(results, each.settings).indices)
+            st.markdown(f"**{plain(each.name)}** · {size:,} samples · {_words(each)}", width="stretch")
             st.button("Load", key=f"saved_load_{each.id}", on_click=_load, args=(each,))
             if st.button("Compare", key=f"saved_compare_{each.id}"):
                 st.session_state.update(compare_a=each.id, compare_b="current")
-                st.switch_page(shared.page("compare"))
+                st.switch_page(page_file("compare"))
             st.button(
                 "Forget",
                 key=f"saved_forget_{each.id}",
@@ -55,11 +59,11 @@ def _load(each: saved_selections.SavedSelection) -> None:
 
 
 def _suggestion() -> str:
-    chosen = shared.settings()
-    return f"{shared.percent(chosen['pruning_rate'])} removed, {chosen['strata']} strata"
+    chosen = current_settings()
+    return f"{percent(chosen['pruning_rate'])} removed, {chosen['strata']} strata"
 
 
 def _words(each: saved_selections.SavedSelection) -> str:
     chosen = each.settings
-    removed = shared.percent(chosen["pruning_rate"])
+    removed = percent(chosen["pruning_rate"])
     return f"{removed} removed, K {chosen['strata']} by {chosen['strata_by']}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import shared
+from pages.parts.page import errors
+from pages.parts.state import current_settings
 from staff_engine.cli.options import VERIFY_FIELDS
 from staff_engine.cli.progress import duration
 from staff_engine.runs import control
@@ -24,9 +25,9 @@ def offer(run: Run, results: Results) -> None:
             f"The last verification is {status.state}. {status.message}".strip(),
             icon=":material/pause_circle:",
         )
-    with shared.errors():
+    with errors():
         missing = len(
-            results.to_verify(verify_per_stratum=st.session_state.verify_per_stratum, **shared.settings())
+            results.to_verify(verify_per_stratum=st.session_state.verify_per_stratum, **current_settings())
         )
     if not missing:
         return
@@ -38,7 +39,7 @@ def offer(run: Run, results: Results) -> None:
             " for these strata."
         )
         if st.button(f"Verify {missing:,} more{about}", type="primary", key="verify_more"):
-            with shared.errors():
+            with errors():
                 control.start(run, verify={name: st.session_state[name] for name in VERIFY_FIELDS})
             st.rerun()
 
@@ -57,5 +58,5 @@ def _progress(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         st.progress(min(share, 1.0), text)
         if st.button("Cancel", key="verify_cancel", icon=":material/stop:"):
-            with shared.errors():
+            with errors():
                 control.request_cancel(run)

@@ -1,4 +1,4 @@
-"""What a comparison found → how the target does after each coreset, with intervals."""
+"""What an evaluation found → how the target does after each coreset, with intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
-from staff_engine.evaluation.report import ComparisonReport, Mean, Row
+from staff_engine.evaluation.report import EvaluationReport, Mean, Row
 from staff_engine.selection.methods import METHODS
 
 Measure = Literal["loss", "metric"]
@@ -17,18 +17,18 @@ ROW_HEIGHT, REFERENCES = 36, ("nothing", "full")
 """Pixels of an arm; the arms that are lines across, since no rate is theirs."""
 
 
-def places(report: ComparisonReport) -> list[tuple[float, str]]:
+def places(report: EvaluationReport) -> list[tuple[float, str]]:
     """The pruning rates and budgets that there are cells for, in the report's order."""
     found = [(row.pruning_rate, row.budget) for row in report.rows if row.pruning_rate is not None]
     return [(rate, budget or "") for rate, budget in dict.fromkeys(found)]
 
 
-def rows_at(report: ComparisonReport, rate: float, budget: str) -> list[Row]:
+def rows_at(report: EvaluationReport, rate: float, budget: str) -> list[Row]:
     """The rows of a rate and a budget."""
     return [row for row in report.rows if row.pruning_rate == rate and row.budget == budget]
 
 
-def dots_frame(report: ComparisonReport, measure: Measure, rate: float, budget: str) -> pd.DataFrame:
+def dots_frame(report: EvaluationReport, measure: Measure, rate: float, budget: str) -> pd.DataFrame:
     """How the target does after each coreset of a rate and budget, after the full data and after nothing.
 
     Returns
@@ -90,7 +90,7 @@ def dots_in_words(frame: pd.DataFrame) -> str:
     )
 
 
-def table_frame(report: ComparisonReport) -> pd.DataFrame:
+def table_frame(report: EvaluationReport) -> pd.DataFrame:
     """The whole table, a row for each arm, rate and budget, as a page shows it; shares of 1.
 
     What was measured stands before what it was measured with; the budget only where there are two.

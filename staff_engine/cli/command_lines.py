@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from staff_engine.cli.options import PANELS
-from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
+from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
 from staff_engine.program import COMMAND
 
 FIRST = ("dataset", "small", "target")
@@ -38,12 +38,12 @@ def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") 
 
 
 def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
-    """The command that evaluates a run's coresets, or adds to an evaluation; of a `ComparisonPlan`.
+    """The command that evaluates a run's coresets, or adds to an evaluation; of an `EvaluationPlan`.
 
     Further runs stand in it by their ids.
     """
     names = {"methods": "method", "pruning_rates": "pruning_rate"}
-    defaults = ComparisonPlan.model_fields
+    defaults = EvaluationPlan.model_fields
     given = {
         names.get(name, name): value for name, value in settings.items() if value != defaults[name].default
     }

@@ -9,7 +9,7 @@ import typer
 
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.errors import PlanError
-from staff_engine.plan import ComparisonPlan
+from staff_engine.plan import EvaluationPlan
 from staff_engine.runs import control
 from staff_engine.selection.methods import METHODS
 
@@ -19,9 +19,9 @@ EVALUATE_ONLY = (
 )  # fmt: skip
 
 
-def _of_comparison(name: str, *flags: str, more: str = "", metavar: str | None = None) -> Any:
+def _of_evaluation(name: str, *flags: str, more: str = "", metavar: str | None = None) -> Any:
     """An option of `compare --evaluate`; what is not given is None."""
-    field = ComparisonPlan.model_fields[name]
+    field = EvaluationPlan.model_fields[name]
     default = "" if field.default in (None, {}) or field.is_required() else f" Default: {field.default}."
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)),
@@ -79,18 +79,18 @@ def compare(
             " held-out samples: a run of its own. With RUN such a run, add to it what is given.",
         ),
     ] = False,
-    seeds: Annotated[int | None, _of_comparison("seeds")] = None,
-    budget: Annotated[str | None, _of_comparison("budget", metavar="epochs|steps|both")] = None,
-    baseline_scores: Annotated[str | None, _of_comparison("baseline_scores", metavar="small|target")] = None,
+    seeds: Annotated[int | None, _of_evaluation("seeds")] = None,
+    budget: Annotated[str | None, _of_evaluation("budget", metavar="epochs|steps|both")] = None,
+    baseline_scores: Annotated[str | None, _of_evaluation("baseline_scores", metavar="small|target")] = None,
     also: Annotated[
         list[str] | None,
-        _of_comparison("also", more=" As LABEL=RUN or RUN; give it once for each.", metavar="LABEL=RUN"),
+        _of_evaluation("also", more=" As LABEL=RUN or RUN; give it once for each.", metavar="LABEL=RUN"),
     ] = None,
-    held_out: Annotated[str | None, _of_comparison("held_out", metavar="FILE")] = None,
-    held_out_samples: Annotated[int | None, _of_comparison("held_out_samples")] = None,
-    answers: Annotated[int | None, _of_comparison("answers")] = None,
-    answer_tokens: Annotated[int | None, _of_comparison("answer_tokens")] = None,
-    metric: Annotated[str | None, _of_comparison("metric", metavar="auto|rouge-l|chrf")] = None,
+    held_out: Annotated[str | None, _of_evaluation("held_out", metavar="FILE")] = None,
+    held_out_samples: Annotated[int | None, _of_evaluation("held_out_samples")] = None,
+    answers: Annotated[int | None, _of_evaluation("answers")] = None,
+    answer_tokens: Annotated[int | None, _of_evaluation("answer_tokens")] = None,
+    metric: Annotated[str | None, _of_evaluation("metric", metavar="auto|rouge-l|chrf")] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -128,16 +128,15 @@ def compare(
     given += [word for word, value in others.items() if value]
     if given:
         raise PlanError(f"--{given[0].replace('_', '-')} is for --evaluate, which is not given")
-    from staff_engine.evaluation.methods import compare_methods, write_choices
     from staff_engine.export.delivery import check_out
+    from staff_engine.runs.coverage import coverage_of_methods, write_choices
     from staff_engine.runs.results import open_results
     from staff_engine.runs.score_tables import small_scores
 
-    found = scored(run)
-    results = open_results(found.folder)
+    results = open_results(scored(run).folder)
     if out is not None:
         check_out(out, results.plan)
-    comparisons = compare_methods(
+    at_each_rate = coverage_of_methods(
         results,
         small_scores(results),
         method or tuple(METHODS),
@@ -145,18 +144,18 @@ def compare(
         seed=results.plan.seed if seed is None else seed,
         beta=beta,
     )
-    done = list(comparisons)
+    found = list(at_each_rate)
     if out is not None:
-        write_choices(out, results.num_rows, done)
+        write_choices(out, results.num_rows, found)
     if as_json:
-        say_json([comparison.as_json() for comparison in done])
+        say_json([each.as_json() for each in found])
         return
     from rich.console import Console
 
-    from staff_engine.cli.tables.methods import print_comparison
+    from staff_engine.cli.tables.coverage import print_coverage
 
-    for comparison in done:
-        print_comparison(comparison, Console())
+    for each in found:
+        print_coverage(each, Console())
     if out is not None:
         typer.echo(f"which rows each method keeps is written to {out}")
 
@@ -171,27 +170,27 @@ def _evaluate(
     estimate_only: bool,
     detach: bool,
 ) -> None:
-    """Start a comparison of a run's coresets, or add to one that is there."""
+    """Start an evaluation of a run's coresets, or add to one that is there."""
     from staff_engine.cli.tables.evaluation import estimate_words
     from staff_engine.evaluation import planning
 
     asked = {**asked, "also": planning.further_runs(also)}
     found = control.find_run(run, kind="coreset")
-    known = found if control.kind_of(found) == "comparison" else None
+    known = found if control.kind_of(found) == "evaluation" else None
     if known is not None and (name or seed is not None):
         raise PlanError(
             f"run {found.id} has its name and its first seed; --name and --seed are for a new one"
         )
     if known is not None:
-        plan, comparison = control.read_record(known).plan, planning.extended(known, **asked)
+        plan, evaluation = control.read_record(known).plan, planning.extended(known, **asked)
     else:
-        plan, comparison = planning.plan_comparison(found, seed=seed, **asked)
-    typer.echo(estimate_words(planning.estimate_of(plan, comparison, known)))
+        plan, evaluation = planning.plan_evaluation(found, seed=seed, **asked)
+    typer.echo(estimate_words(planning.estimate_of(plan, evaluation, known)))
     if estimate_only:
         return
     if known is None:
-        known = planning.create(plan, comparison, name=name)
+        known = planning.create(plan, evaluation, name=name)
     else:
-        planning.add_to(known, comparison)
+        planning.add_to(known, evaluation)
     control.start(known)
     see_through(known, detach)

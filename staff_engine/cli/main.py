@@ -184,12 +184,12 @@ def status(
     if follow:
         see_through(found, cancels=False)
         return
-    from staff_engine.evaluation.report import read_comparison
+    from staff_engine.evaluation.report import read_evaluation
     from staff_engine.pipelines.similarity.report import read_report
 
     facts = control.describe(found)
     report = read_report(found.folder)
-    evaluation = read_comparison(found.folder)
+    evaluation = read_evaluation(found.folder)
     if as_json:
         either = report or evaluation
         say_json(facts | ({"report": either.as_json()} if either else {}))

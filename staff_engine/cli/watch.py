@@ -48,11 +48,11 @@ def watch(run: Run, *, cancels: bool = True) -> None:
 def _say_found(run: Run, state: control.Status, console: Console) -> None:
     """What a finished run found, where it is, and what can be done next."""
     kind = control.kind_of(run)
-    if kind == "comparison":
+    if kind == "evaluation":
         from staff_engine.cli.tables.evaluation import print_evaluation
-        from staff_engine.evaluation.report import open_comparison
+        from staff_engine.evaluation.report import open_evaluation
 
-        print_evaluation(open_comparison(run.folder).report, console)
+        print_evaluation(open_evaluation(run.folder).report, console)
         return
     if kind == "similarity":
         from staff_engine.cli.tables.similarity import print_similarity

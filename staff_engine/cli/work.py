@@ -22,7 +22,7 @@ def do(run: Run, reporter: Reporter) -> None:
         If the data, the plan or a model does not allow it.
     """
     kind = control.kind_of(run)
-    if kind in ("similarity", "comparison"):
+    if kind in ("similarity", "evaluation"):
         (similarity_run if kind == "similarity" else evaluation_run).execute(run.folder, reporter)
         return
     settings = control.read_status(run).verify

@@ -1,4 +1,4 @@
-"""The cells of a comparison: one fine-tuning of the target and what came of it, a file each."""
+"""The cells of an evaluation: one fine-tuning of the target and what came of it, a file each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import PlanError, RunError
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.selection.methods import METHODS, method_named
 from staff_engine.system.files import read_model, write_json
 
@@ -105,52 +105,52 @@ class Cell(BaseModel):
         return Asked(self.arm, self.seed, self.pruning_rate, self.scores, self.budget, self.beta)
 
 
-def cells_of(plan: Plan, comparison: ComparisonPlan) -> list[Asked]:
-    """Every cell of a comparison, seed after seed, so that all arms are there early.
+def cells_of(plan: Plan, evaluation: EvaluationPlan) -> list[Asked]:
+    """Every cell of an evaluation, seed after seed, so that all arms are there early.
 
     `NOTHING` once, `FULL` once a seed: on the full data equal steps are equal epochs.
     """
-    budgets: tuple[Budget, ...] = ("epochs", "steps") if comparison.budget == "both" else (comparison.budget,)
+    budgets: tuple[Budget, ...] = ("epochs", "steps") if evaluation.budget == "both" else (evaluation.budget,)
     found = [Asked(NOTHING, plan.seed)]
-    for seed in range(plan.seed, plan.seed + comparison.seeds):
+    for seed in range(plan.seed, plan.seed + evaluation.seeds):
         found.append(Asked(FULL, seed))
         found += [
-            Asked(arm, seed, rate, _scores_read(arm, comparison), budget, _beta(arm, plan, comparison))
-            for rate in comparison.pruning_rates
-            for arm in arms_of(comparison)
+            Asked(arm, seed, rate, _scores_read(arm, evaluation), budget, _beta(arm, plan, evaluation))
+            for rate in evaluation.pruning_rates
+            for arm in arms_of(evaluation)
             for budget in budgets
         ]
     return found
 
 
-def arms_of(comparison: ComparisonPlan) -> tuple[str, ...]:
+def arms_of(evaluation: EvaluationPlan) -> tuple[str, ...]:
     """The methods, then the labels of the further runs."""
-    return (*comparison.methods, *comparison.also)
+    return (*evaluation.methods, *evaluation.also)
 
 
-def _scores_read(arm: str, comparison: ComparisonPlan) -> Scores | None:
-    if arm in comparison.also or METHODS[arm].reads in ("nothing", "staff"):
+def _scores_read(arm: str, evaluation: EvaluationPlan) -> Scores | None:
+    if arm in evaluation.also or METHODS[arm].reads in ("nothing", "staff"):
         return None
-    return comparison.baseline_scores
+    return evaluation.baseline_scores
 
 
-def needs_target_scores(comparison: ComparisonPlan) -> bool:
+def needs_target_scores(evaluation: EvaluationPlan) -> bool:
     """Whether one of its methods reads the scores of the fine-tuned target."""
-    return any(_scores_read(arm, comparison) == "target" for arm in comparison.methods)
+    return any(_scores_read(arm, evaluation) == "target" for arm in evaluation.methods)
 
 
-def _beta(arm: str, plan: Plan, comparison: ComparisonPlan) -> float | None:
-    if arm in comparison.also or not METHODS[arm].cuts or comparison.beta == plan.drop_hardest:
+def _beta(arm: str, plan: Plan, evaluation: EvaluationPlan) -> float | None:
+    if arm in evaluation.also or not METHODS[arm].cuts or evaluation.beta == plan.drop_hardest:
         return None
-    return comparison.beta
+    return evaluation.beta
 
 
-def check_arms(comparison: ComparisonPlan) -> None:
+def check_arms(evaluation: EvaluationPlan) -> None:
     """Raise PlanError for a method that there is not, or a label that is taken or has no letter or digit."""
-    for method in comparison.methods:
+    for method in evaluation.methods:
         method_named(method)
     taken = [*RESERVED]
-    for label in comparison.also:
+    for label in evaluation.also:
         if not slug(label) or len(label) > LONGEST_LABEL:
             raise PlanError(
                 f"label of a further run is {label!r}; allowed: up to {LONGEST_LABEL} characters,"
@@ -179,7 +179,7 @@ def sha256_of(rows: np.ndarray) -> str:
 
 
 def write_cell(folder: Path, cell: Cell) -> None:
-    """Write a cell into a comparison's folder, whole or not at all."""
+    """Write a cell into an evaluation's folder, whole or not at all."""
     (folder / CELLS_FOLDER).mkdir(exist_ok=True)
     write_json(_path(folder, cell.asked), cell.model_dump(mode="json"))
 
@@ -191,7 +191,7 @@ def read_cell(folder: Path, asked: Asked) -> Cell | None:
 
 
 def read_cells(folder: Path) -> list[Cell]:
-    """All cells of a comparison's folder, whatever they were made with; damaged ones are left out."""
+    """All cells of an evaluation's folder, whatever they were made with; damaged ones are left out."""
     return list(_read(sorted((folder / CELLS_FOLDER).glob("*.json"))))
 
 

@@ -1,4 +1,4 @@
-"""What a comparison will take, before it starts: from the speeds of the run that it is about."""
+"""What an evaluation will take, before it starts: from the speeds of the run that it is about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from staff_engine.evaluation.cells import FULL, NOTHING, Asked, Cell, cells_of, needs_target_scores
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs.results import Results
 from staff_engine.selection.strata import coreset_size
 
@@ -20,7 +20,7 @@ CELL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a comparison will still take."""
+    """Seconds that an evaluation will still take."""
 
     cells: int
     """Cells that are still to be made."""
@@ -50,9 +50,9 @@ class Speeds:
 
 
 def estimate(
-    plan: Plan, comparison: ComparisonPlan, source: Results, done: Sequence[Cell] = ()
+    plan: Plan, evaluation: EvaluationPlan, source: Results, done: Sequence[Cell] = ()
 ) -> Estimate | None:
-    """Reckon what a comparison takes; None where the source run has verified nothing to reckon from.
+    """Reckon what an evaluation takes; None where the source run has verified nothing to reckon from.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ def estimate(
     generates a token in the time in which it scores one. Held-out samples count as long as
     those of the data.
     """
-    speeds = source_speeds(comparison, source)
+    speeds = source_speeds(evaluation, source)
     if speeds is None:
         return None
     tokens, samples = _size(source)
     speeds = _refined(speeds, done, tokens / samples * plan.batch_size)
     there = {cell.asked for cell in done}
-    todo = [asked for asked in cells_of(plan, comparison) if asked not in there]
+    todo = [asked for asked in cells_of(plan, evaluation) if asked not in there]
     trained = sum(_share(asked, samples) for asked in todo) * plan.epochs * tokens
-    scores = needs_target_scores(comparison) and not any(cell.scores == "target" for cell in done)
+    scores = needs_target_scores(evaluation) and not any(cell.scores == "target" for cell in done)
     return Estimate(
         cells=len(todo),
         scoring=tokens * (plan.epochs * speeds.train_token + speeds.score_token) if scores else 0.0,
@@ -85,7 +85,7 @@ def estimate(
     )
 
 
-def source_speeds(comparison: ComparisonPlan, source: Results) -> Speeds | None:
+def source_speeds(evaluation: EvaluationPlan, source: Results) -> Speeds | None:
     """The target's speeds, from what the source run took; None where that is not known."""
     scores, verification = source.scores, source.verification
     verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
@@ -98,8 +98,8 @@ def source_speeds(comparison: ComparisonPlan, source: Results) -> Speeds | None:
     train_token = tuning / (source.plan.epochs * tokens) * score_token / (small / tokens)
     prompt = float(scores["prompt_tokens"].mean())
     evaluate = score_token * (
-        FORWARD * comparison.held_out_samples * tokens / samples
-        + comparison.answers * (FORWARD * prompt + comparison.answer_tokens)
+        FORWARD * evaluation.held_out_samples * tokens / samples
+        + evaluation.answers * (FORWARD * prompt + evaluation.answer_tokens)
     )
     return Speeds(train_token, score_token, evaluate, f"the speeds of run {source.folder.name}")
 

@@ -1,4 +1,4 @@
-"""The samples that a comparison judges on: read, chosen, and looked for in the data."""
+"""The samples that an evaluation judges on: read, chosen, and looked for in the data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from staff_engine.data.tokens import TokenTable
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.evaluation.metrics import Metric, choose_metric
 from staff_engine.pipelines.steps import Reporter, tokenize_rows
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs.results import Results
 from staff_engine.selection.drawing import VERIFICATION, priorities
 
@@ -30,10 +30,10 @@ class HeldOut:
     fingerprint: str
 
 
-def held_out_source(plan: Plan, comparison: ComparisonPlan) -> tuple[str, str]:
+def held_out_source(plan: Plan, evaluation: EvaluationPlan) -> tuple[str, str]:
     """The data set and split to evaluate on. Raises PlanError where there is none."""
-    if comparison.held_out is not None:
-        return comparison.held_out, "train"
+    if evaluation.held_out is not None:
+        return evaluation.held_out, "train"
     if not is_task(plan.dataset):
         raise PlanError(
             f"data set {plan.dataset!r} has no held-out split; give a file of samples kept apart (--held-out)"
@@ -45,10 +45,10 @@ def held_out_source(plan: Plan, comparison: ComparisonPlan) -> tuple[str, str]:
     return plan.dataset, "held_out"
 
 
-def import_held_out(folder: Path, plan: Plan, comparison: ComparisonPlan, reporter: Reporter) -> Path:
-    """Read the held-out samples, if a comparison run's folder has not got them; where they are."""
-    source, split = held_out_source(plan, comparison)
-    place = _place(folder / "held_out", comparison.held_out)
+def import_held_out(folder: Path, plan: Plan, evaluation: EvaluationPlan, reporter: Reporter) -> Path:
+    """Read the held-out samples, if an evaluation run's folder has not got them; where they are."""
+    source, split = held_out_source(plan, evaluation)
+    place = _place(folder / "held_out", evaluation.held_out)
     if (place / "dataset").exists():
         return place
     reporter.stage("import held-out", unit="rows")
@@ -82,7 +82,7 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
-def choose_held_out(place: Path, plan: Plan, comparison: ComparisonPlan) -> HeldOut:
+def choose_held_out(place: Path, plan: Plan, evaluation: EvaluationPlan) -> HeldOut:
     """Choose the held-out samples, in one fixed order; the first of them are answered.
 
     They are drawn, but for a built-in task of which only the first rows were read: its rows
@@ -101,14 +101,14 @@ def choose_held_out(place: Path, plan: Plan, comparison: ComparisonPlan) -> Held
     imported = open_imported(place / "dataset")
     problems = imported.rows["problem"]
     usable = np.array([row for row, problem in enumerate(problems) if not problem], dtype=np.int64)
-    first = comparison.held_out is None and plan.limit is not None
+    first = evaluation.held_out is None and plan.limit is not None
     order = usable if first else usable[np.argsort(priorities(0, usable, VERIFICATION))]
-    drawn = np.sort(order[: comparison.held_out_samples])
+    drawn = np.sort(order[: evaluation.held_out_samples])
     tokens = tokenize_rows(plan, plan.target, place, drawn, place / "tokens.arrow")
     if not len(tokens):
         raise DatasetError(f"{imported.facts.source} has no held-out sample that the target can read")
     places = {row: place for place, row in enumerate(tokens.row_ids.tolist())}
-    answered = [places[row] for row in order.tolist() if row in places][: comparison.answers]
+    answered = [places[row] for row in order.tolist() if row in places][: evaluation.answers]
     turns = imported.rows.select([int(tokens.row_ids[place]) for place in answered])["turns"]
     references = tuple(
         next(turn["content"] for turn in reversed(each) if turn["role"] == "assistant") for each in turns
@@ -116,11 +116,11 @@ def choose_held_out(place: Path, plan: Plan, comparison: ComparisonPlan) -> Held
     return HeldOut(tokens, np.array(answered, dtype=np.int64), references, imported.facts.fingerprint)
 
 
-def metric_of(plan: Plan, comparison: ComparisonPlan, references: tuple[str, ...]) -> Metric:
+def metric_of(plan: Plan, evaluation: EvaluationPlan, references: tuple[str, ...]) -> Metric:
     """What answers are measured by: as asked for, a built-in task's own, or what suits the references."""
-    if comparison.metric != "auto":
-        return comparison.metric
-    if is_task(plan.dataset) and comparison.held_out is None:
+    if evaluation.metric != "auto":
+        return evaluation.metric
+    if is_task(plan.dataset) and evaluation.held_out is None:
         return task_of(plan.dataset).metric
     return choose_metric(references)
 

@@ -1,4 +1,4 @@
-"""Start a comparison, or add to one: what `compare --evaluate` does with its options; which runs may join."""
+"""Plan an evaluation or add to one: what `compare --evaluate` does with its options; which runs may join."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.evaluation.cells import LONGEST_LABEL, RESERVED, check_arms, slug
 from staff_engine.evaluation.estimate import Estimate, estimate
 from staff_engine.evaluation.held_out import held_out_source
-from staff_engine.evaluation.report import open_comparison
+from staff_engine.evaluation.report import open_evaluation
 from staff_engine.evaluation.run import open_sources
 from staff_engine.models.loading import find_model
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.runs.results import Results, open_results
@@ -25,8 +25,8 @@ from staff_engine.selection.methods import METHODS
 DEFAULT_METHODS = tuple(METHODS)
 
 
-def plan_comparison(source: Run, *, seed: int | None = None, **settings: Any) -> tuple[Plan, ComparisonPlan]:
-    """The plan of a new comparison of a finished run's coresets.
+def plan_evaluation(source: Run, *, seed: int | None = None, **settings: Any) -> tuple[Plan, EvaluationPlan]:
+    """The plan of a new evaluation of a finished run's coresets.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def plan_comparison(source: Run, *, seed: int | None = None, **settings: Any) ->
     seed
         The first seed; the plan's own where it is not given.
     **settings
-        Of `ComparisonPlan`; those that are None are as by default.
+        Of `EvaluationPlan`; those that are None are as by default.
 
     Raises
     ------
@@ -46,20 +46,20 @@ def plan_comparison(source: Run, *, seed: int | None = None, **settings: Any) ->
     plan = plan if seed is None else plan.but(seed=seed)
     given = {name: value for name, value in settings.items() if value is not None}
     defaults = {"methods": DEFAULT_METHODS, "pruning_rates": (plan.pruning_rate,)}
-    comparison = ComparisonPlan.make(**{**defaults, **given, "source": str(source.folder)})
-    _check(plan, comparison)
-    return plan, _with_absolute_file(comparison)
+    evaluation = EvaluationPlan.make(**{**defaults, **given, "source": str(source.folder)})
+    _check(plan, evaluation)
+    return plan, _with_absolute_file(evaluation)
 
 
-def extended(run: Run, **settings: Any) -> ComparisonPlan:
-    """The plan of a comparison that is there, with what is added to it.
+def extended(run: Run, **settings: Any) -> EvaluationPlan:
+    """The plan of an evaluation that is there, with what is added to it.
 
     Methods, rates, seeds, further runs and budgets join those that are there; other
     settings that are given replace them, and the cells are then made anew. Raises StaffError as
-    `plan_comparison`.
+    `plan_evaluation`.
     """
-    known = open_comparison(run.folder)
-    before = known.comparison
+    known = open_evaluation(run.folder)
+    before = known.evaluation
     given = {name: value for name, value in settings.items() if value is not None}
     for name in ("methods", "pruning_rates"):
         given[name] = tuple(dict.fromkeys((*getattr(before, name), *given.get(name, ()))))
@@ -67,9 +67,9 @@ def extended(run: Run, **settings: Any) -> ComparisonPlan:
     given["seeds"] = max(before.seeds, given.get("seeds", 0))
     if given.get("budget", before.budget) != before.budget:
         given["budget"] = "both"
-    comparison = before.but(**given)
-    _check(known.plan, comparison)
-    return _with_absolute_file(comparison)
+    evaluation = before.but(**given)
+    _check(known.plan, evaluation)
+    return _with_absolute_file(evaluation)
 
 
 def further_runs(texts: Sequence[str]) -> dict[str, str]:
@@ -101,7 +101,7 @@ def runs_beside(source: Run, known: Mapping[str, str] | None = None) -> dict[str
     source
         The run whose coresets are evaluated, finished.
     known
-        Further runs that the comparison has: they are left out, and their labels are taken.
+        Further runs that the evaluation has: they are left out, and their labels are taken.
 
     Notes
     -----
@@ -147,34 +147,34 @@ def _label(run: Run, taken: Collection[str]) -> str:
 
 
 def estimate_of(
-    plan: Plan, comparison: ComparisonPlan, run: Run | None = None, *, source: Results | None = None
+    plan: Plan, evaluation: EvaluationPlan, run: Run | None = None, *, source: Results | None = None
 ) -> Estimate | None:
-    """What a comparison will take, or what is left of one that is there; `source` if it is open already."""
-    done = replace(open_comparison(run.folder), comparison=comparison).cells if run is not None else []
-    return estimate(plan, comparison, source or open_results(Path(comparison.source)), done)
+    """What an evaluation will take, or what is left of one that is there; `source` if it is open already."""
+    done = replace(open_evaluation(run.folder), evaluation=evaluation).cells if run is not None else []
+    return estimate(plan, evaluation, source or open_results(Path(evaluation.source)), done)
 
 
-def create(plan: Plan, comparison: ComparisonPlan, *, name: str | None = None) -> Run:
+def create(plan: Plan, evaluation: EvaluationPlan, *, name: str | None = None) -> Run:
     """Write the run's folder; `runs.start` sets it to work."""
-    return control.create_run(plan, name=name, comparison=comparison)
+    return control.create_run(plan, name=name, evaluation=evaluation)
 
 
-def add_to(run: Run, comparison: ComparisonPlan) -> None:
-    """Give a comparison a new plan, from `extended`. Raises RunError while a process works on it."""
+def add_to(run: Run, evaluation: EvaluationPlan) -> None:
+    """Give an evaluation a new plan, from `extended`. Raises RunError while a process works on it."""
     status = control.read_status(run)
     if status.state in ACTIVE and status.pid is not None:
         raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
-    control.update_record(run, comparison=comparison)
+    control.update_record(run, evaluation=evaluation)
 
 
-def _with_absolute_file(comparison: ComparisonPlan) -> ComparisonPlan:
-    if comparison.held_out is None:
-        return comparison
-    return comparison.but(held_out=with_absolute_path(comparison.held_out))
+def _with_absolute_file(evaluation: EvaluationPlan) -> EvaluationPlan:
+    if evaluation.held_out is None:
+        return evaluation
+    return evaluation.but(held_out=with_absolute_path(evaluation.held_out))
 
 
-def _check(plan: Plan, comparison: ComparisonPlan) -> None:
-    check_arms(comparison)
-    check_source(*held_out_source(plan, comparison))
+def _check(plan: Plan, evaluation: EvaluationPlan) -> None:
+    check_arms(evaluation)
+    check_source(*held_out_source(plan, evaluation))
     find_model(plan.target)
-    open_sources(plan, comparison)
+    open_sources(plan, evaluation)

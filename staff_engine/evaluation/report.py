@@ -1,4 +1,4 @@
-"""What a comparison run left: cells, and what they say: means, intervals, differences to random, cost."""
+"""What an evaluation run left: cells, and what they say: means, intervals, differences to random, cost."""
 
 from __future__ import annotations
 
@@ -26,19 +26,22 @@ from staff_engine.evaluation.cells import (
 )
 from staff_engine.evaluation.metrics import METRIC_WORDS
 from staff_engine.pipelines.similarity.measures import Number
-from staff_engine.plan import ComparisonPlan, Plan
-from staff_engine.runs.folders import PLAN_FILE, Record
+from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.runs.folders import PLAN_FILE, RunRecord
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.selection.methods import METHODS
 from staff_engine.system.files import read_model
 
-FACTS_FILE = "comparison.json"
+FACTS_FILE = "evaluation.json"
+OLDER_FACTS_FILE = "comparison.json"
+"""Its name in runs of older versions."""
+
 JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}
-"""Settings of a comparison that say how every cell is judged."""
+"""Settings of an evaluation that say how every cell is judged."""
 
 CONFIDENCE = 0.95
 TARGET_STAGES = ("fine-tune target", "score on target")
-"""The stages of a comparison that give the target's scores of all samples."""
+"""The stages of an evaluation that give the target's scores of all samples."""
 
 REFERENCE = "random"
 """The arm that the others' differences are to."""
@@ -63,7 +66,7 @@ class Mean(_Frozen):
 
 
 class Facts(_Frozen):
-    """What a comparison's cells were measured on; written before the first of them."""
+    """What an evaluation's cells were measured on; written before the first of them."""
 
     made_with: dict[str, Any]
     metric: str
@@ -105,8 +108,8 @@ class Row(_Frozen):
     train_seconds: float
 
 
-class ComparisonReport(_Frozen):
-    """Everything that a comparison found so far."""
+class EvaluationReport(_Frozen):
+    """Everything that an evaluation found so far."""
 
     metric: str | None
     held_out: int
@@ -125,24 +128,24 @@ class ComparisonReport(_Frozen):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A comparison run's folder; `open_comparison` makes it."""
+class Evaluation:
+    """An evaluation run's folder; `open_evaluation` makes it."""
 
     folder: Path
     plan: Plan
-    comparison: ComparisonPlan
+    evaluation: EvaluationPlan
 
     @property
     def facts(self) -> Facts | None:
         """What is measured; None before the first cell."""
-        path = self.folder / FACTS_FILE
+        path = _facts_path(self.folder)
         return read_model(path, Facts) if path.exists() else None
 
     @cached_property
     def cells(self) -> list[Cell]:
         """The cells that the plan asks for and that are there, in its order."""
         facts = self.facts
-        if facts is None or facts.judging not in (None, judging_of(self.comparison)):
+        if facts is None or facts.judging not in (None, judging_of(self.evaluation)):
             return []
         known = {
             cell.asked: cell
@@ -150,7 +153,7 @@ class Comparison:
             if cell.made_with == facts.made_with
             and facts.coresets.get(cell.asked.key, cell.rows_sha256) == cell.rows_sha256
         }
-        return [known[asked] for asked in cells_of(self.plan, self.comparison) if asked in known]
+        return [known[asked] for asked in cells_of(self.plan, self.evaluation) if asked in known]
 
     def _model_seconds(self, facts: Facts) -> dict[str, float]:
         """Seconds of the models that a selection needs, by arm or by whose scores it reads."""
@@ -160,46 +163,52 @@ class Comparison:
         return {**facts.selection_seconds, **known}
 
     @cached_property
-    def report(self) -> ComparisonReport:
+    def report(self) -> EvaluationReport:
         """What was found so far. Raises RunError before the first cell."""
         facts = self.facts
         if facts is None:
             raise RunError(f"run {self.folder.name} has no cell yet")
-        rows = tuple(_rows(self.comparison, self.cells, self._model_seconds(facts)))
+        rows = tuple(_rows(self.evaluation, self.cells, self._model_seconds(facts)))
         metric = METRIC_WORDS[facts.metric] if facts.answers else None  # type: ignore[index]
-        return ComparisonReport(
+        return EvaluationReport(
             metric=metric,
             held_out=facts.held_out,
             answers=facts.answers,
             samples=facts.samples,
             cells=len(self.cells),
-            planned=len(cells_of(self.plan, self.comparison)),
+            planned=len(cells_of(self.plan, self.evaluation)),
             rows=rows,
             sentences=tuple(sentences_of(rows, metric)),
             warnings=facts.warnings,
         )
 
 
-def judging_of(comparison: ComparisonPlan) -> dict[str, Any]:
-    """The settings of a comparison that say how every cell is judged."""
-    return comparison.model_dump(include=JUDGING)
+def judging_of(evaluation: EvaluationPlan) -> dict[str, Any]:
+    """The settings of an evaluation that say how every cell is judged."""
+    return evaluation.model_dump(include=JUDGING)
 
 
 def _json_of(path: Path) -> dict[str, Any]:
     return json.loads(path.read_bytes()) if path.exists() else {}
 
 
-def open_comparison(folder: Path) -> Comparison:
-    """Open a comparison run's folder. Raises RunError if it is none."""
-    record = read_model(folder / PLAN_FILE, Record)
-    if record.comparison is None:
+def open_evaluation(folder: Path) -> Evaluation:
+    """Open an evaluation run's folder. Raises RunError if it is none."""
+    record = read_model(folder / PLAN_FILE, RunRecord)
+    if record.evaluation is None:
         raise RunError(f"run {folder.name} evaluates no coresets")
-    return Comparison(folder, record.plan, record.comparison)
+    return Evaluation(folder, record.plan, record.evaluation)
 
 
-def read_comparison(folder: Path) -> ComparisonReport | None:
-    """What a comparison run found so far; None for other runs, and before its first cell."""
-    return open_comparison(folder).report if (folder / FACTS_FILE).exists() else None
+def read_evaluation(folder: Path) -> EvaluationReport | None:
+    """What an evaluation run found so far; None for other runs, and before its first cell."""
+    return open_evaluation(folder).report if _facts_path(folder).exists() else None
+
+
+def _facts_path(folder: Path) -> Path:
+    """Where the facts are, or where they will be; a run of an older version has them under another name."""
+    older = folder / OLDER_FACTS_FILE
+    return older if older.exists() and not (folder / FACTS_FILE).exists() else folder / FACTS_FILE
 
 
 def mean_over_seeds(values: Sequence[float]) -> Mean:
@@ -226,12 +235,12 @@ def paired_difference(values: dict[int, float], reference: dict[int, float]) -> 
     return mean_over_seeds([values[seed] - reference[seed] for seed in both]) if both else None
 
 
-def _rows(comparison: ComparisonPlan, cells: Sequence[Cell], model_seconds: dict[str, float]) -> list[Row]:
+def _rows(evaluation: EvaluationPlan, cells: Sequence[Cell], model_seconds: dict[str, float]) -> list[Row]:
     groups: dict[tuple[Any, ...], dict[int, Cell]] = {}
     for cell in cells:
         groups.setdefault(_group(cell), {})[cell.seed] = cell
     full = [cell.seconds["train"] for cell in cells if cell.arm == FULL]
-    arms = (NOTHING, FULL, *arms_of(comparison))
+    arms = (NOTHING, FULL, *arms_of(evaluation))
     order = sorted(groups, key=lambda group: (group[1] is not None, group[1] or 0, arms.index(group[0])))
     return [
         _row(group, groups[group], groups.get((REFERENCE, group[1], None, group[3]), {}), model_seconds, full)

@@ -1,4 +1,4 @@
-"""The steps of a comparison run: the target, fine-tuned on each coreset, is judged on held-out samples.
+"""The steps of an evaluation run: the target, fine-tuned on each coreset, is judged on held-out samples.
 
 Each step looks at what the folder holds and does what is missing, as in `pipeline`. A cell is
 short: one that was not finished begins again.
@@ -33,10 +33,10 @@ from staff_engine.evaluation.metrics import Metric
 from staff_engine.evaluation.report import (
     FACTS_FILE,
     TARGET_STAGES,
-    Comparison,
+    Evaluation,
     Facts,
     judging_of,
-    open_comparison,
+    open_evaluation,
 )
 from staff_engine.evaluation.training import Bench, learning_rate, make_cell
 from staff_engine.models import loading
@@ -48,7 +48,7 @@ from staff_engine.pipelines.steps import (
     tokenize_rows,
     train_adapter,
 )
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs.cost import run_cost
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.score_tables import choose, read_scores, small_scores
@@ -76,7 +76,7 @@ log = logging.getLogger(__name__)
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
-    """Do whatever a comparison run has not done yet, from the held-out samples to the last cell.
+    """Do whatever an evaluation run has not done yet, from the held-out samples to the last cell.
 
     Parameters
     ----------
@@ -90,29 +90,29 @@ def execute(folder: Path, reporter: Reporter) -> None:
     StaffError
         If the source run, the held-out data or a model does not allow it; the message says why.
     """
-    run = open_comparison(folder)
-    check_arms(run.comparison)
-    source, further = open_sources(run.plan, run.comparison)
+    run = open_evaluation(folder)
+    check_arms(run.evaluation)
+    source, further = open_sources(run.plan, run.evaluation)
     check_models((run.plan.target,), run.plan.device)
     run = replace(run, plan=run.plan.but(dtype=_number_format(source)))
-    kept_apart = import_held_out(folder, run.plan, run.comparison, reporter)
+    kept_apart = import_held_out(folder, run.plan, run.evaluation, reporter)
     tokens = _tokenize(run, source, reporter)
     table = _target_scores(run, source, tokens, reporter)
     bench = _bench(run, source, tokens, kept_apart)
-    choice = _Choice(run.comparison, source, further, small_scores(source), table, tokens.row_ids)
-    coresets = choice.coresets(cells_of(run.plan, run.comparison))
+    choice = _Choice(run.evaluation, source, further, small_scores(source), table, tokens.row_ids)
+    coresets = choice.coresets(cells_of(run.plan, run.evaluation))
     facts = _facts(run, source, further, bench, coresets, kept_apart)
     write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
     _fill(folder, bench, coresets, reporter)
 
 
-def stages_of(run: Comparison) -> tuple[str, ...]:
+def stages_of(run: Evaluation) -> tuple[str, ...]:
     """The stages that a run goes through, in order."""
-    scoring = (TARGET.stage, SCORE_STAGE) if needs_target_scores(run.comparison) else ()
+    scoring = (TARGET.stage, SCORE_STAGE) if needs_target_scores(run.evaluation) else ()
     return ("import held-out", "tokenize", *scoring, "evaluate")
 
 
-def open_sources(plan: Plan, comparison: ComparisonPlan) -> tuple[Results, dict[str, Results]]:
+def open_sources(plan: Plan, evaluation: EvaluationPlan) -> tuple[Results, dict[str, Results]]:
     """The run whose coresets are evaluated, and the further ones by label.
 
     Raises
@@ -120,17 +120,17 @@ def open_sources(plan: Plan, comparison: ComparisonPlan) -> tuple[Results, dict[
     RunError
         If one is gone or unfinished, is on other data, or has samples to verify for a rate.
     """
-    source = _finished(Path(comparison.source))
-    further = {label: _finished(Path(folder)) for label, folder in comparison.also.items()}
+    source = _finished(Path(evaluation.source))
+    further = {label: _finished(Path(folder)) for label, folder in evaluation.also.items()}
     own = source.imported.facts.fingerprint
     for label, other in further.items():
         if other.imported.facts.fingerprint != own:
             raise RunError(f"run {other.folder.name} ({label}) is on other data than {source.folder.name}")
         if other.plan.target != plan.target:
             log.warning("run %s verified on %s, not on the target", other.folder.name, other.plan.target)
-    selecting = [*([source] if "staff" in comparison.methods else []), *further.values()]
+    selecting = [*([source] if "staff" in evaluation.methods else []), *further.values()]
     for results in selecting:
-        for rate in comparison.pruning_rates:
+        for rate in evaluation.pruning_rates:
             missing = len(results.to_verify(pruning_rate=rate))
             if missing:
                 raise RunError(
@@ -142,7 +142,7 @@ def open_sources(plan: Plan, comparison: ComparisonPlan) -> tuple[Results, dict[
 
 def _finished(folder: Path) -> Results:
     if not (folder / "summary.json").exists():
-        raise RunError(f"run {folder.name} is gone or has not all scores; a comparison needs it")
+        raise RunError(f"run {folder.name} is gone or has not all scores; an evaluation needs it")
     return open_results(folder)
 
 
@@ -152,7 +152,7 @@ def _number_format(source: Results) -> str:
     return known.dtype if known is not None else source.plan.dtype
 
 
-def _tokenize(run: Comparison, source: Results, reporter: Reporter) -> TokenTable:
+def _tokenize(run: Evaluation, source: Results, reporter: Reporter) -> TokenTable:
     """All samples of the source as the target reads them."""
     path = run.folder / "tokens.arrow"
     if not path.exists():
@@ -163,10 +163,10 @@ def _tokenize(run: Comparison, source: Results, reporter: Reporter) -> TokenTabl
 
 
 def _target_scores(
-    run: Comparison, source: Results, tokens: TokenTable, reporter: Reporter
+    run: Evaluation, source: Results, tokens: TokenTable, reporter: Reporter
 ) -> ScoreTable | None:
     """The fine-tuned target's scores of all samples, as the paper's baselines have them."""
-    if not needs_target_scores(run.comparison):
+    if not needs_target_scores(run.evaluation):
         return None
     plan, place = run.plan, run.folder / TARGET_SCORES
     if not (run.folder / TARGET.adapter).exists():
@@ -185,10 +185,10 @@ def _target_scores(
     return read_scores(place, effort, source="target")
 
 
-def _bench(run: Comparison, source: Results, tokens: TokenTable, kept_apart: Path) -> Bench:
-    plan, comparison = run.plan, run.comparison
-    held_out = choose_held_out(kept_apart, plan, comparison)
-    metric = metric_of(plan, comparison, held_out.references)
+def _bench(run: Evaluation, source: Results, tokens: TokenTable, kept_apart: Path) -> Bench:
+    plan, evaluation = run.plan, run.evaluation
+    held_out = choose_held_out(kept_apart, plan, evaluation)
+    metric = metric_of(plan, evaluation, held_out.references)
     made_with: dict[str, Any] = {
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "target": plan.target,
@@ -204,12 +204,12 @@ def _bench(run: Comparison, source: Results, tokens: TokenTable, kept_apart: Pat
     if len(held_out.answered):
         package = METRIC_PACKAGES[metric]
         made_with["versions"][package] = metadata.version(package)
-        made_with |= {"metric": metric, "answer_tokens": comparison.answer_tokens}
-    return Bench(plan, comparison, tokens, held_out, metric, loading.load_tokenizer(plan.target), made_with)
+        made_with |= {"metric": metric, "answer_tokens": evaluation.answer_tokens}
+    return Bench(plan, evaluation, tokens, held_out, metric, loading.load_tokenizer(plan.target), made_with)
 
 
 def _facts(
-    run: Comparison,
+    run: Evaluation,
     source: Results,
     further: dict[str, Results],
     bench: Bench,
@@ -235,7 +235,7 @@ def _facts(
             if known is not None and known.made_with == bench.made_with
             else tuple(shared_samples(kept_apart, source))
         ),
-        judging=judging_of(run.comparison),
+        judging=judging_of(run.evaluation),
         coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
     )
 
@@ -244,7 +244,7 @@ def _facts(
 class _Choice:
     """Chooses the rows that a cell is trained on."""
 
-    comparison: ComparisonPlan
+    evaluation: EvaluationPlan
     source: Results
     further: dict[str, Results]
     small: ScoreTable
@@ -276,7 +276,7 @@ class _Choice:
         else:
             table = self.target if asked.scores == "target" and self.target is not None else self.small
             # The copy knows no neighbours yet: each coreset of D2 is charged with its own search for them.
-            rows = choose(asked.arm, self.source, replace(table), beta=self.comparison.beta, **settings)
+            rows = choose(asked.arm, self.source, replace(table), beta=self.evaluation.beta, **settings)
         seconds = time.perf_counter() - begun
         return np.intersect1d(rows, self.readable), seconds
 

@@ -1,4 +1,4 @@
-"""Making a cell of a comparison: fine-tune the target on some rows, judge it on held-out samples."""
+"""Making a cell of an evaluation: fine-tune the target on some rows, judge it on held-out samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from staff_engine.evaluation.metrics import Metric, score_answers
 from staff_engine.models import loading
 from staff_engine.models.finetune import count_steps, order_of_steps, train, training_order
 from staff_engine.pipelines.steps import Reporter, fresh_lora, length_bound
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -32,7 +32,7 @@ class Bench:
     """All that a cell needs beside its coreset."""
 
     plan: Plan
-    comparison: ComparisonPlan
+    evaluation: EvaluationPlan
     tokens: TokenTable
     held_out: HeldOut
     metric: Metric
@@ -119,7 +119,7 @@ def _judge(bench: Bench, model: PeftModel, goes: Callable[[], None]) -> tuple[np
         model,
         bench.tokenizer,
         [last_prompt(held_out.tokens[place]) for place in held_out.answered.tolist()],
-        new_tokens=bench.comparison.answer_tokens,
+        new_tokens=bench.evaluation.answer_tokens,
         longest=length_bound(plan, plan.target),
         tokens_per_batch=plan.tokens_per_batch,
         goes=goes,

@@ -15,8 +15,8 @@ from staff_engine.runs.folders import (
     PLAN_FILE,
     SUMMARY_FILE,
     Delivery,
-    Record,
     Run,
+    RunRecord,
     create_run,
     find_run,
     kind_of,
@@ -45,7 +45,7 @@ from staff_engine.system.processes import (
 )
 
 __all__ = [
-    "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run",
+    "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
     "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
     "require_scores", "resume", "start", "update_record",
 ]  # fmt: skip
@@ -83,13 +83,13 @@ def describe(run: Run) -> dict[str, Any]:
     """All that is known of a run at this moment, as JSON has it; a damaged one has gaps."""
     state = read_status(run)
     facts: dict[str, Any] = {"run_id": run.id, "name": None, "folder": str(run.folder), "created": None}
-    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity", "comparison"))
+    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity", "evaluation"))
     facts |= state.model_dump(mode="json")
     try:
         record = read_record(run).model_dump(mode="json")
     except RunError:
         record = {}
-    kept = ("name", "created", "plan", "similarity", "comparison")
+    kept = ("name", "created", "plan", "similarity", "evaluation")
     facts |= {name: record[name] for name in kept if name in record}
     facts |= {name: facts["plan"][name] for name in ("dataset", "small", "target") if facts["plan"]}
     facts["summary"] = _json_or(run.folder / SUMMARY_FILE, None)
@@ -217,7 +217,7 @@ def rename(run: Run, name: str) -> None:
     update_record(run, name=name.strip())
 
 
-def update_record(run: Run, **changes: Any) -> Record:
+def update_record(run: Run, **changes: Any) -> RunRecord:
     """Change what plan.json says beside the plan: name, fingerprint or delivery."""
     with launching(run):
         record = read_record(run).model_copy(update=changes)

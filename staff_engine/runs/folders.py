@@ -13,15 +13,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from staff_engine.errors import RunError
-from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
+from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
 from staff_engine.system.files import read_model, write_json
 from staff_engine.system.home import home
 
-Kind = Literal["coreset", "similarity", "comparison"]
+Kind = Literal["coreset", "similarity", "evaluation"]
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
@@ -54,7 +54,7 @@ class Delivery(BaseModel):
     with_scores: bool = False
 
 
-class Record(BaseModel):
+class RunRecord(BaseModel):
     """The content of plan.json: what the run was asked to do, and with what."""
 
     model_config = ConfigDict(frozen=True)
@@ -67,14 +67,14 @@ class Record(BaseModel):
     delivery: Delivery | None = None
     similarity: SimilarityPlan | None = None
     """What a similarity run compares; None in a run of another kind."""
-    comparison: ComparisonPlan | None = None
-    """Which coresets a comparison run evaluates; None in a run of another kind."""
+    evaluation: EvaluationPlan | None = Field(None, validation_alias=AliasChoices("evaluation", "comparison"))
+    """Which coresets an evaluation run evaluates; None in a run of another kind. Once called `comparison`."""
 
     @property
     def kind(self) -> Kind:
         """What the run is for."""
-        if self.comparison is not None:
-            return "comparison"
+        if self.evaluation is not None:
+            return "evaluation"
         return "coreset" if self.similarity is None else "similarity"
 
 
@@ -84,7 +84,7 @@ def create_run(
     name: str | None = None,
     delivery: Delivery | None = None,
     similarity: SimilarityPlan | None = None,
-    comparison: ComparisonPlan | None = None,
+    evaluation: EvaluationPlan | None = None,
 ) -> Run:
     """Write a run's folder; `start` then sets it to work.
 
@@ -98,7 +98,7 @@ def create_run(
         The file to export when the run is finished.
     similarity
         Makes it a run that compares models and selects nothing.
-    comparison
+    evaluation
         Makes it a run that fine-tunes the target on coresets of another run.
 
     Raises
@@ -112,11 +112,11 @@ def create_run(
             name: tuple(map(with_absolute_path, getattr(similarity, name))) for name in ("smalls", "targets")
         }
         similarity = similarity.model_copy(update=paths)
-    kind = "similarity" if similarity else "comparison" if comparison else _slug(plan.small, 16)
+    kind = "similarity" if similarity else "evaluation" if evaluation else _slug(plan.small, 16)
     slug = f"{_slug(plan.dataset, 24)}-{kind}"
-    record = Record(
+    record = RunRecord(
         name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
-        similarity=similarity, comparison=comparison,
+        similarity=similarity, evaluation=evaluation,
     )  # fmt: skip
     run_id = f"{record.created:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
     folder = home() / "runs" / run_id
@@ -182,9 +182,9 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
     raise RunError(f"run {text!r} does not exist; {_near(text, runs)}")
 
 
-def read_record(run: Run) -> Record:
+def read_record(run: Run) -> RunRecord:
     """What a run was asked to do. Raises RunError if plan.json is missing or damaged."""
-    return read_model(run.folder / PLAN_FILE, Record)
+    return read_model(run.folder / PLAN_FILE, RunRecord)
 
 
 def kind_of(run: Run) -> Kind | None:

@@ -10,8 +10,8 @@ from staff_engine.selection.coreset import Selection
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """Row ids of two coresets, a and b, set against each other; all arrays int64, ascending."""
+class Overlap:
+    """Row ids of two coresets, a and b: in both, and in only one; all arrays int64, ascending."""
 
     shared: np.ndarray
     only_a: np.ndarray
@@ -37,8 +37,8 @@ def jaccard_by_chance(first: int, second: int, scorable: int) -> float:
     return shared / (first + second - shared)
 
 
-def compare_selections(a: Selection, b: Selection) -> Comparison:
-    """Set two selections from the same scores against each other.
+def overlap_of(a: Selection, b: Selection) -> Overlap:
+    """What two selections from the same scores share, and what only one of them has.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def compare_selections(a: Selection, b: Selection) -> Comparison:
         raise ValueError(
             f"the selections are of {len(a.labels)} and {len(b.labels)} rows; allowed: one run's"
         )
-    return Comparison(
+    return Overlap(
         shared=np.intersect1d(a.indices, b.indices, assume_unique=True),
         only_a=np.setdiff1d(a.indices, b.indices, assume_unique=True),
         only_b=np.setdiff1d(b.indices, a.indices, assume_unique=True),

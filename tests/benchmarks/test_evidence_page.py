@@ -8,7 +8,7 @@ from benchmarks.evidence import page as evidence_page
 from staff_engine.evaluation import planning
 from staff_engine.evaluation.cells import FULL, cells_of, read_cell, read_cells
 from staff_engine.runs import control
-from tests.helpers.made_comparison import make_comparison, write_held_out
+from tests.helpers.made_evaluation import make_evaluation, write_held_out
 from tests.helpers.made_run import make_finished_run
 
 LOSSES = {
@@ -27,7 +27,7 @@ FULL_LOSS, FULL_ANSWER = 2.05, 15.0
 
 
 def made(rate=0.2, **changes):
-    """A comparison as the file has it: the arms above at a rate, and the full data."""
+    """An evaluation as the file has it: the arms above at a rate, and the full data."""
     cells = [
         {"arm": arm, "seed": seed, "pruning_rate": rate, "loss": loss, "metric": ANSWERS[arm][seed]}
         for arm, losses in LOSSES.items()
@@ -96,7 +96,7 @@ def test_cells_of_the_file_are_put_back_where_there_are_none_and_count_as_done(t
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
     source = make_finished_run(tmp_path, 60)
     held_out = write_held_out(tmp_path / "apart.jsonl")
-    before = make_comparison(source, held_out, name="before")
+    before = make_evaluation(source, held_out, name="before")
     kept = {
         "made_with": read_cells(before.folder)[0].made_with,
         "cells": [
@@ -104,7 +104,7 @@ def test_cells_of_the_file_are_put_back_where_there_are_none_and_count_as_done(t
             for cell in read_cells(before.folder)
         ],
     }
-    anew = make_comparison(source, held_out, cells=2, name="anew")
+    anew = make_evaluation(source, held_out, cells=2, name="anew")
     own = read_cell(anew.folder, cells_of(*planned(anew))[0])
     assert bench_evidence.missing(anew) == len(cells_of(*planned(anew))) - 2 > 0
     bench_evidence.put_back(anew, kept)
@@ -116,10 +116,10 @@ def test_cells_of_the_file_are_put_back_where_there_are_none_and_count_as_done(t
 
 def planned(run):
     record = control.read_record(run)
-    return record.plan, record.comparison
+    return record.plan, record.evaluation
 
 
-def test_a_comparison_of_the_benchmark_gets_the_rates_that_it_has_not_got(tmp_path, monkeypatch):
+def test_an_evaluation_of_the_benchmark_gets_the_rates_that_it_has_not_got(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
     source = make_finished_run(tmp_path, 60)
     monkeypatch.setattr(planning, "held_out_source", lambda *_: ("builtin:chat", "held_out"))
@@ -130,10 +130,10 @@ def test_a_comparison_of_the_benchmark_gets_the_rates_that_it_has_not_got(tmp_pa
 
     first = compared(0.9)
     assert compared(0.9, 0.8) == first
-    plan, comparison = planned(first)
-    assert comparison.pruning_rates == (0.9, 0.8)
-    assert {asked.scores for asked in cells_of(plan, comparison) if asked.arm == "grand"} == {"target"}
-    assert list(comparison.also) == [bench_evidence.TUNED]
+    plan, evaluation = planned(first)
+    assert evaluation.pruning_rates == (0.9, 0.8)
+    assert {asked.scores for asked in cells_of(plan, evaluation) if asked.arm == "grand"} == {"target"}
+    assert list(evaluation.also) == [bench_evidence.TUNED]
 
 
 def test_a_run_of_another_plan_is_not_measured_under_its_name(tmp_path, monkeypatch):

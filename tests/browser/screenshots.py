@@ -3,12 +3,11 @@
     pip install -r tests/requirements.txt
     python -m tests.browser.screenshots --out screenshots
 
-It runs the demo and a comparison of the built-in models in a home of its own, so that the
+It runs the demo and a similarity run of the built-in models in a home of its own, so that the
 pictures show real runs, and takes some minutes. `--home` takes the newest runs of a home
 that is there already; `--readme` writes the four pictures of the README to assets/screenshots.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Annotated
 import typer
 from playwright.sync_api import Browser, Page
 
+from staff_engine.runs.folders import Run, kind_of
 from tests.helpers.driving import PROJECT, browser, open_page, running_app, settle
 
 PAGES = {
@@ -53,7 +53,7 @@ def make_demo(home: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environment, check=True)
 
 
-def make_comparison(home: Path) -> None:
+def make_similarity(home: Path) -> None:
     """Compare the built-in models on a few samples."""
     command = [sys.executable, "-m", "staff_engine", "similarity", "--dataset", "builtin:docstrings"]
     few = ["--limit", "60", "--sample", "40", "--epochs", "1", "--tune-target", "10"]
@@ -71,10 +71,8 @@ def make_comparison(home: Path) -> None:
 
 def newest_run(home: Path) -> str:
     """The id of the newest run of a home that selects a coreset."""
-    plans = {path.parent.name: json.loads(path.read_text()) for path in home.glob("runs/*/plan.json")}
-    return max(
-        run for run, plan in plans.items() if not plan.get("similarity") and not plan.get("comparison")
-    )
+    runs = (Run(path.parent.name, path.parent) for path in home.glob("runs/*/plan.json"))
+    return max(run.id for run in runs if kind_of(run) == "coreset")
 
 
 def show(page: Page, address: str, tallest: int) -> None:
@@ -111,7 +109,7 @@ def main(
             home = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "home"
             home.mkdir()
             make_demo(home)
-            make_comparison(home)
+            make_similarity(home)
         run = newest_run(home)
         address = stack.enter_context(running_app(home))
         chromium = stack.enter_context(browser())

@@ -7,7 +7,7 @@ from playwright.sync_api import TimeoutError, expect
 
 from staff_engine.runs import control
 from tests.helpers.driving import PATIENCE, expect_whole, open_page, running_app, settle
-from tests.helpers.made_comparison import make_comparison, write_held_out
+from tests.helpers.made_evaluation import make_evaluation, write_held_out
 from tests.helpers.made_run import make_finished_run
 
 
@@ -21,7 +21,7 @@ def link(tmp_path_factory):
         patch.setenv("STAFF_HOME", str(home))
         source, tuned = make_finished_run(folder), make_finished_run(folder, seed=1)
         control.rename(tuned, "tuned")
-        make_comparison(source, write_held_out(folder / "held_out.jsonl"))
+        make_evaluation(source, write_held_out(folder / "held_out.jsonl"))
         with running_app(home) as address:
             yield f"{address}/compare?run={source.id}"
 

@@ -1,15 +1,15 @@
-"""A comparison's dots and table, by their frames."""
+"""An evaluation's dots and table, by their frames."""
 
 import numpy as np
 import pytest
 
 from staff_engine.charts.evaluation import dots_figure, dots_frame, dots_in_words, places, table_frame
-from tests.helpers.made_cells import LOSSES, comparison, make
+from tests.helpers.made_cells import LOSSES, evaluation, make
 
 
 @pytest.fixture
 def report(tmp_path):
-    plan = comparison(pruning_rates=(0.9, 0.5), baseline_scores="target")
+    plan = evaluation(pruning_rates=(0.9, 0.5), baseline_scores="target")
     return make(tmp_path, plan).report
 
 
@@ -43,7 +43,7 @@ def test_a_figure_has_a_line_for_each_interval_and_one_across_for_full_and_nothi
 
 
 def test_staffs_coresets_of_further_runs_have_staffs_colour(tmp_path):
-    plan = comparison(also={"tuned": "runs/b"})
+    plan = evaluation(also={"tuned": "runs/b"})
     frame = dots_frame(make(tmp_path, plan).report, "loss", 0.9, "epochs")
     *_, dots = dots_figure(frame, x="Loss").data
     staff, random, grand, tuned = dots.marker.color
@@ -65,5 +65,5 @@ def test_the_table_has_a_row_for_each_arm_rate_and_budget(report):
 
 
 def test_the_budget_is_a_column_where_there_are_two(tmp_path):
-    frame = table_frame(make(tmp_path, comparison(budget="both")).report)
+    frame = table_frame(make(tmp_path, evaluation(budget="both")).report)
     assert frame.loc[frame["Trained on"] == "STAFF", "Budget"].tolist() == ["epochs", "steps"]

@@ -41,7 +41,7 @@ def test_the_command_makes_the_same_plan_again_also_with_spaces_and_quotes():
     assert Plan.make(**settings) == plan
 
 
-def test_the_command_of_a_comparison_makes_the_same_again_with_every_model():
+def test_the_command_of_a_similarity_run_makes_the_same_again_with_every_model():
     compared = SimilarityPlan.make(
         smalls=["builtin:llama-nano", "./my models/one"], targets=["a/b"], sample=40
     )
@@ -59,7 +59,7 @@ def test_the_command_of_a_comparison_makes_the_same_again_with_every_model():
     assert Plan.make(**settings) == plan
 
 
-def test_of_a_comparison_too_only_what_is_not_as_by_default_is_said():
+def test_of_a_similarity_run_too_only_what_is_not_as_by_default_is_said():
     plan = Plan.make(dataset="rows.jsonl", small="a", target="b")
     command = similarity_command(plan, SimilarityPlan.make(smalls=["a"], targets=["b"]))
     assert shlex.split(command.replace("\\\n", " "))[4:] == [
@@ -67,7 +67,7 @@ def test_of_a_comparison_too_only_what_is_not_as_by_default_is_said():
     ]  # fmt: skip
 
 
-def test_the_settings_of_a_comparison_are_the_options_of_its_command():
+def test_the_settings_of_a_similarity_run_are_the_options_of_its_command():
     options = {option.name for option in COMMANDS["similarity"].params}
     assert options - {"small", "target", "sample", "strata", "name", "detach"} == set(COMPARED_BY)
 

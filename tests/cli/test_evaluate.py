@@ -47,14 +47,14 @@ def start(source, held_out, *more):
 
 
 def finish(run, *, losses=(2.0, 2.2, 2.1)):
-    """Give a comparison the cells that it asks for."""
+    """Give an evaluation the cells that it asks for."""
     record = control.read_record(run)
     facts = Facts(
         made_with=MADE_WITH, metric="rouge-l", held_out=3, answers=3, samples=193,
         selection_seconds={"small": 3.0, "staff": 4.5},
     )  # fmt: skip
     write_json(run.folder / FACTS_FILE, facts.model_dump(mode="json"))
-    for asked in cells_of(record.plan, record.comparison):
+    for asked in cells_of(record.plan, record.evaluation):
         loss = losses[asked.seed % 3] + (asked.arm == "random") * 0.5
         write_cell(run.folder, cell(asked, loss=loss))
     save_status(run.folder, Status(state="finished", exit_code=0))
@@ -65,9 +65,9 @@ def test_it_starts_a_run_of_its_own_kind_and_says_before_how_long_it_takes(sourc
     assert start(source, held_out, *words, "--answers", "5", "--budget", "both", "--name", "judged") == 0
     (run,) = started
     record = control.read_record(run)
-    assert (record.kind, record.name) == ("comparison", "judged")
+    assert (record.kind, record.name) == ("evaluation", "judged")
     assert record.plan == control.read_record(source).plan.but(seed=7)
-    found = record.comparison
+    found = record.evaluation
     assert (found.methods, found.pruning_rates, found.seeds) == (("staff", "random"), (0.9, 0.5), 2)
     assert (found.answers, found.budget, found.baseline_scores) == (5, "both", "small")
     assert (found.source, found.held_out) == (str(source.folder), held_out)
@@ -85,11 +85,11 @@ def test_an_estimate_starts_nothing(source, held_out, started, capsys):
 
 def test_without_settings_the_runs_own_rate_and_three_seeds_are_taken(source, held_out, started):
     assert start(source, held_out) == 0
-    found = control.read_record(started[0]).comparison
+    found = control.read_record(started[0]).evaluation
     assert (found.pruning_rates, found.seeds, found.budget) == ((0.9,), 3, "epochs")
 
 
-def test_a_comparison_is_added_to(source, held_out, started, capsys):
+def test_an_evaluation_is_added_to(source, held_out, started, capsys):
     assert start(source, held_out) == 0
     (run,) = started
     finish(run)
@@ -97,7 +97,7 @@ def test_a_comparison_is_added_to(source, held_out, started, capsys):
     more = ["--method", "grand", "--pruning-rate", "0.5", "--seeds", "2", "--budget", "steps"]
     assert main(["compare", run.id, "--evaluate", *more, "--detach"]) == 0
     assert started == [run, run]
-    found = control.read_record(run).comparison
+    found = control.read_record(run).evaluation
     assert found.methods == ("staff", "random", "grand")
     assert (found.pruning_rates, found.seeds, found.budget) == ((0.9, 0.5), 3, "both")
     assert found.held_out == held_out
@@ -109,7 +109,7 @@ def test_a_further_run_joins_by_its_name_or_a_label(source, held_out, started):
     words = ["--also", f"tuned={source.id}", "--also", source.id]
     assert start(source, held_out, *words) == 0
     folder = str(source.folder)
-    assert control.read_record(started[0]).comparison.also == {"tuned": folder, "STAFF, made up": folder}
+    assert control.read_record(started[0]).evaluation.also == {"tuned": folder, "STAFF, made up": folder}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_options_of_evaluation_are_not_passed_over_without_it(source, capsys):
         assert_wrong_input(["compare", source.id, *words], line, capsys)
 
 
-def test_a_comparison_keeps_its_name_and_first_seed(source, held_out, started, capsys):
+def test_an_evaluation_keeps_its_name_and_first_seed(source, held_out, started, capsys):
     start(source, held_out)
     capsys.readouterr()
     line = "has its name and its first seed"
@@ -193,8 +193,8 @@ def test_list_delete_and_latest_know_it(source, held_out, started, capsys):
     listed = json.loads(capsys.readouterr().out)
     assert {each["run_id"] for each in listed} == {run.id, source.id}
     (found,) = [each for each in listed if each["run_id"] == run.id]
-    assert found["comparison"]["methods"] == ["staff", "random"]
+    assert found["evaluation"]["methods"] == ["staff", "random"]
     assert control.find_run("latest", kind="coreset") == source
-    assert control.find_run("latest", kind="comparison") == run
+    assert control.find_run("latest", kind="evaluation") == run
     assert main(["delete", run.id, "--yes"]) == 0
     assert control.list_runs() == [source]

@@ -107,7 +107,10 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
     [
         (["--pruning-rate", "1"], r"pruning_rate is '1': input should be less than 1"),
         (["--strata", "many"], r"strata is 'many': input should be a valid integer"),
-        (["--allocation", "best"], r"allocation is 'best': input should be 'paper', 'normalized' or 'proportional'"),
+        (
+            ["--allocation", "best"],
+            r"allocation is 'best': input should be 'paper', 'normalized' or 'proportional'",
+        ),
         (["--prompt-column", "q"], r"prompt_column and response_column are given together"),
         (["--export-format", "xml", "--out", "x"], r"export format is 'xml'; it can be jsonl, json"),
         (["--small", "builtin:none"], r"model 'builtin:none' is not built in; built in are"),

@@ -1,4 +1,4 @@
-"""What a comparison will take, reckoned by hand from a made-up run."""
+"""What an evaluation will take, reckoned by hand from a made-up run."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from staff_engine.cli.tables.evaluation import estimate_words
 from staff_engine.evaluation.cells import FULL, Asked, cells_of
 from staff_engine.evaluation.estimate import CELL_SECONDS, estimate, source_speeds
-from staff_engine.plan import ComparisonPlan
+from staff_engine.plan import EvaluationPlan
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import write_json
 from tests.helpers.made_cells import cell
@@ -24,9 +24,9 @@ def source(tmp_path, monkeypatch):
     return open_results(run.folder)
 
 
-def comparison(**changes):
+def evaluation(**changes):
     settings = {"source": "a", "methods": ("staff", "random", "grand"), "pruning_rates": (0.9, 0.5)}
-    return ComparisonPlan.make(**{**settings, "seeds": 2, **changes})
+    return EvaluationPlan.make(**{**settings, "seeds": 2, **changes})
 
 
 def tokens_of(table):
@@ -37,7 +37,7 @@ def test_the_target_fine_tunes_as_much_slower_as_it_scores(source):
     tokens = tokens_of(source.scores)
     target = 0.01 * len(source.verification) / tokens_of(source.verification)
     small = 0.01 * 200 / tokens
-    speeds = source_speeds(comparison(), source)
+    speeds = source_speeds(evaluation(), source)
     assert speeds.score_token == pytest.approx(target)
     assert speeds.train_token == pytest.approx(TUNING / (3 * tokens) * target / small)
     prompt = source.scores["prompt_tokens"].mean()
@@ -46,8 +46,8 @@ def test_the_target_fine_tunes_as_much_slower_as_it_scores(source):
 
 
 def test_every_cell_counts_by_what_it_trains_on(source):
-    found = estimate(source.plan, comparison(), source)
-    speeds = source_speeds(comparison(), source)
+    found = estimate(source.plan, evaluation(), source)
+    speeds = source_speeds(evaluation(), source)
     assert found.cells == 1 + 2 * (1 + 3 * 2)
     passes = 2 * (1 + 3 * (0.1 + 0.5))
     whole = 3 * tokens_of(source.scores) * speeds.train_token
@@ -58,21 +58,21 @@ def test_every_cell_counts_by_what_it_trains_on(source):
 
 
 def test_with_equal_steps_every_coreset_takes_as_long_as_the_full_data(source):
-    found = estimate(source.plan, comparison(budget="steps"), source)
-    whole = 3 * tokens_of(source.scores) * source_speeds(comparison(), source).train_token
+    found = estimate(source.plan, evaluation(budget="steps"), source)
+    whole = 3 * tokens_of(source.scores) * source_speeds(evaluation(), source).train_token
     assert found.training == pytest.approx(2 * 7 * whole + CELL_SECONDS * found.cells)
 
 
 def test_scores_of_the_target_are_counted_where_a_method_reads_them(source):
-    speeds, tokens = source_speeds(comparison(), source), tokens_of(source.scores)
-    found = estimate(source.plan, comparison(baseline_scores="target"), source)
+    speeds, tokens = source_speeds(evaluation(), source), tokens_of(source.scores)
+    found = estimate(source.plan, evaluation(baseline_scores="target"), source)
     assert found.scoring == pytest.approx(tokens * (3 * speeds.train_token + speeds.score_token))
-    few = comparison(baseline_scores="target", methods=("staff", "random"))
+    few = evaluation(baseline_scores="target", methods=("staff", "random"))
     assert estimate(source.plan, few, source).scoring == 0
 
 
 def test_what_is_there_is_not_counted_and_its_times_are_reckoned_with(source):
-    plan = comparison()
+    plan = evaluation()
     done = [cell(Asked(FULL, 0), loss=1.0, train=CELL_SECONDS + 9.0)]  # 3 steps
     found = estimate(source.plan, plan, source, done)
     assert found.cells == len(cells_of(source.plan, plan)) - 1
@@ -85,7 +85,7 @@ def test_what_is_there_is_not_counted_and_its_times_are_reckoned_with(source):
 
 
 def test_all_that_is_there_takes_nothing(source):
-    plan = comparison(methods=("random",), seeds=1)
+    plan = evaluation(methods=("random",), seeds=1)
     done = [cell(asked, loss=1.0) for asked in cells_of(source.plan, plan)]
     assert estimate_words(estimate(source.plan, plan, source, done)) == "every cell is there already"
 
@@ -94,6 +94,6 @@ def test_a_run_without_verified_samples_gives_no_estimate(source):
     run = source.folder
     (run / "verification" / "part-00000.parquet").unlink()
     assert json.loads((run / "timings.json").read_text())["fine-tune"] == TUNING
-    found = estimate(source.plan, comparison(), open_results(run))
+    found = estimate(source.plan, evaluation(), open_results(run))
     assert found is None
     assert "not known" in estimate_words(found)

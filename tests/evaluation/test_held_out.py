@@ -1,4 +1,4 @@
-"""The samples that a comparison judges on: where they come from, which are drawn, which stand in the data."""
+"""The samples that an evaluation judges on: where they come from, which are drawn, which are in the data."""
 
 import json
 
@@ -14,7 +14,7 @@ from staff_engine.evaluation.held_out import (
     shared_samples,
 )
 from staff_engine.pipelines import coreset as pipeline
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs.results import open_results
 from tests.helpers.tiny_run import (
     Watch,
@@ -22,9 +22,9 @@ from tests.helpers.tiny_run import (
 from tests.helpers.tiny_run import make_run as make_source
 
 
-def comparison(**changes):
+def evaluation(**changes):
     settings = {"source": "a", "methods": ("random",), "pruning_rates": (0.9,), "held_out_samples": 20}
-    return ComparisonPlan.make(**{**settings, "answers": 6, **changes})
+    return EvaluationPlan.make(**{**settings, "answers": 6, **changes})
 
 
 def write_rows(path, completions):
@@ -35,9 +35,9 @@ def write_rows(path, completions):
 
 def test_built_in_data_brings_its_own_split():
     plan = Plan.make(dataset="builtin:chat", small="s", target="t")
-    assert held_out_source(plan, comparison()) == ("builtin:chat", "held_out")
+    assert held_out_source(plan, evaluation()) == ("builtin:chat", "held_out")
     with pytest.raises(PlanError, match="made on the held_out split"):
-        held_out_source(plan.but(split="held_out"), comparison())
+        held_out_source(plan.but(split="held_out"), evaluation())
 
 
 def test_held_out_samples_are_drawn_but_nearest_to_the_first_rows_where_only_these_were_read(
@@ -47,8 +47,8 @@ def test_held_out_samples_are_drawn_but_nearest_to_the_first_rows_where_only_the
     chosen = {}
     for name, limit in (("all", None), ("first", 50)):
         plan = Plan.make(dataset="builtin:chat", small="s", target=sources["target"], limit=limit)
-        place = import_held_out(tmp_path / name, plan, comparison(), Watch())
-        chosen[name] = choose_held_out(place, plan, comparison())
+        place = import_held_out(tmp_path / name, plan, evaluation(), Watch())
+        chosen[name] = choose_held_out(place, plan, evaluation())
     ids = {name: found.tokens.row_ids.tolist() for name, found in chosen.items()}
     assert ids["first"] == list(range(20))
     assert len(ids["all"]) == 20 and max(ids["all"]) > 40
@@ -57,7 +57,7 @@ def test_held_out_samples_are_drawn_but_nearest_to_the_first_rows_where_only_the
 
 def test_the_metric_is_the_tasks_or_follows_the_script():
     def metric(dataset, references=("text",), **changes):
-        return metric_of(Plan.make(dataset=dataset, small="s", target="t"), comparison(**changes), references)
+        return metric_of(Plan.make(dataset=dataset, small="s", target="t"), evaluation(**changes), references)
 
     assert metric("builtin:kazakh") == "chrf"
     assert metric("builtin:docstrings") == "rouge-l"
@@ -68,10 +68,10 @@ def test_the_metric_is_the_tasks_or_follows_the_script():
 def test_held_out_data_that_the_target_cannot_read_is_refused(tmp_path, monkeypatch):
     path = write_rows(tmp_path / "apart.jsonl", ["a", "b"])
     plan = Plan.make(dataset="own.jsonl", small="s", target="t")
-    place = import_held_out(tmp_path, plan, comparison(held_out=path), Watch())
+    place = import_held_out(tmp_path, plan, evaluation(held_out=path), Watch())
     monkeypatch.setattr(held_out, "tokenize_rows", lambda *_: [])
     with pytest.raises(DatasetError, match="no held-out sample that the target can read"):
-        choose_held_out(place, plan, comparison(held_out=path))
+        choose_held_out(place, plan, evaluation(held_out=path))
 
 
 def test_only_samples_that_can_be_used_are_looked_for_in_the_data(tmp_path, sources):
@@ -83,6 +83,6 @@ def test_only_samples_that_can_be_used_are_looked_for_in_the_data(tmp_path, sour
     for name, completions in (("apart", ["x", "", "z"]), ("shared", ["a", "", "z"])):
         path = write_rows(tmp_path / f"{name}.jsonl", completions)
         plan = Plan.make(dataset="own.jsonl", small="s", target="t")
-        place = import_held_out(tmp_path / name, plan, comparison(held_out=path), Watch())
+        place = import_held_out(tmp_path / name, plan, evaluation(held_out=path), Watch())
         said[name] = shared_samples(place, open_results(folder))
     assert said == {"apart": [], "shared": ["1 of 2 held-out samples stand in the data too."]}

@@ -1,4 +1,4 @@
-"""Which further runs may join a comparison, and what they are called."""
+"""Which further runs may join an evaluation, and what they are called."""
 
 import shlex
 import shutil
@@ -13,7 +13,7 @@ from staff_engine.evaluation.cells import LONGEST_LABEL
 from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.system.files import write_json
-from tests.helpers.made_comparison import make_comparison, write_held_out
+from tests.helpers.made_evaluation import make_evaluation, write_held_out
 from tests.helpers.made_run import make_finished_run
 
 
@@ -40,7 +40,7 @@ def make(folder):
 def joined(source, offered):
     """The further runs of a plan made with them; it is refused where a label is."""
     settings = {"methods": ("staff",), "held_out": "builtin:chat", "also": offered}
-    return planning.plan_comparison(source, **settings)[1].also
+    return planning.plan_evaluation(source, **settings)[1].also
 
 
 def test_finished_runs_on_the_same_data_are_offered_by_their_names_the_newest_first(make):
@@ -60,8 +60,8 @@ def test_runs_on_other_data_unfinished_damaged_and_of_another_kind_are_not_offer
     copy("unfinished", "aaaa").folder.joinpath("summary.json").unlink()
     copy("damaged", "bbbb").folder.joinpath("plan.json").write_text("{")
     copy("without data", "cccc").folder.joinpath("dataset", "facts.json").unlink()
-    plan, comparison = planning.plan_comparison(source, methods=("staff",), held_out="builtin:chat")
-    planning.create(plan, comparison)
+    plan, evaluation = planning.plan_evaluation(source, methods=("staff",), held_out="builtin:chat")
+    planning.create(plan, evaluation)
     control.create_run(
         Plan.make(dataset=plan.dataset, small="builtin:llama-nano", target="builtin:llama-mini")
     )
@@ -85,7 +85,7 @@ def test_a_run_that_is_called_as_the_source_is_told_apart_from_it(make):
     assert planning.runs_beside(source) == {"STAFF, made up aaaa": str(run.folder)}
 
 
-def test_what_a_comparison_has_is_left_out_and_its_labels_are_not_given_again(make):
+def test_what_an_evaluation_has_is_left_out_and_its_labels_are_not_given_again(make):
     source, copy = make
     old, new = copy("tuned", "aaaa"), copy("tuned", "bbbb")
     known = {"STAFF, Tuned!": str(old.folder)}
@@ -116,18 +116,18 @@ def test_held_out_data_may_be_built_in_or_a_file_which_is_named_in_full(make, fo
     (folder / "apart.jsonl").write_text('{"question": "q?", "answer": "a."}\n')
     monkeypatch.chdir(folder)
     for given, kept in (("builtin:chat", "builtin:chat"), ("apart.jsonl", str(folder / "apart.jsonl"))):
-        plan, comparison = planning.plan_comparison(source, methods=("random",), held_out=given)
-        run = planning.create(plan, comparison)
-        assert control.read_record(run).comparison.held_out == kept
+        plan, evaluation = planning.plan_evaluation(source, methods=("random",), held_out=given)
+        run = planning.create(plan, evaluation)
+        assert control.read_record(run).evaluation.held_out == kept
     with pytest.raises(DatasetError, match=r"data file 'gone.jsonl' does not exist"):
-        planning.plan_comparison(source, methods=("random",), held_out="gone.jsonl")
+        planning.plan_evaluation(source, methods=("random",), held_out="gone.jsonl")
 
 
 def test_what_is_judged_otherwise_or_cut_otherwise_is_estimated_anew(make, folder):
     source, _ = make
     write_json(source.folder / "timings.json", {"fine-tune": 30.0, "speculate": 2.0, "verify": 1.0})
     held_out = write_held_out(folder / "apart.jsonl")
-    run = make_comparison(source, held_out, methods=("random", "ccs"))
+    run = make_evaluation(source, held_out, methods=("random", "ccs"))
 
     def left(**changes):
         longer = planning.extended(run, **changes)

@@ -21,15 +21,15 @@ from staff_engine.evaluation.cells import (
 )
 from staff_engine.evaluation.report import (
     FACTS_FILE,
-    Comparison,
+    Evaluation,
     judging_of,
     mean_over_seeds,
-    open_comparison,
+    open_evaluation,
     paired_difference,
-    read_comparison,
+    read_evaluation,
 )
 from staff_engine.system.files import write_json
-from tests.helpers.made_cells import LOSSES, PLAN, cell, comparison, make
+from tests.helpers.made_cells import LOSSES, PLAN, cell, evaluation, make
 
 
 def row(report, arm, **wanted):
@@ -83,7 +83,7 @@ def test_what_is_said_follows_from_the_interval(tmp_path):
     alike = {**LOSSES, "staff": [2.3, 2.3, 2.45]}
     (sentence,) = make(tmp_path / "b", losses=alike, answers=0).report.sentences
     assert "STAFF is not told apart from random by held-out loss" in sentence and "holds 0" in sentence
-    (sentence,) = make(tmp_path / "c", comparison(seeds=1), answers=0).report.sentences
+    (sentence,) = make(tmp_path / "c", evaluation(seeds=1), answers=0).report.sentences
     assert "one seed does not say how much of it is chance" in sentence
 
 
@@ -103,13 +103,13 @@ def test_a_selections_time_is_a_share_of_the_fine_tuning_on_all(tmp_path):
 
 def test_scores_of_the_target_cost_its_fine_tuning_and_scoring(tmp_path):
     timings = {"fine-tune target": 100.0, "score on target": 20.0, "evaluate": 7.0}
-    report = make(tmp_path, comparison(baseline_scores="target"), timings=timings).report
+    report = make(tmp_path, evaluation(baseline_scores="target"), timings=timings).report
     assert row(report, "grand", scores="target").selection_seconds == pytest.approx(120.5)
     assert row(report, "staff").selection_seconds == pytest.approx(45.5)
 
 
 def test_without_the_timings_it_is_not_made_up(tmp_path):
-    report = make(tmp_path, comparison(baseline_scores="target")).report
+    report = make(tmp_path, evaluation(baseline_scores="target")).report
     assert row(report, "grand").selection_share is None
 
 
@@ -136,7 +136,7 @@ def test_a_cell_comes_back_from_its_file_as_it_was(tmp_path):
 
 
 def test_full_and_nothing_are_always_there_and_nothing_once():
-    keys = [asked.key for asked in cells_of(PLAN, comparison(seeds=2, budget="both", methods=("random",)))]
+    keys = [asked.key for asked in cells_of(PLAN, evaluation(seeds=2, budget="both", methods=("random",)))]
     assert keys == [
         "nothing", "full-s4", "random-p0.9-s4-epochs", "random-p0.9-s4-steps",
         "full-s5", "random-p0.9-s5-epochs", "random-p0.9-s5-steps",
@@ -144,7 +144,7 @@ def test_full_and_nothing_are_always_there_and_nothing_once():
 
 
 def test_only_methods_that_read_scores_say_whose():
-    scores = {asked.arm: asked.scores for asked in cells_of(PLAN, comparison(baseline_scores="target"))}
+    scores = {asked.arm: asked.scores for asked in cells_of(PLAN, evaluation(baseline_scores="target"))}
     assert scores == {NOTHING: None, FULL: None, "staff": None, "random": None, "grand": "target"}
 
 
@@ -161,25 +161,25 @@ def test_only_methods_that_read_scores_say_whose():
 )
 def test_a_wrong_arm_is_refused(changes, line):
     with pytest.raises(PlanError, match=line):
-        check_arms(comparison(**changes))
+        check_arms(evaluation(**changes))
 
 
 def test_labels_of_any_script_are_told_apart():
     labels = {"модель А": "runs/b", "модель Б": "runs/c", "模型": "runs/d"}
-    check_arms(comparison(also=labels))
-    keys = {asked.key for asked in cells_of(PLAN, comparison(also=labels, methods=("random",), seeds=1))}
+    check_arms(evaluation(also=labels))
+    keys = {asked.key for asked in cells_of(PLAN, evaluation(also=labels, methods=("random",), seeds=1))}
     assert {f"{label}-p0.9-s4-epochs" for label in ("модель-а", "модель-б", "模型")} < keys
 
 
 def test_a_rate_or_a_method_given_twice_is_one():
-    plan = comparison(methods=("random", "random"), pruning_rates=(0.9, 0.5, 0.9), seeds=1)
+    plan = evaluation(methods=("random", "random"), pruning_rates=(0.9, 0.5, 0.9), seeds=1)
     keys = [asked.key for asked in cells_of(PLAN, plan)]
     assert keys == ["nothing", "full-s4", "random-p0.9-s4-epochs", "random-p0.5-s4-epochs"]
 
 
 def test_another_cut_is_another_cell_of_the_methods_that_cut():
     def keys(**changes):
-        plan = comparison(methods=("staff", "random", "grand", "ccs", "d2"), seeds=1, **changes)
+        plan = evaluation(methods=("staff", "random", "grand", "ccs", "d2"), seeds=1, **changes)
         return {asked.key for asked in cells_of(PLAN, plan)}
 
     assert keys() == keys(beta=PLAN.drop_hardest)
@@ -188,9 +188,9 @@ def test_another_cut_is_another_cell_of_the_methods_that_cut():
 
 
 def test_cells_of_another_cut_do_not_count(tmp_path):
-    found = make(tmp_path, comparison(methods=("random", "ccs")))
+    found = make(tmp_path, evaluation(methods=("random", "ccs")))
     assert row(found.report, "ccs").loss.seeds == 3
-    cut = replace(found, comparison=found.comparison.but(beta=0.4))
+    cut = replace(found, evaluation=found.evaluation.but(beta=0.4))
     assert (cut.report.cells, cut.report.planned) == (7, 10)
     assert "ccs" not in {row.arm for row in cut.report.rows}
 
@@ -200,10 +200,10 @@ def test_cells_of_another_cut_do_not_count(tmp_path):
 )
 def test_cells_that_were_judged_otherwise_do_not_count(change, tmp_path):
     found = make(tmp_path)
-    facts = found.facts.model_copy(update={"judging": judging_of(found.comparison)})
+    facts = found.facts.model_copy(update={"judging": judging_of(found.evaluation)})
     write_json(tmp_path / FACTS_FILE, facts.model_dump(mode="json"))
-    assert len(Comparison(tmp_path, PLAN, found.comparison).cells) == 13
-    assert Comparison(tmp_path, PLAN, found.comparison.but(**change)).cells == []
+    assert len(Evaluation(tmp_path, PLAN, found.evaluation).cells) == 13
+    assert Evaluation(tmp_path, PLAN, found.evaluation.but(**change)).cells == []
 
 
 def test_a_cell_of_other_rows_than_the_coreset_has_now_does_not_count(tmp_path):
@@ -223,19 +223,19 @@ def test_a_fine_tuning_that_diverged_is_called_so(tmp_path):
 
 
 def test_the_report_is_json_without_nan(tmp_path):
-    report = make(tmp_path, comparison(seeds=1)).report
+    report = make(tmp_path, evaluation(seeds=1)).report
     text = json.dumps(report.as_json(), allow_nan=False)
     assert json.loads(text)["rows"][0]["loss"]["low"] is None
 
 
 def test_before_the_first_cell_there_is_no_report(tmp_path):
-    assert read_comparison(tmp_path) is None
+    assert read_evaluation(tmp_path) is None
     with pytest.raises(RunError, match="has no cell yet"):
-        _ = Comparison(tmp_path, PLAN, comparison()).report
+        _ = Evaluation(tmp_path, PLAN, evaluation()).report
 
 
-def test_other_runs_are_no_comparison(tmp_path):
+def test_other_runs_are_no_evaluation(tmp_path):
     record = {"name": "a", "created": "2026-01-01T00:00:00Z", "versions": {}, "plan": PLAN.model_dump()}
     write_json(tmp_path / "plan.json", record)
     with pytest.raises(RunError, match="evaluates no coresets"):
-        open_comparison(tmp_path)
+        open_evaluation(tmp_path)

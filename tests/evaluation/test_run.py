@@ -1,4 +1,4 @@
-"""Whole comparison runs on tiny models: what their cells hold, and that no interruption changes it."""
+"""Whole evaluation runs on tiny models: what their cells hold, and that no interruption changes it."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,11 @@ from staff_engine.errors import ModelError, PlanError, RunError
 from staff_engine.evaluation import run as evaluation_run
 from staff_engine.evaluation.cells import FULL, NOTHING, Asked, cells_of, read_cell, read_cells, sha256_of
 from staff_engine.evaluation.judging import held_out_losses
-from staff_engine.evaluation.report import FACTS_FILE, open_comparison
+from staff_engine.evaluation.report import FACTS_FILE, open_evaluation
 from staff_engine.models import finetune, loading
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.steps import fresh_lora
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines import d2
@@ -61,13 +61,13 @@ def make_run(folder, source, held_out, *, plan=None, **changes):
         "source": str(source), "methods": METHODS_HERE, "pruning_rates": (0.8,), "seeds": 2, "answers": 6,
         "held_out": held_out, "held_out_samples": 20, "answer_tokens": 8,
     }  # fmt: skip
-    comparison = ComparisonPlan.make(**{**settings, **changes})
+    evaluation = EvaluationPlan.make(**{**settings, **changes})
     folder.mkdir(exist_ok=True)
     source_plan = json.loads((source / "plan.json").read_text())["plan"]
     record = {
         "name": "evaluated", "created": "2026-01-01T00:00:00Z", "versions": {},
         "plan": Plan.make(**{**source_plan, **(plan or {})}).model_dump(mode="json"),
-        "comparison": comparison.model_dump(mode="json"),
+        "evaluation": evaluation.model_dump(mode="json"),
     }  # fmt: skip
     write_json(folder / "plan.json", record)
     return folder
@@ -77,7 +77,7 @@ def make_run(folder, source, held_out, *, plan=None, **changes):
 def finished(tmp_path_factory, source, held_out):
     folder = make_run(tmp_path_factory.mktemp("run"), source, held_out)
     evaluation_run.execute(folder, Watch())
-    return open_comparison(folder)
+    return open_evaluation(folder)
 
 
 def without_seconds(folder):
@@ -220,7 +220,7 @@ def test_what_is_added_is_made_and_nothing_else(finished, tmp_path, source, held
     assert {key: cell for key, cell in without_seconds(folder).items() if key in before} == before
 
 
-def test_a_finished_comparison_makes_nothing_again(finished, tmp_path, source, held_out, monkeypatch):
+def test_a_finished_evaluation_makes_nothing_again(finished, tmp_path, source, held_out, monkeypatch):
     folder = copy_of(finished, tmp_path / "run", source, held_out)
     keys = made(monkeypatch)
     watch = Watch()
@@ -251,7 +251,7 @@ def test_a_cell_of_other_rows_is_not_trusted(finished, tmp_path, source, held_ou
 def test_with_equal_steps_every_coreset_takes_as_many_as_the_full_data(finished, tmp_path, source, held_out):
     folder = make_run(tmp_path / "run", source, held_out, methods=("random",), seeds=1, budget="both")
     evaluation_run.execute(folder, Watch())
-    run = open_comparison(folder)
+    run = open_evaluation(folder)
     steps = {cell.asked.key: cell.steps for cell in run.cells}
     assert steps["full-s0"] == steps["random-p0.8-s0-steps"] == 15
     assert steps["random-p0.8-s0-epochs"] == 3
@@ -266,7 +266,7 @@ def test_the_others_may_read_the_fine_tuned_targets_scores(tmp_path, source, hel
     watch = Watch()
     evaluation_run.execute(folder, watch)
     assert watch.stages == ["score on target", "evaluate"]
-    run = open_comparison(folder)
+    run = open_evaluation(folder)
     grand = cell_of(run, "grand", scores="target")
     assert grand.rows == 12
     assert grand.rows_sha256 != cell_of(finished, "grand", seed=0).rows_sha256
@@ -282,7 +282,7 @@ def test_the_targets_scores_are_those_of_its_fine_tuning_on_all(tmp_path, source
         tmp_path / "run", source, held_out, seeds=1, baseline_scores="target", methods=("grand",)
     )
     evaluation_run.execute(folder, Watch())
-    run = open_comparison(folder)
+    run = open_evaluation(folder)
     effort = evaluation_run._target_scores(
         run, open_results(source), open_tokens(folder / "tokens.arrow"), Watch()
     ).effort
@@ -296,7 +296,7 @@ def test_a_further_runs_coreset_joins_under_its_label(tmp_path, source, sources,
     also = {"STAFF, tuned": str(other)}
     folder = make_run(tmp_path / "run", source, held_out, seeds=1, methods=("staff",), also=also)
     evaluation_run.execute(folder, Watch())
-    run = open_comparison(folder)
+    run = open_evaluation(folder)
     cell = cell_of(run, "STAFF, tuned")
     assert cell.asked.key == "staff-tuned-p0.8-s0-epochs"
     assert cell.rows_sha256 == sha256_of(open_results(other).select(pruning_rate=0.8, seed=0).indices)
@@ -315,7 +315,7 @@ def test_samples_that_staff_has_still_to_verify_are_asked_for(tmp_path, source, 
         evaluation_run.execute(folder, Watch())
     folder = make_run(tmp_path / "run", source, held_out, pruning_rates=(0.0,), methods=("random",), seeds=1)
     evaluation_run.execute(folder, Watch())
-    run = open_comparison(folder)
+    run = open_evaluation(folder)
     assert cell_of(run, "random").losses == cell_of(run, FULL).losses
 
 
@@ -330,12 +330,12 @@ def test_every_cell_of_d2_is_charged_with_a_search_for_neighbours(source, held_o
     search = d2.neighbour_graph
     monkeypatch.setattr(d2, "neighbour_graph", lambda *given: looked.append(given) or search(*given))
     changes = {"methods": ("d2", "random"), "pruning_rates": (0.8, 0.5), "budget": "both"}
-    run = open_comparison(make_run(tmp_path / "run", source, held_out, **changes))
+    run = open_evaluation(make_run(tmp_path / "run", source, held_out, **changes))
     results = open_results(source)
     choice = evaluation_run._Choice(
-        run.comparison, results, {}, small_scores(results), None, np.arange(results.num_rows)
+        run.evaluation, results, {}, small_scores(results), None, np.arange(results.num_rows)
     )
-    found = choice.coresets(cells_of(run.plan, run.comparison))
+    found = choice.coresets(cells_of(run.plan, run.evaluation))
     seconds = {}
     for asked, (_, took) in found.items():
         seconds.setdefault((asked.arm, asked.pruning_rate), set()).add(took)
@@ -346,7 +346,7 @@ def test_every_cell_of_d2_is_charged_with_a_search_for_neighbours(source, held_o
 def test_without_answers_only_the_loss_is_measured(tmp_path, source, held_out):
     folder = make_run(tmp_path / "run", source, held_out, answers=0, methods=("random",), seeds=1)
     evaluation_run.execute(folder, Watch())
-    run = open_comparison(folder)
+    run = open_evaluation(folder)
     assert {cell.metric for cell in run.cells} == {None}
     assert run.report.metric is None and run.report.rows[-1].metric is None
 
@@ -354,7 +354,7 @@ def test_without_answers_only_the_loss_is_measured(tmp_path, source, held_out):
 def test_held_out_samples_that_stand_in_the_data_are_told_of(tmp_path, source, sources):
     folder = make_run(tmp_path / "run", source, sources["dataset"], methods=("random",), seeds=1)
     evaluation_run.execute(folder, Watch())
-    (warning,) = open_comparison(folder).report.warnings
+    (warning,) = open_evaluation(folder).report.warnings
     assert warning == "58 of 58 held-out samples stand in the data too."  # two have no response
 
 
@@ -383,7 +383,7 @@ def test_a_held_out_file_that_was_changed_is_read_again(tmp_path, source, held_o
 def test_a_source_that_is_gone_is_named(tmp_path, source, held_out):
     folder = make_run(tmp_path / "run", source, held_out)
     record = json.loads((folder / "plan.json").read_text())
-    record["comparison"]["source"] = str(tmp_path / "deleted")
+    record["evaluation"]["source"] = str(tmp_path / "deleted")
     write_json(folder / "plan.json", record)
     with pytest.raises(RunError, match="run deleted is gone or has not all scores"):
         evaluation_run.execute(folder, Watch())

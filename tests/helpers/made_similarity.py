@@ -22,16 +22,16 @@ SAMPLES = 80
 def make_report(smalls=("near", "far"), targets=("target",), **more):
     """The report and the scores of made-up models: the first small one is near to every target."""
     plan = Plan.make(dataset="builtin:docstrings", small=smalls[0], target=targets[0])
-    compared = SimilarityPlan.make(smalls=tuple(smalls), targets=tuple(targets), sample=SAMPLES)
+    similarity = SimilarityPlan.make(smalls=tuple(smalls), targets=tuple(targets), sample=SAMPLES)
     with tempfile.TemporaryDirectory() as folder:
-        run = Similarity(Path(folder), plan, compared)
+        run = Similarity(Path(folder), plan, similarity)
         _compare(run, **more)
         return run.report, run.scores
 
 
-def make_finished_comparison(name="alike", *, smalls=("near", "far"), targets=("target",), tune=12, **more):
+def make_finished_similarity(name="alike", *, smalls=("near", "far"), targets=("target",), tune=12, **more):
     """Make a finished similarity run under STAFF_HOME."""
-    run = make_comparison(name, smalls=smalls, targets=targets, tune=tune)
+    run = make_similarity(name, smalls=smalls, targets=targets, tune=tune)
     _compare(open_similarity(run.folder), tune=tune, **more)
     write_json(run.folder / "timings.json", {"compare": 62.0})
     save_status(run.folder, Status(state="finished", stage="compare", exit_code=0, started=now()))
@@ -39,13 +39,13 @@ def make_finished_comparison(name="alike", *, smalls=("near", "far"), targets=("
     return run
 
 
-def make_comparison(name="alike", *, smalls=("near", "far"), targets=("target",), tune=12, **status):
+def make_similarity(name="alike", *, smalls=("near", "far"), targets=("target",), tune=12, **status):
     """Make a similarity run that has not finished, with what its status says."""
     plan = Plan.make(
         dataset="builtin:docstrings", limit=600, small=smalls[0], target=targets[0], tune_target=tune
     )
-    compared = SimilarityPlan.make(smalls=tuple(smalls), targets=tuple(targets), sample=SAMPLES)
-    run = create_run(plan, name=name, similarity=compared)
+    similarity = SimilarityPlan.make(smalls=tuple(smalls), targets=tuple(targets), sample=SAMPLES)
+    run = create_run(plan, name=name, similarity=similarity)
     if status:
         stages = (
             StageStatus(name="import", done=600, total=600, unit="rows", seconds=1.0),

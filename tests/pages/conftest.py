@@ -12,7 +12,7 @@ from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.runs.status import StageStatus, Status, now, save_status
 from tests.helpers.made_run import make_finished_run
-from tests.helpers.made_similarity import alive, make_finished_comparison
+from tests.helpers.made_similarity import alive, make_finished_similarity
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -36,9 +36,9 @@ def finished_run(home, tmp_path):
 
 
 @pytest.fixture
-def comparison(home):
-    """A finished comparison of a small model near to the target, and one far from it."""
-    return make_finished_comparison()
+def similarity(home):
+    """A finished similarity run of a small model near to the target, and one far from it."""
+    return make_finished_similarity()
 
 
 @pytest.fixture

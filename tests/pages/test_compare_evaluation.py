@@ -7,7 +7,7 @@ import pytest
 
 from staff_engine.program import COMMAND
 from staff_engine.runs import control
-from tests.helpers.made_comparison import make_comparison, write_held_out
+from tests.helpers.made_evaluation import make_evaluation, write_held_out
 from tests.helpers.made_run import make_finished_run
 
 
@@ -24,7 +24,7 @@ def held_out(tmp_path):
 @pytest.fixture
 def evaluate(finished_run, held_out):
     """Make an evaluation of the finished run's coresets, with cells as far as asked for."""
-    return partial(make_comparison, finished_run, held_out)
+    return partial(make_evaluation, finished_run, held_out)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_p
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     (run,) = no_process
-    found = control.read_record(run).comparison
+    found = control.read_record(run).evaluation
     assert (found.methods, found.seeds, found.held_out) == (("staff", "random", "ccs"), 2, held_out)
     assert app.query_params["evaluation"] == run.id
 
@@ -114,7 +114,7 @@ def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     assert no_process == [run]
-    found = control.read_record(run).comparison
+    found = control.read_record(run).evaluation
     assert (found.methods, found.seeds) == (("staff", "random", "grand"), 3)
 
 
@@ -139,7 +139,7 @@ def test_another_run_on_the_same_data_joins_a_new_one(
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     (run,) = no_process
-    assert control.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+    assert control.read_record(run).evaluation.also == {"STAFF, tuned": str(tuned_run.folder)}
 
 
 def test_another_run_is_added_to_the_one_shown_and_then_not_offered_again(
@@ -154,7 +154,7 @@ def test_another_run_is_added_to_the_one_shown_and_then_not_offered_again(
     app.button(key="evaluate_start").click().run()
     assert not app.exception
     assert no_process == [run]
-    assert control.read_record(run).comparison.also == {"STAFF, tuned": str(tuned_run.folder)}
+    assert control.read_record(run).evaluation.also == {"STAFF, tuned": str(tuned_run.folder)}
     left = app.multiselect(key=f"evaluate_also_{run.id}")
     assert (len(left.options), left.value) == (1, [])
 

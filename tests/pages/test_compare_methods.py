@@ -136,9 +136,9 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
 
 
 def test_d2_waits_to_be_asked_for_where_there_are_many_samples(methods, monkeypatch):
-    from pages.parts import methods as methods_part
+    from pages.parts import coverage
 
-    monkeypatch.setattr(methods_part, "D2_AT_ONCE", 100)
+    monkeypatch.setattr(coverage, "D2_AT_ONCE", 100)
     app = methods()
     assert app.pills(key="_compare_methods").value == [name for name in ALL if name != "d2"]
 

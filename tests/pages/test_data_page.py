@@ -170,7 +170,7 @@ def test_a_large_file_is_checked_in_the_background_when_asked(write, look_at, mo
     app = look_at(path)
     assert not app.metric
     started = []
-    monkeypatch.setattr("pages.parts.data_check.start_inspection", started.append)
+    monkeypatch.setattr("pages.parts.data.check.start_inspection", started.append)
     button(app, "Check every row").click().run()
     assert [choice.dataset for choice in started] == [str(path)]
     inspect_here(started[0])
@@ -204,7 +204,7 @@ def test_a_failed_check_says_why_and_can_be_tried_again(check_in_state, look_at,
     app = look_at(check_in_state(state="failed", message="the *disk* is full"))
     assert said(app.error) == r"The \*disk\* is full."
     started = []
-    monkeypatch.setattr("pages.parts.data_check.start_inspection", started.append)
+    monkeypatch.setattr("pages.parts.data.check.start_inspection", started.append)
     button(app, "Try again").click().run()
     assert len(started) == 1
 
@@ -286,7 +286,7 @@ def test_an_upload_is_kept_and_read(home, open_page):
 @pytest.fixture
 def ask_hub(open_page, monkeypatch):
     """Open the page with the name of a hub data set in it; its check runs in this process."""
-    monkeypatch.setattr("pages.parts.data_check.start_inspection", inspect_here)
+    monkeypatch.setattr("pages.parts.data.check.start_inspection", inspect_here)
 
     def opened():
         app = open_page("data")

@@ -3,7 +3,8 @@ import pytest
 from staff_engine.pipelines.similarity.report import REPORT_FILE
 from staff_engine.runs import control
 from staff_engine.runs.status import CANCEL_FILE, Status, save_status
-from tests.helpers.made_similarity import alive, make_comparison, make_finished_comparison
+from tests.helpers.made_evaluation import make_evaluation, write_held_out
+from tests.helpers.made_similarity import alive, make_finished_similarity, make_similarity
 from tests.helpers.seen import query_of, texts
 
 GONE = {"pid": 2**22 + 1, "pid_started": 1.0}
@@ -23,17 +24,17 @@ def choose_data(open_page, plan):
 
 @pytest.fixture
 def no_process(monkeypatch):
-    """Comparisons are started without a process of theirs: this one stands in."""
-    from pages.parts import similarity_form
+    """Similarity runs are started without a process of theirs: this one stands in."""
+    from pages.parts.similarity import form
 
     def start(run, **_):
         save_status(run.folder, Status(**alive()))
 
-    monkeypatch.setattr(similarity_form, "start", start)
+    monkeypatch.setattr(form, "start", start)
     monkeypatch.setattr(control, "start", start)
 
 
-def test_without_a_comparison_the_page_says_what_one_does_and_offers_it(open_page):
+def test_without_a_similarity_run_the_page_says_what_one_does_and_offers_it(open_page):
     app = open_page("family")
     assert not app.exception
     assert "No models are compared yet" in texts(app)
@@ -44,7 +45,7 @@ def test_without_a_comparison_the_page_says_what_one_does_and_offers_it(open_pag
     assert "family" not in query_of(app)
 
 
-def test_a_comparison_is_started_as_the_form_says(open_page, no_process):
+def test_a_similarity_run_is_started_as_the_form_says(open_page, no_process):
     app = open_page("family")
     app.multiselect(key="family_new_smalls").set_value(["builtin:llama-nano", "builtin:llama-mini"]).run()
     app.selectbox(key="family_new_dataset").set_value("builtin:chat").run()
@@ -67,7 +68,7 @@ def test_a_comparison_is_started_as_the_form_says(open_page, no_process):
     assert (plan.dataset, plan.tune_target, plan.epochs, plan.limit) == ("builtin:chat", 20, 1, 80)
     assert app.session_state.family == run.id
     assert query_of(app) == {"family": run.id}
-    assert "the comparison goes on by itself" in texts(app) or "this one starts when it ends" in texts(app)
+    assert "the run goes on by itself" in texts(app) or "this one starts when it ends" in texts(app)
 
 
 def test_names_of_ones_own_are_taken(open_page):
@@ -145,10 +146,10 @@ def test_every_state_says_the_next_step(open_page, home, state, button):
     status = alive() if state in ("queued", "running") else GONE
     recorded = "running" if state == "interrupted" else state
     message = "the disk is full" if state == "failed" else ""
-    run = make_comparison(state=recorded, message=message, **status)
+    run = make_similarity(state=recorded, message=message, **status)
     app = open_page("family", family=run.id)
     assert not app.exception
-    from pages.parts.similarity_live import NEXT
+    from pages.parts.similarity.live import NEXT
 
     said = texts(app)
     assert NEXT[state] in said
@@ -159,8 +160,8 @@ def test_every_state_says_the_next_step(open_page, home, state, button):
     assert app.session_state.family == run.id
 
 
-def test_a_comparison_at_work_shows_its_stages_and_the_time_left(open_page, home):
-    make_comparison(state="running", **alive())
+def test_a_similarity_run_at_work_shows_its_stages_and_the_time_left(open_page, home):
+    make_similarity(state="running", **alive())
     app = open_page("family")
     said = [progress.proto.text for progress in app.get("progress")]
     assert "Score near, untouched · 40 of 160 samples, 20 a second, 6.0 s left" in said
@@ -169,7 +170,7 @@ def test_a_comparison_at_work_shows_its_stages_and_the_time_left(open_page, home
 
 
 def test_cancel_asks_the_process_to_stop(open_page, home):
-    run = make_comparison(state="running", **alive())
+    run = make_similarity(state="running", **alive())
     app = open_page("family")
     app.button(key="family_cancel").click().run()
     assert not app.exception
@@ -177,7 +178,7 @@ def test_cancel_asks_the_process_to_stop(open_page, home):
 
 
 def test_resume_lets_it_go_on(open_page, home, no_process):
-    run = make_comparison(state="cancelled", **GONE)
+    run = make_similarity(state="cancelled", **GONE)
     app = open_page("family")
     app.button(key="family_resume").click().run()
     assert not app.exception
@@ -187,7 +188,7 @@ def test_resume_lets_it_go_on(open_page, home, no_process):
 
 @pytest.mark.parametrize("file", ["plan.json", "status.json"])
 def test_a_damaged_folder_is_said(open_page, home, file):
-    run = make_comparison(state="running", **alive())
+    run = make_similarity(state="running", **alive())
     (run.folder / file).write_text("{")
     app = open_page("family", family=run.id)
     assert not app.exception
@@ -195,17 +196,17 @@ def test_a_damaged_folder_is_said(open_page, home, file):
     assert "is damaged" in app.error[0].value
 
 
-def test_a_damaged_report_is_a_sentence(open_page, comparison):
-    (comparison.folder / REPORT_FILE).write_text("{")
+def test_a_damaged_report_is_a_sentence(open_page, similarity):
+    (similarity.folder / REPORT_FILE).write_text("{")
     app = open_page("family")
     assert not app.exception
     assert f"{REPORT_FILE} is damaged" in app.error[0].value.replace("\\", "")
 
 
-def test_a_finished_comparison_says_first_who_may_speak_for_whom(open_page, comparison):
+def test_a_finished_similarity_run_says_first_who_may_speak_for_whom(open_page, similarity):
     app = open_page("family")
     assert not app.exception
-    assert query_of(app) == {"family": comparison.id}
+    assert query_of(app) == {"family": similarity.id}
     said = texts(app)
     assert "**near and far may speak for target \\(trust is high\\).**" in said
     assert [metric.label for metric in app.metric] == ["Rank correlation"] * 2
@@ -217,8 +218,8 @@ def test_a_finished_comparison_says_first_who_may_speak_for_whom(open_page, comp
     assert "--tune-target 12" in made and "--limit 600" in made
 
 
-def test_the_other_score_and_the_tuned_target_are_a_choice_that_the_link_keeps(open_page, comparison):
-    asked = {"family": comparison.id, "family_score": "last_block", "family_target": "fine-tuned"}
+def test_the_other_score_and_the_tuned_target_are_a_choice_that_the_link_keeps(open_page, similarity):
+    asked = {"family": similarity.id, "family_score": "last_block", "family_target": "fine-tuned"}
     app = open_page("family", **asked)
     assert not app.exception
     assert query_of(app) == asked
@@ -232,7 +233,7 @@ def test_the_other_score_and_the_tuned_target_are_a_choice_that_the_link_keeps(o
 
 
 def test_of_several_targets_one_is_looked_at_as_the_link_says(open_page, home):
-    run = make_finished_comparison(targets=("big", "bigger"))
+    run = make_finished_similarity(targets=("big", "bigger"))
 
     def shown(app):
         return [
@@ -254,7 +255,7 @@ def test_of_several_targets_one_is_looked_at_as_the_link_says(open_page, home):
 
 
 def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
-    make_finished_comparison(noise=(0.2, 30))
+    make_finished_similarity(noise=(0.2, 30))
     app = open_page("family")
     assert not app.exception
     assert any(":red-badge[:material/cancel: low trust]" in each.value for each in app.markdown)
@@ -264,7 +265,7 @@ def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
 
 
 def test_a_target_that_was_not_tuned_is_shown_untouched(open_page, home):
-    run = make_finished_comparison(tune=0)
+    run = make_finished_similarity(tune=0)
     app = open_page("family", family=run.id, family_target="fine-tuned")
     assert not app.exception
     assert "the target was left untouched; that is shown" in texts(app)
@@ -272,7 +273,7 @@ def test_a_target_that_was_not_tuned_is_shown_untouched(open_page, home):
     assert len(app.metric) == 2
 
 
-def test_a_run_is_planned_with_the_pair_and_the_state_of_the_target(open_page, comparison):
+def test_a_run_is_planned_with_the_pair_and_the_state_of_the_target(open_page, similarity):
     app = open_page("family", family_target="fine-tuned")
     app.button(key="family_plan_0").click().run()
     assert app.title[0].value == "New run"
@@ -281,7 +282,7 @@ def test_a_run_is_planned_with_the_pair_and_the_state_of_the_target(open_page, c
     assert plan["dataset"] == "builtin:docstrings"
 
 
-def test_a_comparison_can_be_taken_over_into_the_form(open_page, comparison):
+def test_a_similarity_run_can_be_taken_over_into_the_form(open_page, similarity):
     app = open_page("family")
     app.button(key="family_again").click().run()
     assert not app.exception
@@ -290,46 +291,55 @@ def test_a_comparison_can_be_taken_over_into_the_form(open_page, comparison):
     assert len(set(commands(app))) == 1
 
 
-def test_the_newest_comparison_is_shown_and_others_can_be_picked(open_page, comparison):
-    other = make_finished_comparison("other", smalls=("near",))
+def test_the_newest_similarity_run_is_shown_and_others_can_be_picked(open_page, similarity):
+    other = make_finished_similarity("other", smalls=("near",))
     app = open_page("family")
     picker = app.selectbox(key="family")
     assert set(picker.options) == {"alike", "other"}
-    newest = max(comparison.id, other.id)
+    newest = max(similarity.id, other.id)
     assert app.session_state.family == newest
-    picker.set_value(comparison.id).run()
+    picker.set_value(similarity.id).run()
     assert not app.exception
-    assert query_of(app) == {"family": comparison.id}
+    assert query_of(app) == {"family": similarity.id}
     assert len(app.metric) == 2
 
 
 @pytest.mark.parametrize("said", ["alike", "latest"])
-def test_a_link_may_name_the_comparison_as_people_do(open_page, comparison, finished_run, said):
+def test_a_link_may_name_the_similarity_run_as_people_do(open_page, similarity, finished_run, said):
     app = open_page("family", family=said)
     assert not app.exception
-    assert app.session_state.family == comparison.id
+    assert app.session_state.family == similarity.id
     assert not app.warning
 
 
-def test_what_a_link_asks_for_and_is_no_comparison_is_refused(open_page, comparison, finished_run):
+def test_what_a_link_asks_for_and_is_no_similarity_run_is_refused(open_page, similarity, finished_run):
     for asked, why in ((finished_run.id, "it selects a coreset"), ("gone", "does not exist")):
         app = open_page("family", family=asked)
         assert not app.exception
         assert any(asked in warning.value and why in warning.value for warning in app.warning)
-        assert app.session_state.family == comparison.id
+        assert app.session_state.family == similarity.id
+
+
+def test_an_evaluation_is_no_similarity_run(open_page, similarity, finished_run, tmp_path):
+    evaluation = make_evaluation(finished_run, write_held_out(tmp_path / "held_out.jsonl"))
+    app = open_page("family", family=evaluation.id)
+    assert not app.exception
+    [warning] = app.warning
+    assert "it evaluates coresets; allowed: a similarity run" in warning.value
+    assert app.session_state.family == similarity.id
 
 
 @pytest.mark.parametrize(("name", "value"), [("family_score", "best"), ("family_target", "both")])
-def test_a_choice_that_there_is_not_is_refused(open_page, comparison, name, value):
-    app = open_page("family", **{"family": comparison.id, name: value})
+def test_a_choice_that_there_is_not_is_refused(open_page, similarity, name, value):
+    app = open_page("family", **{"family": similarity.id, name: value})
     assert not app.exception
     assert any(repr(value) in warning.value for warning in app.warning)
-    assert query_of(app) == {"family": comparison.id}
+    assert query_of(app) == {"family": similarity.id}
 
 
-def test_a_comparison_that_is_deleted_meanwhile_is_said(open_page, comparison):
+def test_a_similarity_run_that_is_deleted_meanwhile_is_said(open_page, similarity):
     app = open_page("family")
-    control.delete(comparison)
+    control.delete(similarity)
     app.run()
     assert not app.exception
     assert any("does not exist" in warning.value for warning in app.warning)

@@ -75,7 +75,7 @@ def test_a_run_offers_what_its_state_allows(open_page, run_in_state, state, acti
     run = run_in_state(state)
     app = open_page("home")
     assert not app.exception
-    from pages.parts.runs_list import _actions
+    from pages.parts.run.listing import _actions
 
     assert set(_actions(control.describe(run))) == actions
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.helpers.made_similarity import make_finished_comparison
+from tests.helpers.made_similarity import make_finished_similarity
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -30,9 +30,9 @@ print(*sys.modules)
 
 
 def test_no_page_loads_torch_or_its_kin(finished_run, home):
-    comparison = make_finished_comparison()
+    similarity = make_finished_similarity()
     opened = subprocess.run(
-        [sys.executable, "-c", CODE, finished_run.id, comparison.id],
+        [sys.executable, "-c", CODE, finished_run.id, similarity.id],
         capture_output=True,
         text=True,
         cwd=PROJECT,

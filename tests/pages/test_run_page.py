@@ -21,12 +21,12 @@ def texts(app):
 @pytest.fixture
 def planned(open_page, monkeypatch):
     """The Run page with data chosen; runs start without a process of theirs."""
-    from pages.parts import run_plan
+    from pages.parts.run import form
 
     def start(run, **_):
         save_status(run.folder, Status(pid=os.getpid(), pid_started=start_time(os.getpid())))
 
-    monkeypatch.setattr(run_plan, "start", start)
+    monkeypatch.setattr(form, "start", start)
     app = open_page("run")
     app.session_state.new_plan = dict(PLAN)
     return app.run()
@@ -121,7 +121,7 @@ def test_a_forecast_that_saves_nothing_says_so_and_what_helps(planned, monkeypat
     ],
 )
 def test_every_state_says_the_next_step(open_page, run_in_state, state, button):
-    from pages.parts.run_live import NEXT
+    from pages.parts.run.live import NEXT
 
     run = run_in_state(state, message="the disk is full" if state == "failed" else "")
     app = open_page("run", run=run.id)

@@ -7,7 +7,7 @@ from staff_engine.runs.saved_selections import list_saved, save_selection
 from staff_engine.runs.status import Status, load_status, save_status
 from staff_engine.system.processes import start_time
 
-STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged")
+STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged", "finished")
 
 
 def texts(app):
@@ -29,7 +29,7 @@ def test_without_a_run_every_page_of_results_says_what_to_do(open_page, name):
 @pytest.mark.parametrize("name", ["select", "compare"])
 @pytest.mark.parametrize("state", STATES)
 def test_a_run_without_scores_says_its_state_and_the_next_step(open_page, run_in_state, name, state):
-    from pages.parts.shared import NEXT_STEPS
+    from pages.parts.state import NEXT_STEPS
 
     app = open_page(name, run=run_in_state(state).id)
     assert not app.exception

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from staff_engine.errors import PlanError, RunError
-from staff_engine.evaluation.methods import compare_methods
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines import d2
@@ -114,9 +113,6 @@ def test_a_run_without_embeddings_serves_the_methods_that_read_none(results):
                 choose(name, results, table, pruning_rate=0.5, seed=0)
         else:
             assert len(choose(name, results, table, pruning_rate=0.5, seed=0)) == 96  # round(193 / 2)
-    [found] = compare_methods(results, table, ["grand", "ccs"], pruning_rates=[0.5], seed=0)
-    assert np.isnan(found.coverage.clusters).all()
-    assert found.as_json()["methods"][0]["clusters_reached"] is None
 
 
 def test_embeddings_that_overflowed_in_float16_are_the_greatest_number(results):
@@ -132,22 +128,3 @@ def test_embeddings_that_overflowed_in_float16_are_the_greatest_number(results):
     read = small_scores(results).embedding
     assert read[0, :3].tolist() == [65504, -65504, 0]
     assert len(choose("moderate", results, small_scores(results), pruning_rate=0.9, seed=0)) == 19
-
-
-def test_a_comparison_at_each_rate_has_every_method_once_and_as_many_samples(results):
-    table = small_scores(results)
-    asked = ["grand", "staff", "grand"]
-    found = list(compare_methods(results, table, asked, pruning_rates=[0.9, 0.5], seed=0))
-    assert [each.pruning_rate for each in found] == [0.9, 0.5]
-    for each, size in zip(found, (19, 96), strict=True):
-        assert each.coverage.names == ("grand", "staff")
-        assert each.coverage.sizes.tolist() == [size, size]
-        assert each.beta == 0.2
-        np.testing.assert_array_equal(
-            each.coresets["grand"], choose("grand", results, table, pruning_rate=each.pruning_rate, seed=0)
-        )
-
-
-def test_wrong_names_are_refused_before_any_work(results):
-    with pytest.raises(PlanError, match="method is 'best'"):
-        next(compare_methods(results, None, ["staff", "best"], pruning_rates=[0.5], seed=0))

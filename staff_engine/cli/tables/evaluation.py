@@ -1,4 +1,4 @@
-"""What a comparison found, and what it will take, as tables for the terminal."""
+"""What an evaluation found, and what it will take, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rich.table import Table
 
 from staff_engine.cli.progress import duration
 from staff_engine.evaluation.estimate import Estimate
-from staff_engine.evaluation.report import ComparisonReport, Mean, Row
+from staff_engine.evaluation.report import EvaluationReport, Mean, Row
 
 
-def print_evaluation(report: ComparisonReport, console: Console) -> None:
-    """Print the table of a comparison, and what may be said of it."""
+def print_evaluation(report: EvaluationReport, console: Console) -> None:
+    """Print the table of an evaluation, and what may be said of it."""
     answers = f" and the {report.metric} of {report.answers:,} answers" if report.metric else ""
     console.print(
         "",
@@ -30,7 +30,7 @@ def print_evaluation(report: ComparisonReport, console: Console) -> None:
         console.print(f"warning: {warning}", highlight=False)
 
 
-def evaluation_table(report: ComparisonReport) -> Table:
+def evaluation_table(report: EvaluationReport) -> Table:
     """A row for each arm, rate and budget; below each mean its 95 % interval over the seeds."""
     table = Table(box=None, pad_edge=False)
     table.add_column("removed", justify="right")
@@ -66,7 +66,7 @@ def _mean(mean: Mean | None, digits: int, *, sign: bool = False) -> str:
 
 
 def estimate_words(estimate: Estimate | None) -> str:
-    """What a comparison will take, in a sentence."""
+    """What an evaluation will take, in a sentence."""
     if estimate is None:
         return "what it will take is not known: the run has verified nothing to reckon from"
     if not estimate.cells:

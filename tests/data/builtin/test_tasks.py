@@ -89,7 +89,7 @@ def test_what_rows_were_made_with_is_known():
 
 
 def test_no_package_is_loaded_before_rows_are_made():
-    code = "import sys, staff_engine.cli.main, pages.parts.data_source; print(*sys.modules)"
+    code = "import sys, staff_engine.cli.main, pages.parts.data.picker; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT_FOLDER
     )

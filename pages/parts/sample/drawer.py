@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.parts import links, shared
+from pages.parts import links
+from pages.parts.charts import chart
+from pages.parts.page import errors
+from pages.parts.state import results_version
 from staff_engine.charts import samples as charts
 from staff_engine.charts import tokens
 from staff_engine.runs.folders import Run
@@ -24,7 +27,7 @@ LONG_TEXT = 1500
 NEIGHBOURS = 8
 
 
-def drawer(results: Results, selection: Selection, columns: SampleColumns, rows: np.ndarray) -> None:
+def show(results: Results, selection: Selection, columns: SampleColumns, rows: np.ndarray) -> None:
     """Show the link's sample at the side; `rows` is the order that previous and next go by."""
     st.dialog("Sample", width=760, position="right", on_dismiss=_close)(_show)(
         results, selection, columns, rows
@@ -54,7 +57,7 @@ def _show(results: Results, selection: Selection, columns: SampleColumns, rows: 
     row_id = st.session_state.row
     _heading(columns, rows, row_id)
     st.text(sample_detail.why(columns, selection, row_id, within=st.session_state.within))
-    with shared.errors():
+    with errors():
         detail = sample_detail.sample_detail(results, row_id)
     _text(detail)
     if columns.scorable[row_id]:
@@ -139,7 +142,7 @@ def _place_frame(run_id: str, version: str, model: str, _scores: np.ndarray) -> 
 def _place(results: Results, columns: SampleColumns, row_id: int) -> None:
     st.header("Where it stands", anchor=False)
     run = Run(results.folder.name, results.folder)
-    version = shared.results_version(run)
+    version = results_version(run)
     sides = st.columns(2)
     for side, model, scores in (
         (sides[0], "small", columns.speculative),
@@ -150,7 +153,7 @@ def _place(results: Results, columns: SampleColumns, row_id: int) -> None:
             st.caption(_standing_words(found, model))
             if found is not None:
                 frame = _place_frame(run.id, version, model, scores)
-                shared.chart(
+                chart(
                     charts.place_figure(frame, found.score, model=model),
                     key=f"sample_place_{model}",
                     alt=f"Distribution of the scores on the {model} model, with a line at this sample",

@@ -7,13 +7,56 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import shared
+from pages.parts.words import plain, sentence
 from staff_engine.cli.progress import duration
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
-from staff_engine.runs.status import ACTIVE
+from staff_engine.runs.status import ACTIVE, Status
 
 LOG_LINES = 12
+
+REFRESH_SECONDS = 1.0
+"""How often a page looks at a run that is at work."""
+
+STAGES = {
+    "import": "Read the data",
+    "tokenize": "Cut into tokens",
+    "fine-tune": "Fine-tune the small model",
+    "speculate": "Small model scores all samples",
+    "tune target": "Fine-tune the target on a few others",
+    "verify": "Target verifies a few",
+    "select": "Select the coreset",
+    "export": "Write the file",
+    "compare": "Compare the models",
+}
+"""What each stage of a run is called."""
+
+_BADGES = {
+    "queued": ("gray", ":material/schedule:"),
+    "running": ("blue", ":material/autorenew:"),
+    "finished": ("green", ":material/check:"),
+    "failed": ("red", ":material/error:"),
+    "cancelled": ("orange", ":material/stop:"),
+    "interrupted": ("orange", ":material/power_off:"),
+    "damaged": ("red", ":material/broken_image:"),
+}
+
+
+def state_badge(state: str) -> None:
+    """A run's state, in its colour and with its sign."""
+    color, icon = _BADGES[state]
+    st.badge(state, icon=icon, color=color)
+
+
+def stage_name(name: str | None) -> str:
+    """What a stage is called; one that names a model as it is, letter by letter."""
+    return STAGES.get(name or "", plain((name or "")[:1].upper() + (name or "")[1:]))
+
+
+def bar(status: Status) -> None:
+    """How far a run is in the stage at hand."""
+    left = f", {duration(status.eta)} left" if status.eta else ""
+    st.progress(min(status.done / status.total, 1.0), f"{stage_name(status.stage)}{left}")
 
 
 def controls(run: Run, facts: dict[str, Any], key: str) -> None:
@@ -30,7 +73,7 @@ def controls(run: Run, facts: dict[str, Any], key: str) -> None:
 def failure(facts: dict[str, Any]) -> None:
     """Why it failed or cannot be read."""
     if facts["state"] in ("failed", "damaged"):
-        st.error(shared.sentence(facts["message"] or "it ended with an error; the log below says more"))
+        st.error(sentence(facts["message"] or "it ended with an error; the log below says more"))
 
 
 def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
@@ -44,7 +87,7 @@ def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
     st.subheader("Stages", anchor=False)
     done = {stage["name"]: stage for stage in facts["stages"]}
     for name in dict.fromkeys((*expected, *done)):
-        label = shared.stage_name(name)
+        label = stage_name(name)
         stage = done.get(name)
         if stage is None:
             st.progress(0.0, f":gray[{label}]")
@@ -69,4 +112,4 @@ def log(run: Run, *, expanded: bool) -> None:
     with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
         lines = control.log_tail(run, LOG_LINES)
         st.code("\n".join(lines) or "Nothing yet.", language=None, wrap_lines=True)
-        st.caption(f"All of it is in {shared.plain(str(run.log))}")
+        st.caption(f"All of it is in {plain(str(run.log))}")

@@ -1,4 +1,4 @@
-"""A run that compares models and has not finished: its state, the next step, stages and log."""
+"""A similarity run that has not finished: its state, the next step, stages and log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import progress, shared
+from pages.parts.page import errors
+from pages.parts.run import progress
+from pages.parts.words import plain
 from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity.report import open_similarity
 from staff_engine.pipelines.similarity.run import stages_of
@@ -16,8 +18,8 @@ from staff_engine.runs.status import ACTIVE
 
 NEXT = {
     "queued": "Another run is at work; this one starts when it ends.",
-    "running": "You can close this page or the app: the comparison goes on by itself.",
-    "failed": "Resume tries again from where it stopped; or start a new comparison with other models.",
+    "running": "You can close this page or the app: the run goes on by itself.",
+    "failed": "Resume tries again from where it stopped; or start a new similarity run with other models.",
     "cancelled": "Resume goes on from where it stopped.",
     "interrupted": "Its process is gone: killed, or a power cut. Resume goes on from where it stopped.",
     "damaged": "Its folder cannot be read any more; delete it on the Home page and compare again.",
@@ -27,26 +29,26 @@ NEXT = {
 def show(run: Run) -> None:
     """Follow the run; once it has finished, the page shows what it found."""
     state = control.read_status(run).state
-    st.fragment(_follow, run_every=shared.REFRESH_SECONDS if state in ACTIVE else None)(run, state)
+    st.fragment(_follow, run_every=progress.REFRESH_SECONDS if state in ACTIVE else None)(run, state)
 
 
 def _follow(run: Run, seen: str) -> None:
-    """A comparison that is not finished: its state, the next step, its stages and log."""
+    """A similarity run that is not finished: its state, the next step, its stages and log."""
     if not run.folder.is_dir():
         st.rerun()
     facts = control.describe(run)
     if facts["state"] != seen:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        shared.state_badge(facts["state"])
+        progress.state_badge(facts["state"])
         st.caption(_what(facts), width="content")
     st.markdown(NEXT[facts["state"]])
     progress.failure(facts)
     if facts["state"] == "damaged":
         return
-    with st.container(horizontal=True), shared.errors():
+    with st.container(horizontal=True), errors():
         progress.controls(run, facts, "family")
-    with shared.errors():
+    with errors():
         expected = stages_of(open_similarity(run.folder))
     if facts["stage"] in expected:
         st.caption(f"Stage {expected.index(facts['stage']) + 1} of {len(expected)}.")
@@ -55,9 +57,9 @@ def _follow(run: Run, seen: str) -> None:
 
 
 def _what(facts: dict[str, Any]) -> str:
-    """Data and models of a comparison in a line."""
+    """Data and models of a similarity run in a line."""
     if not facts["similarity"]:
         return ""
-    compared = facts["similarity"]
-    smalls, targets = (", ".join(map(short_name, compared[name])) for name in ("smalls", "targets"))
-    return shared.plain(f"{facts['dataset']} · {smalls} for {targets} · {compared['sample']:,} samples")
+    similarity = facts["similarity"]
+    smalls, targets = (", ".join(map(short_name, similarity[name])) for name in ("smalls", "targets"))
+    return plain(f"{facts['dataset']} · {smalls} for {targets} · {similarity['sample']:,} samples")

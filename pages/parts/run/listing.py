@@ -7,7 +7,17 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import shared
+from pages.parts.navigation import (
+    choose_family,
+    choose_run,
+    open_evaluation,
+    open_family,
+    open_run,
+    plan_again,
+)
+from pages.parts.page import errors
+from pages.parts.run import progress
+from pages.parts.words import plain
 from staff_engine.cli.progress import duration
 from staff_engine.models.loading import short_name
 from staff_engine.runs import control
@@ -53,14 +63,14 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_run_{run.id}"):
         with st.container(gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{shared.plain(facts['name'] or run.id)}**", width="content")
-                shared.state_badge(facts["state"])
+                st.markdown(f"**{plain(facts['name'] or run.id)}**", width="content")
+                progress.state_badge(facts["state"])
             st.caption(_words(facts))
             if facts["state"] == "running" and facts["total"]:
                 share = min(facts["done"] / facts["total"], 1.0)
                 left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
-                st.progress(share, f"{shared.stage_name(facts['stage'])}{left}")
-        selects = not facts["similarity"] and not facts["comparison"]
+                st.progress(share, f"{progress.stage_name(facts['stage'])}{left}")
+        selects = not facts["similarity"] and not facts["evaluation"]
         done = facts["summary"] is not None if selects else facts["state"] == "finished"
         if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
             _open(run, facts, "select" if done else "run")
@@ -73,14 +83,14 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
             icon=":material/more_vert:",
         )
         if chosen:
-            with shared.errors():
+            with errors():
                 _do(chosen, run, facts)
 
 
 def _actions(facts: dict[str, Any]) -> list[str]:
     if facts["state"] == "damaged":
         return ["delete"]
-    actions = ["rename"] if facts["similarity"] or facts["comparison"] else ["rename", "again"]
+    actions = ["rename"] if facts["similarity"] or facts["evaluation"] else ["rename", "again"]
     if facts["state"] in ACTIVE:
         return [*actions, "cancel"]
     if facts["state"] in ("failed", "cancelled", "interrupted"):
@@ -94,7 +104,7 @@ def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
     elif action == "delete":
         _delete(run, facts["name"] or run.id)
     elif action == "again":
-        shared.plan_again(facts["plan"])
+        plan_again(facts["plan"])
     elif action == "cancel":
         control.request_cancel(run)
         st.toast("The run stops after the batch at hand.", icon=":material/stop:")
@@ -106,32 +116,32 @@ def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
 def _open(run: Run, facts: dict[str, Any], page: str) -> None:
     """Go to where a run of its kind is shown."""
     if facts["similarity"]:
-        shared.open_family(run.id)
-    if facts["comparison"]:
-        shared.open_evaluation(run.id, facts["comparison"]["source"])
-    shared.open_run(run.id, page)
+        open_family(run.id)
+    if facts["evaluation"]:
+        open_evaluation(run.id, facts["evaluation"]["source"])
+    open_run(run.id, page)
 
 
 @st.dialog("Rename the run")
 def _rename(run: Run, name: str) -> None:
     chosen = st.text_input("Name", name, max_chars=80, key="home_new_name")
     if st.button("Rename", type="primary", key="home_rename"):
-        with shared.errors():
+        with errors():
             control.rename(run, chosen)
         st.rerun()
 
 
 @st.dialog("Delete the run?")
 def _delete(run: Run, name: str) -> None:
-    st.markdown(f"**{shared.plain(name)}** and its scores are removed for good. Exported files stay.")
+    st.markdown(f"**{plain(name)}** and its scores are removed for good. Exported files stay.")
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", icon=":material/delete:", key="home_delete"):
-            with shared.errors():
+            with errors():
                 control.delete(run)
             if st.session_state.run == run.id:
-                shared.choose_run(None)
+                choose_run(None)
             if st.session_state.family == run.id:
-                shared.choose_family(None)
+                choose_family(None)
             st.rerun()
         if st.button("Keep it", key="home_keep"):
             st.rerun()
@@ -141,29 +151,29 @@ def _words(facts: dict[str, Any]) -> str:
     """Data, models, what came of it and age of a run in a line."""
     parts = []
     if facts["plan"]:
-        parts.append(shared.plain(short_name(facts["dataset"])))
-        parts.append(shared.plain(_models(facts)))
+        parts.append(plain(short_name(facts["dataset"])))
+        parts.append(plain(_models(facts)))
     if facts["summary"]:
         parts.append(f"{facts['summary']['coreset_size']:,} of {facts['summary']['samples']:,} samples")
     if facts["created"]:
         parts.append(_age(datetime.fromisoformat(facts["created"])))
     if facts["message"] and facts["state"] in ("failed", "damaged"):
-        parts.append(shared.plain(facts["message"][:160]))
+        parts.append(plain(facts["message"][:160]))
     return " · ".join(parts)
 
 
 def _models(facts: dict[str, Any]) -> str:
     """Which small models stand beside which targets."""
-    if facts["comparison"]:
-        chosen = facts["comparison"]
+    if facts["evaluation"]:
+        chosen = facts["evaluation"]
         arms = [METHODS[name].label for name in chosen["methods"] if name in METHODS] + list(chosen["also"])
         return f"evaluates {', '.join(arms)} on {short_name(facts['target'])}"
-    compared = facts["similarity"]
+    similarity = facts["similarity"]
     smalls, targets = (
-        (compared["smalls"], compared["targets"]) if compared else ([facts["small"]], [facts["target"]])
+        (similarity["smalls"], similarity["targets"]) if similarity else ([facts["small"]], [facts["target"]])
     )
     words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
-    return f"compares {words} on {compared['sample']:,} samples" if compared else words
+    return f"compares {words} on {similarity['sample']:,} samples" if similarity else words
 
 
 def _age(created: datetime) -> str:

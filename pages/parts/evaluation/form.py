@@ -7,13 +7,17 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field, run_names, shared
+from pages.parts.navigation import show_evaluation
+from pages.parts.page import errors
+from pages.parts.run import plan_field
+from pages.parts.run.names import run_names
+from pages.parts.words import percent, sentence
 from staff_engine.cli.command_lines import evaluate_command
 from staff_engine.cli.tables.evaluation import estimate_words
 from staff_engine.data.builtin.tasks import is_task
 from staff_engine.errors import StaffError
 from staff_engine.evaluation import planning
-from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
@@ -41,23 +45,23 @@ def show(results: Results, known: Run | None) -> None:
         return
     try:
         if run is None:
-            plan, comparison = planning.plan_comparison(source, **settings)
+            plan, evaluation = planning.plan_evaluation(source, **settings)
         else:
-            plan, comparison = control.read_record(run).plan, planning.extended(run, **settings)
-        estimate = planning.estimate_of(plan, comparison, run, source=results)
+            plan, evaluation = control.read_record(run).plan, planning.extended(run, **settings)
+        estimate = planning.estimate_of(plan, evaluation, run, source=results)
     except StaffError as error:
-        st.error(shared.sentence(error))
+        st.error(sentence(error))
         return
-    st.caption(shared.sentence(estimate_words(estimate)))
+    st.caption(sentence(estimate_words(estimate)))
     if st.button("Start", type="primary", icon=":material/play_arrow:", key="evaluate_start"):
-        _start(plan, comparison, run)
+        _start(plan, evaluation, run)
     st.caption("The same from the command line, which takes the other settings too:")
     st.code(evaluate_command((run or source).id, settings), language="bash", wrap_lines=True)
 
 
 def _settings(results: Results, run: Run | None) -> dict[str, Any]:
-    """What the widgets say, as `comparing` takes it; they begin with what the one shown has."""
-    known = control.read_record(run).comparison if run else None
+    """What the widgets say, as `planning` takes it; they begin with what the one shown has."""
+    known = control.read_record(run).evaluation if run else None
     suffix = f"_{run.id}" if run else ""
     methods = st.pills(
         "Methods", list(METHODS), selection_mode="multi", default=["staff", "random"],
@@ -67,18 +71,18 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
     own = results.plan.pruning_rate
     rates = st.pills(
         "Pruning rates", sorted({*RATES, own}), selection_mode="multi", default=[own],
-        format_func=shared.percent, key="evaluate_rates",
+        format_func=percent, key="evaluate_rates",
     )  # fmt: skip
     with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
         seeds = _number("seeds", "Seeds", known.seeds if known else None, suffix)
         budget = st.selectbox(
             "Equal", BUDGETS, key=f"evaluate_budget{suffix}",
             index=BUDGETS.index(known.budget) if known else 0,
-            help=ComparisonPlan.model_fields["budget"].description,
+            help=EvaluationPlan.model_fields["budget"].description,
         )  # fmt: skip
         scores = None if run else st.selectbox(
             "Others read the scores of", ["small", "target"], key="evaluate_scores",
-            help=ComparisonPlan.model_fields["baseline_scores"].description,
+            help=EvaluationPlan.model_fields["baseline_scores"].description,
         )  # fmt: skip
     settings: dict[str, Any] = {
         "methods": tuple(methods) or None, "pruning_rates": tuple(rates) or None, "seeds": seeds,
@@ -93,11 +97,11 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
 
 
 def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str] | None:
-    """Further runs whose coresets join, as `comparing` takes them; nothing is asked where there are none."""
+    """Further runs whose coresets join, as `planning` takes them; nothing is asked where there are none."""
     offered = planning.runs_beside(Run(results.folder.name, results.folder), known)
     if not offered:
         return None
-    names = run_names.run_names(("coreset",))
+    names = run_names(("coreset",))
     chosen = st.multiselect(
         "Also the coresets of", list(offered), key=f"evaluate_also{suffix}", placeholder="other runs",
         format_func=lambda label: names.get(Path(offered[label]).name, label),
@@ -110,25 +114,25 @@ def _held_out(plan: Plan) -> str | None:
     said = st.text_input(
         "File of held-out samples", key="evaluate_held_out",
         placeholder="the task's own" if is_task(plan.dataset) else "samples kept apart",
-        help=ComparisonPlan.model_fields["held_out"].description,
+        help=EvaluationPlan.model_fields["held_out"].description,
     )  # fmt: skip
     return said.strip() or None
 
 
 def _number(name: str, label: str, value: int | None = None, suffix: str = "") -> int:
-    field = ComparisonPlan.model_fields[name]
+    field = EvaluationPlan.model_fields[name]
     return st.number_input(
-        label, **plan_field.bounds(name, ComparisonPlan), value=value or field.default, step=1,
+        label, **plan_field.bounds(name, EvaluationPlan), value=value or field.default, step=1,
         key=f"evaluate_{name}{suffix}", help=field.description,
     )  # fmt: skip
 
 
-def _start(plan: Plan, comparison: ComparisonPlan, run: Run | None) -> None:
-    with shared.errors():
+def _start(plan: Plan, evaluation: EvaluationPlan, run: Run | None) -> None:
+    with errors():
         if run is None:
-            run = planning.create(plan, comparison)
+            run = planning.create(plan, evaluation)
         else:
-            planning.add_to(run, comparison)
+            planning.add_to(run, evaluation)
         control.start(run)
-    shared.show_evaluation(run.id)
+    show_evaluation(run.id)
     st.rerun()

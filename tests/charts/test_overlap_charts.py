@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from staff_engine.charts.comparison import profile_figure, profile_frame, strata_figure, strata_frame
+from staff_engine.charts.overlap import profile_figure, profile_frame, strata_figure, strata_frame
 from staff_engine.charts.style import clipped
 
 

@@ -1,4 +1,4 @@
-"""Plan a run that compares models: data, models, samples; the same as a command; start it."""
+"""Plan a similarity run: data, models, samples; the same as a command; start it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field, shared
+from pages.parts.navigation import choose_family
+from pages.parts.page import errors
+from pages.parts.run import plan_field
+from pages.parts.words import sentence
 from staff_engine.cli.command_lines import similarity_command
 from staff_engine.data.builtin.tasks import PREFIX, TASKS
 from staff_engine.data.dataset import check_source
@@ -33,9 +36,9 @@ KEYS = {
 }
 
 
-def take_up(plan: Plan, compared: SimilarityPlan) -> None:
+def take_up(plan: Plan, similarity: SimilarityPlan) -> None:
     """Fill the form in as a run has it; call it in a callback."""
-    settings = {**plan.model_dump(), **compared.model_dump()}
+    settings = {**plan.model_dump(), **similarity.model_dump()}
     for name, key in KEYS.items():
         if name in settings:
             value = settings[name]
@@ -54,15 +57,17 @@ def show() -> None:
     made = _checked()
     if made is None:
         return
-    plan, compared = made
+    plan, similarity = made
     st.caption(
         "Each small model is fine-tuned on all rows, as in a run; then every model scores the same samples,"
         " untouched and fine-tuned. All other settings are those of a new run."
     )
-    if st.button("Start the comparison", type="primary", icon=":material/play_arrow:", key="family_start"):
-        _start(plan, compared, name.strip())
+    if st.button(
+        "Start the similarity run", type="primary", icon=":material/play_arrow:", key="family_start"
+    ):
+        _start(plan, similarity, name.strip())
     st.caption("The same from the command line, which takes the other settings too:")
-    st.code(similarity_command(plan, compared, name=name.strip()), language="bash", wrap_lines=True)
+    st.code(similarity_command(plan, similarity, name=name.strip()), language="bash", wrap_lines=True)
 
 
 def _fill_in() -> None:
@@ -163,7 +168,7 @@ def _checked() -> tuple[Plan, SimilarityPlan] | None:
         else {}
     )
     try:
-        compared = SimilarityPlan.make(
+        similarity = SimilarityPlan.make(
             smalls=tuple(said["smalls"]), targets=tuple(said["targets"]), sample=said["sample"]
         )
         plan = Plan.make(
@@ -171,20 +176,20 @@ def _checked() -> tuple[Plan, SimilarityPlan] | None:
             **{name: said[name] for name in ("dataset", "limit", "tune_target", "epochs")},
         )  # fmt: skip
         check_source(plan.dataset, plan.split)
-        for model in (*compared.smalls, *compared.targets):
+        for model in (*similarity.smalls, *similarity.targets):
             if model.startswith(("builtin:", "/", ".", "~")):  # others are looked up when it starts
                 find_model(model)
     except StaffError as error:
-        st.error(shared.sentence(error))
+        st.error(sentence(error))
         return None
-    return plan, compared
+    return plan, similarity
 
 
-def _start(plan: Plan, compared: SimilarityPlan, name: str) -> None:
-    with shared.errors():
-        for model in (*compared.smalls, *compared.targets):
+def _start(plan: Plan, similarity: SimilarityPlan, name: str) -> None:
+    with errors():
+        for model in (*similarity.smalls, *similarity.targets):
             find_model(model)
-        run = create_run(plan, name=name or None, similarity=compared)
+        run = create_run(plan, name=name or None, similarity=similarity)
         start(run)
-    shared.choose_family(run.id)
+    choose_family(run.id)
     st.rerun()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts.shared import errors
+from pages.parts.page import errors
 from staff_engine.data.builtin.split import SPLITS
 from staff_engine.data.builtin.tasks import TASKS, is_task
 from staff_engine.data.readers import COMPRESSED, SUFFIXES

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from staff_engine.charts.methods import (
+from staff_engine.charts.coverage import (
     overlap_figure,
     overlap_frame,
     overlap_in_words,

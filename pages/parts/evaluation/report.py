@@ -6,10 +6,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import evaluation_form, progress, run_names, shared
+from pages.parts.charts import chart
+from pages.parts.evaluation import form
+from pages.parts.page import errors
+from pages.parts.run import progress
+from pages.parts.run.names import run_names
+from pages.parts.words import percent, plain
 from staff_engine.charts import evaluation as charts
 from staff_engine.errors import StaffError
-from staff_engine.evaluation.report import ComparisonReport, open_comparison, sentences_of
+from staff_engine.evaluation.report import EvaluationReport, open_evaluation, sentences_of
 from staff_engine.evaluation.run import stages_of
 from staff_engine.runs import control
 from staff_engine.runs.control import read_record
@@ -27,7 +32,7 @@ def show(results: Results) -> None:
             " That takes a fine-tuning for each coreset and seed; below is how long.",
             icon=":material/science:",
         )
-        evaluation_form.show(results, None)
+        form.show(results, None)
         return
     if st.session_state.evaluation not in names:
         st.session_state.evaluation = next(iter(names))
@@ -37,24 +42,24 @@ def show(results: Results) -> None:
     run = control.find_run(st.session_state.evaluation)
     state = control.read_status(run).state
     if state != "finished":
-        refreshed = shared.REFRESH_SECONDS if state in ACTIVE else None
+        refreshed = progress.REFRESH_SECONDS if state in ACTIVE else None
         st.fragment(_follow, run_every=refreshed)(run, state, _cells(run))
-    report = open_comparison(run.folder).report if open_comparison(run.folder).facts else None
+    report = open_evaluation(run.folder).report if open_evaluation(run.folder).facts else None
     if report is not None:
         _show_report(report)
     with st.expander("Add to it, or evaluate anew", icon=":material/add:"):
-        evaluation_form.show(results, run)
+        form.show(results, run)
 
 
 def _evaluations(folder: Path) -> dict[str, str]:
-    """The comparisons of this run's coresets by id, the newest first."""
+    """The evaluations of this run's coresets by id, the newest first."""
     found = {}
-    for run_id, name in run_names.run_names(("comparison",)).items():
+    for run_id, name in run_names(("evaluation",)).items():
         try:
-            compared = read_record(control.find_run(run_id)).comparison
+            evaluation = read_record(control.find_run(run_id)).evaluation
         except StaffError:
             continue
-        if compared is not None and Path(compared.source).name == folder.name:
+        if evaluation is not None and Path(evaluation.source).name == folder.name:
             found[run_id] = name
     return found
 
@@ -71,28 +76,28 @@ def _follow(run: Run, seen: str, cells: int) -> None:
     if facts["state"] != seen or _cells(run) != cells:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        shared.state_badge(facts["state"])
+        progress.state_badge(facts["state"])
         if facts["message"]:
-            st.caption(shared.plain(facts["message"]), width="content")
+            st.caption(plain(facts["message"]), width="content")
     progress.failure(facts)
     if facts["state"] == "damaged":
         return
-    with st.container(horizontal=True), shared.errors():
+    with st.container(horizontal=True), errors():
         progress.controls(run, facts, "evaluation")
-    with shared.errors():
-        progress.stages(facts, stages_of(open_comparison(run.folder)))
+    with errors():
+        progress.stages(facts, stages_of(open_evaluation(run.folder)))
     progress.log(run, expanded=facts["state"] == "failed")
 
 
-def _show_report(report: ComparisonReport) -> None:
+def _show_report(report: EvaluationReport) -> None:
     for warning in report.warnings:
-        st.warning(shared.plain(warning))
+        st.warning(plain(warning))
     places = charts.places(report)
     if places:
         place = _choose_place(places)
         said = sentences_of(charts.rows_at(report, *place), report.metric)
         if said:
-            st.markdown("\n".join(f"- {shared.plain(sentence)}" for sentence in said))
+            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in said))
         _show_dots(report, place)
     st.subheader("All of it", anchor=False)
     frame = charts.table_frame(report)
@@ -128,21 +133,19 @@ def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
     return st.selectbox(
         "Pruning rate",
         places,
-        format_func=lambda each: (
-            f"{shared.percent(each[0])} removed" + (f", equal {each[1]}" if both else "")
-        ),
+        format_func=lambda each: f"{percent(each[0])} removed" + (f", equal {each[1]}" if both else ""),
         key="evaluation_place",
     )
 
 
-def _show_dots(report: ComparisonReport, place: tuple[float, str]) -> None:
+def _show_dots(report: EvaluationReport, place: tuple[float, str]) -> None:
     measures: list[tuple[charts.Measure, str]] = [("loss", "Held-out loss (nats), lower is better")]
     if report.metric:
         measures.append(("metric", f"{report.metric} of the answers, higher is better"))
     with st.grid(len(measures), min_column_width=380, gap="large"):
         for measure, title in measures:
             frame = charts.dots_frame(report, measure, *place)
-            shared.chart(
+            chart(
                 charts.dots_figure(frame, x=title), key=f"evaluation_{measure}",
                 alt=f"{title}, means: {charts.dots_in_words(frame)}",
             )  # fmt: skip

@@ -6,7 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import plan_field, shared
+from pages.parts.navigation import open_run, page_file
+from pages.parts.page import errors, header
+from pages.parts.run import plan_field, progress
+from pages.parts.words import plain, sentence
 from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS
 from staff_engine.cli.progress import duration, saved_share
@@ -32,7 +35,7 @@ FOLDED = {
 
 def show() -> None:
     """The page where no run is chosen."""
-    shared.header(
+    header(
         "New run",
         "Choose the models and settings, see what the run will cost, start it. It works in the background.",
     )
@@ -56,24 +59,24 @@ def _data(chosen: dict[str, Any]) -> bool:
         st.info("No data is chosen yet.", icon=":material/dataset:")
         with st.container(horizontal=True):
             if st.button("Choose my data", type="primary", key="plan_choose"):
-                st.switch_page(shared.page("data"))
+                st.switch_page(page_file("data"))
             if st.button("Take the built-in docstrings", key="plan_builtin"):
                 st.session_state.new_plan = {**chosen, "dataset": "builtin:docstrings", "limit": 600}
                 st.rerun()
         return False
-    words = [shared.plain(str(chosen["dataset"]))]
+    words = [plain(str(chosen["dataset"]))]
     if chosen.get("format"):
         words.append(f"read as {chosen['format']}")
     if chosen.get("prompt_column"):
-        words.append(shared.plain(f"{chosen['prompt_column']} → {chosen['response_column']}"))
+        words.append(plain(f"{chosen['prompt_column']} → {chosen['response_column']}"))
     if chosen.get("split", "train") != "train":
-        words.append(shared.plain(f"split {chosen['split']}"))
+        words.append(plain(f"split {chosen['split']}"))
     if chosen.get("limit"):
         words.append(f"the first {chosen['limit']:,} rows")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{words[0]}**{''.join(f' · {word}' for word in words[1:])}", width="content")
         if st.button("Change", key="plan_change_data", type="tertiary", icon=":material/edit:"):
-            st.switch_page(shared.page("data"))
+            st.switch_page(page_file("data"))
     return True
 
 
@@ -146,22 +149,22 @@ def _checked(settings: dict[str, Any]) -> Plan | None:
             if model.startswith(("builtin:", "/", ".", "~")):
                 find_model(model)
     except StaffError as error:
-        st.error(shared.sentence(error))
+        st.error(sentence(error))
         return None
     return plan
 
 
 def _cost(plan: Plan) -> None:
     st.subheader("What it will cost", anchor=False)
-    with shared.errors():
+    with errors():
         key = job.key_of(plan)
     found = job.read_forecast(key, plan)
     if found is None or found.state == "failed":
         if found is not None:
-            st.warning(f"The forecast failed: {shared.plain(found.message)}")
+            st.warning(f"The forecast failed: {plain(found.message)}")
         st.caption("A forecast measures a few batches of your data on both models, on this machine.")
         if st.button("Make a forecast", icon=":material/speed:", key="plan_forecast"):
-            with shared.errors():
+            with errors():
                 job.start_forecast(plan, again=True)
             st.rerun()
         return
@@ -189,11 +192,11 @@ def _forecast(key: str, plan: Plan) -> None:
             help="Against letting the target score every sample.",
         )
     stages = " · ".join(
-        f"{shared.stage_name(name)}: {duration(seconds)}" for name, seconds in found.stages.items()
+        f"{progress.stage_name(name)}: {duration(seconds)}" for name, seconds in found.stages.items()
     )
     st.caption(stages)
     if found.message:
-        st.caption(f":material/info: {shared.plain(found.message)}")
+        st.caption(f":material/info: {plain(found.message)}")
     lacking = advice(plan, found)
     if lacking:
         st.warning(lacking, icon=":material/lightbulb:")
@@ -203,11 +206,11 @@ def _start(plan: Plan) -> None:
     st.subheader("Start", anchor=False)
     name = st.text_input("Name of the run", key="plan_name", max_chars=80, placeholder="made from the data")
     if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="plan_start"):
-        with shared.errors():
+        with errors():
             run = create_run(plan, name=name.strip() or None)
             job.stop_forecast(job.key_of(plan))
             job.keep_forecast(run)
             start(run)
-        shared.open_run(run.id)
+        open_run(run.id)
     st.caption("The same from the command line:")
     st.code(run_command(plan, name=name.strip()), language="bash", wrap_lines=True)

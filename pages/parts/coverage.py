@@ -8,10 +8,13 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.parts import plan_field, shared
-from staff_engine.charts import methods as charts
-from staff_engine.evaluation.methods import MethodComparison, clusters_of, compared
+from pages.parts.charts import chart
+from pages.parts.run import plan_field
+from pages.parts.state import current_mask, current_selection, current_settings
+from pages.parts.words import percent
+from staff_engine.charts import coverage as charts
 from staff_engine.plan import Plan
+from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines.ranked import CCS_STRATA
@@ -30,11 +33,11 @@ def show(results: Results) -> None:
     if not names:
         st.info("Choose at least one method.", icon=":material/checklist:")
         return
-    found = _compared(results, table, names)
+    found = _coverage(results, table, names)
     if found is None:
         st.info("No sample of these coresets passes the filter. Take a part of it away to compare.")
         return
-    scorable = np.isfinite(table.effort) & shared.current_mask(results)
+    scorable = np.isfinite(table.effort) & current_mask(results)
     _say_how(found, scorable=int(scorable.sum()))
     _overlap_and_reach(found)
     _spreads(found)
@@ -72,11 +75,11 @@ def _take_methods() -> None:
     st.session_state.compare_methods = ",".join(name for name in METHODS if name in chosen)
 
 
-def _compared(results: Results, table: ScoreTable, names: list[str]) -> MethodComparison | None:
-    """The comparison among the samples that pass the filter; None where no coreset has one."""
-    settings = shared.settings()
+def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCoverage | None:
+    """The coverage among the samples that pass the filter; None where no coreset has one."""
+    settings = current_settings()
     rate, seed, beta = (settings[name] for name in ("pruning_rate", "seed", "drop_hardest"))
-    selection = shared.current_selection(results)
+    selection = current_selection(results)
     run_id = results.folder.name
     coresets = {
         name: selection.indices
@@ -86,7 +89,7 @@ def _compared(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     }
     strata, clusters = selection.labels, _clusters(run_id, seed, table)
     if not st.session_state.filter.empty:
-        passing = shared.current_mask(results)
+        passing = current_mask(results)
         st.caption(":material/filter_alt: Only samples that pass the filter are counted.")
         coresets = {name: ids[passing[ids]] for name, ids in coresets.items()}
         strata = np.where(passing, strata, -1)
@@ -94,7 +97,7 @@ def _compared(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
         table = replace(table, loss=np.where(passing, table.loss, np.nan))
     if not any(map(len, coresets.values())):
         return None
-    return compared(
+    return coverage_of_coresets(
         results, table, coresets, clusters, pruning_rate=rate, seed=seed, beta=beta, strata=strata
     )
 
@@ -116,25 +119,25 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
     return clusters_of(_table, seed)
 
 
-def _say_how(found: MethodComparison, *, scorable: int) -> None:
+def _say_how(found: MethodCoverage, *, scorable: int) -> None:
     size = coreset_size(scorable, found.pruning_rate)
     st.caption(
-        f"{shared.percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
+        f"{percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
         f" fine-tuned small model's scores; seed {found.seed}; CCS and D2 leave out the hardest"
-        f" {shared.percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
+        f" {percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
         f" Two coresets of {size:,} of {scorable:,} samples, drawn without looking at scores, overlap by"
         f" {jaccard_by_chance(size, size, scorable):.0%}."
     )
 
 
-def _overlap_and_reach(found: MethodComparison) -> None:
+def _overlap_and_reach(found: MethodCoverage) -> None:
     coverage = found.coverage
     left, right = _side_by_side()
     with left:
         st.subheader("What they have in common", anchor=False)
         if len(coverage.names) > 1:
             frame = charts.overlap_frame(coverage)
-            shared.chart(
+            chart(
                 charts.overlap_figure(frame), key="methods_overlap",
                 alt=f"Overlap of every two coresets: {charts.overlap_in_words(frame)}",
             )  # fmt: skip
@@ -149,7 +152,7 @@ def _overlap_and_reach(found: MethodComparison) -> None:
         reach = charts.reach_frame(coverage)
         counts = {"strata": coverage.num_strata, "clusters": coverage.num_clusters}
         said = (f"{groups}: {charts.reach_in_words(reach, groups)}" for groups in counts if counts[groups])
-        shared.chart(
+        chart(
             charts.reach_figure(reach, counts), alt=f"Share reached. {'. '.join(said)}", key="methods_reach"
         )
         st.caption(
@@ -158,7 +161,7 @@ def _overlap_and_reach(found: MethodComparison) -> None:
         )
 
 
-def _spreads(found: MethodComparison) -> None:
+def _spreads(found: MethodCoverage) -> None:
     st.subheader("What their samples are like", anchor=False)
     coverage = found.coverage
     for place, profile, title, key in zip(
@@ -170,7 +173,7 @@ def _spreads(found: MethodComparison) -> None:
     ):
         with place:
             frame = charts.spread_frame(coverage, profile)
-            shared.chart(
+            chart(
                 charts.spread_figure(frame, x=title), key=key,
                 alt=f"{title}, medians: {charts.spread_in_words(frame)}",
             )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import annotated_types
 import streamlit as st
 
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
 
 TAKEN_UP = "_plan_taken_up"
 """Session key: the plan that the widgets were last set from."""
@@ -88,7 +88,7 @@ def _kind(annotation: Any) -> Any:
     return annotation
 
 
-def bounds(name: str, plan: type[Plan | SimilarityPlan] = Plan) -> dict[str, int | float]:
+def bounds(name: str, plan: type[Plan | SimilarityPlan | EvaluationPlan] = Plan) -> dict[str, int | float]:
     """All that a plan allows, as `st.number_input` takes it; that makes the least of what lies outside."""
     info = plan.model_fields[name]
     kind = _kind(info.annotation)

@@ -1,4 +1,4 @@
-"""A run's coresets by several methods, set beside each other; no model runs."""
+"""The coverage of a run's coresets: what those of several methods reach of its data; no model runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from staff_engine.system.arrow import to_numpy, write_table
 
 
 @dataclass(frozen=True, eq=False)
-class MethodComparison:
-    """Coresets of some methods at one pruning rate, and what sets them apart."""
+class MethodCoverage:
+    """Coresets of some methods at one pruning rate, and what they reach."""
 
     pruning_rate: float
     seed: int
@@ -61,7 +61,7 @@ class MethodComparison:
         }
 
 
-def compare_methods(
+def coverage_of_methods(
     results: Results,
     table: ScoreTable,
     names: Sequence[str],
@@ -69,17 +69,17 @@ def compare_methods(
     pruning_rates: Sequence[float],
     seed: int,
     beta: float | None = None,
-) -> Iterator[MethodComparison]:
+) -> Iterator[MethodCoverage]:
     """Choose by each method at each pruning rate, and measure what the coresets reach.
 
     Parameters
     ----------
     results, table, seed, beta
-        As `methods.choose` takes them. The strata are those of the run's plan.
+        As `score_tables.choose` takes them. The strata are those of the run's plan.
     names
         Of the methods, at least one.
     pruning_rates
-        One comparison each.
+        One result each.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def compare_methods(
             name: choose(name, results, table, pruning_rate=rate, seed=seed, beta=beta)
             for name in dict.fromkeys(names)
         }
-        yield compared(
+        yield coverage_of_coresets(
             results, table, coresets, clusters, strata=strata, pruning_rate=rate, seed=seed, beta=beta
         )
 
@@ -108,7 +108,7 @@ def clusters_of(table: ScoreTable, seed: int) -> np.ndarray | None:
     return cluster_embeddings(table.embedding, np.isfinite(table.effort), seed=seed)
 
 
-def compared(
+def coverage_of_coresets(
     results: Results,
     table: ScoreTable,
     coresets: dict[str, np.ndarray],
@@ -118,13 +118,13 @@ def compared(
     seed: int,
     strata: np.ndarray,
     beta: float | None = None,
-) -> MethodComparison:
-    """Set coresets that are chosen already beside each other.
+) -> MethodCoverage:
+    """Measure what coresets that are chosen already reach.
 
-    The rest as in `compare_methods`. To compare a part of the samples only, give coresets of
+    The rest as in `coverage_of_methods`. To look at a part of the samples only, give coresets of
     that part, a table whose loss is NaN outside it, and strata and clusters below 0 there.
     """
-    return MethodComparison(
+    return MethodCoverage(
         pruning_rate=pruning_rate,
         seed=seed,
         beta=results.plan.drop_hardest if beta is None else beta,
@@ -140,14 +140,14 @@ def compared(
     )
 
 
-def write_choices(path: Path, rows: int, comparisons: Sequence[MethodComparison]) -> None:
+def write_choices(path: Path, rows: int, found: Sequence[MethodCoverage]) -> None:
     """Write which rows each method keeps: Parquet, row_id and a bool column METHOD_RATE for each coreset."""
     columns = {"row_id": np.arange(rows)}
-    for comparison in comparisons:
-        for name, ids in comparison.coresets.items():
+    for each in found:
+        for name, ids in each.coresets.items():
             kept = np.zeros(rows, dtype=bool)
             kept[ids] = True
-            columns[f"{name}_{comparison.pruning_rate:g}"] = kept
+            columns[f"{name}_{each.pruning_rate:g}"] = kept
     write_table(path, **columns)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts.shared import chart, errors, sentence
+from pages.parts.charts import chart
+from pages.parts.page import errors
+from pages.parts.words import sentence
 from staff_engine.charts.data import (
     conflicts_frame,
     lengths_figure,

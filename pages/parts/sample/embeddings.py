@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import sample, shared
+from pages.parts.filters import set_filter
+from pages.parts.sample import drawer
+from pages.parts.state import current_mask
 from staff_engine.charts import embedding_map
 from staff_engine.runs.results import Results
 from staff_engine.samples import neighbours
@@ -44,7 +46,7 @@ def show(results: Results, columns: SampleColumns, selection: Selection) -> None
         st.info("This run kept no embeddings, so there is no map.", icon=":material/scatter_plot:")
         return
     color = st.session_state.map_color
-    frame = embedding_map.map_frame(made.coordinates, columns, shared.current_mask(results))
+    frame = embedding_map.map_frame(made.coordinates, columns, current_mask(results))
     figure = embedding_map.map_figure(
         frame,
         color=color,
@@ -58,7 +60,7 @@ def show(results: Results, columns: SampleColumns, selection: Selection) -> None
     figure.update_layout(dragmode="pan" if reading_one else "select")
     st.plotly_chart(
         figure,
-        key=sample.choice_key(f"samples_map_{st.session_state.samples_map_use}"),
+        key=drawer.choice_key(f"samples_map_{st.session_state.samples_map_use}"),
         alt=f"Map of the samples by their embeddings, coloured {COLORINGS[color].lower()}",
         on_select=_chosen_on_map,
         selection_mode="points" if reading_one else "box",
@@ -77,10 +79,10 @@ def _embedding_map(run_id: str, _results: Results) -> neighbours.EmbeddingMap:
 
 def _chosen_on_map() -> None:
     used = st.session_state.samples_map_use
-    selection = st.session_state[sample.choice_key(f"samples_map_{used}")].selection
+    selection = st.session_state[drawer.choice_key(f"samples_map_{used}")].selection
     if selection.box:
         box = selection.box[0]
-        shared.set_filter(map_x=_ends(box["x"]), map_y=_ends(box["y"]))
+        set_filter(map_x=_ends(box["x"]), map_y=_ends(box["y"]))
     elif selection.points:
         st.session_state.row = int(selection.points[0]["customdata"][0])
 

@@ -1,4 +1,4 @@
-"""Several methods' coresets as tables for the terminal."""
+"""The coverage of several methods' coresets as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from staff_engine.evaluation.methods import MethodComparison
+from staff_engine.runs.coverage import MethodCoverage
 from staff_engine.selection.methods import METHODS
 
 
-def print_comparison(comparison: MethodComparison, console: Console) -> None:
+def print_coverage(methods: MethodCoverage, console: Console) -> None:
     """Print how large and how alike the coresets are, and what of the data they reach."""
-    scores = f"scores of the {comparison.source} model"
-    made = f"seed {comparison.seed}, {scores}, β of CCS and D2 {comparison.beta:g}"
+    scores = f"scores of the {methods.source} model"
+    made = f"seed {methods.seed}, {scores}, β of CCS and D2 {methods.beta:g}"
     console.print(
         "",
-        f"[italic]Coresets at a pruning rate of {comparison.pruning_rate:g}; {made}[/italic]",
-        coverage_table(comparison),
+        f"[italic]Coresets at a pruning rate of {methods.pruning_rate:g}; {made}[/italic]",
+        coverage_table(methods),
         "[dim]response tokens and loss (nats): the median, below it the 5 % and 95 % quantiles[/dim]",
         "",
         "[italic]Overlap: samples in both, over samples in either (Jaccard)[/italic]",
-        overlap_table(comparison),
+        overlap_table(methods),
         "",
         sep="\n",
         highlight=False,
     )
 
 
-def coverage_table(comparison: MethodComparison) -> Table:
+def coverage_table(methods: MethodCoverage) -> Table:
     """A row for each method, after one for all samples."""
-    found = comparison.coverage
+    found = methods.coverage
     table = Table(box=None, pad_edge=False)
     table.add_column("method")
     headings = ("samples", f"of {found.num_strata} strata", f"of {found.num_clusters} clusters")
@@ -48,9 +48,9 @@ def coverage_table(comparison: MethodComparison) -> Table:
     return table
 
 
-def overlap_table(comparison: MethodComparison) -> Table:
+def overlap_table(methods: MethodCoverage) -> Table:
     """Methods against methods: samples in both over samples in either."""
-    found = comparison.coverage
+    found = methods.coverage
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     labels = [METHODS[name].label for name in found.names]

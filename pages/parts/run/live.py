@@ -6,7 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import progress, shared
+from pages.parts.charts import chart
+from pages.parts.navigation import choose_run, page_file, plan_again
+from pages.parts.page import errors, say_refusals
+from pages.parts.run import progress
+from pages.parts.words import plain
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
 from staff_engine.cli.progress import duration
@@ -30,9 +34,9 @@ NEXT = {
 def show(run: Run) -> None:
     """The page of a run; it refreshes itself while the run is at work."""
     facts = control.describe(run)
-    st.title(shared.plain(facts["name"] or run.id), anchor=False)
-    shared.say_refusals()
-    st.fragment(_follow, run_every=shared.REFRESH_SECONDS if facts["state"] in ACTIVE else None)(
+    st.title(plain(facts["name"] or run.id), anchor=False)
+    say_refusals()
+    st.fragment(_follow, run_every=progress.REFRESH_SECONDS if facts["state"] in ACTIVE else None)(
         run, facts["state"]
     )
 
@@ -61,15 +65,15 @@ def _follow(run: Run, seen: str) -> None:
 
 def _head(run: Run, facts: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        shared.state_badge(facts["state"])
+        progress.state_badge(facts["state"])
         st.caption(_words(facts), width="content")
     st.markdown(NEXT[facts["state"]])
-    with st.container(horizontal=True), shared.errors():
+    with st.container(horizontal=True), errors():
         progress.controls(run, facts, "run")
         if facts["plan"] and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
-            shared.plan_again(facts["plan"])
+            plan_again(facts["plan"])
         if st.button("New run", icon=":material/add:", key="run_new"):
-            shared.choose_run(None)
+            choose_run(None)
             st.rerun()
 
 
@@ -77,7 +81,7 @@ def _words(facts: dict[str, Any]) -> str:
     if not facts["plan"]:
         return ""
     plan = facts["plan"]
-    return shared.plain(f"{plan['dataset']} · {plan['small']} speculates for {plan['target']}")
+    return plain(f"{plan['dataset']} · {plan['small']} speculates for {plan['target']}")
 
 
 def _finished(run: Run, facts: dict[str, Any]) -> None:
@@ -95,11 +99,11 @@ def _finished(run: Run, facts: dict[str, Any]) -> None:
         st.caption(f":material/info: {summary['unscorable']:,} rows have no score; Samples says why.")
     with st.container(horizontal=True):
         if st.button("See the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
-            st.switch_page(shared.page("scores"))
+            st.switch_page(page_file("scores"))
         if st.button("Turn the settings", icon=":material/tune:", key="run_select"):
-            st.switch_page(shared.page("select"))
+            st.switch_page(page_file("select"))
         if st.button("Export the coreset", icon=":material/download:", key="run_export"):
-            st.switch_page(shared.page("export"))
+            st.switch_page(page_file("export"))
 
 
 def _trust(trust: dict[str, Any]) -> None:
@@ -117,17 +121,17 @@ def _charts(run: Run, state: str) -> None:
     if losses.empty:
         st.caption("The loss appears here once fine-tuning has begun.")
     else:
-        shared.chart(charts.loss_figure(losses), alt="Loss of the fine-tuning by step", key="run_losses")
+        chart(charts.loss_figure(losses), alt="Loss of the fine-tuning by step", key="run_losses")
     tuning = charts.loss_frame(run.folder, "target")
     if not tuning.empty:
         st.subheader("Fine-tuning of the target", anchor=False)
         figure = charts.loss_figure(tuning, "target")
-        shared.chart(figure, alt="Loss of the target's fine-tuning by step", key="run_tuning")
+        chart(figure, alt="Loss of the target's fine-tuning by step", key="run_tuning")
     st.subheader("Scores" if state == "finished" else "Scores so far", anchor=False)
     if scores.empty:
         st.caption("The small model's scores appear here as they are written, every few seconds.")
     else:
-        shared.chart(
+        chart(
             charts.scored_figure(scores),
             alt=f"Distribution of the {int(scores['samples'].sum()):,} scores that are written",
             key="run_scored",

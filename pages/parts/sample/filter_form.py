@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.parts import shared
+from pages.parts.filters import set_filter
 from staff_engine.samples.columns import SampleColumns
 from staff_engine.samples.decisions import DROPPED
 from staff_engine.samples.filters import Filter
@@ -78,7 +78,7 @@ def _take(name: str) -> None:
         value = tuple(sorted(value))
     elif name in CHOICES:
         value = MEANINGS[value]
-    shared.set_filter(**{name: value})
+    set_filter(**{name: value})
 
 
 def _range(name: str, label: str, format: str, values: np.ndarray) -> None:
@@ -110,7 +110,7 @@ def _take_range(name: str, least: float, greatest: float) -> None:
     low = st.session_state[f"filter_edit_{name}_from"]
     high = st.session_state[f"filter_edit_{name}_to"]
     if low is None and high is None:
-        shared.set_filter(**{name: None})
+        set_filter(**{name: None})
         return
     bounds = (least if low is None else low, greatest if high is None else high)
-    shared.set_filter(**{name: (min(bounds), max(bounds))})
+    set_filter(**{name: (min(bounds), max(bounds))})

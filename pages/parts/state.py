@@ -1,0 +1,176 @@
+"""What a page shows: the link's run with its results, selection, columns and filter, each remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from pages.parts.navigation import choose_run, open_evaluation, open_family, page_file
+from pages.parts.page import errors
+from pages.parts.run import progress
+from pages.parts.words import plain
+from staff_engine.plan import SELECTION_FIELDS
+from staff_engine.runs.control import Run, find_run, kind_of, list_runs, read_record, read_status
+from staff_engine.runs.folders import SUMMARY_FILE
+from staff_engine.runs.results import Results, open_results
+from staff_engine.runs.status import ACTIVE, State
+from staff_engine.samples.columns import SampleColumns, sample_columns
+from staff_engine.samples.filters import Filter
+from staff_engine.samples.table import filter_mask
+from staff_engine.selection.coreset import Selection
+
+Chosen = tuple[tuple[str, Any], ...]
+
+NEXT_STEPS: dict[State, str] = {
+    "queued": "It starts when the run before it ends.",
+    "running": "Its scores appear here when it is finished.",
+    "failed": "The Run page says why, and lets it try again.",
+    "cancelled": "The Run page lets it go on where it stopped.",
+    "interrupted": "Its process is gone; the Run page lets it go on where it stopped.",
+    "damaged": "Its folder cannot be read; delete it on the Home page and start again.",
+    "finished": "Its scores are missing; delete it on the Home page and start again.",
+}
+
+
+def current_run() -> Run:
+    """The link's run; without one, the page says so and ends."""
+    run_id = st.session_state.run
+    if not run_id:
+        if list_runs():
+            st.info(
+                "No run is chosen: choose one in the sidebar, or start one.", icon=":material/left_click:"
+            )
+        else:
+            st.info("There is no run yet. The demo takes about a minute.", icon=":material/rocket_launch:")
+        st.page_link(page_file("home"), label="Go to Home", icon=":material/home:")
+        st.stop()
+    with errors():
+        run = find_run(run_id)
+    if kind_of(run) == "similarity":
+        st.info("This run compares models; it has no coreset to show here.", icon=":material/family_history:")
+        if st.button("Open it under Family", type="primary", key="open_family"):
+            choose_run(None)
+            open_family(run.id)
+        st.stop()
+    evaluation = read_record(run).evaluation if kind_of(run) == "evaluation" else None
+    if evaluation is not None:
+        st.info(
+            "This run evaluates the coresets of another; it has none of its own.", icon=":material/science:"
+        )
+        if st.button("Open it under Compare", type="primary", key="open_evaluation"):
+            open_evaluation(run.id, evaluation.source)
+        st.stop()
+    return run
+
+
+def scored_results() -> Results:
+    """The current run's results; without scores, the page says the state and the next step, and ends."""
+    run = current_run()
+    if not _is_scored(run):
+        at_work = read_status(run).state in ACTIVE
+        st.fragment(_show_unfinished, run_every=progress.REFRESH_SECONDS if at_work else None)(run)
+        st.stop()
+    with errors():
+        return _results(run, results_version(run))
+    raise AssertionError("errors() ends the page")
+
+
+def _is_scored(run: Run) -> bool:
+    return (run.folder / SUMMARY_FILE).exists()
+
+
+def _show_unfinished(run: Run) -> None:
+    """Say what a run without scores is doing, and where to go; once it has scores, the page itself."""
+    if _is_scored(run) or not run.folder.is_dir():
+        st.rerun()
+    status = read_status(run)
+    text = f"This run is {status.state}. {NEXT_STEPS[status.state]}"
+    if status.state in ("failed", "damaged") and status.message:
+        text += f" ({plain(status.message)})"
+    show = st.error if status.state in ("failed", "damaged") else st.info
+    show(text)
+    if status.state == "running" and status.total:
+        progress.bar(status)
+    st.page_link(page_file("run"), label="Go to the run", icon=":material/play_circle:")
+
+
+def results_version(run: Run) -> str:
+    """A text that changes when scores are added to a run."""
+    watched = [run.folder / SUMMARY_FILE, *sorted((run.folder / "verification").glob("part-*.parquet"))]
+    return " ".join(f"{path.name}:{path.stat().st_mtime_ns}" for path in watched if path.exists())
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the run's scores …")
+def _results(run: Run, version: str) -> Results:
+    return open_results(run.folder)
+
+
+def current_settings() -> dict[str, Any]:
+    """The link's selection settings, as `Results.select` takes them."""
+    return {name: st.session_state[name] for name in SELECTION_FIELDS}
+
+
+def current_selection(results: Results) -> Selection:
+    """The coreset under the link's settings."""
+    return selection_of(results, current_settings())
+
+
+def selection_of(results: Results, chosen: dict[str, Any]) -> Selection:
+    """The coreset under some settings, remembered."""
+    with errors():
+        return _selection(results.folder.name, _version_of(results), tuple(chosen.items()), results)
+    raise AssertionError("errors() ends the page")
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _selection(
+    run_id: str, version: str, chosen: tuple[tuple[str, Any], ...], _results: Results
+) -> Selection:
+    return _results.select(**dict(chosen))
+
+
+def current_columns(results: Results) -> SampleColumns:
+    """Every row's scores, stratum and decision under the link's settings."""
+    selection = current_selection(results)
+    return _columns(
+        results.folder.name, _version_of(results), tuple(current_settings().items()), results, selection
+    )
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _columns(
+    run_id: str, version: str, chosen: Chosen, _results: Results, _selection: Selection
+) -> SampleColumns:
+    return sample_columns(_results, _selection)
+
+
+def current_mask(results: Results) -> np.ndarray:
+    """Which rows pass the link's filter, bool (rows,)."""
+    with errors():
+        return _mask(
+            results.folder.name,
+            _version_of(results),
+            tuple(current_settings().items()),
+            st.session_state.filter,
+            results,
+            current_columns(results),
+        )
+    raise AssertionError("errors() ends the page")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _mask(
+    run_id: str,
+    version: str,
+    chosen: Chosen,
+    passing: Filter,
+    _results: Results,
+    _columns: SampleColumns,
+) -> np.ndarray:
+    return filter_mask(_results, _columns, passing)
+
+
+def _version_of(results: Results) -> str:
+    return results_version(Run(results.folder.name, results.folder))
