@@ -16,12 +16,14 @@ from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from staff_engine.charts import selection as charts
 from staff_engine.cli.progress import duration, saved_share
-from staff_engine.plan import Plan
+from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of
 from staff_engine.runs import cost
+from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of
+from staff_engine.selection.scores import SCORES
 
 # The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
 SLIDERS = {
@@ -29,17 +31,24 @@ SLIDERS = {
     "pruning_rate": ("Pruning rate", 0.0, 0.99, 0.01, "%.2f"),
 }
 CHOICES = {
+    "score": ("Score", {name: score.label for name, score in SCORES.items()}),
     "strata_by": ("Cut strata by", {"width": "Width", "log": "Log width", "quantile": "Equal size"}),
-    "allocation": ("Allocation", {"paper": "Paper", "normalized": "Normalized"}),
-    "within": ("Within a stratum", {"random": "Random", "hardest": "Hardest first"}),
+    "ratio": ("Ratio", {"paper": "Paper", "calibrated": "Calibrated", "released": "Released code"}),
+    "allocation": (
+        "Allocation",
+        {"paper": "Paper", "normalized": "Normalized", "proportional": "Proportional"},
+    ),
+    "within": ("Within a stratum", {"random": "Random", "hardest": "Hardest first", "diverse": "Diverse"}),
 }
+CUSTOM = "custom"
+PRESET_KEY = "_select_preset"
 
 
 def main() -> None:
     header(
         "Select",
-        "Turn the settings; the coreset answers at once, since no model runs. Strata are groups of samples"
-        " of like score: the target's verification says which of them deserve more of the coreset.",
+        "Change a setting and the coreset updates immediately; no model is run. Strata are groups of samples"
+        " with similar scores. Verified samples show which strata deserve more of the coreset.",
     )
     studio(scored_results())
 
@@ -49,6 +58,7 @@ def studio(results: Results) -> None:
     """Everything that moves with the settings, rerun without the rest of the page."""
     run = current_run()
     results = scored_results()  # what was verified meanwhile counts
+    _presets()
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
             _dial(name)
@@ -68,6 +78,33 @@ def studio(results: Results) -> None:
         st.page_link(page_file("samples"), label="Read the samples", icon=":material/table_rows:")
         st.page_link(page_file("export"), label="Export this coreset", icon=":material/download:")
     links.keep()
+
+
+def _presets() -> None:
+    """One choice for all settings but the pruning rate and the seed; Custom where they are of no preset."""
+    current = preset_of({name: st.session_state[name] for name in SELECTION_FIELDS}) or CUSTOM
+    st.session_state[PRESET_KEY] = current
+    labels = {name: preset.label for name, preset in PRESETS.items()} | {CUSTOM: "Custom"}
+    st.segmented_control(
+        "Preset",
+        list(labels),
+        format_func=labels.__getitem__,
+        key=PRESET_KEY,
+        required=True,
+        on_change=_take_preset,
+        help="A name for a set of settings. "
+        + " ".join(f"**{preset.label}**: {preset.sentence}" for preset in PRESETS.values()),
+    )
+    if current != CUSTOM:
+        st.caption(PRESETS[current].sentence)
+
+
+def _take_preset() -> None:
+    chosen = st.session_state[PRESET_KEY]
+    if chosen == CUSTOM:
+        st.session_state.select_more = True
+    else:
+        st.session_state.update(PRESETS[chosen].settings)
 
 
 def _dial(name: str) -> None:
@@ -127,13 +164,21 @@ def _figures(results: Results, selection: Selection) -> None:
     verified = len(results.verified_ids)
     took = cost.run_cost(results.summary, results.timings)
     saved = list_saved(results.folder)
-    with st.grid(6, min_column_width=130):
+    with st.grid(7, min_column_width=130):
         st.metric("Samples", f"{scorable:,}", help="Rows that have a score.")
         st.metric(
             "Coreset", f"{len(selection.indices):,}",
             delta=_change(results, selection, saved[0].settings) if saved else None,
             delta_color="off", delta_arrow="off",
             help="Samples that are kept. With saved selections: what changes against the newest of them.",
+        )  # fmt: skip
+        lengths = response_lengths(results, selection.indices)
+        st.metric(
+            "Response tokens", f"{lengths.token_share:.0%}",
+            delta=f"median {lengths.coreset_median:,.0f}, data {lengths.data_median:,.0f}",
+            delta_color="off", delta_arrow="off",
+            help="The coreset's share of all response tokens, and the median length of a response in the"
+            f" coreset and in the data. {lengths.sentence}",
         )  # fmt: skip
         st.metric(
             "Strata served", f"{served:,} of {len(selection.sizes):,}",

@@ -124,7 +124,7 @@ def selection_of(results: Results, chosen: dict[str, Any]) -> Selection:
     raise AssertionError("errors() ends the page")
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner="Selecting …")
 def _selection(
     run_id: str, version: str, chosen: tuple[tuple[str, Any], ...], _results: Results
 ) -> Selection:

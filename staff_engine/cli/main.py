@@ -99,6 +99,7 @@ def select(
     """Select anew from a run's scores with other settings; no model runs. The run's plan gives the rest."""
     from staff_engine.export.coreset import export_coreset
     from staff_engine.export.delivery import plan_delivery
+    from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
 
     found = scored(run)
@@ -106,10 +107,12 @@ def select(
     delivery = plan_delivery(out, export_format, with_scores, results.plan) if out else None
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
+    lengths = response_lengths(results, selection.indices)
     answer: dict[str, Any] = {
         "run_id": found.id,
         "settings": chosen,
         "coreset_size": len(selection.indices),
+        "response_tokens": lengths.sentence,
         "to_verify": len(results.to_verify(**chosen)),
         "warnings": list(selection.warnings),
     }

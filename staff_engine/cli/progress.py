@@ -176,6 +176,7 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
         *([("target tuned on", f"{tuned:,}")] if tuned else []),
         ("verified on the target", f"{summary['verified']:,}{missing}"),
         ("coreset size m", f"{summary['coreset_size']:,}"),
+        *_lengths(summary),
         *([("trust in the small model", summary["trust"]["word"])] if "trust" in summary else []),
         *([("number format", summary["dtype"])] if "dtype" in summary else []),
         *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
@@ -190,6 +191,18 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _lengths(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Response tokens of the coreset beside those of the data; runs of older versions have none."""
+    lengths = summary.get("response_tokens")
+    if lengths is None:
+        return []
+    median = f"{lengths['coreset_median']:,.0f} ({lengths['data_median']:,.0f})"
+    return [
+        ("response tokens of the coreset", f"{lengths['tokens']:,} ({lengths['token_share']:.1%} of all)"),
+        ("their median length (in the data)", median),
+    ]
 
 
 def print_summary(facts: Mapping[str, Any], console: Console) -> None:

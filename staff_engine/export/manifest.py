@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.program import NAME
+from staff_engine.runs.lengths import response_lengths
 
 if TYPE_CHECKING:
     from staff_engine.runs.results import Results
@@ -63,6 +65,7 @@ def describe(results: Results, selection: Selection, settings: dict[str, Any]) -
             "to_verify": len(results.to_verify(**settings)),
             "selected": len(selection.indices),
         },
+        "response_tokens": asdict(response_lengths(results, selection.indices)),
         "strata": strata_counts(selection),
         "warnings": list(selection.warnings),
     }
@@ -76,10 +79,16 @@ def strata_counts(selection: Selection) -> list[dict[str, Any]]:
         "size": selection.sizes,
         "verified": selection.verified,
         "ratio": selection.ratios,
+        "paper_ratio": selection.paper_ratios,
         "budget": selection.budget,
     }
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    rows = zip(*(_or_none(column) for column in columns.values()), strict=True)
     return [{"stratum": i, **dict(zip(columns, row, strict=True))} for i, row in enumerate(rows)]
+
+
+def _or_none(column: np.ndarray) -> list[float | int | None]:
+    """The values of a column, None where JSON has no NaN."""
+    return [None if value != value else value for value in column.tolist()]
 
 
 def describe_file(path: Path, name: str, rows: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from staff_engine.system.files import replaced, write_json
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.plan import Plan
 from staff_engine.scoring.precision import read_precision, settle
+from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, Results, open_results
 from staff_engine.pipelines.steps import (
     Reporter,
@@ -225,6 +226,7 @@ def summarize(results: Results) -> dict[str, Any]:
         "verified": len(results.verified_ids),
         "to_verify": len(results.to_verify()),
         "coreset_size": len(selection.indices),
+        "response_tokens": asdict(response_lengths(results, selection.indices)),
         "small_scoring_seconds": float(scores["seconds"].sum()),
         "verify_seconds_per_sample": seconds / max(len(verification), 1),
         "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.selection.allocation import allocate
-from staff_engine.selection.calibration import follows_score
+from staff_engine.selection.ratios.calibration import follows_score
 from staff_engine.selection.drawing import SELECTION
 from staff_engine.errors import PlanError
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.strata import Strata, coreset_size, count_dropped
-from staff_engine.selection.ratios import ratios_by
+from staff_engine.selection.ratios.rules import ratios_by
 from staff_engine.selection.verification import Ratios
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def select_coreset(
     strata_by : {"width", "log", "quantile"}
         How the strata are cut; see `strata.stratify`.
     ratio : {"paper", "calibrated", "released"}
-        How verified samples become ratios; see `ratios.ratios_by`.
+        How verified samples become ratios; see `ratios.rules.ratios_by`.
     allocation : {"paper", "normalized", "proportional"}
         How ratios become counts; see `allocation.allocate`.
     within : {"random", "hardest", "diverse"}

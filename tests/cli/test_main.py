@@ -205,7 +205,12 @@ def test_work_that_is_cancelled_ends_with_1(scored, monkeypatch):
 def test_select_writes_another_coreset_without_a_model(scored, tmp_path, data, capsys):
     out = tmp_path / "core.jsonl"
     assert main(["select", "scored", "--pruning-rate", "0.8", "--strata", "3", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"12 samples written to {out}\n"
+    written, lengths = capsys.readouterr().out.splitlines()
+    assert written == f"12 samples written to {out}"
+    assert (
+        lengths
+        == "48 response tokens: 20.0% of all, in 20.0% of the samples. Median length 4, in the data 4."
+    )
     chosen = out.read_text().splitlines()
     assert len(chosen) == 12 and set(chosen) <= set(data.read_text().splitlines())
     assert (tmp_path / "core.jsonl.manifest.json").exists()

@@ -25,7 +25,8 @@ def make_run(folder, source, *, unscorable=(), **plan):
     hurt = {i: reason for i, reason in enumerate(imported.rows["problem"]) if reason} | dict(unscorable)
     rows = np.array([i for i in range(imported.facts.rows) if i not in hurt])
     effort = np.random.default_rng(7).lognormal(size=len(rows))
-    write_part(folder / "speculative", row_id=rows, effort=effort, loss=effort / 2)
+    tokens = 1 + rows % 7
+    write_part(folder / "speculative", row_id=rows, effort=effort, loss=effort / 2, response_tokens=tokens)
     write_part(folder / "verification", row_id=rows[::5], effort=effort[::5] * 3, loss=effort[::5])
     table = pa.table({"row_id": pa.array(hurt, pa.int64()), "reason": pa.array(hurt.values(), pa.string())})
     pq.write_table(table, folder / "unscorable.parquet")

@@ -14,7 +14,7 @@ from staff_engine import Pool, Selection, draw_verification, select_coreset
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.selection.allocation import ALLOCATIONS
 from staff_engine.selection.coreset import WITHIN
-from staff_engine.selection.ratios import RATIOS
+from staff_engine.selection.ratios.rules import RATIOS
 from staff_engine.selection.strata import STRATA_BY
 from tests.helpers import oracles
 

@@ -14,12 +14,13 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, warnings, to_verify, and out where it was written.
+        coreset_size, response_tokens, warnings, to_verify, and out where it was written.
     verify, seconds
         The command that verifies what is missing, and about how long it takes; 0 where that is not known.
     """
     where = f" written to {answer['out']}" if "out" in answer else " (--out FILE writes them)"
     typer.echo(f"{answer['coreset_size']:,} samples{where}")
+    typer.echo(answer["response_tokens"])
     for warning in answer["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     if answer["to_verify"]:

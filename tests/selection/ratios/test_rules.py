@@ -7,7 +7,7 @@ import pytest
 
 from staff_engine import select_coreset
 from staff_engine.errors import PlanError
-from staff_engine.selection.ratios import NOT_VERIFIED, RATIOS, ratios_by
+from staff_engine.selection.ratios.rules import NOT_VERIFIED, RATIOS, ratios_by
 from staff_engine.selection.strata import stratify
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from staff_engine import draw_verification, select_coreset
-from staff_engine.selection.calibration import FEWEST_FITTED, calibrate, follows_score
+from staff_engine.selection.ratios.calibration import FEWEST_FITTED, calibrate, follows_score
 from staff_engine.selection.strata import stratify
 from staff_engine.selection.verification import verification_ratios
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from staff_engine.errors import PlanError
-from staff_engine.selection.calibration import calibrate
+from staff_engine.selection.ratios.calibration import calibrate
 from staff_engine.selection.strata import Strata, check_scores
 from staff_engine.selection.verification import Ratios, verification_ratios
 
@@ -40,7 +40,7 @@ def ratios_by(
     ----------
     rule : {"paper", "calibrated", "released"}
         "paper": V_i = ΣS^t / ΣS^s. "calibrated": ΣS^t over what the small model's scores predict,
-        shrunken; see `calibration.calibrate`. "released": the paper's, of scores that are scaled to
+        shrunken; see `ratios.calibration.calibrate`. "released": the paper's, of scores that are scaled to
         0 to 1 (the least and greatest of all speculative and of the verified scores); a stratum of up
         to `NOT_VERIFIED` samples has none, NaN, so that `allocation.allocate` gives it an equal share.
     strata, speculative, verified_ids, verified_scores

@@ -1,0 +1,1 @@
+"""What the verified samples say of each stratum, by several rules."""
