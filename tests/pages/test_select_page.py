@@ -2,6 +2,8 @@ import os
 
 import pytest
 
+from staff_engine.plan import PRESETS
+from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import open_results
 from staff_engine.runs.saved_selections import list_saved, save_selection
 from staff_engine.runs.status import Status, load_status, save_status
@@ -193,3 +195,38 @@ def test_compare_obeys_the_filter(open_page, finished_run):
     assert "only samples that pass the filter" in texts(app)
     for frame in app.dataframe:
         assert set(frame.value["stratum"]) <= {2, 3, 4}
+
+
+def preset_control(app):
+    [control] = [each for each in app.get("button_group") if each.label == "Preset"]
+    return control
+
+
+def test_a_preset_sets_all_settings_at_once_and_is_recognised(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    assert preset_control(app).value == "custom"  # the made run has 10 strata
+    preset_control(app).set_value("studio").run()
+    assert not app.exception
+    for name, value in PRESETS["studio"].settings.items():
+        assert app.session_state[name] == value
+    expected = open_results(finished_run.folder).select(preset="studio")
+    assert figures(app)["Coreset"] == f"{len(expected.indices)}"
+    assert figures(app)["Strata served"] == f"{(expected.budget > 0).sum()} of 20"
+    assert preset_control(app).value == "studio"
+    assert PRESETS["studio"].sentence in texts(app)
+
+
+def test_a_setting_that_leaves_a_preset_makes_it_custom(open_page, finished_run):
+    app = open_page("select", run=finished_run.id, strata="50")
+    assert preset_control(app).value == "paper"
+    app.number_input(key="strata").set_value(49).run()
+    assert preset_control(app).value == "custom"
+
+
+def test_the_response_lengths_of_the_coreset_stand_beside_those_of_the_data(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    results = open_results(finished_run.folder)
+    lengths = response_lengths(results, results.select().indices)
+    [metric] = [each for each in app.metric if each.label == "Response tokens"]
+    assert metric.value == f"{lengths.token_share:.0%}"
+    assert metric.delta == f"median {lengths.coreset_median:,.0f}, data {lengths.data_median:,.0f}"
