@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.machine import table, written_by
 from staff_engine.evaluation.cells import FULL, NOTHING, label_of
-from staff_engine.evaluation.metrics import METRIC_WORDS
+from staff_engine.evaluation.metrics import METRICS
 from staff_engine.evaluation.report import Mean, mean_over_seeds, paired_difference
 from staff_engine.selection.baselines.ranked import BETA, CCS_STRATA
 
@@ -128,7 +128,7 @@ def place_of(found: dict[str, Any]) -> str:
 
 
 def _figure_words(found: dict[str, Any], figure: str) -> str:
-    return "held-out loss, nats" if figure == "loss" else f"{METRIC_WORDS[found['metric']]}, 0 to 100"
+    return "held-out loss, nats" if figure == "loss" else f"{METRICS[found['metric']].label}, 0 to 100"
 
 
 def _in_short(found: list[dict[str, Any]]) -> str:
