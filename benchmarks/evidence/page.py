@@ -66,7 +66,7 @@ above whom, and by the intervals above most of it is not told apart.
 
 def page(content: dict[str, Any]) -> str:
     """The measured page, from the JSON's content."""
-    found = content["comparisons"]
+    found = content["evaluations"]
     there = sum(len(each["cells"]) for each in found)
     planned = content["planned"]
     head = HEAD.format(
@@ -123,7 +123,7 @@ def rates_of(found: dict[str, Any]) -> list[float]:
 
 
 def place_of(found: dict[str, Any]) -> str:
-    """The task and the family of a comparison, in words."""
+    """The task and the family of an evaluation, in words."""
     return f"{found['task']}, {found['family']}"
 
 
