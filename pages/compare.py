@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
 import streamlit as st
 
-from pages.parts import coverage
-from pages.parts.charts import chart
+from pages.parts import coverage, overlap
 from pages.parts.evaluation import report
-from pages.parts.filters import filter_bar
-from pages.parts.navigation import page_file
 from pages.parts.page import errors, header
-from pages.parts.state import current_columns, current_mask, current_settings, scored_results, selection_of
-from pages.parts.words import percent, plain
-from staff_engine.charts import overlap as charts
-from staff_engine.charts.style import clipped
-from staff_engine.plan import SELECTION_FIELDS
+from pages.parts.state import scored_results
 from staff_engine.runs.results import Results
-from staff_engine.runs.saved_selections import list_saved
-from staff_engine.samples import table as reading
-from staff_engine.selection.overlap import overlap_of
 
-SHOWN = 200
-SHARES = ("pruning_rate", "drop_hardest")
-CURRENT, PLAN = "current", "plan"
-VIEWS = {
-    "selections": "Two selections",
-    "methods": "STAFF and other methods",
-    "evaluation": "After fine-tuning",
+VIEWS: dict[str, tuple[str, Callable[[Results], None]]] = {
+    "selections": ("Two selections", overlap.show),
+    "methods": ("STAFF and other methods", coverage.show),
+    "evaluation": ("After fine-tuning", report.show),
 }
+"""By the link's word: what people call a view, and what shows it."""
 
 
 def main() -> None:
@@ -41,145 +28,12 @@ def main() -> None:
     )
     results = scored_results()
     st.segmented_control(
-        "What to compare", list(VIEWS), key="compare_view", format_func=VIEWS.__getitem__, required=True,
-        label_visibility="collapsed", persist_state="session",
+        "What to compare", list(VIEWS), key="compare_view", format_func=lambda view: VIEWS[view][0],
+        required=True, label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
-    if st.session_state.compare_view == "evaluation":
-        with errors():
-            report.show(results)
-        return
-    filter_bar(results)
-    if st.session_state.compare_view == "methods":
-        with errors():
-            coverage.show(results)
-        return
-    settings = _choices(results)
-    names = _names(results)
-    left, right = st.columns(2, gap="large")
-    with left:
-        a = _choose("compare_a", "First", names)
-    with right:
-        b = _choose("compare_b", "Second", names)
-    _compare(results, (names[a], names[b]), settings[a], settings[b])
-
-
-def _choices(results: Results) -> dict[str, dict[str, Any]]:
-    """The settings of everything that can be compared."""
-    plan = {name: getattr(results.plan, name) for name in SELECTION_FIELDS}
-    saved = {each.id: dict(each.settings) for each in list_saved(results.folder)}
-    return {CURRENT: current_settings(), PLAN: plan, **saved}
-
-
-def _names(results: Results) -> dict[str, str]:
-    saved = {each.id: each.name for each in list_saved(results.folder)}
-    return {CURRENT: "As set on Select", PLAN: "The run's plan", **saved}
-
-
-def _choose(key: str, label: str, names: dict[str, str]) -> str:
-    if st.session_state[key] not in names:
-        st.warning(f"There is no selection {plain(repr(st.session_state[key]))} in this run.")
-        st.session_state[key] = CURRENT if key == "compare_a" else PLAN
-    return st.selectbox(label, list(names), format_func=names.__getitem__, key=key, persist_state="session")
-
-
-def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], second: dict[str, Any]) -> None:
-    a, b = selection_of(results, first), selection_of(results, second)
-    overlap = overlap_of(a, b)
-    if not len(overlap.only_a) and not len(overlap.only_b):
-        st.info("Both are the same coreset. Turn the settings on Select, or choose another selection.")
-        st.page_link(page_file("select"), label="Go to Select", icon=":material/tune:")
-        return
-    with st.grid(4, min_column_width=225):
-        st.metric("In both", f"{len(overlap.shared):,}")
-        st.metric("Only in the first", f"{len(overlap.only_a):,}")
-        st.metric("Only in the second", f"{len(overlap.only_b):,}")
-        st.metric(
-            "Overlap", f"{overlap.jaccard:.0%}", delta=f"{overlap.jaccard_by_chance:.0%} by chance",
-            delta_color="off", delta_arrow="off",
-            help="Samples in both, over samples in either (Jaccard). By chance: two coresets of these"
-            " sizes, drawn without looking at scores.",
-        )  # fmt: skip
-    differing = {name: (first[name], second[name]) for name in first if first[name] != second[name]}
-    if differing:
-        st.caption("Settings that differ")
-        st.table(
-            {
-                name.replace("_", " "): f"{_value(name, before)} → {_value(name, after)}"
-                for name, (before, after) in differing.items()
-            },
-            border="horizontal", width="content", alt="Settings in which the two selections differ",
-        )  # fmt: skip
-    columns = current_columns(results)
-    passing = None if st.session_state.filter.empty else current_mask(results)
-    parts = [_passing(ids, passing) for ids in (a.indices, b.indices, overlap.only_a, overlap.only_b)]
-    if passing is not None:
-        st.caption(":material/filter_alt: Below, only samples that pass the filter are counted.")
-    if not len(parts[0]) or not len(parts[1]):
-        if passing is None or passing.any():
-            st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
-        return
-    st.subheader("Where they come from", anchor=False)
-    chart(
-        charts.strata_figure(charts.strata_frame(a.labels, parts[0], parts[1]), names),
-        alt="Samples that each coreset takes of every stratum", key="compare_strata",
-    )  # fmt: skip
-    left, right = st.columns(2)
-    for place, values, title in (
-        (left, columns.speculative, "Score on the small model"),
-        (right, columns.response_tokens, "Response length (tokens)"),
-    ):
-        with place:
-            frame = charts.profile_frame(values, parts[0], parts[1])
-            figure = charts.profile_figure(frame, names, x=title)
-            chart(figure, alt=f"{title} in both coresets", key=f"compare_{title[:5]}")
-            if far := clipped(frame):
-                st.caption(far)
-    st.subheader("What only one of them has", anchor=False)
-    for tab, ids, side in zip(
-        st.tabs([f"Only in the first ({len(parts[2]):,})", f"Only in the second ({len(parts[3]):,})"]),
-        parts[2:],
-        ("a", "b"),
-        strict=True,
-    ):
-        with tab:
-            _table(results, ids, side)
-
-
-def _value(name: str, value: Any) -> str:
-    """A setting's value, as it is read."""
-    return percent(value) if name in SHARES else str(value)
-
-
-def _passing(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    return ids if mask is None else ids[mask[ids]]
-
-
-def _table(results: Results, ids: np.ndarray, side: str) -> None:
-    shown = ids[:SHOWN]
-    if not len(shown):
-        st.caption("None.")
-        return
-    first = f"The first {SHOWN} of {len(ids):,}. " if len(ids) > SHOWN else ""
-    st.caption(f"{first}Choose a row to read it.")
-    table = reading.table_page(results.imported.folder, current_columns(results), shown)
-    event = st.dataframe(
-        table[["row_id", "score", "stratum", "prompt", "response"]],
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"compare_table_{side}",
-        column_config={
-            "row_id": st.column_config.NumberColumn("Row", width=70),
-            "score": st.column_config.NumberColumn("Score", format="%.3g", width=80),
-            "stratum": st.column_config.NumberColumn("Stratum", width=80),
-            "prompt": st.column_config.TextColumn("Prompt"),
-            "response": st.column_config.TextColumn("Response"),
-        },
-        alt="Samples that only this coreset has",
-    )
-    if event.selection.rows:
-        st.session_state.row = int(shown[event.selection.rows[0]])
-        st.switch_page(page_file("samples"))
+    _, show = VIEWS[st.session_state.compare_view]
+    with errors():
+        show(results)
 
 
 main()

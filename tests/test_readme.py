@@ -96,7 +96,7 @@ def test_a_picture_was_drawn_from_the_measured_file(name):
 def test_the_guide_to_evidence_cites_the_measured_file():
     from benchmarks.evidence.page import arms_of, beside_random, median_reach, rates_of, tally, verdict
 
-    found = json.loads((FOLDER / "evidence.json").read_text())["comparisons"]
+    found = json.loads((FOLDER / "evidence.json").read_text())["evaluations"]
     guide = " ".join((ROOT / "docs" / "use" / "evaluation.md").read_text(encoding="utf-8").split())
     many = len(beside_random(found, "staff", "loss"))
 

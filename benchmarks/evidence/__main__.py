@@ -3,10 +3,10 @@
     python -m benchmarks.evidence
 
 For each task and family: a run (the nano speculates, the mini is the target), one whose target was
-tuned first, and a comparison that fine-tunes the target on each method's coreset, under STAFF_HOME.
-What is there is not done again: a comparison that was stopped goes on at the next cell, and cells that
+tuned first, and an evaluation that fine-tunes the target on each method's coreset, under STAFF_HOME.
+What is there is not done again: an evaluation that was stopped goes on at the next cell, and cells that
 docs/measured/evidence.json holds are put back where STAFF_HOME is a new one, if they are of the same
-rows and settings. After each comparison docs/measured/evidence.json and .md are written anew, at the
+rows and settings. After each evaluation docs/measured/evidence.json and .md are written anew, at the
 end the pictures (`benchmarks.evidence.picture`). `--task` and `--family` do a part, `--quick` a few samples
 without writing. No test: it asserts nothing.
 """
@@ -53,9 +53,9 @@ QUICK = {
     "seeds": 2, "held_out_samples": 10, "answers": 4, "answer_tokens": 8,
 }  # fmt: skip
 OF_PLAN = ("limit", "epochs", "strata", "verify_per_stratum", "seed")
-OF_COMPARISON = ("seeds", "held_out_samples", "answers", "answer_tokens")
+OF_EVALUATION = ("seeds", "held_out_samples", "answers", "answer_tokens")
 LEFT_OUT = {"losses", "answers", "made_with"}
-"""What the file keeps of no cell: it is long, or the same for all of a comparison."""
+"""What the file keeps of no cell: it is long, or the same for all of an evaluation."""
 
 
 def main(
@@ -68,7 +68,7 @@ def main(
         with tempfile.TemporaryDirectory() as home:
             os.environ["STAFF_HOME"] = home
             found = measure("chat", "llama", (0.5,), QUICK, {})
-        print(page({**_head(QUICK), "planned": len(found["cells"]), "comparisons": [found]}))
+        print(page({**_head(QUICK), "planned": len(found["cells"]), "evaluations": [found]}))
         return
     places = list(itertools.product(family or FAMILIES, task or TASKS))
     for count in range(1, max(map(len, RATES.values())) + 1):
@@ -84,23 +84,23 @@ def main(
 def measure(
     task: str, family: str, rates: tuple[float, ...], settings: dict[str, int], before: dict[str, Any]
 ) -> dict[str, Any]:
-    """Finish the runs and the comparison of a task and a family; what they found, as the file has it."""
+    """Finish the runs and the evaluation of a task and a family; what they found, as the file has it."""
     plan = Plan.make(
         dataset=f"builtin:{task}", small=f"builtin:{family}-nano", target=f"builtin:{family}-mini",
         dtype="float32", pruning_rate=RATES[family][0], **{name: settings[name] for name in OF_PLAN},
     )  # fmt: skip
     source = finished(f"evidence {task} {family}", plan)
     tuned = finished(f"evidence {task} {family}, tuned", plan.but(tune_target=settings["tune_target"]))
-    comparison = compared(f"evidence {task} {family}, compared", source, tuned, rates, settings)
-    put_back(comparison, before)
-    carry_out(comparison)
-    if missing(comparison):  # it was finished before rates were added
-        control.start(comparison)
-        carry_out(comparison)
-    found = open_evaluation(comparison.folder)
+    evaluation = evaluated(f"evidence {task} {family}, compared", source, tuned, rates, settings)
+    put_back(evaluation, before)
+    carry_out(evaluation)
+    if missing(evaluation):  # it was finished before rates were added
+        control.start(evaluation)
+        carry_out(evaluation)
+    found = open_evaluation(evaluation.folder)
     fact = found.facts
     assert fact is not None
-    timings = json.loads((comparison.folder / "timings.json").read_text())
+    timings = json.loads((evaluation.folder / "timings.json").read_text())
     return {
         "task": task,
         "family": family,
@@ -122,13 +122,13 @@ def measure(
     }
 
 
-def compared(
+def evaluated(
     name: str, source: control.Run, tuned: control.Run, rates: tuple[float, ...], settings: dict[str, int]
 ) -> control.Run:
-    """The comparison of that name, with these rates added where it has not got them."""
+    """The evaluation of that name, with these rates added where it has not got them."""
     wanted: dict[str, Any] = {
         "methods": METHODS, "pruning_rates": rates, "baseline_scores": "target",
-        "also": {TUNED: str(tuned.folder)}, **{name: settings[name] for name in OF_COMPARISON},
+        "also": {TUNED: str(tuned.folder)}, **{name: settings[name] for name in OF_EVALUATION},
     }  # fmt: skip
     run = named(name)
     if run is None:
@@ -140,7 +140,7 @@ def compared(
 
 
 def missing(run: control.Run) -> int:
-    """Cells of a comparison that are not there."""
+    """Cells of an evaluation that are not there."""
     found = open_evaluation(run.folder)
     return len(cells_of(found.plan, found.evaluation)) - len(found.cells)
 
@@ -155,7 +155,7 @@ def put_back(run: control.Run, before: dict[str, Any]) -> None:
 
 def kept(task: str, family: str) -> dict[str, Any]:
     """What the file has of a task and a family; nothing if it has none."""
-    found = json.loads(FILE.read_text())["comparisons"] if FILE.exists() else []
+    found = json.loads(FILE.read_text())["evaluations"] if FILE.exists() else []
     return next((each for each in found if (each["task"], each["family"]) == (task, family)), {})
 
 
@@ -167,13 +167,13 @@ def planned(family: str) -> int:
 def keep(found: dict[str, Any]) -> None:
     """Put it into the file, in its place, and write the page anew; another process may do the same."""
     with FileLock(f"{FILE}.lock"):
-        known = json.loads(FILE.read_text())["comparisons"] if FILE.exists() else []
+        known = json.loads(FILE.read_text())["evaluations"] if FILE.exists() else []
         by_place = {(each["family"], each["task"]): each for each in [*known, found]}
         order = [place for place in itertools.product(FAMILIES, TASKS) if place in by_place]
         content = {
             **_head(SETTINGS),
             "planned": sum(planned(family) for family, _ in itertools.product(FAMILIES, TASKS)),
-            "comparisons": [by_place[place] for place in order],
+            "evaluations": [by_place[place] for place in order],
         }
         write_json(FILE, content)
         FILE.with_suffix(".md").write_text(page(content), encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.machine import table, written_by
 from staff_engine.evaluation.cells import FULL, NOTHING, label_of
-from staff_engine.evaluation.metrics import METRIC_WORDS
+from staff_engine.evaluation.metrics import METRICS
 from staff_engine.evaluation.report import Mean, mean_over_seeds, paired_difference
 from staff_engine.selection.baselines.ranked import BETA, CCS_STRATA
 
@@ -71,7 +71,7 @@ here are not significant. The number of cases is in brackets.
 
 def page(content: dict[str, Any]) -> str:
     """The measured page, from the JSON's content."""
-    found = content["comparisons"]
+    found = content["evaluations"]
     there = sum(len(each["cells"]) for each in found)
     planned = content["planned"]
     head = HEAD.format(
@@ -128,12 +128,12 @@ def rates_of(found: dict[str, Any]) -> list[float]:
 
 
 def place_of(found: dict[str, Any]) -> str:
-    """The task and the family of a comparison, in words."""
+    """The task and the family of an evaluation, in words."""
     return f"{found['task']}, {found['family']}"
 
 
 def _figure_words(found: dict[str, Any], figure: str) -> str:
-    return "held-out loss, nats" if figure == "loss" else f"{METRIC_WORDS[found['metric']]}, 0 to 100"
+    return "held-out loss, nats" if figure == "loss" else f"{METRICS[found['metric']].label}, 0 to 100"
 
 
 def _in_short(found: list[dict[str, Any]]) -> str:

@@ -45,7 +45,7 @@ def families_frame(content: dict[str, Any]) -> pd.DataFrame:
         task, family, rate, arm, figure, value, low, high: nats, or points of 100.
     """
     rows = []
-    for found in content["comparisons"]:
+    for found in content["evaluations"]:
         rate = max(rates_of(found))
         for arm in arms_of([found]):
             for figure in BETTER:
@@ -95,7 +95,7 @@ def _family_marker(family: str) -> dict[str, Any]:
 
 
 def rates_frame(content: dict[str, Any]) -> pd.DataFrame:
-    """The mean over the seeds at each rate, of comparisons with several: a row for each method and rate.
+    """The mean over the seeds at each rate, of evaluations with several: a row for each method and rate.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def rates_frame(content: dict[str, Any]) -> pd.DataFrame:
         place (task and family), arm, figure, rate (NaN for the full data), value.
     """
     rows = []
-    for found in sorted(content["comparisons"], key=lambda each: TASKS.index(each["task"])):
+    for found in sorted(content["evaluations"], key=lambda each: TASKS.index(each["task"])):
         if len(rates_of(found)) < 2:
             continue
         for arm in (*arms_of([found]), FULL):
@@ -167,8 +167,8 @@ PICTURES = {
 
 def origin(content: dict[str, Any]) -> str:
     """What a picture says it was drawn from: the sha256 of what was found."""
-    said = json.dumps(content["comparisons"], sort_keys=True)
-    return f"<!-- drawn from {FILE.name}, comparisons {hashlib.sha256(said.encode()).hexdigest()} -->"
+    said = json.dumps(content["evaluations"], sort_keys=True)
+    return f"<!-- drawn from {FILE.name}, evaluations {hashlib.sha256(said.encode()).hexdigest()} -->"
 
 
 def draw(content: dict[str, Any]) -> None:

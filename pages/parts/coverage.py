@@ -1,4 +1,4 @@
-"""Methods on the Compare page: STAFF's coreset beside those of the methods it is measured against."""
+"""Coverage on the Compare page: STAFF's coreset beside those of the methods it is measured against."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.parts.charts import chart
+from pages.parts.filters import filter_bar
 from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_selection, current_settings
 from pages.parts.words import percent
@@ -28,6 +29,7 @@ D2_AT_ONCE = 20_000
 
 def show(results: Results) -> None:
     """Choose methods and a pruning rate; what their coresets share and reach."""
+    filter_bar(results)
     table = _table(results.folder.name, results)
     names = _choose_methods(table)
     if not names:

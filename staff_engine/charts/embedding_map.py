@@ -24,6 +24,8 @@ BEHIND = 4_000
 
 COLORINGS = ("stratum", "score", "kept")
 
+GREY = {"color": COLORS["dropped"]}
+
 SEEN = (0.25, 0.95)
 """The part of a colour scale that can be seen on a white and on a near-black page."""
 
@@ -129,30 +131,45 @@ def map_figure(
             showarrow=False,
             text=f"{len(frame):,} of {total:,} samples drawn, a share of every stratum",
         )
-    inside, strata = frame["passing"].to_numpy(), frame["stratum"].to_numpy()
-    grey = {"color": COLORS["dropped"]}
+    inside = frame["passing"].to_numpy()
     if not inside.all():
-        _add_points(figure, frame[~inside], "filtered out", {**grey, "opacity": 0.18})
-    if color != "kept":
-        _add_points(
-            figure, frame[inside & (strata == NO_SCORE)], "without a score", {**grey, "symbol": "cross"}
-        )
-        inside = inside & (strata != NO_SCORE)
-    if color == "kept":
-        for kept, name, shade in ((False, "not kept", "dropped"), (True, "kept", "kept")):
-            marker = {"color": COLORS[shade], "opacity": 0.85 if kept else 0.45}
-            _add_points(figure, frame[inside & (frame["kept"].to_numpy() == kept)], name, marker)
-    elif color == "score":
-        low, high = score_range
-        marker = _scale(frame.loc[inside, "score"], low, high, "Score on the<br>small model")
-        _add_points(figure, frame[inside], "samples", marker)
-    else:
-        _add_points(figure, frame[inside & (strata == DROPPED)], "hardest, left out", {**grey, "symbol": "x"})
-        shown = frame[inside & (strata >= 0)]
-        marker = _scale(shown["stratum"], 0, max(num_strata - 1, 1), "Stratum,<br>hardest on top")
-        _add_points(figure, shown, "in a stratum", marker)
+        _add_points(figure, frame[~inside], "filtered out", {**GREY, "opacity": 0.18})
+    match color:
+        case "kept":
+            _color_by_kept(figure, frame[inside])
+        case "score":
+            _color_by_score(figure, _without_unscored(figure, frame[inside]), score_range)
+        case "stratum":
+            _color_by_stratum(figure, _without_unscored(figure, frame[inside]), num_strata)
+        case _:
+            raise ValueError(f"color is {color!r}; allowed: {', '.join(COLORINGS)}")
     figure.update_traces(marker={"size": 7 if len(frame) < 2_000 else 5 if len(frame) < 8_000 else 4})
     return figure
+
+
+def _color_by_kept(figure: go.Figure, frame: pd.DataFrame) -> None:
+    for kept, name, shade in ((False, "not kept", "dropped"), (True, "kept", "kept")):
+        marker = {"color": COLORS[shade], "opacity": 0.85 if kept else 0.45}
+        _add_points(figure, frame[frame["kept"].to_numpy() == kept], name, marker)
+
+
+def _without_unscored(figure: go.Figure, frame: pd.DataFrame) -> pd.DataFrame:
+    """The samples that have a score; the others are drawn as crosses."""
+    unscored = (frame["stratum"] == NO_SCORE).to_numpy()
+    _add_points(figure, frame[unscored], "without a score", {**GREY, "symbol": "cross"})
+    return frame[~unscored]
+
+
+def _color_by_score(figure: go.Figure, frame: pd.DataFrame, score_range: tuple[float, float]) -> None:
+    _add_points(figure, frame, "samples", _scale(frame["score"], *score_range, "Score on the<br>small model"))
+
+
+def _color_by_stratum(figure: go.Figure, frame: pd.DataFrame, num_strata: int) -> None:
+    dropped = frame[frame["stratum"] == DROPPED]
+    _add_points(figure, dropped, "hardest, left out", {**GREY, "symbol": "x"})
+    shown = frame[frame["stratum"] >= 0]
+    marker = _scale(shown["stratum"], 0, max(num_strata - 1, 1), "Stratum,<br>hardest on top")
+    _add_points(figure, shown, "in a stratum", marker)
 
 
 def _scale(values: pd.Series, low: float, high: float, title: str) -> dict[str, object]:

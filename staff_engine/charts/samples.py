@@ -12,6 +12,9 @@ from staff_engine.charts.style import COLORS, base_figure
 if TYPE_CHECKING:
     import pandas as pd
 
+MODELS = {"small": "small model", "target": "target"}
+"""What the axis calls each model."""
+
 
 def place_frame(scores: np.ndarray, bins: int = 40) -> pd.DataFrame:
     """A histogram of scores in bins of equal width on a log scale.
@@ -49,8 +52,7 @@ def place_figure(frame: pd.DataFrame, score: float | None, *, model: str) -> go.
     model
         "small" or "target": whose scores they are.
     """
-    named = "small model" if model == "small" else "target"
-    figure = base_figure(x=f"Score on the {named} (log scale)", y="Samples", height=210, legend=False)
+    figure = base_figure(x=f"Score on the {MODELS[model]} (log scale)", y="Samples", height=210, legend=False)
     figure.add_bar(
         x=np.sqrt(frame["low"] * frame["high"]),
         y=frame["count"],

@@ -54,20 +54,42 @@ def _unit(scores: np.ndarray) -> float:
 
 def limits(values: np.ndarray, scale: str) -> tuple[float, float]:
     """The scores that the axis reaches from and to: far outliers would press all else into one bar."""
-    if scale == "log":
-        positive = values[values > 0]
-        if not len(positive):
-            return 0.5, 2.0
-        low, high = np.quantile(positive, [1 - CLIP_QUANTILE, CLIP_QUANTILE]) * [1 / FAR_LOG, FAR_LOG]
-        low, high = float(max(low, positive.min())), float(min(high, positive.max()))
-        return (low, high) if low < high else (low / 2, high * 2)
+    return SCALES[scale].limits(values)
+
+
+def _linear_limits(values: np.ndarray) -> tuple[float, float]:
     high = min(float(values.max()), float(np.quantile(values, CLIP_QUANTILE)) * FAR)
     return 0.0, high or 1.0
 
 
+def _log_limits(values: np.ndarray) -> tuple[float, float]:
+    positive = values[values > 0]
+    if not len(positive):
+        return 0.5, 2.0
+    low, high = np.quantile(positive, [1 - CLIP_QUANTILE, CLIP_QUANTILE]) * [1 / FAR_LOG, FAR_LOG]
+    low, high = float(max(low, positive.min())), float(min(high, positive.max()))
+    return (low, high) if low < high else (low / 2, high * 2)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How scores lie on an axis."""
+
+    limits: Callable[[np.ndarray], tuple[float, float]]
+    spaced: Callable[[float, float, int], np.ndarray]
+    placed: Callable[[np.ndarray], np.ndarray]
+    scored: Callable[[np.ndarray], np.ndarray]
+
+
+SCALES = {
+    "linear": Scale(_linear_limits, np.linspace, lambda scores: scores, lambda places: places),
+    "log": Scale(_log_limits, np.geomspace, np.log10, lambda places: 10.0**places),
+}
+
+
 def spaced(low: float, high: float, scale: str, count: int) -> np.ndarray:
     """Edges of bars or cells, float (count + 1,): evenly spaced on the axis."""
-    edges = np.geomspace(low, high, count + 1) if scale == "log" else np.linspace(low, high, count + 1)
+    edges = SCALES[scale].spaced(low, high, count + 1)
     edges[0], edges[-1] = low, high
     return edges
 
@@ -77,14 +99,12 @@ def placed(scores: Any, scale: str) -> np.ndarray:
 
     The axis stays a linear one also for logarithms: on Plotly's logarithmic one bars lose their widths.
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    return np.log10(scores) if scale == "log" else scores
+    return SCALES[scale].placed(np.asarray(scores, dtype=np.float64))
 
 
 def scored(places: Any, scale: str) -> np.ndarray:
     """The scores, in medians, at places on the axis."""
-    places = np.asarray(places, dtype=np.float64)
-    return 10.0**places if scale == "log" else places
+    return SCALES[scale].scored(np.asarray(places, dtype=np.float64))
 
 
 def chosen_range(

@@ -77,9 +77,13 @@ def _by_model(columns: SampleColumns, units: Units, on: str) -> dict[str, np.nda
     """Scores in medians, float (rows,), NaN for what is not shown."""
     small, target = columns.speculative / units.small, columns.verification / units.target
     both = columns.scorable & columns.verified
-    if on == "verified":
-        return {"small": np.where(both, small, np.nan), "target": np.where(both, target, np.nan)}
-    return {"small": small, "target": target} if covers_all(columns) else {"small": small}
+    match on:
+        case "verified":
+            return {"small": np.where(both, small, np.nan), "target": np.where(both, target, np.nan)}
+        case "all":
+            return {"small": small, "target": target} if covers_all(columns) else {"small": small}
+        case _:
+            raise ValueError(f"on is {on!r}; allowed: verified, all")
 
 
 def covers_all(columns: SampleColumns) -> bool:
@@ -183,10 +187,9 @@ def distribution_figure(
     left_out
         Whether the samples above the last edge are left out as the hardest, and marked.
     """
-    title = "Share of samples in each bar" if shape == "density" else "Share of samples up to this score"
+    title, draw = _SHAPES[shape]
     figure = base_figure(x="Score (1 = the model's median)", y=title, height=380)
     filtered = bool((frame["part"] == "chosen").any())
-    draw = _add_bars if shape == "density" else _add_steps
     for (part, model), bars in frame.groupby(["part", "model"], sort=True):
         draw(figure, bars, str(model), scale, muted=filtered and part == "all")
     figure.update_layout(barmode="overlay", bargap=0, selectdirection="h")
@@ -236,6 +239,12 @@ def _add_steps(figure: go.Figure, bars: pd.DataFrame, model: str, scale: str, *,
         name=name,
         hovertemplate="up to %{customdata:.3g}: %{y:.1%}",
     )
+
+
+_SHAPES = {
+    "density": ("Share of samples in each bar", _add_bars),
+    "cumulative": ("Share of samples up to this score", _add_steps),
+}
 
 
 def _look(model: str, muted: bool) -> tuple[str, str]:

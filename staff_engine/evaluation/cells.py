@@ -26,6 +26,11 @@ Scores = Literal["small", "target"]
 NOTHING, FULL = "nothing", "full"
 """The cells beside the coresets: the target as it is, and fine-tuned on all samples."""
 
+BUDGETS: dict[str, tuple[Budget, ...]] = {
+    "epochs": ("epochs",), "steps": ("steps",), "both": ("epochs", "steps"),
+}  # fmt: skip
+"""What `EvaluationPlan.budget` asks for."""
+
 SCORES: tuple[Scores, ...] = ("small", "target")
 RESERVED = (
     NOTHING, FULL, *SCORES, *METHODS, *(f"{method}-{scores}" for method in METHODS for scores in SCORES),
@@ -110,7 +115,6 @@ def cells_of(plan: Plan, evaluation: EvaluationPlan) -> list[Asked]:
 
     `NOTHING` once, `FULL` once a seed: on the full data equal steps are equal epochs.
     """
-    budgets: tuple[Budget, ...] = ("epochs", "steps") if evaluation.budget == "both" else (evaluation.budget,)
     found = [Asked(NOTHING, plan.seed)]
     for seed in range(plan.seed, plan.seed + evaluation.seeds):
         found.append(Asked(FULL, seed))
@@ -118,7 +122,7 @@ def cells_of(plan: Plan, evaluation: EvaluationPlan) -> list[Asked]:
             Asked(arm, seed, rate, _scores_read(arm, evaluation), budget, _beta(arm, plan, evaluation))
             for rate in evaluation.pruning_rates
             for arm in arms_of(evaluation)
-            for budget in budgets
+            for budget in BUDGETS[evaluation.budget]
         ]
     return found
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 Metric = Literal["rouge-l", "chrf"]
 
-METRIC_WORDS: dict[Metric, str] = {"rouge-l": "ROUGE-L", "chrf": "chrF"}
-"""Their names as they are written."""
+Scorer = Callable[[str, str], float]
+"""An answer and its reference → 0 to 100, higher is nearer."""
 
 
 def choose_metric(references: Sequence[str]) -> Metric:
@@ -39,19 +40,38 @@ def score_answers(metric: Metric, answers: Sequence[str], references: Sequence[s
     float (n,)
         0 to 100, higher is nearer.
     """
-    score = _rouge_l() if metric == "rouge-l" else _chrf()
+    score = METRICS[metric].scorer()
     return np.array([score(*pair) for pair in zip(answers, references, strict=True)], dtype=np.float64)
 
 
-def _rouge_l() -> Callable[[str, str], float]:
+def _rouge_l() -> Scorer:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], use_stemmer=False)
     return lambda answer, reference: 100 * scorer.score(reference, answer)["rougeL"].fmeasure
 
 
-def _chrf() -> Callable[[str, str], float]:
+def _chrf() -> Scorer:
     from sacrebleu.metrics.chrf import CHRF
 
     scorer = CHRF()
     return lambda answer, reference: float(scorer.sentence_score(answer, [reference]).score)
+
+
+@dataclass(frozen=True)
+class MetricKind:
+    """What an answer is measured by."""
+
+    label: str
+    """Its name as it is written."""
+    package: str
+    """The package that computes it, as pip knows it."""
+    scorer: Callable[[], Scorer]
+    """Imports the package."""
+
+
+METRICS: dict[Metric, MetricKind] = {
+    "rouge-l": MetricKind("ROUGE-L", "rouge-score", _rouge_l),
+    "chrf": MetricKind("chrF", "sacrebleu", _chrf),
+}
+"""The only list of metrics; `EvaluationPlan.metric` allows these and "auto"."""

@@ -24,7 +24,7 @@ from staff_engine.evaluation.cells import (
     label_of,
     read_cells,
 )
-from staff_engine.evaluation.metrics import METRIC_WORDS
+from staff_engine.evaluation.metrics import METRICS, Metric
 from staff_engine.pipelines.similarity.measures import Number
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs.folders import PLAN_FILE, RunRecord
@@ -69,7 +69,7 @@ class Facts(_Frozen):
     """What an evaluation's cells were measured on; written before the first of them."""
 
     made_with: dict[str, Any]
-    metric: str
+    metric: Metric
     held_out: int
     """Samples whose loss is measured."""
     answers: int
@@ -169,7 +169,7 @@ class Evaluation:
         if facts is None:
             raise RunError(f"run {self.folder.name} has no cell yet")
         rows = tuple(_rows(self.evaluation, self.cells, self._model_seconds(facts)))
-        metric = METRIC_WORDS[facts.metric] if facts.answers else None  # type: ignore[index]
+        metric = METRICS[facts.metric].label if facts.answers else None
         return EvaluationReport(
             metric=metric,
             held_out=facts.held_out,

@@ -21,6 +21,7 @@ from staff_engine.evaluation.cells import (
     FULL,
     NOTHING,
     Asked,
+    Scores,
     cells_of,
     check_arms,
     needs_target_scores,
@@ -29,7 +30,7 @@ from staff_engine.evaluation.cells import (
     write_cell,
 )
 from staff_engine.evaluation.held_out import choose_held_out, import_held_out, metric_of, shared_samples
-from staff_engine.evaluation.metrics import Metric
+from staff_engine.evaluation.metrics import METRICS
 from staff_engine.evaluation.report import (
     FACTS_FILE,
     TARGET_STAGES,
@@ -64,7 +65,6 @@ TARGET = Training(TUNE_STAGE, "target_adapter", "target_tuning.json")
 TARGET_SCORES = "target_scores"
 
 PACKAGES = ("torch", "transformers", "peft")
-METRIC_PACKAGES: dict[Metric, str] = {"rouge-l": "rouge-score", "chrf": "sacrebleu"}
 
 SMALL_STAGES = ("fine-tune", "speculate")
 """The stages of a run that give the small model's scores."""
@@ -202,7 +202,7 @@ def _bench(run: Evaluation, source: Results, tokens: TokenTable, kept_apart: Pat
         "answers": len(held_out.answered),
     }
     if len(held_out.answered):
-        package = METRIC_PACKAGES[metric]
+        package = METRICS[metric].package
         made_with["versions"][package] = metadata.version(package)
         made_with |= {"metric": metric, "answer_tokens": evaluation.answer_tokens}
     return Bench(plan, evaluation, tokens, held_out, metric, loading.load_tokenizer(plan.target), made_with)
@@ -274,11 +274,19 @@ class _Choice:
         if asked.arm in self.further:
             rows = self.further[asked.arm].select(**settings).indices
         else:
-            table = self.target if asked.scores == "target" and self.target is not None else self.small
             # The copy knows no neighbours yet: each coreset of D2 is charged with its own search for them.
-            rows = choose(asked.arm, self.source, replace(table), beta=self.evaluation.beta, **settings)
+            table = replace(self._table(asked.scores))
+            rows = choose(asked.arm, self.source, table, beta=self.evaluation.beta, **settings)
         seconds = time.perf_counter() - begun
         return np.intersect1d(rows, self.readable), seconds
+
+    def _table(self, scores: Scores | None) -> ScoreTable:
+        """The scores that a cell reads; the small model's also where a method reads none."""
+        if scores != "target":
+            return self.small
+        if self.target is None:
+            raise RunError("a coreset reads the target's scores, which this evaluation has not made")
+        return self.target
 
 
 def _fill(folder: Path, bench: Bench, coresets: Coresets, reporter: Reporter) -> None:

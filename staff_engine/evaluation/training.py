@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
@@ -73,11 +73,14 @@ def _order(bench: Bench, asked: Asked, rows: np.ndarray) -> tuple[list[int], lis
     how = {"batch_size": plan.batch_size, "seed": asked.seed}
     if not len(places):
         return [], []
-    if asked.budget == "steps":
-        steps = count_steps(len(bench.tokens), epochs=plan.epochs, batch_size=plan.batch_size)
-        order = order_of_steps(lengths, steps=steps, **how)
-    else:
-        order = training_order(lengths, epochs=plan.epochs, **how)
+    match asked.budget:
+        case "steps":
+            steps = count_steps(len(bench.tokens), epochs=plan.epochs, batch_size=plan.batch_size)
+            order = order_of_steps(lengths, steps=steps, **how)
+        case "epochs" | None:  # on the full data both are the same
+            order = training_order(lengths, epochs=plan.epochs, **how)
+        case _:
+            assert_never(asked.budget)
     return order, [bench.tokens[place] for place in places.tolist()]
 
 

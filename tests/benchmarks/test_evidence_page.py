@@ -125,11 +125,11 @@ def test_an_evaluation_of_the_benchmark_gets_the_rates_that_it_has_not_got(tmp_p
     monkeypatch.setattr(planning, "held_out_source", lambda *_: ("builtin:chat", "held_out"))
     settings = bench_evidence.QUICK
 
-    def compared(*rates):
-        return bench_evidence.compared("of the benchmark", source, source, rates, settings)
+    def evaluated(*rates):
+        return bench_evidence.evaluated("of the benchmark", source, source, rates, settings)
 
-    first = compared(0.9)
-    assert compared(0.9, 0.8) == first
+    first = evaluated(0.9)
+    assert evaluated(0.9, 0.8) == first
     plan, evaluation = planned(first)
     assert evaluation.pruning_rates == (0.9, 0.8)
     assert {asked.scores for asked in cells_of(plan, evaluation) if asked.arm == "grand"} == {"target"}

@@ -101,6 +101,14 @@ class TestMap:
         )
         assert not figure.layout.annotations
 
+    def test_a_colouring_that_there_is_not_is_refused(self, made):
+        coordinates, of_rows = made
+        frame = embedding_map.map_frame(coordinates, of_rows, np.ones(self.rows, bool))
+        with pytest.raises(ValueError, match="color is 'loss'; allowed: stratum, score, kept"):
+            embedding_map.map_figure(
+                frame, color="loss", explained=(1, 0), score_range=(0, 1), num_strata=5, total=len(frame)
+            )
+
     def test_a_scale_leaves_out_the_outermost_scores(self):
         low, high = embedding_map.score_range(np.append(np.arange(101.0), np.nan))
         assert (low, high) == (1, 99)

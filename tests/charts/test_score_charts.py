@@ -266,3 +266,15 @@ def test_limits_leave_out_only_far_outliers():
     assert limits(np.array([1.0, 2, 3]), "log") == (1, 3)
     low, high = limits(np.array([*np.linspace(1, 2, 1000), 1e6, 1e-6]), "log")
     assert (low, high) == pytest.approx((1 / 4, 2 * 4), rel=0.02)
+
+
+def test_a_scale_shape_or_choice_of_samples_that_there_is_not_is_refused():
+    columns = made()
+    units = score_units(columns)
+    with pytest.raises(ValueError, match="on is 'some'; allowed: verified, all"):
+        distribution_frame(columns, units, on="some", scale="linear")
+    with pytest.raises(KeyError, match="square"):
+        distribution_frame(columns, units, on="verified", scale="square")
+    frame = distribution_frame(columns, units, on="verified", scale="linear")
+    with pytest.raises(KeyError, match="stacked"):
+        distribution_figure(frame, shape="stacked")

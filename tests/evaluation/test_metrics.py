@@ -1,8 +1,11 @@
 """Answers against their references, by the packages' measures; cases reckoned by hand."""
 
+from typing import get_args
+
 import pytest
 
-from staff_engine.evaluation.metrics import choose_metric, score_answers
+from staff_engine.evaluation.metrics import METRICS, Metric, choose_metric, score_answers
+from staff_engine.plan import EvaluationPlan
 
 
 def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence_of_words():
@@ -37,3 +40,14 @@ def test_what_rouge_cannot_read_chrf_can():
     text = ["қазақ тілі"]
     assert score_answers("rouge-l", text, text)[0] == 0
     assert score_answers("chrf", text, text)[0] == pytest.approx(100)
+
+
+def test_a_plan_allows_each_metric_that_there_is_and_auto():
+    allowed = get_args(EvaluationPlan.model_fields["metric"].annotation)
+    assert allowed == ("auto", *METRICS)
+    assert get_args(Metric) == tuple(METRICS)
+
+
+def test_a_metric_that_there_is_not_is_refused():
+    with pytest.raises(KeyError, match="bleu"):
+        score_answers("bleu", ["a"], ["a"])

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy import stats
 
 from staff_engine.errors import PlanError, RunError
 from staff_engine.evaluation.cells import (
+    BUDGETS,
     FULL,
     NOTHING,
     Asked,
@@ -28,6 +30,7 @@ from staff_engine.evaluation.report import (
     paired_difference,
     read_evaluation,
 )
+from staff_engine.plan import EvaluationPlan
 from staff_engine.system.files import write_json
 from tests.helpers.made_cells import LOSSES, PLAN, cell, evaluation, make
 
@@ -239,3 +242,15 @@ def test_other_runs_are_no_evaluation(tmp_path):
     write_json(tmp_path / "plan.json", record)
     with pytest.raises(RunError, match="evaluates no coresets"):
         open_evaluation(tmp_path)
+
+
+def test_a_plan_allows_each_budget_that_there_is():
+    assert get_args(EvaluationPlan.model_fields["budget"].annotation) == tuple(BUDGETS)
+
+
+def test_a_metric_that_there_is_not_is_named_with_its_file(tmp_path):
+    found = make(tmp_path)
+    facts = found.facts.model_dump(mode="json")
+    write_json(tmp_path / FACTS_FILE, {**facts, "metric": "bleu"})
+    with pytest.raises(RunError, match=r"evaluation\.json is damaged: metric"):
+        _ = found.facts

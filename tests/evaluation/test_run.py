@@ -325,6 +325,17 @@ def test_own_data_needs_a_held_out_file(tmp_path, source):
         evaluation_run.execute(folder, Watch())
 
 
+def test_a_coreset_by_the_targets_scores_is_never_made_by_the_small_models(source, held_out, tmp_path):
+    changes = {"methods": ("grand", "random"), "baseline_scores": "target"}
+    run = open_evaluation(make_run(tmp_path / "run", source, held_out, **changes))
+    results = open_results(source)
+    choice = evaluation_run._Choice(
+        run.evaluation, results, {}, small_scores(results), None, np.arange(results.num_rows)
+    )
+    with pytest.raises(RunError, match="reads the target's scores, which this evaluation has not made"):
+        choice.coresets(cells_of(run.plan, run.evaluation))
+
+
 def test_every_cell_of_d2_is_charged_with_a_search_for_neighbours(source, held_out, tmp_path, monkeypatch):
     looked = []
     search = d2.neighbour_graph

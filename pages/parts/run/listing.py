@@ -111,6 +111,8 @@ def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
     elif action == "resume":
         control.resume(run)
         _open(run, facts, "run")
+    else:
+        raise ValueError(f"action is {action!r}; allowed: {', '.join(LABELS)}")
 
 
 def _open(run: Run, facts: dict[str, Any], page: str) -> None:

@@ -77,8 +77,10 @@ def field(name: str, *, label: str = "") -> None:
         how = {"step": 1} if kind is int else {"step": 0.01, "format": "%.6g"}
         left_empty = {"placeholder": "automatic"} if info.default is None else {}
         st.number_input(**bounds(name), **how, **left_empty, **common)
-    else:
+    elif kind is str:
         st.text_input(**common)
+    else:
+        raise TypeError(f"setting {name} is of type {kind}; allowed: Literal, int, float, str")
 
 
 def _kind(annotation: Any) -> Any:

@@ -26,6 +26,9 @@ LONG_TEXT = 1500
 
 NEIGHBOURS = 8
 
+STANDS_AMONG = {"small": ("Small model", "others"), "target": ("Target", "other verified samples")}
+"""By model: what it is called, and the samples that have a score on it."""
+
 
 def show(results: Results, selection: Selection, columns: SampleColumns, rows: np.ndarray) -> None:
     """Show the link's sample at the side; `rows` is the order that previous and next go by."""
@@ -163,7 +166,7 @@ def _place(results: Results, columns: SampleColumns, row_id: int) -> None:
 def _standing_words(found: Standing | None, model: str) -> str:
     if found is None:
         return "**Target**: not verified, so the target has not scored it."
-    name, others = ("Small model", "others") if model == "small" else ("Target", "other verified samples")
+    name, others = STANDS_AMONG[model]
     if found.below == 0:
         stands = f"none of {found.others:,} {others} is easier"
     elif found.below == 1:
