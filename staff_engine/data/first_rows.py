@@ -14,19 +14,12 @@ from typing import Any
 
 from staff_engine.data.builtin.tasks import is_task, task_rows
 from staff_engine.data.dataset import turns_of
-from staff_engine.data.formats import Mapping, Row, Turn, choose_mapping
-from staff_engine.data.readers import (
-    BOM,
-    COMPRESSED,
-    Line,
-    opened,
-    parse_line,
-    read_lines,
-    suffix_of,
-    write_rows,
-    write_source,
-)
+from staff_engine.data.files.compression import compression_of, opened
+from staff_engine.data.files.kinds import suffix_of, write_rows, write_source
+from staff_engine.data.files.lines import BOM, Line, parse_line, read_lines
+from staff_engine.data.formats import Mapping, choose_mapping
 from staff_engine.data.sources import check_file, find_file, size_in_words
+from staff_engine.data.turns import Row, Turn
 from staff_engine.errors import DatasetError
 
 FIRST = 200
@@ -149,7 +142,7 @@ def _write_first(source: str, split: str, target: Path) -> bool:
         if kind == ".json" and path.stat().st_size > READ_WHOLE and not _first_line_is_row(path):
             write_rows(itertools.islice(_array_rows(path), FIRST + 1), target)
             return False
-        if kind == ".parquet" and path.suffix.lower() in COMPRESSED and path.stat().st_size > READ_WHOLE:
+        if kind == ".parquet" and compression_of(path) and path.stat().st_size > READ_WHOLE:
             raise DatasetError(
                 f"{path} is a packed Parquet file over {size_in_words(READ_WHOLE)}; unpack it first"
             )

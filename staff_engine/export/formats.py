@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staff_engine.data.formats import Mapping
-from staff_engine.data.rows import Turn
+from staff_engine.data.turns import Turn
 from staff_engine.errors import PlanError
 from staff_engine.export import layouts, llama_factory
 from staff_engine.export.rows import Rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from staff_engine.data.rows import Turn
+from staff_engine.data.turns import Turn
 from staff_engine.errors import StaffError
 
 Record = dict[str, Any]

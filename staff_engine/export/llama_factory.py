@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from staff_engine.data.rows import Turn
+from staff_engine.data.turns import Turn
 from staff_engine.errors import StaffError
 from staff_engine.system.files import replaced
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from staff_engine.data.rows import Turn, selected_lines, selected_turns
+from staff_engine.data.rows import selected_lines, selected_turns
+from staff_engine.data.turns import Turn
 from staff_engine.errors import StaffError
 from staff_engine.export.layouts import Record
 from staff_engine.export.lines import STAFF, with_staff

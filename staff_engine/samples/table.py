@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from staff_engine.data.formats import Turn
 from staff_engine.data.rows import selected_turns
+from staff_engine.data.turns import Turn
 from staff_engine.samples.neighbours import map_coordinates
 from staff_engine.system.arrow import to_arrow
 
