@@ -14,6 +14,9 @@ from staff_engine.errors import DatasetError
 
 BOM = b"\xef\xbb\xbf"
 
+LONGEST = 2**25
+"""Bytes of a first line that are read to see whether it is a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -51,16 +54,32 @@ def parse_line(line: Line) -> dict[str, Any]:
 
 
 def is_lines(path: Path) -> bool:
-    """Whether a .json file is JSON lines after all: its first line is a whole object and there is another."""
+    """Whether a .json file is JSON lines after all: its first line is a whole object and there is another.
+
+    At most `LONGEST` bytes of a line are read: a JSON array can be one endless line.
+    """
     with opened(path) as file:
-        lines = (line for raw in file if (line := raw.removeprefix(BOM).strip()))
-        first, second = next(lines, b""), next(lines, b"")
-    if not first.startswith(b"{") or not second:
-        return False
+        first, ended = _next_line(file)
+        if not ended or not first.startswith(b"{") or not _next_line(file)[0]:
+            return False
     try:
         return isinstance(json.loads(first), dict)
     except ValueError:
         return False
+
+
+def starts_object(path: Path) -> bool:
+    """Whether the first character of a file that is no space opens a JSON object."""
+    with opened(path) as file:
+        return _next_line(file)[0].startswith(b"{")
+
+
+def _next_line(file: IO[bytes]) -> tuple[bytes, bool]:
+    """The next line that is not blank, or its first `LONGEST` bytes; and whether a line feed ended it."""
+    while raw := file.readline(LONGEST):
+        if line := raw.removeprefix(BOM).strip():
+            return line, raw.endswith(b"\n")
+    return b"", False
 
 
 def copy_lines(file: IO[bytes], target: Path, limit: int | None) -> None:
