@@ -39,7 +39,7 @@ from staff_engine.evaluation.report import (
     open_comparison,
 )
 from staff_engine.evaluation.training import Bench, learning_rate, make_cell
-from staff_engine.models import loading
+from staff_engine.models import adapters, devices, loading
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -175,7 +175,7 @@ def _target_scores(
     if len(done) < len(tokens):
         reporter.stage(SCORE_STAGE, len(tokens), done=len(done))
         weights = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
-        adapted = loading.load_adapter(weights, run.folder / TARGET.adapter)
+        adapted = adapters.load_adapter(weights, run.folder / TARGET.adapter)
         place.mkdir(exist_ok=True)
         writer = PartWriter(place / "speculative", place / "embedding")
         score_samples(plan, adapted, loading.load_tokenizer(plan.target), tokens, done, writer, reporter)
@@ -192,7 +192,7 @@ def _bench(run: Comparison, source: Results, tokens: TokenTable, kept_apart: Pat
     made_with: dict[str, Any] = {
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "target": plan.target,
-        "device": loading.choose_device(plan.device).partition(":")[0],
+        "device": devices.choose_device(plan.device).partition(":")[0],
         "dtype": plan.dtype,
         "data": source.imported.facts.fingerprint,
         **plan.model_dump(include={"max_length", "epochs", "batch_size", "lora_rank", "lora_alpha"}),
