@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from staff_engine.errors import PlanError
 
-ALLOCATIONS = ("paper", "normalized")
+_Rule = Callable[[list[float]], list[float]]
+"""Ratios in the order of the walk → into how many parts, of which a stratum gets V_i, what is left is
+divided at its turn."""
 
 _ROUNDING = 1 + 1e-12
 """A share that a rounding error put below a whole number is that number."""
@@ -67,16 +70,16 @@ def allocate(
     while left:
         order = [stratum for stratum in order if room[stratum]]
         served = [float(ratios[stratum]) for stratum in order]
-        counts = _serve([room[stratum] for stratum in order], served, left, allocation)
+        counts = _serve([room[stratum] for stratum in order], served, left, _RULES[allocation])
         for stratum, count in zip(order, counts, strict=True):
             room[stratum] -= count
         left -= sum(counts)
     return np.asarray(sizes, dtype=np.int64) - np.array(room, dtype=np.int64)
 
 
-def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> list[int]:
+def _serve(room: list[int], ratios: list[float], left: int, rule: _Rule) -> list[int]:
     """What strata with room, in the order of the walk, get in one walk or in some equal ones."""
-    parts = _parts(ratios, allocation)
+    parts = rule(ratios)
     counts = _walk(room, ratios, parts, left)
     placed = sum(counts)
     if not placed:
@@ -88,13 +91,6 @@ def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> 
     while 2 * times <= most and _walk(room, ratios, parts, left - (2 * times - 1) * placed) == counts:
         times *= 2
     return [times * count for count in counts]
-
-
-def _parts(ratios: list[float], allocation: str) -> list[float]:
-    """Into how many parts, of which a stratum gets V_i, what is left is divided at its turn."""
-    if allocation == "paper":
-        return [float(count) for count in range(len(ratios), 0, -1)]
-    return [float(parts) for parts in np.cumsum(ratios[::-1])[::-1]]
 
 
 def _walk(room: list[int], ratios: list[float], parts: list[float], left: int) -> list[int]:
@@ -116,3 +112,17 @@ def _one_each(room: list[int], ratios: list[float], left: int) -> list[int]:
     for place in sorted(range(len(room)), key=lambda place: -ratios[place])[:left]:
         counts[place] = 1
     return counts
+
+
+def _strata_to_serve(ratios: list[float]) -> list[float]:
+    """|𝓑| at each stratum's turn."""
+    return [float(count) for count in range(len(ratios), 0, -1)]
+
+
+def _ratios_to_serve(ratios: list[float]) -> list[float]:
+    """Σ_{j∈𝓑} V_j at each stratum's turn."""
+    return [float(parts) for parts in np.cumsum(ratios[::-1])[::-1]]
+
+
+_RULES: dict[str, _Rule] = {"paper": _strata_to_serve, "normalized": _ratios_to_serve}
+ALLOCATIONS = tuple(_RULES)

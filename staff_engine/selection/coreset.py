@@ -19,7 +19,13 @@ from staff_engine.selection.verification import Ratios, verification_ratios
 if TYPE_CHECKING:
     import pandas as pd
 
-WITHIN = ("random", "hardest")
+_QUEUES: dict[str, Callable[[Pool, Strata, int], Queues]] = {
+    "random": lambda pool, strata, seed: pool.queue_at_random(strata, seed=seed, stream=SELECTION),
+    "hardest": lambda pool, strata, seed: pool.queue_hardest_first(strata),
+}
+"""In which order the samples of a stratum are taken."""
+
+WITHIN = tuple(_QUEUES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +158,8 @@ def select_coreset(
     >>> selection.strata[["low", "high", "size", "verified", "budget"]].values.tolist()
     [[0.0, 8.5, 9.0, 1.0, 3.0], [8.5, 17.0, 9.0, 2.0, 1.0]]
     """
+    if within not in _QUEUES:
+        raise PlanError(f"within is {within!r}; allowed: {', '.join(WITHIN)}")
     pool = Pool.of(speculative)
     size = coreset_size(pool.scorable, pruning_rate)
     dropped = count_dropped(pool.scorable, drop_hardest, keep=size)
@@ -159,7 +167,7 @@ def select_coreset(
     ratios = verification_ratios(strata, pool.scores, verified_ids, verified_scores)
     budget = allocate(strata.sizes, ratios.values, size, allocation=allocation)
     return Selection(
-        indices=_queues(pool, strata, within, seed).first(budget),
+        indices=_QUEUES[within](pool, strata, seed).first(budget),
         labels=strata.labels,
         edges=strata.edges,
         sizes=strata.sizes,
@@ -169,14 +177,6 @@ def select_coreset(
         warnings=_warnings(pool.scorable, drop_hardest, dropped, strata, ratios),
         _intervals=partial(ratios.intervals, seed),
     )
-
-
-def _queues(pool: Pool, strata: Strata, within: str, seed: int) -> Queues:
-    if within == "random":
-        return pool.queue_at_random(strata, seed=seed, stream=SELECTION)
-    if within == "hardest":
-        return pool.queue_hardest_first(strata)
-    raise PlanError(f"within is {within!r}; allowed: {', '.join(WITHIN)}")
 
 
 def _warnings(
