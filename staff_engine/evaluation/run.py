@@ -55,7 +55,7 @@ from staff_engine.runs.score_tables import choose, read_scores, small_scores
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
 from staff_engine.selection.methods import METHODS, ScoreTable
-from staff_engine.system.arrow import to_numpy
+from staff_engine.system.arrow import by_row, to_numpy
 from staff_engine.system.files import write_json
 from staff_engine.system.memory import give_back
 
@@ -180,8 +180,7 @@ def _target_scores(
         writer = PartWriter(place / "speculative", place / "embedding")
         score_samples(plan, adapted, loading.load_tokenizer(plan.target), tokens, done, writer, reporter)
     table = read_parts(place / "speculative", ["row_id", "effort"])
-    effort = np.full(source.num_rows, np.nan)
-    effort[to_numpy(table["row_id"])] = to_numpy(table["effort"])
+    effort = by_row(source.num_rows, to_numpy(table["row_id"]), to_numpy(table["effort"]))
     return read_scores(place, effort, source="target")
 
 

@@ -18,7 +18,7 @@ from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
-from staff_engine.system.arrow import read_table, to_numpy
+from staff_engine.system.arrow import by_row, read_table, to_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +48,7 @@ class Results:
     def speculative(self) -> np.ndarray:
         """Float64 (num_rows,): effort on the small model, NaN where there is none."""
         table = read_parts(self.folder / "speculative", ["row_id", "effort"])
-        scores = np.full(self.num_rows, np.nan)
-        scores[to_numpy(table["row_id"])] = to_numpy(table["effort"])
-        return scores
+        return by_row(self.num_rows, to_numpy(table["row_id"]), to_numpy(table["effort"]))
 
     @cached_property
     def pool(self) -> Pool:

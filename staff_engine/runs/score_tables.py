@@ -11,7 +11,7 @@ from staff_engine.errors import RunError
 from staff_engine.runs.results import Results
 from staff_engine.scoring.parts import read_parts
 from staff_engine.selection.methods import METHODS, ScoreTable, method_named, needs_embedding
-from staff_engine.system.arrow import to_numpy
+from staff_engine.system.arrow import by_row, to_numpy
 
 EMBEDDINGS_IN_BATCH = 32_768
 
@@ -92,8 +92,7 @@ def choose(
 
 
 def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.ndarray:
-    column = np.full(len(scorable), np.nan)
-    column[rows] = values
+    column = by_row(len(scorable), rows, values)
     column[~scorable] = np.nan
     return column
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.scoring.parts import read_parts
-from staff_engine.system.arrow import texts, to_arrow, to_numpy
+from staff_engine.system.arrow import by_row, texts, to_arrow, to_numpy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,19 +114,12 @@ def decide(results: Results, selection: Selection) -> Decisions:
     kept[selection.indices] = True
     return Decisions(
         speculative=results.speculative,
-        loss=_placed(rows, to_numpy(losses["row_id"]), to_numpy(losses["loss"])),
-        verification=_placed(rows, results.verified_ids, results.verified_scores),
+        loss=by_row(rows, to_numpy(losses["row_id"]), to_numpy(losses["loss"])),
+        verification=by_row(rows, results.verified_ids, results.verified_scores),
         strata=selection.labels,
         kept=kept,
         unscorable=results.unscorable,
     )
-
-
-def _placed(rows: int, row_ids: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Float64 (rows,): the values at their row ids, NaN elsewhere."""
-    placed = np.full(rows, np.nan)
-    placed[row_ids] = values
-    return placed
 
 
 def _finite(values: np.ndarray) -> pa.Array:

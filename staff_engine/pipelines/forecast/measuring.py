@@ -25,6 +25,7 @@ from staff_engine.pipelines.steps import length_bound
 from staff_engine.plan import Plan
 from staff_engine.scoring.precision import settle
 from staff_engine.scoring.scorer import Scorer, plan_batches
+from staff_engine.system.arrow import by_row
 from staff_engine.system.memory import peak_memory
 
 if TYPE_CHECKING:
@@ -282,6 +283,4 @@ def _spread(batches: list[np.ndarray]) -> list[np.ndarray]:
 
 def _by_row(tokens: _Tokens, values: np.ndarray) -> tuple[int, ...]:
     """Values of the scorable samples by row, 0 for the others."""
-    every = np.zeros(tokens.rows, dtype=np.int64)
-    every[tokens.table.row_ids] = values
-    return tuple(every.tolist())
+    return tuple(by_row(tokens.rows, tokens.table.row_ids, values, missing=0).tolist())
