@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.scoring.parts import read_parts
+from staff_engine.selection.strata import DROPPED, NO_SCORE
 from staff_engine.system.arrow import by_row, texts, to_arrow, to_numpy
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from staff_engine.runs.results import Results
     from staff_engine.selection.coreset import Selection
-
-DROPPED, NO_SCORE = -1, -2
-"""Labels of rows that lie in no stratum; see `coreset.Selection`."""
 
 ROW_GROUP = 1_000_000
 
