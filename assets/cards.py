@@ -26,7 +26,7 @@ from staff_engine.data.builtin.split import digest
 from staff_engine.data.builtin.tasks import task_rows
 from staff_engine.data.tokenization import tokenize_sample
 from staff_engine.data.tokens import EncodedSample
-from staff_engine.models import loading
+from staff_engine.models import adapters, loading
 from staff_engine.models.finetune import finetune
 from staff_engine.models.presets import SIZES
 from staff_engine.plan import Plan
@@ -52,7 +52,7 @@ def samples(tokenizer: Any) -> list[EncodedSample]:
 
 
 def loss(model: Any, held_out: list[EncodedSample]) -> float:
-    scorer = Scorer(model.requires_grad_(False), loading.scored_layers(model, "last_block"), pad_token_id=0)
+    scorer = Scorer(model.requires_grad_(False), adapters.scored_layers(model, "last_block"), pad_token_id=0)
     lengths = np.array([len(sample.input_ids) for sample in held_out])
     batches = plan_batches(lengths, tokens=4096)
     return float(
@@ -68,7 +68,7 @@ def measure(name: str, size: str, plan: Plan) -> dict[str, Any]:
     lengths = [len(sample.input_ids) for sample in train]
     losses: dict[str, float] = {}
     for rate in RATES[size]:
-        model = loading.add_lora(
+        model = adapters.add_lora(
             loading.load_model(name, dtype="float32"), rank=plan.lora_rank, alpha=plan.lora_alpha, seed=0
         )
         losses.setdefault("zero_shot", loss(model, held_out))

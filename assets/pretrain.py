@@ -299,7 +299,7 @@ def train(model: torch.nn.Module, tokens: int, work: Path, checkpoint: Path) -> 
     """Train to `tokens`, from the checkpoint if there is one; return the record's facts."""
     from rich.progress import Progress
 
-    from staff_engine.models.loading import has_bfloat16
+    from staff_engine.models.devices import has_bfloat16
 
     data = np.load(work / "train.npy", mmap_mode="r")
     steppers = optimizers(model)

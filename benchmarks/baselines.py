@@ -23,14 +23,10 @@ import numpy as np
 import typer
 
 from benchmarks.machine import facts, table, written_by
+from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import select_d2
-from staff_engine.selection.baselines.ranked import (
-    select_ccs,
-    select_el2n,
-    select_grand,
-    select_moderate,
-    select_random,
-)
+from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
 from staff_engine.system.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -34,7 +34,7 @@ from benchmarks.scoring_page import page
 from staff_engine.data.dataset import import_dataset
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import EncodedSample, open_tokens
-from staff_engine.models import loading
+from staff_engine.models import adapters, loading
 from staff_engine.models.forward import Batch, pad
 from staff_engine.plan import Plan
 from staff_engine.scoring.scorer import Scorer, plan_batches
@@ -80,9 +80,9 @@ def read_samples(work: Work) -> list[EncodedSample]:
 def tuned_model(name: str, dtype: str) -> Any:
     """With LoRA whose product is not zero, as after a fine-tuning; all weights frozen."""
     model = loading.load_model(name, device="cpu", dtype=dtype)
-    adapted = loading.add_lora(model, rank=8, alpha=16, seed=0)
+    adapted = adapters.add_lora(model, rank=8, alpha=16, seed=0)
     generator = torch.Generator().manual_seed(0)
-    for layer in loading.scored_layers(adapted, "all"):
+    for layer in adapters.scored_layers(adapted, "all"):
         layer.weight.data.copy_(torch.randn(layer.weight.shape, generator=generator) * 0.01)
     return adapted.requires_grad_(False).eval()
 
@@ -97,11 +97,11 @@ def make_cases(model: Any) -> Cases:
     """What is timed, on one model; each takes a batch as samples and as tensors."""
     backbone = model.get_base_model().base_model
     head = model.get_output_embeddings()
-    block = loading.last_block(model)
+    block = adapters.last_block(model)
     inside = [weight for name, weight in block.named_parameters() if "lora_" in name]
     lora = [weight for name, weight in model.named_parameters() if "lora_" in name]
     scorers = {
-        which: Scorer(model, loading.scored_layers(model, which), pad_token_id=0)
+        which: Scorer(model, adapters.scored_layers(model, which), pad_token_id=0)
         for which in ("last_block", "all")
     }
 
@@ -269,7 +269,7 @@ def measure_batches(work: Work, *, repeats: int) -> dict[str, Any]:
     model = tuned_model(work.model, "float32")
     found: dict[str, Any] = {"name": work.name, "samples": len(samples)}
     for which in ("last_block", "all"):
-        scorer = Scorer(model, loading.scored_layers(model, which), pad_token_id=0)
+        scorer = Scorer(model, adapters.scored_layers(model, which), pad_token_id=0)
         plans = {size: cut(samples, size) for size in SIZES}
         scorer.score(samples[:1])
         seconds: dict[int, list[float]] = {size: [] for size in SIZES}

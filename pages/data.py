@@ -12,21 +12,12 @@ from pages.parts.navigation import page_file
 from pages.parts.page import errors, header
 from pages.parts.words import sentence
 from staff_engine.data.first_rows import FirstRows, ReadRow, first_rows
-from staff_engine.data.formats import FORMATS, Mapping
+from staff_engine.data.formats import BY_HAND, FORMATS, Mapping
 from staff_engine.data.inspection.findings import DataChoice
 from staff_engine.data.inspection.job import key_of
 from staff_engine.data.sources import in_words, is_on_hub
 from staff_engine.errors import DatasetError
 
-FORMAT_WORDS = {
-    "messages": "Messages: role and content",
-    "sharegpt": "ShareGPT: from and value",
-    "prompt-completion": "Prompt and completion",
-    "alpaca": "Alpaca: instruction, input, output",
-    "query-response": "Query and response",
-    "question-answer": "Question and answer",
-    "columns": "Two columns that I choose",
-}
 ROLES = {
     "system": ("System", "gray"),
     "user": ("Prompt", "blue"),
@@ -58,7 +49,7 @@ def _choose_columns(first: FirstRows) -> dict[str, Any]:
     ]
     if not all(chosen):
         return {}
-    return {"format": "columns", "prompt_column": chosen[0], "response_column": chosen[1]}
+    return {"format": BY_HAND, "prompt_column": chosen[0], "response_column": chosen[1]}
 
 
 def _choose_mapping(first: FirstRows) -> tuple[dict[str, Any], Mapping | None]:
@@ -79,7 +70,7 @@ def _choose_mapping(first: FirstRows) -> tuple[dict[str, Any], Mapping | None]:
         persist_state="session",
     )
     said: dict[str, Any] = {} if format == DETECT else {"format": format}
-    if format == "columns" or (format == DETECT and detected is None):
+    if format == BY_HAND or (format == DETECT and detected is None):
         if format == DETECT:
             st.caption("No known format fits these rows. Choose which columns to read.")
         said = _choose_columns(first)
@@ -94,8 +85,8 @@ def _choose_mapping(first: FirstRows) -> tuple[dict[str, Any], Mapping | None]:
 
 def _format_words(name: str, detected: Mapping | None) -> str:
     if name != DETECT:
-        return FORMAT_WORDS[name]
-    return f"{FORMAT_WORDS[detected.format]} (detected)" if detected else "None detected"
+        return FORMATS[name].label
+    return f"{FORMATS[detected.format].label} (detected)" if detected else "None detected"
 
 
 def _show_rows(first: FirstRows, mapping: Mapping | None, version: str) -> None:

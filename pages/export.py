@@ -15,6 +15,7 @@ from pages.parts.words import plain
 from staff_engine.errors import StaffError
 from staff_engine.export import downloads, preview
 from staff_engine.export.coreset import Manifest
+from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
@@ -66,27 +67,28 @@ def say_what_is_exported(results: Results, selection: Selection, settings: dict[
 
 def choose_format() -> tuple[str, bool]:
     """The format, and whether scores go into the rows."""
-    if st.session_state.export_format not in preview.FORMATS:
-        st.warning(f"There is no format {st.session_state.export_format!r}; JSON lines are shown.")
-        st.session_state.export_format = "jsonl"
-    format = st.selectbox(
+    if st.session_state.export_format not in EXPORT_FORMATS:
+        shown = EXPORT_FORMATS[DEFAULT_FORMAT].label
+        st.warning(f"There is no format {st.session_state.export_format!r}; {shown} are shown.")
+        st.session_state.export_format = DEFAULT_FORMAT
+    name = st.selectbox(
         "Format",
-        list(preview.FORMATS),
+        list(EXPORT_FORMATS),
         key="export_format",
-        format_func=lambda name: preview.FORMATS[name].label,
+        format_func=lambda name: EXPORT_FORMATS[name].label,
         persist_state="session",
     )
-    st.caption(preview.FORMATS[format].sentence)
-    rows_only = format == "indices"
+    format = EXPORT_FORMATS[name]
+    st.caption(f"{format.sentence} {format.cannot_carry}")
     st.toggle(
         "With scores",
         key="export_scores",
-        disabled=rows_only,
+        disabled=not format.holds_scores,
         help="Adds a field _staff to every row: row number, both models' scores and the stratum. Without it"
         " the rows stay as they were imported. The decisions file has the scores in any case.",
         persist_state="session",
     )
-    return format, st.session_state.export_scores and not rows_only
+    return name, st.session_state.export_scores and format.holds_scores
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -104,8 +106,7 @@ def show_preview(choices: tuple[Any, ...], results: Results, selection: Selectio
         return False
     shown = min(5, len(selection.indices))
     st.caption(f"The first {shown} of {len(selection.indices):,} rows, as they will be written")
-    language = "json" if choices[-2] not in ("csv", "indices") else None
-    st.code(text, language=language, wrap_lines=True, height=320)
+    st.code(text, language=EXPORT_FORMATS[choices[-2]].preview_language, wrap_lines=True, height=320)
     return True
 
 
@@ -197,10 +198,11 @@ st.subheader("Download", anchor=False)
 manifest = offer_download(run, choices, settings, len(selection.indices), fits)
 if manifest:
     show_manifest(manifest)
-if choices[-2] == "llama-factory":
-    with st.expander("Entry for LLaMA-Factory's dataset_info.json", icon=":material/data_object:"):
+format = EXPORT_FORMATS[choices[-2]]
+if format.companion:
+    with st.expander(f"Entry for {format.label}'s {format.companion.name}", icon=":material/data_object:"):
         st.caption("It comes with the file. Training finds the coreset under the entry's name.")
-        st.code(downloads.llama_factory_entry(downloads.file_name("llama-factory")), language="json")
+        st.code(downloads.entry_of(format.companion, downloads.file_name(format.name)), language="json")
 st.subheader("On this machine", anchor=False)
 out = offer_write(run, choices, settings, fits)
 st.caption("The same from the command line:")

@@ -12,7 +12,8 @@ from benchmarks.machine import table, written_by
 from staff_engine.evaluation.cells import FULL, NOTHING, label_of
 from staff_engine.evaluation.metrics import METRICS
 from staff_engine.evaluation.report import Mean, mean_over_seeds, paired_difference
-from staff_engine.selection.baselines.ranked import BETA, CCS_STRATA
+from staff_engine.selection.baselines.candidates import BETA
+from staff_engine.selection.baselines.ccs import CCS_STRATA
 
 BASELINES = ("random", "grand", "el2n", "ccs", "d2")
 BETTER = {"loss": -1, "metric": 1}

@@ -18,7 +18,7 @@ from staff_engine.plan import Plan
 from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import choose, small_scores
-from staff_engine.selection.baselines.ranked import CCS_STRATA
+from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.methods import METHODS, ScoreTable, needs_embedding
 from staff_engine.selection.overlap import jaccard_by_chance
 from staff_engine.selection.strata import coreset_size

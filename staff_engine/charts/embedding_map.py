@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from staff_engine.charts.style import COLORS, STRATA, base_figure
-from staff_engine.samples.decisions import DROPPED, NO_SCORE
+from staff_engine.selection.strata import DROPPED, NO_SCORE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored
 from staff_engine.cli.compare import compare
 from staff_engine.cli.options import PANELS, VERIFY_FIELDS, read_plan_file, takes_settings
 from staff_engine.errors import StaffError
-from staff_engine.export.coreset import EXPORT_FORMATS
+from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
 from staff_engine.program import COMMAND
 from staff_engine.runs import control

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from staff_engine.data.builtin.tasks import is_task, task_rows
-from staff_engine.data.readers import (
-    BOM,
-    COMPRESSED,
-    csv_rows,
-    is_lines,
-    json_rows,
-    opened,
-    parquet_rows,
-    suffix_of,
-)
+from staff_engine.data.files.compression import compression_of, opened
+from staff_engine.data.files.kinds import kind_of
+from staff_engine.data.files.lines import BOM
 from staff_engine.errors import DatasetError
 from staff_engine.plan import Plan
 
@@ -48,17 +42,17 @@ def count_rows(plan: Plan, *, read: int, asked: int) -> int:
 
 
 def _count_file(path: Path, limit: int | None) -> int:
-    kind = suffix_of(path)
-    if kind == ".parquet" and path.suffix.lower() not in COMPRESSED:
+    kind = kind_of(path)
+    if kind.suffix == ".parquet" and not compression_of(path):
         import pyarrow.parquet as pq
 
         rows = int(pq.read_metadata(path).num_rows)
         return rows if limit is None else min(rows, limit)
     with opened(path) as file:
-        if kind == ".jsonl" or (kind == ".json" and is_lines(path)):
+        if kind.rows is None:
             return _count((line for line in file if line.removeprefix(BOM).strip()), limit)
-        read_rows = {".csv": csv_rows, ".json": json_rows, ".parquet": parquet_rows}[kind]
-        return _count(read_rows(file, path), limit)
+        with closing(kind.rows(file, path)) as found:
+            return _count(found, limit)
 
 
 def _count_hub(plan: Plan) -> int:

@@ -12,17 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from staff_engine.data.builtin.tasks import TASKS, check_task, is_task, task_rows
-from staff_engine.data.formats import CONVERSATIONS, Mapping, Row, Turn, choose_mapping, normalise
-from staff_engine.data.readers import (
-    COMPRESSED,
-    SUFFIXES,
-    Line,
-    parse_line,
-    read_lines,
-    suffix_of,
-    write_rows,
-    write_source,
-)
+from staff_engine.data.files.compression import COMPRESSED
+from staff_engine.data.files.kinds import SUFFIXES, suffix_of, write_rows, write_source
+from staff_engine.data.files.lines import Line, parse_line, read_lines
+from staff_engine.data.formats import Mapping, choose_mapping, find_format, normalise
+from staff_engine.data.turns import Row, Turn
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import new_folder, write_json
 from staff_engine.system.hub import hub_answers, in_hub_cache
@@ -122,7 +116,7 @@ def import_dataset(
             rows,
             fingerprint,
             _sha256(lines),
-            mapping.format in CONVERSATIONS,
+            find_format(mapping.format).conversation,
         )
         write_json(part / "facts.json", asdict(facts))
     return open_imported(folder)

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
-import re
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from staff_engine.data.builtin.tasks import is_task, task_rows
 from staff_engine.data.dataset import turns_of
-from staff_engine.data.formats import Mapping, Row, Turn, choose_mapping
-from staff_engine.data.readers import (
-    BOM,
-    COMPRESSED,
-    Line,
-    opened,
-    parse_line,
-    read_lines,
-    suffix_of,
-    write_rows,
-    write_source,
-)
+from staff_engine.data.files.compression import compression_of, opened
+from staff_engine.data.files.kinds import kind_of, write_rows, write_source
+from staff_engine.data.files.lines import Line, parse_line, read_lines, starts_object
+from staff_engine.data.formats import Mapping, choose_mapping
 from staff_engine.data.sources import check_file, find_file, size_in_words
+from staff_engine.data.turns import Row, Turn
 from staff_engine.errors import DatasetError
 
 FIRST = 200
@@ -144,19 +133,17 @@ def _write_first(source: str, split: str, target: Path) -> bool:
         write_rows(itertools.islice(task_rows(source, split), FIRST + 1), target)
         return False
     path = find_file(source)
-    kind = suffix_of(path)
     try:
-        if kind == ".json" and path.stat().st_size > READ_WHOLE and not _first_line_is_row(path):
-            write_rows(itertools.islice(_array_rows(path), FIRST + 1), target)
-            return False
-        if kind == ".parquet" and path.suffix.lower() in COMPRESSED and path.stat().st_size > READ_WHOLE:
+        kind = kind_of(path).suffix
+        big = path.stat().st_size > READ_WHOLE
+        if big and kind == ".json" and starts_object(path):
             raise DatasetError(
-                f"{path} is a packed Parquet file over {size_in_words(READ_WHOLE)}; unpack it first"
+                f"{path} is one JSON object of over {BIG}, which has to be read whole; write it as JSON lines"
             )
+        if big and kind == ".parquet" and compression_of(path):
+            raise DatasetError(f"{path} is a packed Parquet file over {BIG}; unpack it first")
         if kind == ".jsonl" and _first_line_is_endless(path):
-            raise DatasetError(
-                f"{path}: the first line has over {size_in_words(READ_WHOLE)}; is this JSON lines?"
-            )
+            raise DatasetError(f"{path}: the first line has over {BIG}; is this JSON lines?")
     except OSError as error:
         raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
     return write_source(path, target, FIRST + 1)
@@ -165,30 +152,3 @@ def _write_first(source: str, split: str, target: Path) -> bool:
 def _first_line_is_endless(path: Path) -> bool:
     with opened(path) as file:
         return len(file.readline(READ_WHOLE)) == READ_WHOLE
-
-
-def _first_line_is_row(path: Path) -> bool:
-    with opened(path) as file:
-        line = file.readline(READ_WHOLE).removeprefix(BOM)
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
-
-
-def _array_rows(path: Path) -> Iterator[Any]:
-    """The first elements of a JSON array, from the beginning of its file only."""
-    with opened(path) as file:
-        text = file.read(READ_WHOLE).removeprefix(BOM).decode("utf-8", "surrogateescape").lstrip()
-    if not text.startswith("["):
-        raise DatasetError(
-            f"{path} is one JSON object of over {BIG}, which has to be read whole; write it as JSON lines"
-        )
-    decoder, gap, place = json.JSONDecoder(), re.compile(r"[\s,]*"), 1
-    while True:
-        place = gap.match(text, place).end()  # type: ignore[union-attr]
-        try:
-            row, place = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):  # the array's end, or that of what was read
-            return
-        yield row

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from staff_engine.data.turns import Turn
 from staff_engine.system.arrow import to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Turn = dict[str, str]
 
 SLICE = 10_000
 """Rows taken out of the Arrow file at a time."""

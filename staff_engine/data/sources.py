@@ -9,12 +9,11 @@ from pathlib import Path
 
 from staff_engine.data.builtin.tasks import is_task, task_of
 from staff_engine.data.dataset import check_source, names_a_file
-from staff_engine.data.readers import COMPRESSED, SUFFIXES, suffix_of
+from staff_engine.data.files.compression import compression_of
+from staff_engine.data.files.kinds import KINDS, SUFFIXES, is_data_file, suffix_of
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced
 from staff_engine.system.home import home
-
-KINDS = {".jsonl": "JSON lines", ".json": "JSON array", ".csv": "CSV table", ".parquet": "Parquet table"}
 
 NEAR = 5
 """Most names that an error proposes."""
@@ -32,7 +31,11 @@ def find_file(text: str) -> Path:
     try:
         path = Path(cleaned).expanduser().absolute()
         if path.is_dir():
-            names = [each.name for each in sorted(path.iterdir()) if _is_data(each)]
+            names = [
+                each.name
+                for each in sorted(path.iterdir())
+                if is_data_file(each) and not each.name.startswith(".")
+            ]
             raise DatasetError(f"{cleaned!r} is a folder; {_proposed(names, 'data files in it are')}")
         if not path.is_file():
             beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -64,8 +67,9 @@ def in_words(source: str, unit: str) -> str:
         return "From the hub"
     path = Path(source)
     kind = KINDS[".jsonl" if unit == "line" else suffix_of(path)]
-    packed = {".gz": ", packed with gzip", ".zst": ", packed with Zstandard"}.get(path.suffix.lower(), "")
-    return f"{kind}{packed}, {size_in_words(path.stat().st_size)}"
+    compression = compression_of(path)
+    packed = f", packed with {compression.label}" if compression else ""
+    return f"{kind.label}{packed}, {size_in_words(path.stat().st_size)}"
 
 
 def keep_upload(name: str, content: bytes) -> Path:
@@ -111,11 +115,6 @@ def size_in_words(count: float) -> str:
             return f"{count:,.0f} {unit}" if count >= 100 or unit == "bytes" else f"{count:,.1f} {unit}"
         count /= 1000
     raise AssertionError
-
-
-def _is_data(path: Path) -> bool:
-    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return name.suffix.lower() in (*SUFFIXES, ".ndjson") and not path.name.startswith(".")
 
 
 def _proposed(names: list[str], introduction: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -223,10 +224,12 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
     mean, count = float(array.mean()), len(array)
     if count < 2:
         return Mean(value=mean, low=np.nan, high=np.nan, seeds=count)
-    from scipy.stats import t
+    from scipy.stats import ttest_1samp
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * array.std(ddof=1) / np.sqrt(count))
-    return Mean(value=mean, low=mean - half, high=mean + half, seeds=count)
+    with warnings.catch_warnings():  # seeds can agree to the last digit, which is no loss of precision
+        warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
+        interval = ttest_1samp(array, 0.0).confidence_interval(CONFIDENCE)
+    return Mean(value=mean, low=float(interval.low), high=float(interval.high), seeds=count)
 
 
 def paired_difference(values: dict[int, float], reference: dict[int, float]) -> Mean | None:

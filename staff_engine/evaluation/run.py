@@ -40,7 +40,7 @@ from staff_engine.evaluation.report import (
     open_evaluation,
 )
 from staff_engine.evaluation.training import Bench, learning_rate, make_cell
-from staff_engine.models import loading
+from staff_engine.models import adapters, devices, loading
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -56,7 +56,7 @@ from staff_engine.runs.score_tables import choose, read_scores, small_scores
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
 from staff_engine.selection.methods import METHODS, ScoreTable
-from staff_engine.system.arrow import to_numpy
+from staff_engine.system.arrow import by_row, to_numpy
 from staff_engine.system.files import write_json
 from staff_engine.system.memory import give_back
 
@@ -175,13 +175,12 @@ def _target_scores(
     if len(done) < len(tokens):
         reporter.stage(SCORE_STAGE, len(tokens), done=len(done))
         weights = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
-        adapted = loading.load_adapter(weights, run.folder / TARGET.adapter)
+        adapted = adapters.load_adapter(weights, run.folder / TARGET.adapter)
         place.mkdir(exist_ok=True)
         writer = PartWriter(place / "speculative", place / "embedding")
         score_samples(plan, adapted, loading.load_tokenizer(plan.target), tokens, done, writer, reporter)
     table = read_parts(place / "speculative", ["row_id", "effort"])
-    effort = np.full(source.num_rows, np.nan)
-    effort[to_numpy(table["row_id"])] = to_numpy(table["effort"])
+    effort = by_row(source.num_rows, to_numpy(table["row_id"]), to_numpy(table["effort"]))
     return read_scores(place, effort, source="target")
 
 
@@ -192,7 +191,7 @@ def _bench(run: Evaluation, source: Results, tokens: TokenTable, kept_apart: Pat
     made_with: dict[str, Any] = {
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "target": plan.target,
-        "device": loading.choose_device(plan.device).partition(":")[0],
+        "device": devices.choose_device(plan.device).partition(":")[0],
         "dtype": plan.dtype,
         "data": source.imported.facts.fingerprint,
         **plan.model_dump(include={"max_length", "epochs", "batch_size", "lora_rank", "lora_alpha"}),

@@ -19,9 +19,9 @@ from typing import Any
 import staff_engine
 from staff_engine.data.sources import size_in_words
 from staff_engine.errors import RunError, StaffError
-from staff_engine.export import llama_factory
-from staff_engine.export.coreset import EXPORT_FORMATS, Manifest, check_export, export_coreset
+from staff_engine.export.coreset import Manifest, check_export, export_coreset
 from staff_engine.export.delivery import plan_delivery
+from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS, Companion, find_format
 from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import PLAN_FILE, Run
@@ -39,9 +39,6 @@ CHUNK = 2**20
 NAME = re.compile(r"[a-z0-9-]{1,100}")
 """What a run's id and an export's key are made of."""
 
-SUFFIXES = {"json": ".json", "csv": ".csv", "parquet": ".parquet", "indices": ".txt"}
-"""Suffix of a format's file; the others have a JSON text a line."""
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -58,15 +55,16 @@ class Prepared:
 
     @property
     def files(self) -> dict[str, Path]:
-        """What can be downloaded: coreset, manifest, decisions and, for LLaMA-Factory, entry."""
+        """What can be downloaded: coreset, manifest, decisions and, if the format has a companion, entry."""
         data = self.folder / file_name(self.format)
         files = {
             "coreset": data,
             "manifest": self.folder / f"{data.name}.manifest.json",
             "decisions": self.folder / f"{data.stem}.decisions.parquet",
         }
-        if self.format == "llama-factory":
-            files["entry"] = self.folder / "dataset_info.json"
+        companion = find_format(self.format).companion
+        if companion:
+            files["entry"] = self.folder / companion.name
         return files
 
     @property
@@ -87,18 +85,18 @@ def size_words(path: Path) -> str:
     return size_in_words(path.stat().st_size)
 
 
-def llama_factory_entry(name: str) -> str:
-    """What LLaMA-Factory's dataset_info.json needs to know of a file of this name, as JSON."""
-    return json.dumps({llama_factory.dataset_name(Path(name)): llama_factory.entry(name)}, indent=2)
+def entry_of(companion: Companion, name: str) -> str:
+    """What a companion file contains about an exported file of this name, as JSON."""
+    return json.dumps(companion.example(name), indent=2)
 
 
 def file_name(format: str) -> str:
     """What the file of a format is called."""
-    return f"coreset{SUFFIXES.get(format, '.jsonl')}"
+    return f"coreset{find_format(format).suffix}"
 
 
 def prepare(
-    run: Run, settings: Mapping[str, Any], format: str = "jsonl", with_scores: bool = False
+    run: Run, settings: Mapping[str, Any], format: str = DEFAULT_FORMAT, with_scores: bool = False
 ) -> Prepared:
     """Write a coreset into the run's folder, or find it there from before.
 
@@ -198,7 +196,7 @@ def write_out(
     settings: Mapping[str, Any],
     out: Path,
     *,
-    format: str = "jsonl",
+    format: str = DEFAULT_FORMAT,
     with_scores: bool = False,
     replace: bool = False,
 ) -> Manifest:
@@ -245,7 +243,7 @@ def export_command(
     """
     words = [run_id]
     words += [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
-    if format != "jsonl":
+    if format != DEFAULT_FORMAT:
         words.append(f"--{'export-format' if changes else 'format'}={format}")
     if with_scores:
         words.append("--with-scores")

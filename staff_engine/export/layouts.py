@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from staff_engine.data.rows import Turn
+from staff_engine.data.turns import Turn
 from staff_engine.errors import StaffError
 
 Record = dict[str, Any]
@@ -77,15 +77,6 @@ def sharegpt(turns: Sequence[Turn]) -> Record:
     return {
         "conversations": [{"from": SHAREGPT_NAMES[turn["role"]], "value": turn["content"]} for turn in turns]
     }
-
-
-LAYOUTS: dict[str, Callable[[Sequence[Turn]], Record]] = {
-    "alpaca": alpaca,
-    "prompt-completion": prompt_completion,
-    "messages": messages,
-    "sharegpt": sharegpt,
-    "llama-factory": messages,
-}
 
 
 def fill(record: Record, optional: Iterable[str]) -> Record:

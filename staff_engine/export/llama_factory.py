@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from staff_engine.data.rows import Turn
+from staff_engine.data.turns import Turn
 from staff_engine.errors import StaffError
 from staff_engine.system.files import replaced
 
 SUFFIXES = (".json", ".jsonl")
 """LLaMA-Factory tells a file's type by its name."""
+
+INFO_FILE = "dataset_info.json"
+"""Where LLaMA-Factory looks for the entry: in the folder of the file."""
 
 SPEAKS_FIRST = ("user", "tool")
 ANSWERS = ("assistant",)
@@ -69,16 +72,16 @@ def with_entry(out: Path) -> dict[str, Any]:
     """
     if out.suffix not in SUFFIXES:
         raise StaffError(f"{out.name}: LLaMA-Factory knows the file by its name: {' or '.join(SUFFIXES)}")
-    path, name = info_path(out), dataset_name(out)
+    path, name = out.with_name(INFO_FILE), dataset_name(out)
     known = _read(path)
     if name in known and (not isinstance(known[name], dict) or known[name].get("file_name") != out.name):
         raise StaffError(f"{path} has an entry {name!r} for other data; give the file another name")
-    return {**known, name: entry(out.name)}
+    return {**known, **own_entry(out.name)}
 
 
-def info_path(out: Path) -> Path:
-    """Where LLaMA-Factory looks for the entry: dataset_info.json in the folder of the file."""
-    return out.with_name("dataset_info.json")
+def own_entry(file_name: str) -> dict[str, Any]:
+    """What dataset_info.json needs to contain about a file."""
+    return {dataset_name(Path(file_name)): entry(file_name)}
 
 
 def write_info(path: Path, content: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
+from staff_engine.models.adapters import save_adapter
 from staff_engine.models.forward import Batch, pad, response_logits
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def finetune(
         on_loss=on_loss,
     )
     if finished:
-        model.save_pretrained(str(folder))
+        save_adapter(model, folder)
     return finished
 
 

@@ -1,4 +1,4 @@
-"""Load a causal language model and its tokenizer; LoRA; the parameters that are scored."""
+"""Load a causal language model and its tokenizer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staff_engine.errors import ModelError
+from staff_engine.models.devices import choose_device, torch_dtype
 from staff_engine.system.hub import hub_answers, in_hub_cache
 
 if TYPE_CHECKING:
-    from peft import PeftModel
-    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BUILTIN_FOLDER = Path(__file__).parent.parent.parent / "assets" / "models"
@@ -97,7 +96,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     source = find_model(name)
-    with _named_failure(name, "the tokenizer of"):
+    with named_failure(name, "the tokenizer of"):
         tokenizer = AutoTokenizer.from_pretrained(source.location, **source.arguments)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {name!r} has no end-of-sequence token, which closes a response")
@@ -115,7 +114,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
         Hub name, local folder, .gguf file or builtin:NAME. Only safetensors and .gguf
         weights are read, and no code of the model's own is run.
     device
-        As the plan has it; see `choose_device`.
+        As the plan has it; see `devices.choose_device`.
     dtype
         As the plan has it, once `precision.settle` has resolved auto.
 
@@ -131,10 +130,10 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
     source = find_model(name)
     place = choose_device(device)
     weights = _unpacked_gguf() if source.gguf_file else {"use_safetensors": True}
-    with _named_failure(name, "model"):
+    with named_failure(name, "model"):
         model, report = AutoModelForCausalLM.from_pretrained(
             source.location,
-            dtype=getattr(torch, dtype),
+            dtype=torch_dtype(dtype),
             output_loading_info=True,
             **weights,
             **source.arguments,
@@ -169,36 +168,8 @@ def context_length(name: str) -> int | None:
     from transformers import AutoConfig
 
     source = find_model(name)
-    with _named_failure(name, "the configuration of"):
+    with named_failure(name, "the configuration of"):
         return longest_input(AutoConfig.from_pretrained(source.location, **source.arguments))
-
-
-def choose_device(device: str) -> str:
-    """Resolve `auto` to the first of cuda, mps and cpu that the machine has.
-
-    Raises
-    ------
-    ModelError
-        If the device is unknown or not on this machine.
-    """
-    import torch
-
-    found = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
-    if device == "auto":
-        return found[0]
-    kind, _, index = device.partition(":")
-    if kind not in found or (index and (not index.isdigit() or int(index) >= torch.cuda.device_count())):
-        raise ModelError(f"device is {device!r}; this machine has {', '.join(found)}")
-    return device
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether a device computes in bfloat16 itself, without widening every number first."""
-    import torch
-
-    if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _refuse_encoders(model: PreTrainedModel, name: str) -> None:
@@ -213,66 +184,17 @@ def _refuse_encoders(model: PreTrainedModel, name: str) -> None:
         raise ModelError(f"model {name!r} is an encoder ({type(model).__name__}); a causal decoder is needed")
 
 
-def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
-    """Put fresh LoRA matrices on every linear layer but the head.
-
-    lora_A is drawn by Kaiming's uniform rule from `seed`, lora_B is zero, so that the
-    model computes what it did before. Raises ModelError if it has no linear layer.
-    """
-    import torch
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-    )
-    with torch.random.fork_rng(), _named_failure(type(model).__name__, "LoRA on"):
-        torch.manual_seed(seed)
-        return get_peft_model(model, config)
-
-
-def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put a fine-tuned adapter on the model it was made for. Raises ModelError if it is damaged."""
-    from peft import PeftModel
-
-    with _named_failure(str(folder), "adapter"):
-        return PeftModel.from_pretrained(model, folder)
-
-
-def scored_layers(model: PeftModel, which: str) -> list[nn.Module]:
-    """The lora_B layers whose gradient is the effort.
+@contextmanager
+def named_failure(name: str, what: str) -> Iterator[None]:
+    """Turn whatever the libraries raise into a ModelError of one line that names the model.
 
     Parameters
     ----------
-    which
-        "all", the learnable parameters φ of the paper (its lora_B half), or
-        "last_block", those of the last decoder block, as the released code has it.
+    name
+        The model.
+    what
+        What of it is loaded; begins the line.
     """
-    from peft.tuners.lora import LoraLayer
-
-    root = model if which == "all" else last_block(model)
-    layers = [module.lora_B["default"] for module in root.modules() if isinstance(module, LoraLayer)]
-    if not layers:
-        raise ModelError(f"{type(root).__name__} has no LoRA layer to score")
-    return layers
-
-
-def last_block(model: nn.Module) -> nn.Module:
-    """The last decoder block: the last member of the module list that holds most parameters."""
-    from torch import nn
-
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
-    if not lists:
-        raise ModelError(f"{type(model).__name__} has no list of decoder blocks")
-    return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))[-1]
-
-
-@contextmanager
-def _named_failure(name: str, what: str) -> Iterator[None]:
-    """Turn whatever the libraries raise into one line that names the model."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*fan_in_fan_out.*")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from staff_engine.models import loading
+from staff_engine.models import adapters, loading
 from staff_engine.selection.agreement import rank_agreement
 from staff_engine.system.arrow import write_table
 from staff_engine.data.dataset import open_imported
@@ -127,7 +127,7 @@ def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
     reporter.stage("speculate", len(tokens), done=len(done))
     if len(done) < len(tokens):
         model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
-        adapted = loading.load_adapter(model, folder / SMALL.adapter)
+        adapted = adapters.load_adapter(model, folder / SMALL.adapter)
         tokenizer = loading.load_tokenizer(plan.small)
         writer = PartWriter(folder / "speculative", folder / "embedding", folder / "token_loss")
         score_samples(plan, adapted, tokenizer, tokens, done, writer, reporter)
@@ -170,7 +170,7 @@ def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> No
     writer.add_unscorable(list(tokens.problems))
     if len(open_results(folder).tuned_ids):
         model = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
-        adapted = loading.load_adapter(model, folder / TARGET.adapter)
+        adapted = adapters.load_adapter(model, folder / TARGET.adapter)
     else:
         adapted = fresh_lora(plan, plan.target)
     tokenizer = loading.load_tokenizer(plan.target)

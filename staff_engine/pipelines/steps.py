@@ -15,7 +15,7 @@ import numpy as np
 from staff_engine.data.dataset import import_dataset, open_imported
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import TokenTable, open_tokens
-from staff_engine.models import loading
+from staff_engine.models import adapters, devices, loading
 from staff_engine.models.finetune import checkpoint_folder, count_steps, finetune, steps_done
 from staff_engine.plan import Plan
 from staff_engine.scoring.parts import PartWriter
@@ -54,7 +54,7 @@ def check_models(names: Iterable[str], device: str) -> None:
     """Before any work: the models can be found, on a device that is there. Raises ModelError."""
     for name in names:
         loading.find_model(name)
-    loading.choose_device(device)
+    devices.choose_device(device)
 
 
 def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
@@ -113,7 +113,7 @@ def train_adapter(
 def fresh_lora(plan: Plan, name: str) -> PeftModel:
     """The model as it is, seen through LoRA matrices that do nothing yet."""
     model = loading.load_model(name, device=plan.device, dtype=plan.dtype)
-    return loading.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    return adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
 
 
 def tokenize_rows(plan: Plan, name: str, folder: Path, ids: np.ndarray, path: Path) -> TokenTable:
@@ -145,7 +145,7 @@ def score_samples(
     """
     model.requires_grad_(False)
     scorer = Scorer(
-        model, loading.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
+        model, adapters.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
     )
     path = writer.folder / SHRUNK_FILE
     shrunk: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}

@@ -14,7 +14,7 @@ from staff_engine.runs.score_tables import choose
 from staff_engine.scoring.parts import read_parts
 from staff_engine.selection.coverage import QUANTILES, Coverage, cluster_embeddings, measure_coverage
 from staff_engine.selection.methods import ScoreTable, method_named
-from staff_engine.system.arrow import to_numpy, write_table
+from staff_engine.system.arrow import by_row, to_numpy, write_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +153,7 @@ def write_choices(path: Path, rows: int, found: Sequence[MethodCoverage]) -> Non
 
 def _response_tokens(results: Results) -> np.ndarray:
     table = read_parts(results.folder / "speculative", ["row_id", "response_tokens"])
-    lengths = np.zeros(results.num_rows, dtype=np.int64)
-    lengths[to_numpy(table["row_id"])] = to_numpy(table["response_tokens"])
-    return lengths
+    return by_row(results.num_rows, to_numpy(table["row_id"]), to_numpy(table["response_tokens"]), missing=0)
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

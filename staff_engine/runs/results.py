@@ -20,7 +20,7 @@ from staff_engine.selection.pool import Pool
 from staff_engine.selection.scores import make_score
 from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
-from staff_engine.system.arrow import read_table, to_numpy
+from staff_engine.system.arrow import by_row, read_table, to_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +53,7 @@ class Results:
     def _measured(self, part: str, name: str) -> np.ndarray:
         """Float64 (num_rows,): a column of a score table, NaN where a row has none."""
         table = read_parts(self.folder / part, ["row_id", name])
-        column = np.full(self.num_rows, np.nan)
-        column[to_numpy(table["row_id"])] = to_numpy(table[name])
-        return column
+        return by_row(self.num_rows, to_numpy(table["row_id"]), to_numpy(table[name]))
 
     def _embedding(self) -> np.ndarray:
         return read_embeddings(self.folder, self.num_rows)

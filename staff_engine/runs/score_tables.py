@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from staff_engine.errors import RunError
 from staff_engine.runs.results import Results
 from staff_engine.scoring.parts import read_embeddings, read_parts
-from staff_engine.selection.baselines.d2 import select_d2
-from staff_engine.selection.baselines.ranked import (
-    select_ccs,
-    select_el2n,
-    select_grand,
-    select_moderate,
-    select_random,
-)
-from staff_engine.selection.methods import METHODS, ScoreTable, needs_embedding
-from staff_engine.system.arrow import to_numpy
+from staff_engine.selection.methods import METHODS, ScoreTable, method_named, needs_embedding
+from staff_engine.system.arrow import by_row, to_numpy
 
 
 def small_scores(results: Results) -> ScoreTable:
@@ -27,7 +19,7 @@ def small_scores(results: Results) -> ScoreTable:
     return read_scores(results.folder, results.speculative, source="small")
 
 
-def read_scores(folder: Path, effort: np.ndarray, *, source: str) -> ScoreTable:
+def read_scores(folder: Path, effort: np.ndarray, *, source: Literal["small", "target"]) -> ScoreTable:
     """A model's scores from the parts in `speculative` and `embedding` of a folder, its effort being read."""
     table = read_parts(folder / "speculative", ["row_id", "el2n", "loss"])
     ids = to_numpy(table["row_id"])
@@ -88,27 +80,16 @@ def choose(
             f"{METHODS[name].label} reads embeddings, and run {results.folder.name} has none; allowed:"
             f" {', '.join(without)}"
         )
-    beta = results.plan.drop_hardest if beta is None else beta
-    common: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
-    match name:
-        case "staff":
-            return results.select(**common).indices
-        case "random":
-            return select_random(table.effort, **common)
-        case "grand":
-            return select_grand(table.effort, **common)
-        case "el2n":
-            return select_el2n(table.el2n, **common)
-        case "ccs":
-            return select_ccs(table.effort, beta=beta, **common)
-        case "d2":
-            return select_d2(table.effort, table.embedding, beta=beta, graphs=table.graphs, **common)
-        case _:
-            return select_moderate(table.effort, table.embedding, **common)
+    method = method_named(name)
+    how: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
+    if method.choose is None:
+        return results.select(**how).indices
+    if method.cuts:
+        how["beta"] = results.plan.drop_hardest if beta is None else beta
+    return method.choose(table, **how)
 
 
 def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.ndarray:
-    column = np.full(len(scorable), np.nan)
-    column[rows] = values
+    column = by_row(len(scorable), rows, values)
     column[~scorable] = np.nan
     return column

@@ -9,7 +9,7 @@ import numpy as np
 
 from staff_engine.samples.decisions import Decisions, decide
 from staff_engine.scoring.parts import read_parts
-from staff_engine.system.arrow import to_numpy
+from staff_engine.system.arrow import by_row, to_numpy
 
 if TYPE_CHECKING:
     from staff_engine.runs.results import Results
@@ -43,15 +43,9 @@ def sample_columns(results: Results, selection: Selection) -> SampleColumns:
     """Gather the columns of a selection from a run's results."""
     decisions = decide(results, selection)
     table = read_parts(results.folder / "speculative", ["row_id", "prompt_tokens", "response_tokens"])
-    rows = to_numpy(table["row_id"])
-
-    def placed(name: str) -> np.ndarray:
-        lengths = np.zeros(results.num_rows, dtype=np.int64)
-        lengths[rows] = to_numpy(table[name])
-        return lengths
-
+    rows, row_ids = results.num_rows, to_numpy(table["row_id"])
     return SampleColumns(
         **vars(decisions),
-        prompt_tokens=placed("prompt_tokens"),
-        response_tokens=placed("response_tokens"),
+        prompt_tokens=by_row(rows, row_ids, to_numpy(table["prompt_tokens"]), missing=0),
+        response_tokens=by_row(rows, row_ids, to_numpy(table["response_tokens"]), missing=0),
     )

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.scoring.parts import read_parts
-from staff_engine.system.arrow import texts, to_arrow, to_numpy
+from staff_engine.selection.strata import DROPPED, NO_SCORE
+from staff_engine.system.arrow import by_row, texts, to_arrow, to_numpy
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from staff_engine.runs.results import Results
     from staff_engine.selection.coreset import Selection
-
-DROPPED, NO_SCORE = -1, -2
-"""Labels of rows that lie in no stratum; see `coreset.Selection`."""
 
 ROW_GROUP = 1_000_000
 
@@ -114,19 +112,12 @@ def decide(results: Results, selection: Selection) -> Decisions:
     kept[selection.indices] = True
     return Decisions(
         speculative=results.scores_by(selection.score),
-        loss=_placed(rows, to_numpy(losses["row_id"]), to_numpy(losses["loss"])),
-        verification=_placed(rows, results.verified_ids, results.verified_by(selection.score)),
+        loss=by_row(rows, to_numpy(losses["row_id"]), to_numpy(losses["loss"])),
+        verification=by_row(rows, results.verified_ids, results.verified_by(selection.score)),
         strata=selection.labels,
         kept=kept,
         unscorable=results.unscorable,
     )
-
-
-def _placed(rows: int, row_ids: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Float64 (rows,): the values at their row ids, NaN elsewhere."""
-    placed = np.full(rows, np.nan)
-    placed[row_ids] = values
-    return placed
 
 
 def _finite(values: np.ndarray) -> pa.Array:

@@ -13,7 +13,8 @@ import numpy as np
 
 from staff_engine.data.rows import selected_lines, selected_turns
 from staff_engine.data.tokens import open_tokens
-from staff_engine.samples.decisions import DROPPED, NO_SCORE
+from staff_engine.errors import PlanError
+from staff_engine.selection.strata import DROPPED, NO_SCORE
 from staff_engine.system.arrow import to_numpy
 
 if TYPE_CHECKING:
@@ -231,8 +232,31 @@ def standing(scores: np.ndarray, row_id: int) -> Standing | None:
     return Standing(score, float((scores < score).sum()) / max(others, 1), others)
 
 
+_TAKEN = {
+    "random": (", and this one was drawn.", ", and this one was not drawn."),
+    "hardest": (
+        ", the hardest, and this one is among them.",
+        ", the hardest, and this one is not among them.",
+    ),
+}
+"""By how a stratum's samples are taken: what ends the sentence on one that is kept, and on another."""
+
+
 def why(columns: SampleColumns, selection: Selection, row_id: int, *, within: str = "random") -> str:
-    """Why a row is in the coreset or not, in a sentence; `within` is how a stratum's samples are taken."""
+    """Why a row is in the coreset or not, in a sentence.
+
+    Parameters
+    ----------
+    within
+        How a stratum's samples are taken, as the plan has it.
+
+    Raises
+    ------
+    PlanError
+        If `within` is unknown.
+    """
+    if within not in _TAKEN:
+        raise PlanError(f"within is {within!r}; allowed: {', '.join(_TAKEN)}")
     stratum = int(columns.strata[row_id])
     if stratum == NO_SCORE:
         return f"It cannot be scored: {columns.unscorable.get(row_id, 'it has no score')}."
@@ -248,6 +272,5 @@ def why(columns: SampleColumns, selection: Selection, row_id: int, *, within: st
     sentence = f"{'Kept' if kept else 'Not kept'}: stratum {stratum} keeps {of_all}"
     if not budget:
         return f"{sentence}."
-    if within == "hardest":
-        return f"{sentence}, the hardest, and this one is {'' if kept else 'not '}among them."
-    return f"{sentence}, and this one was {'' if kept else 'not '}drawn."
+    chosen, left_out = _TAKEN[within]
+    return sentence + (chosen if kept else left_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +16,35 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 
-_RANGES = {
-    "score": "score on the small model",
-    "verification": "score on the target",
-    "loss": "loss",
-    "tokens": "response tokens",
-    "map_x": "map, across",
-    "map_y": "map, up",
+_Values = Callable[["SampleColumns", "np.ndarray | None"], np.ndarray]
+"""What a range is compared with, float (rows,), given the columns and the places on the map."""
+
+
+def _on_map(axis: int) -> _Values:
+    def values(columns: SampleColumns, coordinates: np.ndarray | None) -> np.ndarray:
+        if coordinates is None:
+            raise TypeError("a filter by places on the map needs the coordinates")
+        return coordinates[:, axis]
+
+    return values
+
+
+_RANGES: dict[str, tuple[str, _Values]] = {
+    "score": ("score on the small model", lambda columns, _: columns.speculative),
+    "verification": ("score on the target", lambda columns, _: columns.verification),
+    "loss": ("loss", lambda columns, _: columns.loss),
+    "tokens": ("response tokens", lambda columns, _: columns.response_tokens),
+    "map_x": ("map, across", _on_map(0)),
+    "map_y": ("map, up", _on_map(1)),
 }
+"""Parts that are a range: their words, and what they compare."""
+
 _CHOICES = {
     "kept": ("kept", "not kept"),
     "verified": ("verified on the target", "not verified"),
     "scorable": ("with a score", "without a score"),
 }
+"""Parts that are yes or no, each a column of that name: their words for yes and for no."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class Filter:
         parts = []
         if self.strata:
             parts.append(("strata", f"{_plural('stratum', 'strata', self.strata)} {_runs(self.strata)}"))
-        for name, what in _RANGES.items():
+        for name, (what, _) in _RANGES.items():
             bounds = getattr(self, name)
             if bounds is not None:
                 parts.append((name, f"{what} {_number(bounds[0])} to {_number(bounds[1])}"))
@@ -124,21 +140,19 @@ class Filter:
         coordinates
             float (rows, 2), where a part of the map is chosen: where each row lies on it,
             NaN for one that does not.
+
+        Raises
+        ------
+        TypeError
+            If a part of the map is chosen and there are no coordinates.
         """
         mask = np.ones(len(columns), dtype=bool)
         if self.strata:
             mask &= np.isin(columns.strata, self.strata)
-        values = {
-            "score": columns.speculative,
-            "verification": columns.verification,
-            "loss": columns.loss,
-            "tokens": columns.response_tokens,
-        }
-        if coordinates is not None:
-            values |= {"map_x": coordinates[:, 0], "map_y": coordinates[:, 1]}
-        for name, of_rows in values.items():
+        for name, (_, values) in _RANGES.items():
             bounds = getattr(self, name)
             if bounds is not None:
+                of_rows = values(columns, coordinates)
                 mask &= (of_rows >= bounds[0]) & (of_rows <= bounds[1])
         for name in _CHOICES:
             choice = getattr(self, name)

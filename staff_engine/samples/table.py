@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from staff_engine.data.formats import Turn
 from staff_engine.data.rows import selected_turns
+from staff_engine.data.turns import Turn
+from staff_engine.errors import PlanError
 from staff_engine.samples.neighbours import map_coordinates
 from staff_engine.system.arrow import to_arrow
 
@@ -28,8 +29,21 @@ PREVIEW = 200
 SORTED_BY = 80
 """Characters of a prompt or response that its place in the alphabet depends on."""
 
-TEXTS = ("prompt", "response")
-SORTS = ("row_id", "score", "verification", "stratum", "loss", "tokens", "kept", *TEXTS)
+TEXTS = {"prompt": "user", "response": "assistant"}
+"""The texts of a sample, and whose they are: the first of the user, the last of the assistant."""
+
+_SORTS: dict[str, Callable[[SampleColumns], np.ndarray]] = {
+    "row_id": lambda columns: np.arange(len(columns)),
+    "score": lambda columns: columns.speculative,
+    "verification": lambda columns: columns.verification,
+    "stratum": lambda columns: np.where(columns.strata < 0, np.nan, columns.strata),
+    "loss": lambda columns: columns.loss,
+    "tokens": lambda columns: np.where(columns.scorable, columns.response_tokens, np.nan),
+    "kept": lambda columns: columns.kept,
+}
+"""What the table is sorted by, NaN where a row has none."""
+
+SORTS = (*_SORTS, *TEXTS)
 """What the table can be sorted by."""
 
 
@@ -91,10 +105,17 @@ def text_ranks(imported: Path, which: str) -> np.ndarray:
     ----------
     which
         "prompt" or "response".
+
+    Raises
+    ------
+    PlanError
+        If it is neither.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if which not in TEXTS:
+        raise PlanError(f"text is {which!r}; allowed: {', '.join(TEXTS)}")
     heads = [
         pc.utf8_lower(pc.utf8_slice_codeunits(_said(turns, which), 0, SORTED_BY))
         for turns in _batches(imported)
@@ -127,7 +148,14 @@ def sorted_rows(
         One of `SORTS`.
     ranks
         What `text_ranks` gave, where the table is sorted by prompt or response.
+
+    Raises
+    ------
+    PlanError
+        If the table cannot be sorted by it.
     """
+    if sort not in SORTS:
+        raise PlanError(f"sort is {sort!r}; allowed: {', '.join(SORTS)}")
     rows = np.flatnonzero(mask)
     if sort == "row_id":
         return rows[::-1] if descending else rows
@@ -141,15 +169,7 @@ def _sort_values(columns: SampleColumns, sort: str, ranks: np.ndarray | None) ->
         if ranks is None:
             raise TypeError(f"sorting by {sort} needs its ranks")
         return ranks
-    of_rows: dict[str, np.ndarray] = {
-        "score": columns.speculative,
-        "verification": columns.verification,
-        "stratum": np.where(columns.strata < 0, np.nan, columns.strata),
-        "loss": columns.loss,
-        "tokens": np.where(columns.scorable, columns.response_tokens, np.nan),
-        "kept": columns.kept,
-    }
-    return of_rows[sort]
+    return _SORTS[sort](columns)
 
 
 def table_page(imported: Path, columns: SampleColumns, row_ids: np.ndarray) -> pd.DataFrame:
@@ -201,10 +221,10 @@ def preview(text: str) -> str:
 
 
 def _previews(turns: list[Turn]) -> tuple[str, str]:
-    said = {
-        role: [turn["content"] for turn in turns if turn["role"] == role] for role in ("user", "assistant")
-    }
-    return preview("".join(said["user"][:1])), preview("".join(said["assistant"][-1:]))
+    prompts, responses = (
+        [turn["content"] for turn in turns if turn["role"] == role] for role in TEXTS.values()
+    )
+    return preview("".join(prompts[:1])), preview("".join(responses[-1:]))
 
 
 def _said(turns: pa.ListArray, which: str) -> pa.Array:
@@ -215,7 +235,7 @@ def _said(turns: pa.ListArray, which: str) -> pa.Array:
     said = turns.flatten()
     offsets = turns.offsets.to_numpy() - turns.offsets[0].as_py()
     starts, ends = offsets[:-1], offsets[1:]
-    role = "user" if which == "prompt" else "assistant"
+    role = TEXTS[which]
     places = np.flatnonzero(pc.equal(pc.struct_field(said, "role"), role).to_numpy(zero_copy_only=False))
     near = np.searchsorted(places, starts) if which == "prompt" else np.searchsorted(places, ends) - 1
     inside = (near >= 0) & (near < len(places))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from staff_engine.models import loading
+from staff_engine.models import adapters, devices, loading
 from staff_engine.plan import Plan
 from staff_engine.scoring.scorer import Scorer, plan_batches
 from staff_engine.system.files import read_model, write_json
@@ -94,8 +94,8 @@ def choose_precision(
     A few seconds; none where the device does not compute in bfloat16 itself, or there are
     fewer than 50 samples among the first 1,000 rows: then it is float32.
     """
-    device = loading.choose_device(plan.device)
-    if not loading.has_bfloat16(device):
+    device = devices.choose_device(plan.device)
+    if not devices.has_bfloat16(device):
         return Precision(dtype="float32", reason=f"{device} does not compute in bfloat16 itself")
     places = _short(tokens)
     if len(places) < FEWEST:
@@ -152,9 +152,9 @@ def _measure(
 
 def _scorer(plan: Plan, name: str, dtype: str) -> Scorer:
     model = loading.load_model(name, device=plan.device, dtype=dtype)
-    adapted = loading.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    adapted = adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
     adapted.requires_grad_(False)
-    return Scorer(adapted, loading.scored_layers(adapted, plan.scored_parameters), pad_token_id=0)
+    return Scorer(adapted, adapters.scored_layers(adapted, plan.scored_parameters), pad_token_id=0)
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from staff_engine.errors import PlanError
 
-ALLOCATIONS = ("paper", "normalized", "proportional")
+_Rule = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+"""Sizes, ratios and m → counts, each (K,)."""
+
+_Parts = Callable[[list[float]], list[float]]
+"""Ratios in the order of the walk → into how many parts, of which a stratum gets V_i, what is left is
+divided at its turn."""
 
 _ROUNDING = 1 + 1e-12
 """A share that a rounding error put below a whole number is that number."""
@@ -23,8 +29,7 @@ def allocate(
     the floor of its share of what is left, at most its size:
 
     - "paper": left·V_i / |𝓑|, 𝓑 the strata from this one on (STAFF, Algorithm 1);
-    - "normalized": left·V_i / Σ_{j∈𝓑} V_j (the released code).
-
+    - "normalized": left·V_i / Σ_{j∈𝓑} V_j (the released code);
     - "proportional": to size times V_i, in one step and not by a walk (ours): with every ratio 1 the
       coreset has the distribution of the data.
 
@@ -63,23 +68,30 @@ def allocate(
     """
     if allocation not in ALLOCATIONS:
         raise PlanError(f"allocation is {allocation!r}; allowed: {', '.join(ALLOCATIONS)}")
-    room = [int(size) for size in sizes]
-    if not 0 <= coreset_size <= sum(room):
-        raise ValueError(f"coreset_size is {coreset_size}; allowed: 0 to the strata's {sum(room)} samples")
-    if allocation != "normalized":
-        ratios = np.where(np.isnan(ratios), 1.0, ratios)
-    if allocation == "proportional":
-        return _proportional(np.asarray(sizes, dtype=np.int64), ratios, coreset_size)
-    order = [int(stratum) for stratum in np.argsort(sizes, kind="stable")]
-    left = int(coreset_size)
-    while left:
-        order = [stratum for stratum in order if room[stratum]]
-        served = [float(ratios[stratum]) for stratum in order]
-        counts = _serve([room[stratum] for stratum in order], served, left, allocation)
-        for stratum, count in zip(order, counts, strict=True):
-            room[stratum] -= count
-        left -= sum(counts)
-    return np.asarray(sizes, dtype=np.int64) - np.array(room, dtype=np.int64)
+    total = int(np.sum(sizes))
+    if not 0 <= coreset_size <= total:
+        raise ValueError(f"coreset_size is {coreset_size}; allowed: 0 to the strata's {total} samples")
+    return _RULES[allocation](sizes, ratios, coreset_size)
+
+
+def _walked(parts: _Parts, *, without: float) -> _Rule:
+    """A rule that walks over the strata; `without` stands for the ratio of a stratum that has none."""
+
+    def rule(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> np.ndarray:
+        ratios = np.where(np.isnan(ratios), without, ratios)
+        room = [int(size) for size in sizes]
+        order = [int(stratum) for stratum in np.argsort(sizes, kind="stable")]
+        left = int(coreset_size)
+        while left:
+            order = [stratum for stratum in order if room[stratum]]
+            served = [float(ratios[stratum]) for stratum in order]
+            counts = _serve([room[stratum] for stratum in order], served, left, parts)
+            for stratum, count in zip(order, counts, strict=True):
+                room[stratum] -= count
+            left -= sum(counts)
+        return np.asarray(sizes, dtype=np.int64) - np.array(room, dtype=np.int64)
+
+    return rule
 
 
 def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> np.ndarray:
@@ -88,6 +100,7 @@ def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> n
     Strata whose share exceeds their size give all they have, and the rest is shared anew. Where
     only strata of ratio 0 are left, they share by size.
     """
+    sizes, ratios = np.asarray(sizes, dtype=np.int64), np.where(np.isnan(ratios), 1.0, ratios)
     counts = np.zeros(len(sizes), dtype=np.int64)
     open_ = sizes > 0
     while left := coreset_size - int(counts.sum()):
@@ -108,9 +121,9 @@ def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> n
     return counts
 
 
-def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> list[int]:
+def _serve(room: list[int], ratios: list[float], left: int, divide: _Parts) -> list[int]:
     """What strata with room, in the order of the walk, get in one walk or in some equal ones."""
-    parts = _parts(ratios, allocation)
+    parts = divide(ratios)
     ratios = [1.0 if math.isnan(ratio) else ratio for ratio in ratios]
     counts = _walk(room, ratios, parts, left)
     placed = sum(counts)
@@ -123,17 +136,6 @@ def _serve(room: list[int], ratios: list[float], left: int, allocation: str) -> 
     while 2 * times <= most and _walk(room, ratios, parts, left - (2 * times - 1) * placed) == counts:
         times *= 2
     return [times * count for count in counts]
-
-
-def _parts(ratios: list[float], allocation: str) -> list[float]:
-    """Into how many parts, of which a stratum gets V_i, what is left is divided at its turn."""
-    equal = [float(count) for count in range(len(ratios), 0, -1)]
-    if allocation == "paper":
-        return equal
-    sums = np.cumsum(np.nan_to_num(ratios)[::-1])[::-1].tolist()
-    return [
-        count if math.isnan(ratio) else whole for ratio, count, whole in zip(ratios, equal, sums, strict=True)
-    ]
 
 
 def _walk(room: list[int], ratios: list[float], parts: list[float], left: int) -> list[int]:
@@ -155,3 +157,25 @@ def _one_each(room: list[int], ratios: list[float], left: int) -> list[int]:
     for place in sorted(range(len(room)), key=lambda place: -ratios[place])[:left]:
         counts[place] = 1
     return counts
+
+
+def _strata_to_serve(ratios: list[float]) -> list[float]:
+    """|𝓑| at each stratum's turn."""
+    return [float(count) for count in range(len(ratios), 0, -1)]
+
+
+def _ratios_to_serve(ratios: list[float]) -> list[float]:
+    """Σ_{j∈𝓑} V_j at each stratum's turn; |𝓑| at that of a stratum without a ratio."""
+    sums = np.cumsum(np.nan_to_num(ratios)[::-1])[::-1].tolist()
+    return [
+        count if math.isnan(ratio) else whole
+        for ratio, count, whole in zip(ratios, _strata_to_serve(ratios), sums, strict=True)
+    ]
+
+
+_RULES: dict[str, _Rule] = {
+    "paper": _walked(_strata_to_serve, without=1.0),
+    "normalized": _walked(_ratios_to_serve, without=math.nan),
+    "proportional": _proportional,
+}
+ALLOCATIONS = tuple(_RULES)

@@ -7,12 +7,16 @@ from typing import Literal
 
 import numpy as np
 
+from staff_engine.errors import PlanError
 from staff_engine.selection.agreement import Agreement
 
 HIGH, HIGH_AT_LEAST = 0.7, 0.5
 """High: a rank correlation of at least the first, with an interval that begins at the second or above."""
 FAIR = 0.4
 """Fair: a rank correlation of at least this; below it, or without one, trust is low."""
+
+_OTHER = {"all": "last_block", "last_block": "all"}
+"""What else could be scored."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ def judge_trust(
     target_tuned
         Whether the target was fine-tuned before it scored.
 
+    Raises
+    ------
+    PlanError
+        If the scored parameters are unknown.
+
     Notes
     -----
     The word rests on the correlation with response length held, where lengths are known: that both
@@ -54,11 +63,12 @@ def judge_trust(
         return Trust("high", sentence, ())
     if value >= FAIR:
         return Trust("fair", sentence, ())
-    other = "last_block" if scored_parameters == "all" else "all"
+    if scored_parameters not in _OTHER:
+        raise PlanError(f"scored_parameters is {scored_parameters!r}; allowed: {', '.join(_OTHER)}")
     advice = (
         "Use another small model of the target's family, closer to it in size.",
         f"Fine-tune the small model for more than {epochs} epoch{'' if epochs == 1 else 's'}.",
-        f"Score other parameters: {other} instead of {scored_parameters}.",
+        f"Score other parameters: {_OTHER[scored_parameters]} instead of {scored_parameters}.",
         *(() if target_tuned else ("Tune the target on a few samples before it verifies (tune_target).",)),
         "Verify nothing (0 in each stratum): every stratum then gets an equal budget.",
     )

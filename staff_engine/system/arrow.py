@@ -34,6 +34,29 @@ def to_arrow(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
 
 
+def by_row(count: int, row_ids: np.ndarray, values: np.ndarray, *, missing: float = np.nan) -> np.ndarray:
+    """The values of some rows as a column of all rows.
+
+    Parameters
+    ----------
+    count
+        Rows in all.
+    row_ids : int (n,)
+        0 to count - 1, each once, in any order.
+    values : (n,)
+    missing
+        What the other rows have.
+
+    Returns
+    -------
+    (count,)
+        float64; int64 if `missing` is an int.
+    """
+    column = np.full(count, missing)
+    column[row_ids] = values
+    return column
+
+
 def texts(values: Sequence[str]) -> pa.Array:
     """Texts as a column."""
     import pyarrow as pa

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from staff_engine.data import first_rows as module
+from staff_engine.data.files import json_arrays
 from staff_engine.data.first_rows import FIRST, first_rows
 from staff_engine.data.formats import Mapping
 from staff_engine.data.sources import find_file, in_words, is_on_hub, keep_upload, upload_name
@@ -95,8 +96,12 @@ def test_only_the_beginning_of_a_large_file_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "READ_WHOLE", 3000)
     rows = [{"prompt": f"p {i}", "response": "r" * 50} for i in range(500)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(json_arrays, "CHUNK", 1000)
     read = first_rows(str(tmp_path / "a.json"))
-    assert 30 < len(read.lines) < 60  # what 3000 bytes hold
+    assert (len(read.lines), read.more) == (FIRST, True)
+    with (tmp_path / "a.json").open("ab") as file:
+        file.write(b"what stands behind is not read")
+    assert first_rows(str(tmp_path / "a.json")) == read
     source = write(tmp_path / "a.jsonl", rows)
     assert len(first_rows(source).lines) == FIRST
     assert first_rows(source).more

@@ -2,7 +2,16 @@ import json
 
 import pytest
 
-from staff_engine.data.formats import FORMATS, Mapping, choose_mapping, detect_format, normalise
+from staff_engine.data.formats import (
+    BY_HAND,
+    FORMATS,
+    Mapping,
+    RecordFormat,
+    choose_mapping,
+    detect_format,
+    normalise,
+)
+from staff_engine.data.turns import read_pair
 from staff_engine.errors import DatasetError
 
 
@@ -40,6 +49,29 @@ def test_a_format_is_detected_and_read(name):
 
 def test_every_format_but_the_hand_mapped_one_is_detected():
     assert {*CASES, "columns"} == set(FORMATS)
+
+
+def test_formats_are_detected_in_the_order_of_the_registry():
+    assert list(FORMATS)[:-1] == [
+        "messages", "sharegpt", "prompt-completion", "alpaca", "query-response", "question-answer",
+    ]  # fmt: skip
+    assert list(FORMATS)[-1] == BY_HAND
+    assert all(name == format.name for name, format in FORMATS.items())
+    assert len({format.label for format in FORMATS.values()}) == len(FORMATS)
+
+
+def test_an_entry_in_the_registry_is_all_that_a_new_format_needs(monkeypatch):
+    monkeypatch.setitem(
+        FORMATS, "ask-reply", RecordFormat("ask-reply", "Ask", read_pair, (("ask", "reply"),))
+    )
+    mapping = choose_mapping([{"ask": "q", "reply": "a"}], None, None, None)
+    assert mapping == Mapping("ask-reply", "ask", "reply")
+    assert normalise({"ask": "q", "reply": "a"}, mapping) == turns(("user", "q"), ("assistant", "a"))
+
+
+def test_a_mapping_of_an_unknown_format_is_an_error_and_no_pair():
+    with pytest.raises(DatasetError, match="format is 'xml'; it can be messages"):
+        normalise({"p": "q", "r": "a"}, Mapping("xml", "p", "r"))
 
 
 def test_a_prompt_goes_with_a_response_too():

@@ -49,6 +49,18 @@ def test_the_interval_over_seeds_is_students():
     assert found.seeds == 3
 
 
+@pytest.mark.parametrize("values", [[0.1, 0.1, 0.1], [2.5, 2.5], [0.0, 0.0], [1.0, 1.0 + 1e-15]])
+def test_seeds_that_agree_have_an_interval_as_narrow_as_that(values):
+    found = mean_over_seeds(values)
+    assert (found.low, found.high) == pytest.approx((values[0], values[0]), abs=1e-13)
+    assert found.low <= found.value <= found.high
+
+
+def test_a_fine_tuning_that_diverged_leaves_no_interval():
+    found = mean_over_seeds([math.nan, 1.0])
+    assert math.isnan(found.value) and math.isnan(found.low) and math.isnan(found.high)
+
+
 def test_one_seed_has_a_mean_and_no_interval():
     found = mean_over_seeds([2.0])
     assert found.value == 2.0 and math.isnan(found.low) and math.isnan(found.high)

@@ -12,7 +12,7 @@ from staff_engine.evaluation import run as evaluation_run
 from staff_engine.evaluation.cells import FULL, NOTHING, Asked, cells_of, read_cell, read_cells, sha256_of
 from staff_engine.evaluation.judging import held_out_losses
 from staff_engine.evaluation.report import FACTS_FILE, open_evaluation
-from staff_engine.models import finetune, loading
+from staff_engine.models import adapters, finetune, loading
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.steps import fresh_lora
 from staff_engine.plan import EvaluationPlan, Plan
@@ -149,7 +149,7 @@ def test_a_cell_is_what_finetune_makes_of_its_rows(finished, source, tmp_path):
         tmp_path / "adapter", pad_token_id=0, epochs=2, batch_size=8, learning_rate=1e-2, seed=1,
     )  # fmt: skip
     weights = loading.load_model(plan.target, device="cpu", dtype=plan.dtype)
-    model = loading.load_adapter(weights, tmp_path / "adapter")
+    model = adapters.load_adapter(weights, tmp_path / "adapter")
     place = next((finished.folder / "held_out").iterdir())
     losses = held_out_losses(
         model, open_tokens(place / "tokens.arrow"), pad_token_id=0, tokens_per_batch=plan.tokens_per_batch

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from staff_engine.errors import PlanError, StaffError
-from staff_engine.export.coreset import EXPORT_FORMATS, check_export
+from staff_engine.export.coreset import check_export
+from staff_engine.export.formats import EXPORT_FORMATS
 from tests.helpers.made_export import ALL, export, make_mixed, make_pairs, make_run, read_lines, write_rows
 
 STAFF_INSERTED = re.compile(rb'(, )?"_staff": \{[^{}]*\}')

@@ -12,18 +12,22 @@ import pytest
 from staff_engine.cli.main import main
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.export import downloads
-from staff_engine.export.coreset import EXPORT_FORMATS, export_coreset
+from staff_engine.export.coreset import export_coreset
 from staff_engine.export.downloads import (
     changed_settings,
+    entry_of,
     export_command,
+    file_name,
     find_prepared,
-    llama_factory_entry,
     prepare,
     size_words,
     write_out,
     zipped,
 )
-from staff_engine.export.preview import FORMATS, preview_export
+from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS, ExportFormat
+from staff_engine.export.preview import preview_export
+from staff_engine.export.writers import JsonTexts, laid_out
+from staff_engine.runs.folders import Delivery
 from staff_engine.runs.results import open_results
 from tests.helpers.made_run import make_finished_run
 
@@ -120,6 +124,8 @@ def test_an_export_that_is_not_whole_is_made_again_and_what_a_killed_process_lef
 def test_what_cannot_be_exported_leaves_nothing(run):
     with pytest.raises(PlanError, match="export format is 'xml'"):
         prepare(run, {}, "xml")
+    with pytest.raises(PlanError, match="export format is 'xml'"):
+        file_name("xml")
     with pytest.raises(PlanError, match="indices hold row ids only"):
         prepare(run, {}, "indices", True)
     with pytest.raises(PlanError, match=r"pruning_rate is 1\.5"):
@@ -220,7 +226,7 @@ def test_the_command_writes_the_same_file(run, tmp_path, changed, format, with_s
 
 
 def test_the_entry_names_the_file():
-    content = json.loads(llama_factory_entry("coreset.jsonl"))
+    content = json.loads(entry_of(EXPORT_FORMATS["llama-factory"].companion, "coreset.jsonl"))
     assert content["coreset"]["file_name"] == "coreset.jsonl"
 
 
@@ -233,9 +239,36 @@ def test_sizes_are_in_words(tmp_path, size, words):
 
 
 def test_every_format_has_a_name_and_a_sentence():
-    assert tuple(FORMATS) == EXPORT_FORMATS
-    assert len({format.label for format in FORMATS.values()}) == len(FORMATS)
-    assert all(format.sentence.endswith(".") for format in FORMATS.values())
+    assert all(name == format.name for name, format in EXPORT_FORMATS.items())
+    assert len({format.label for format in EXPORT_FORMATS.values()}) == len(EXPORT_FORMATS)
+    assert all(format.sentence.endswith(".") for format in EXPORT_FORMATS.values())
+
+
+def test_the_default_format_is_the_same_everywhere():
+    assert DEFAULT_FORMAT in EXPORT_FORMATS
+    assert Delivery(out="coreset").format == DEFAULT_FORMAT
+
+
+def test_a_format_says_what_it_cannot_carry():
+    told = {name for name, format in EXPORT_FORMATS.items() if format.cannot_carry}
+    assert told == {"alpaca", "prompt-completion", "messages", "sharegpt", "llama-factory"}
+    sentence = "ShareGPT does not carry the tool calls of a row; JSON lines does."
+    assert EXPORT_FORMATS["sharegpt"].cannot_carry == sentence
+
+
+def test_an_entry_in_the_registry_is_all_that_a_new_format_needs(run, tmp_path, monkeypatch):
+    writer = JsonTexts(laid_out(lambda turns: {"texts": [turn["content"] for turn in turns]}), array=None)
+    added = ExportFormat("texts", "Texts", "Only the texts.", writer, suffix=".ndjson")
+    monkeypatch.setitem(EXPORT_FORMATS, "texts", added)
+    prepared = prepare(run, {}, "texts")
+    text = prepared.files["coreset"].read_text(encoding="utf-8")
+    assert prepared.files["coreset"].name == file_name("texts") == "coreset.ndjson"
+    assert list(json.loads(text.splitlines()[0])) == ["texts"]
+    assert find_prepared(run.id, prepared.key) == prepared
+    results = open_results(run.folder)
+    assert text.startswith(preview_export(results, results.select(), "texts"))
+    assert main(["export", run.id, "--format", "texts", "--out", str(tmp_path / "texts.ndjson")]) == 0
+    assert (tmp_path / "texts.ndjson").read_text(encoding="utf-8") == text
 
 
 TEXTS = [format for format in EXPORT_FORMATS if format != "parquet"]

@@ -6,7 +6,7 @@ import pytest
 
 from staff_engine.errors import StaffError
 from staff_engine.export import llama_factory
-from staff_engine.export.layouts import LAYOUTS, alpaca, fill, messages, prompt_completion, sharegpt
+from staff_engine.export.layouts import alpaca, fill, messages, prompt_completion, sharegpt
 
 
 def turns(*parts):
@@ -48,15 +48,17 @@ def test_prompt_completion_refuses_a_second_round_and_says_what_takes_it():
         prompt_completion(TWO_ROUNDS)
 
 
-@pytest.mark.parametrize("layout", ["alpaca", "prompt-completion"])
+@pytest.mark.parametrize(
+    ("layout", "lay_out"), [("alpaca", alpaca), ("prompt-completion", prompt_completion)]
+)
 @pytest.mark.parametrize(
     "others",
     [WITH_TOOL, turns("assistant", "hello"), turns("user", "hi"), turns("system", "s"), [], PAIR + PAIR[:1]],
     ids=["tool", "no question", "no answer", "only system", "none", "question last"],
 )
-def test_layouts_of_questions_and_answers_refuse_turns_that_do_not_alternate(layout, others):
+def test_layouts_of_questions_and_answers_refuse_turns_that_do_not_alternate(layout, lay_out, others):
     with pytest.raises(StaffError, match=f"do not fit {layout}"):
-        LAYOUTS[layout](others)
+        lay_out(others)
 
 
 def test_messages_and_sharegpt_hold_any_turns_in_their_order():

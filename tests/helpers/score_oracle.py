@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from staff_engine.models import loading
+from staff_engine.models import adapters
 from staff_engine.scoring.scorer import Scorer
 
 FLOAT32_TOLERANCE = 1e-4
@@ -11,13 +11,13 @@ FLOAT64_TOLERANCE = 1e-8
 
 
 def score(model, samples, which="all", pad_token_id=0):
-    layers = loading.scored_layers(model, which)
+    layers = adapters.scored_layers(model, which)
     return Scorer(model, layers, pad_token_id=pad_token_id).score(samples)
 
 
 def oracle(model, samples, which="all"):
     """One sample at a time, logits at every position, autograd's own weight gradients, float64."""
-    weights = [layer.weight for layer in loading.scored_layers(model, which)]
+    weights = [layer.weight for layer in adapters.scored_layers(model, which)]
     rows = []
     for sample in samples:
         for weight in weights:

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from staff_engine.data.tokens import EncodedSample, TokenTable
-from staff_engine.models import loading
+from staff_engine.models import adapters
 from staff_engine.plan import Plan
 
 VOCABULARY = 97
@@ -51,10 +51,10 @@ def make_model(architecture="llama", *, seed=0, dtype=torch.float32, **changes):
 
 def make_scored_model(architecture="llama", *, dtype=torch.float32, trained=True, **changes):
     """A tiny model with LoRA whose lora_B is not zero, as after a fine-tuning."""
-    model = loading.add_lora(make_model(architecture, dtype=dtype, **changes), rank=4, alpha=8, seed=3)
+    model = adapters.add_lora(make_model(architecture, dtype=dtype, **changes), rank=4, alpha=8, seed=3)
     if trained:
         generator = torch.Generator().manual_seed(4)
-        for layer in loading.scored_layers(model, "all"):
+        for layer in adapters.scored_layers(model, "all"):
             layer.weight.data.copy_(torch.randn(layer.weight.shape, generator=generator) * 0.1)
     return model.to(dtype).requires_grad_(False)
 

@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import load_file
 
 from staff_engine.data.tokens import EncodedSample
-from staff_engine.models import loading
+from staff_engine.models import adapters
 from staff_engine.models.finetune import (
     count_steps,
     finetune,
@@ -24,7 +24,7 @@ SETTINGS = {"pad_token_id": 0, "epochs": 3, "batch_size": 2, "learning_rate": 1e
 
 
 def run(folder, on_step=lambda step: True, **changes):
-    model = loading.add_lora(make_model(), rank=4, alpha=8, seed=5)
+    model = adapters.add_lora(make_model(), rank=4, alpha=8, seed=5)
     lengths = [len(sample.input_ids) for sample in SAMPLES]
     return finetune(model, SAMPLES, lengths, folder, on_step=on_step, **{**SETTINGS, **changes})
 
@@ -49,7 +49,7 @@ def test_training_lowers_the_loss_and_writes_the_adapter(tmp_path):
 
 
 def test_the_base_model_stays_as_it_was(tmp_path):
-    model = loading.add_lora(make_model(), rank=4, alpha=8, seed=5)
+    model = adapters.add_lora(make_model(), rank=4, alpha=8, seed=5)
     lengths = [len(sample.input_ids) for sample in SAMPLES]
     finetune(model, SAMPLES, lengths, tmp_path / "adapter", **SETTINGS)
     before = make_model().state_dict()
@@ -115,7 +115,7 @@ def test_training_in_a_given_order_ends_where_a_fine_tuning_ends_and_writes_noth
     monkeypatch.chdir(tmp_path)
     lengths = [len(sample.input_ids) for sample in SAMPLES]
     order = training_order(lengths, epochs=3, batch_size=2, seed=5)
-    model = loading.add_lora(make_model(), rank=4, alpha=8, seed=5)
+    model = adapters.add_lora(make_model(), rank=4, alpha=8, seed=5)
     how = {name: value for name, value in SETTINGS.items() if name != "epochs"}
     steps = []
     assert train(model, SAMPLES, order, on_step=lambda step: steps.append(step) or True, **how)
@@ -129,7 +129,7 @@ def test_training_in_a_given_order_ends_where_a_fine_tuning_ends_and_writes_noth
 
 def test_training_without_checkpoints_stops_when_it_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = loading.add_lora(make_model(), rank=4, alpha=8, seed=5)
+    model = adapters.add_lora(make_model(), rank=4, alpha=8, seed=5)
     how = {name: value for name, value in SETTINGS.items() if name != "epochs"}
     steps = []
 

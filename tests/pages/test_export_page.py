@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from pages.parts.downloads import ROUTES
-from staff_engine.export.coreset import EXPORT_FORMATS
+from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.runs import saved_selections
 from staff_engine.runs.results import open_results
 
@@ -67,6 +67,13 @@ def test_every_format_has_a_preview_and_can_be_prepared(finished_run, open_page,
         assert answer.content.startswith(first)
     if format != "indices" and scores == "yes":
         assert "_staff" in app.code[0].value
+
+
+def test_the_page_says_what_a_format_does_not_carry(finished_run, open_page):
+    app = open_page("export", run=finished_run.id, export_format="sharegpt")
+    assert "ShareGPT does not carry the tool calls of a row" in said(app.caption)
+    app.selectbox(key="export_format").set_value("json").run()
+    assert "does not carry" not in said(app.caption)
 
 
 def test_what_is_downloaded_is_the_coreset_and_its_manifest_is_shown(finished_run, open_page):

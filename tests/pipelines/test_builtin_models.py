@@ -14,7 +14,7 @@ from staff_engine.data.builtin.docstrings import docstrings
 from staff_engine.data.builtin.tasks import task_rows
 from staff_engine.data.tokenization import tokenize_sample
 from staff_engine.data.tokens import EncodedSample
-from staff_engine.models import loading
+from staff_engine.models import adapters, loading
 from staff_engine.models.presets import SIZES
 from staff_engine.runs.control import find_run, read_status
 from staff_engine.runs.results import open_results
@@ -37,8 +37,8 @@ def held_out_loss(name):
         sample = tokenize_sample(turns, tokenizer, max_length=512, conversation=False)
         samples.append(EncodedSample(sample.input_ids, sample.response_mask))
     model = loading.load_model(f"builtin:{name}", device="cpu", dtype="float32")
-    adapted = loading.add_lora(model, rank=2, alpha=2, seed=0).requires_grad_(False)
-    scorer = Scorer(adapted, loading.scored_layers(adapted, "last_block"), pad_token_id=0)
+    adapted = adapters.add_lora(model, rank=2, alpha=2, seed=0).requires_grad_(False)
+    scorer = Scorer(adapted, adapters.scored_layers(adapted, "last_block"), pad_token_id=0)
     lengths = np.array([len(sample.input_ids) for sample in samples])
     batches = plan_batches(lengths, tokens=2048)
     return np.concatenate([scorer.score([samples[i] for i in batch]).loss for batch in batches]).mean()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from staff_engine.errors import DatasetError, ModelError
-from staff_engine.models import loading
+from staff_engine.models import devices, loading
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines import steps
 from staff_engine.runs.results import open_results
@@ -25,12 +25,12 @@ def finished(tmp_path_factory, sources):
 
 def test_a_run_keeps_the_number_format_that_it_began_in(tmp_path, sources, monkeypatch):
     folder = make_run(tmp_path / "run", sources, epochs=1)
-    monkeypatch.setattr(loading, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: True)
     monkeypatch.setattr(precision, "FASTER", 0)
     monkeypatch.setattr(precision, "ALIKE", 0)
     with pytest.raises(Stopped):
         pipeline.execute(folder, Watch("speculate", 30))
-    monkeypatch.setattr(loading, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: False)
     loaded = []
     load_model = loading.load_model
     monkeypatch.setattr(

@@ -8,11 +8,13 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from staff_engine.data.tokenization import TokenizedSample, _as_batch
+from staff_engine.errors import PlanError
 from staff_engine.runs.results import open_results
 from staff_engine.samples import detail as sample_detail
 from staff_engine.samples.columns import sample_columns
-from staff_engine.samples.decisions import DROPPED
 from staff_engine.samples.detail import Piece, decode_pieces, standing, why
+from staff_engine.selection.coreset import WITHIN
+from staff_engine.selection.strata import DROPPED
 from tests.helpers.made_run import UNSCORABLE, make_finished_run
 
 
@@ -251,6 +253,13 @@ class TestWhy:
         columns, selection = case
         row = int(np.flatnonzero(columns.kept)[0])
         assert why(columns, selection, row, within="hardest").endswith("and this one is among them.")
+
+    def test_every_way_to_take_samples_has_its_words_and_another_is_an_error(self, case):
+        columns, selection = case
+        row = int(np.flatnonzero(columns.kept)[0])
+        assert len({why(columns, selection, row, within=within) for within in WITHIN}) == len(WITHIN)
+        with pytest.raises(PlanError, match="within is 'easiest'; allowed: random, hardest"):
+            why(columns, selection, row, within="easiest")
 
     def test_those_left_out_are_counted(self, case):
         columns, selection = case

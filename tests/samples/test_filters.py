@@ -104,3 +104,6 @@ def test_a_part_of_the_map_needs_the_coordinates(columns):
     places[:10] = np.arange(20).reshape(10, 2)
     chosen = Filter(map_x=(2, 6), map_y=(0, 5)).mask(columns, places)
     assert np.flatnonzero(chosen).tolist() == [1, 2]
+    for name in ("map_x", "map_y"):
+        with pytest.raises(TypeError, match="places on the map needs the coordinates"):
+            Filter(**{name: (2, 6)}).mask(columns)

@@ -5,6 +5,7 @@ import pytest
 
 from staff_engine.data.dataset import import_dataset
 from staff_engine.data.rows import selected_turns
+from staff_engine.errors import PlanError
 from staff_engine.runs.results import open_results
 from staff_engine.samples import table
 from staff_engine.samples.columns import sample_columns
@@ -112,6 +113,12 @@ class TestSorting:
     def test_a_text_needs_its_ranks(self, columns):
         with pytest.raises(TypeError, match="prompt"):
             table.sorted_rows(columns, columns.kept, sort="prompt")
+
+    def test_an_unknown_column_is_an_error_with_those_there_are(self, imported, columns):
+        with pytest.raises(PlanError, match=r"sort is 'colour'; allowed: row_id, score, .*, response"):
+            table.sorted_rows(columns, columns.kept, sort="colour")
+        with pytest.raises(PlanError, match="text is 'system'; allowed: prompt, response"):
+            table.text_ranks(imported(*CHATS), "system")
 
 
 class TestTablePage:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from staff_engine.models import loading
+from staff_engine.models import adapters
 from staff_engine.scoring.lora import WatchedLora
 from tests.helpers.score_oracle import FLOAT64_TOLERANCE, oracle, score, table
 from tests.helpers.tiny import ARCHITECTURES, make_model, make_samples, make_scored_model
@@ -33,7 +33,7 @@ def test_a_layer_that_is_more_than_lora_is_left_to_peft_and_scored_all_the_same(
     config = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules="all-linear", use_dora=True)
     model = get_peft_model(make_model(dtype=torch.float64), config).to(torch.float64).eval()
     generator = torch.Generator().manual_seed(4)
-    for layer in loading.scored_layers(model, "all"):
+    for layer in adapters.scored_layers(model, "all"):
         layer.weight.data.copy_(torch.randn(layer.weight.shape, generator=generator) * 0.1)
     model.requires_grad_(False)
     samples = make_samples()

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from staff_engine.models import loading
+from staff_engine.models import devices, loading
 from staff_engine.scoring import precision
 from staff_engine.scoring.precision import (
     FEWEST,
@@ -43,11 +43,11 @@ def clock(*, single, half):
 
 @pytest.fixture
 def bfloat16(monkeypatch):
-    monkeypatch.setattr(loading, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: True)
 
 
 def test_a_device_without_bfloat16_takes_float32_and_measures_nothing(name, monkeypatch):
-    monkeypatch.setattr(loading, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: False)
     monkeypatch.setattr(loading, "load_model", lambda *a, **k: pytest.fail("a model was loaded"))
     found = choose_precision(make_plan(), name, TOKENS)
     assert (found.dtype, found.samples) == ("float32", 0)

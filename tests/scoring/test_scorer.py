@@ -4,7 +4,7 @@ import torch
 
 from staff_engine.data.tokens import EncodedSample
 from staff_engine.errors import ModelError
-from staff_engine.models import loading
+from staff_engine.models import adapters
 from staff_engine.scoring.scorer import Scorer, plan_batches
 from tests.helpers.score_oracle import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, oracle, score, table
 from tests.helpers.tiny import ARCHITECTURES, make_samples, make_scored_model
@@ -118,7 +118,7 @@ class TestMemory:
 
     def scorer(self, monkeypatch, room, error=on_gpu):
         model = make_scored_model(dtype=torch.float64)
-        scorer = Scorer(model, loading.scored_layers(model, "all"), pad_token_id=0)
+        scorer = Scorer(model, adapters.scored_layers(model, "all"), pad_token_id=0)
         hidden_states, seen = scorer._head.hidden_states, []
 
         def in_little_room(ids):

@@ -1,8 +1,10 @@
+import inspect
 import pickle
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import hypothesis.strategies as st
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 import staff_engine
 from staff_engine import Pool, Selection, draw_verification, select_coreset
 from staff_engine.errors import DatasetError, PlanError
+from staff_engine.plan import Plan
 from staff_engine.selection.allocation import ALLOCATIONS
 from staff_engine.selection.coreset import WITHIN
 from staff_engine.selection.ratios.rules import RATIOS
@@ -306,6 +309,15 @@ def test_scores_may_be_lists_or_of_single_precision_and_stay_as_they_are():
 def test_a_setting_that_is_not_allowed_is_named(settings, says):
     with pytest.raises(PlanError, match=says):
         select([1.0, 2.0, 3.0], **settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "known"), [("strata_by", STRATA_BY), ("allocation", ALLOCATIONS), ("within", WITHIN)]
+)
+def test_the_plan_takes_the_names_that_the_array_core_knows_and_their_default(setting, known):
+    field = Plan.model_fields[setting]
+    assert get_args(field.annotation) == known
+    assert field.default == inspect.signature(select_coreset).parameters[setting].default
 
 
 def test_verified_samples_that_do_not_fit_are_refused():

@@ -4,18 +4,16 @@ import numpy as np
 import pytest
 
 from staff_engine.errors import PlanError, RunError
+from staff_engine.runs.coverage import coverage_of_methods
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines import d2
+from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import select_d2
-from staff_engine.selection.baselines.ranked import (
-    select_ccs,
-    select_el2n,
-    select_grand,
-    select_moderate,
-    select_random,
-)
-from staff_engine.selection.methods import METHODS, needs_embedding
+from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
+from staff_engine.selection.methods import METHODS, Method, needs_embedding
+from staff_engine.selection.strata import coreset_size
 from tests.helpers.made_run import UNSCORABLE, make_finished_run
 
 ROWS = 200
@@ -103,6 +101,28 @@ def test_d2_looks_for_neighbours_once_for_all_rates_with_the_same_cut(results, m
 def test_a_method_that_there_is_not_is_refused_with_those_there_are(results):
     with pytest.raises(PlanError, match="method is 'd3'; allowed: staff, random, grand, el2n, ccs, d2, mod"):
         choose("d3", results, small_scores(results), pruning_rate=0.5, seed=0)
+
+
+def test_only_staff_is_the_runs_own_selection():
+    assert [name for name, method in METHODS.items() if method.choose is None] == ["staff"]
+    assert all(name == method.name for name, method in METHODS.items())
+
+
+def test_an_entry_in_the_registry_is_all_that_a_new_method_needs(results, monkeypatch):
+    def choose_first(table, *, pruning_rate, seed, beta):
+        rows = np.flatnonzero(np.isfinite(table.effort))
+        return rows[: coreset_size(len(rows), pruning_rate)] + int(beta > 0.2)
+
+    added = Method(
+        "first", "First", "Takes the first rows.", "scores", draws=False, cuts=True, choose=choose_first
+    )
+    monkeypatch.setitem(METHODS, "first", added)
+    table = small_scores(results)
+    for beta, first in ((None, 0), (0.3, 1)):
+        ids = choose("first", results, table, pruning_rate=0.9, seed=0, beta=beta)
+        np.testing.assert_array_equal(ids, np.arange(first, first + 19))
+    [found] = coverage_of_methods(results, table, ["staff", "first"], pruning_rates=[0.9], seed=0)
+    assert found.coverage.names == ("staff", "first")
 
 
 def test_a_run_without_embeddings_serves_the_methods_that_read_none(results):

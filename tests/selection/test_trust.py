@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from staff_engine.errors import PlanError
 from staff_engine.selection.agreement import Agreement, rank_agreement
 from staff_engine.selection.trust import judge_trust
 
@@ -83,3 +84,8 @@ def test_too_few_samples_are_no_reason_to_trust(count):
 def test_equal_scores_are_no_reason_to_trust():
     trust = judge_trust(rank_agreement(np.ones(30), np.arange(30.0)), epochs=3, scored_parameters="all")
     assert trust.word == "low"
+
+
+def test_unknown_scored_parameters_are_an_error():
+    with pytest.raises(PlanError, match="scored_parameters is 'head'; allowed: all, last_block"):
+        judged(0.1, 0.0, scored_parameters="head")

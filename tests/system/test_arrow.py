@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from staff_engine.system.arrow import read_table, texts, to_arrow, to_numpy
+from staff_engine.system.arrow import by_row, read_table, texts, to_arrow, to_numpy
 
 ARRAYS = [
     np.arange(11, dtype=np.int64),
@@ -33,6 +33,15 @@ def test_values_that_are_not_valid_are_null(values):
     column = to_arrow(values, valid)
     column.validate(full=True)
     assert column.equals(pa.array(values, mask=~valid))
+
+
+def test_the_values_of_some_rows_become_a_column_of_all():
+    column = by_row(5, np.array([3, 0]), np.array([1.5, 2.5], np.float32))
+    np.testing.assert_array_equal(column, [2.5, np.nan, np.nan, 1.5, np.nan])
+    assert column.dtype == np.float64
+    counts = by_row(4, np.array([2, 1]), np.array([7, 8], np.int32), missing=0)
+    assert (counts.dtype, counts.tolist()) == (np.int64, [0, 8, 7, 0])
+    assert np.isnan(by_row(2, np.zeros(0, np.int64), np.zeros(0))).all()
 
 
 def test_texts_become_a_column():

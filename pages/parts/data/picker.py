@@ -7,7 +7,8 @@ import streamlit as st
 from pages.parts.page import errors
 from staff_engine.data.builtin.split import SPLITS
 from staff_engine.data.builtin.tasks import TASKS, is_task
-from staff_engine.data.readers import COMPRESSED, SUFFIXES
+from staff_engine.data.files.compression import COMPRESSED
+from staff_engine.data.files.kinds import ALL_SUFFIXES
 from staff_engine.data.sources import find_file, is_on_hub, keep_upload, upload_name
 from staff_engine.errors import DatasetError
 
@@ -99,7 +100,7 @@ def _upload() -> str | None:
     most = st.get_option("server.maxUploadSize")
     st.file_uploader(
         f"A file of at most {most} MB",
-        type=[suffix.removeprefix(".") for suffix in (*SUFFIXES, ".ndjson", *COMPRESSED)],
+        type=[suffix.removeprefix(".") for suffix in (*ALL_SUFFIXES, *COMPRESSED)],
         key="data_uploader",
         on_change=_take_upload,
         help="It is kept on the machine on which this app runs. A larger file is read where it lies: "

@@ -9,9 +9,9 @@ import streamlit as st
 
 from pages.parts.filters import set_filter
 from staff_engine.samples.columns import SampleColumns
-from staff_engine.samples.decisions import DROPPED
 from staff_engine.samples.filters import Filter
 from staff_engine.selection.coreset import Selection
+from staff_engine.selection.strata import DROPPED
 
 RANGES = {
     "score": ("Score on the small model", "speculative", "%.4g"),

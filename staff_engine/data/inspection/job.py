@@ -20,10 +20,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from staff_engine.data.builtin.tasks import is_task, made_with
+from staff_engine.data.files.compression import COMPRESSED
+from staff_engine.data.files.kinds import suffix_of
 from staff_engine.data.first_rows import FirstRows, rows_of_lines
 from staff_engine.data.inspection.findings import DataChoice, Findings
 from staff_engine.data.inspection.scan import FIRST_FILE, PROBLEMS_FILE, STEP, inspect_data
-from staff_engine.data.readers import COMPRESSED, suffix_of
 from staff_engine.data.sources import is_on_hub
 from staff_engine.errors import DatasetError, StaffError
 from staff_engine.system.files import write_json

@@ -21,11 +21,14 @@ from typing import IO
 import numpy as np
 
 from staff_engine.data.dataset import choose_for_lines, fetch_lines, turns_of
+from staff_engine.data.files.compression import compression_of
+from staff_engine.data.files.kinds import suffix_of
+from staff_engine.data.files.lines import Line, read_lines
 from staff_engine.data.first_rows import FIRST, shown_line
-from staff_engine.data.formats import Mapping, Turn
+from staff_engine.data.formats import Mapping
 from staff_engine.data.inspection.duplicates import Groups, first_of_each, repeated
 from staff_engine.data.inspection.findings import DataChoice, Duplicates, Findings, Same, measure
-from staff_engine.data.readers import COMPRESSED, Line, read_lines, suffix_of
+from staff_engine.data.turns import Turn
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced
 
@@ -120,7 +123,7 @@ def reason_of(problem: str) -> str:
 def _lines(choice: DataChoice, folder: Path) -> tuple[Path, bool]:
     """A file of JSON lines with the rows, and whether they are the source's own; made unless there is one."""
     path = Path(choice.dataset).expanduser()
-    if path.is_file() and path.suffix.lower() not in COMPRESSED and suffix_of(path) == ".jsonl":
+    if path.is_file() and not compression_of(path) and suffix_of(path) == ".jsonl":
         return path, True
     made = folder / "source.jsonl"
     return made, fetch_lines(choice.dataset, made, choice.split, choice.limit)

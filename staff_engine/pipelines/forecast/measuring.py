@@ -18,13 +18,14 @@ from staff_engine.data.sources import is_on_hub
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import DatasetError
-from staff_engine.models import loading
+from staff_engine.models import adapters, devices, loading
 from staff_engine.models.finetune import finetune, training_order
 from staff_engine.pipelines.forecast.extrapolation import Measured, Side, Training, fit_speed, shapes
 from staff_engine.pipelines.steps import length_bound
 from staff_engine.plan import Plan
 from staff_engine.scoring.precision import settle
 from staff_engine.scoring.scorer import Scorer, plan_batches
+from staff_engine.system.arrow import by_row
 from staff_engine.system.memory import peak_memory
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
     check_source(plan.dataset, plan.split)
     for name in (plan.small, plan.target):
         loading.find_model(name)
-    loading.choose_device(plan.device)
+    devices.choose_device(plan.device)
     time_for = _divided(seconds, plan)
     with tempfile.TemporaryDirectory(prefix="staff-forecast-") as temporary:
         folder = Path(temporary)
@@ -182,7 +183,7 @@ def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Tra
     """What the fine-tuning of a model takes; writes what it has learnt."""
     begun = time.perf_counter()
     model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
-    adapted = loading.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    adapted = adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
     loading.load_tokenizer(tokens.model)  # as a run does here
     loaded = time.perf_counter()
     table = tokens.table
@@ -211,7 +212,7 @@ def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Tra
         on_step=on_step,
     )
     ended = time.perf_counter()
-    adapted.save_pretrained(str(adapter))
+    adapters.save_adapter(adapted, adapter)
     batches = shapes(table.lengths, steps[: len(moments)])
     if len(moments) > 1:
         speed = fit_speed(batches[1:], np.diff(moments))
@@ -238,13 +239,13 @@ def _score(
     model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
     adapted: PeftModel
     if adapter is None:
-        adapted = loading.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+        adapted = adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
     else:
-        adapted = loading.load_adapter(model, adapter)
+        adapted = adapters.load_adapter(model, adapter)
     loading.load_tokenizer(tokens.model)  # as a run does here
     load = time.perf_counter() - begun
     adapted.requires_grad_(False)
-    layers = loading.scored_layers(adapted, plan.scored_parameters)
+    layers = adapters.scored_layers(adapted, plan.scored_parameters)
     scorer = Scorer(adapted, layers, pad_token_id=tokens.pad_token_id)
     table = tokens.table
     batches = plan_batches(table.lengths, tokens=plan.tokens_per_batch)
@@ -282,6 +283,4 @@ def _spread(batches: list[np.ndarray]) -> list[np.ndarray]:
 
 def _by_row(tokens: _Tokens, values: np.ndarray) -> tuple[int, ...]:
     """Values of the scorable samples by row, 0 for the others."""
-    every = np.zeros(tokens.rows, dtype=np.int64)
-    every[tokens.table.row_ids] = values
-    return tuple(every.tolist())
+    return tuple(by_row(tokens.rows, tokens.table.row_ids, values, missing=0).tolist())

@@ -16,7 +16,7 @@ import numpy as np
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
-from staff_engine.models import loading
+from staff_engine.models import adapters, loading
 from staff_engine.pipelines.similarity.measures import RESAMPLES, compare_scores, correlate_ranks
 from staff_engine.pipelines.similarity.report import (
     REPORT_FILE,
@@ -208,7 +208,7 @@ def _load(plan: Plan, model: _Model, tuned: bool) -> PeftModel:
     if not tuned:
         return fresh_lora(plan, model.name)
     weights = loading.load_model(model.name, device=plan.device, dtype=plan.dtype)
-    return loading.load_adapter(weights, model.folder / TRAINING)
+    return adapters.load_adapter(weights, model.folder / TRAINING)
 
 
 def _scores_of(model: _Model, *, tuned: bool) -> pd.DataFrame:

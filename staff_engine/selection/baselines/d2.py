@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from staff_engine.errors import PlanError
-from staff_engine.selection.baselines.ranked import BETA, candidates, check_embedding, easiest
+from staff_engine.selection.baselines.candidates import BETA, candidates, check_embedding, easiest
 from staff_engine.selection.strata import check_scores
 
 SPARE = 8

@@ -10,14 +10,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.selection.baselines import d2
+from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import neighbour_graph, select_d2
-from staff_engine.selection.baselines.ranked import (
-    select_ccs,
-    select_el2n,
-    select_grand,
-    select_moderate,
-    select_random,
-)
+from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
 from staff_engine.selection.coreset import select_coreset
 from staff_engine.selection.drawing import SELECTION, priorities
 from staff_engine.selection.strata import coreset_size, stratify

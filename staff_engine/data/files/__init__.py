@@ -1,0 +1,1 @@
+"""Data files: their kinds, and the rows in them."""

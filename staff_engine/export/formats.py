@@ -1,0 +1,218 @@
+"""The export formats: one entry each, which everything else reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from staff_engine.data.formats import Mapping
+from staff_engine.data.turns import Turn
+from staff_engine.errors import PlanError
+from staff_engine.export import layouts, llama_factory
+from staff_engine.export.rows import Rows
+from staff_engine.export.writers import Csv, JsonTexts, Parquet, RowNumbers, Writer, laid_out
+
+if TYPE_CHECKING:
+    from staff_engine.data.dataset import Facts
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A part of the imported rows that a format does not carry."""
+
+    part: str
+    """Its name for people."""
+    pattern: re.Pattern[bytes]
+    """Occurs in each imported line that has the part."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A further file beside the exported one, which its reader needs."""
+
+    name: str
+    """The name of the file."""
+    content: Callable[[Path], dict[str, Any]]
+    """What the file must contain beside an exported file of this path. Raises StaffError."""
+    write: Callable[[Path, dict[str, Any]], None]
+    """Writes that content to a path."""
+    example: Callable[[str], dict[str, Any]]
+    """What the file contains about an exported file of this name."""
+
+
+@dataclass(frozen=True)
+class Skipping:
+    """Rows that the format can hold and its reader leaves out."""
+
+    skips: Callable[[Sequence[Turn]], bool]
+    why: str
+    """Ends a sentence about the rows."""
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """An export format."""
+
+    name: str
+    """As commands and links write it: a-z and -."""
+    label: str
+    """As people read it."""
+    sentence: str
+    """What the file contains."""
+    writer: Writer
+    suffix: str = ".jsonl"
+    preview_language: str | None = "json"
+    """How the preview is highlighted; None: not at all."""
+    why_no_scores: str = ""
+    """Why the format cannot hold scores; empty where it can."""
+    imported_as: Mapping | None = None
+    """The record format whose rows have this layout already, so that they stay as they are."""
+    losses: tuple[Loss, ...] = ()
+    companion: Companion | None = None
+    skipping: Skipping | None = None
+
+    @property
+    def holds_scores(self) -> bool:
+        """Whether rows can carry their scores."""
+        return not self.why_no_scores
+
+    @property
+    def cannot_carry(self) -> str:
+        """What the format does not carry, as a sentence; empty where it carries everything."""
+        parts = " and ".join(loss.part for loss in self.losses)
+        other = EXPORT_FORMATS[DEFAULT_FORMAT].label
+        return f"{self.label} does not carry the {parts} of a row; {other} does." if parts else ""
+
+    def keeps(self, facts: Facts) -> bool:
+        """Whether the rows of an import have this layout already."""
+        return self.imported_as == Mapping(facts.format, facts.prompt_column, facts.response_column)
+
+    def writer_of(self, facts: Facts) -> Writer:
+        """What writes the rows of an import."""
+        return _AS_IMPORTED if self.keeps(facts) else self.writer
+
+    def warnings(self, rows: Rows) -> list[str]:
+        """What is lost of these rows, and which of them the format's reader leaves out."""
+        warnings = []
+        for loss in () if self.keeps(rows.facts) else self.losses:
+            losing = rows.matching_lines(loss.pattern.search)
+            if losing:
+                warnings.append(
+                    f"{self.name} does not carry the {loss.part} of {_some(losing)}; {DEFAULT_FORMAT} does"
+                )
+        skipped = rows.matching_turns(self.skipping.skips) if self.skipping else []
+        if self.skipping and skipped:
+            warnings.append(f"{self.label} will skip {_some(skipped)}, {self.skipping.why}")
+        return warnings
+
+
+DEFAULT_FORMAT = "jsonl"
+
+_AS_IMPORTED = JsonTexts(Rows.lines, array=None)
+
+_TOOL_CALLS = Loss("tool calls", re.compile(rb'"(tool_calls|function_call|tools)"\s*:\s*["\[{]'))
+"""Normalised turns leave these fields out."""
+
+_FORMATS = (
+    ExportFormat(
+        "jsonl",
+        "JSON lines",
+        "The imported rows as they are, byte for byte, one a line.",
+        JsonTexts(Rows.lines, array=False),
+    ),
+    ExportFormat(
+        "json",
+        "JSON",
+        "The imported rows as they are, byte for byte, in one JSON array.",
+        JsonTexts(Rows.lines, array=True),
+        suffix=".json",
+    ),
+    ExportFormat(
+        "csv",
+        "CSV",
+        "The fields of the imported rows as a table; lists and objects become JSON text in a cell.",
+        Csv(),
+        suffix=".csv",
+        preview_language=None,
+    ),
+    ExportFormat(
+        "parquet",
+        "Parquet",
+        "The fields of the imported rows as a compressed table with types.",
+        Parquet(),
+        suffix=".parquet",
+    ),
+    ExportFormat(
+        "indices",
+        "Row numbers",
+        "Only the places of the rows in the imported data, counted from 0, one a line.",
+        RowNumbers(),
+        suffix=".txt",
+        preview_language=None,
+        why_no_scores="indices hold row ids only, no scores",
+    ),
+    ExportFormat(
+        "alpaca",
+        "Alpaca",
+        "instruction, input and output; system and history where the samples have them.",
+        JsonTexts(laid_out(layouts.alpaca, has_optional=True), array=None),
+        imported_as=Mapping("alpaca"),
+        losses=(_TOOL_CALLS,),
+    ),
+    ExportFormat(
+        "prompt-completion",
+        "Prompt and completion",
+        "One prompt and one completion a line; samples of one question only.",
+        JsonTexts(laid_out(layouts.prompt_completion), array=None),
+        imported_as=Mapping("prompt-completion", "prompt", "completion"),
+        losses=(_TOOL_CALLS,),
+    ),
+    ExportFormat(
+        "messages",
+        "Messages",
+        "A list of messages with role and content, as chat templates take it.",
+        JsonTexts(laid_out(layouts.messages), array=None),
+        imported_as=Mapping("messages"),
+        losses=(_TOOL_CALLS,),
+    ),
+    ExportFormat(
+        "sharegpt",
+        "ShareGPT",
+        "A list of conversations with from and value.",
+        JsonTexts(laid_out(layouts.sharegpt), array=None),
+        imported_as=Mapping("sharegpt"),
+        losses=(_TOOL_CALLS,),
+    ),
+    ExportFormat(
+        "llama-factory",
+        "LLaMA-Factory",
+        "Messages, with the entry for LLaMA-Factory's dataset_info.json beside the file.",
+        JsonTexts(laid_out(layouts.messages), array=None),
+        losses=(_TOOL_CALLS,),
+        companion=Companion(
+            llama_factory.INFO_FILE,
+            llama_factory.with_entry,
+            llama_factory.write_info,
+            llama_factory.own_entry,
+        ),
+        skipping=Skipping(llama_factory.skips, "whose turns do not alternate"),
+    ),
+)
+
+EXPORT_FORMATS = {format.name: format for format in _FORMATS}
+"""By name, in the order in which they are offered."""
+
+
+def find_format(name: str) -> ExportFormat:
+    """The export format of a name. Raises PlanError if there is none."""
+    if name not in EXPORT_FORMATS:
+        raise PlanError(f"export format is {name!r}; it can be {', '.join(EXPORT_FORMATS)}")
+    return EXPORT_FORMATS[name]
+
+
+def _some(row_ids: list[int]) -> str:
+    first = ", ".join(map(str, row_ids[:5])) + (", …" if len(row_ids) > 5 else "")
+    return f"{len(row_ids)} rows ({first})"

@@ -1,0 +1,88 @@
+"""LoRA: the matrices added to a model, saved and loaded, and those of them that are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from staff_engine.errors import ModelError
+from staff_engine.models.loading import named_failure
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
+    """Put fresh LoRA matrices on every linear layer but the head.
+
+    lora_A is drawn by Kaiming's uniform rule from `seed`, lora_B is zero, so that the
+    model computes what it did before. Raises ModelError if it has no linear layer.
+    """
+    import torch
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+    )
+    with torch.random.fork_rng(), named_failure(type(model).__name__, "LoRA on"):
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Put a fine-tuned adapter on the model it was made for. Raises ModelError if it is damaged."""
+    from peft import PeftModel
+
+    with named_failure(str(folder), "adapter"):
+        return PeftModel.from_pretrained(model, folder)
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Write the LoRA matrices of a model to a folder, as PEFT has them."""
+    model.save_pretrained(str(folder))
+
+
+def scored_layers(model: PeftModel, which: str) -> list[nn.Module]:
+    """The lora_B layers whose gradient is the effort.
+
+    Parameters
+    ----------
+    which
+        "all", the learnable parameters φ of the paper (its lora_B half), or
+        "last_block", those of the last decoder block, as the released code has it.
+
+    Raises
+    ------
+    ModelError
+        If `which` is unknown, or there is no LoRA layer.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    if which not in SCORED:
+        raise ModelError(f"scored_parameters is {which!r}; allowed: {', '.join(SCORED)}")
+    root = SCORED[which](model)
+    layers = [module.lora_B["default"] for module in root.modules() if isinstance(module, LoraLayer)]
+    if not layers:
+        raise ModelError(f"{type(root).__name__} has no LoRA layer to score")
+    return layers
+
+
+def last_block(model: nn.Module) -> nn.Module:
+    """The last decoder block: the last member of the module list that holds most parameters."""
+    from torch import nn
+
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    if not lists:
+        raise ModelError(f"{type(model).__name__} has no list of decoder blocks")
+    return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))[-1]
+
+
+SCORED: dict[str, Callable[[nn.Module], nn.Module]] = {"all": lambda model: model, "last_block": last_block}
+"""Names of the parts of a model that can be scored → the part."""

@@ -1,0 +1,69 @@
+"""Where and in which number format a model computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from staff_engine.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+"""Number formats of weights, and the bytes of a number."""
+
+
+def bytes_each(dtype: str) -> int:
+    """Bytes of a number.
+
+    Parameters
+    ----------
+    dtype
+        As the plan has it; "auto" counts as float32, the larger of the two it chooses from.
+
+    Raises
+    ------
+    ModelError
+        If the number format is unknown.
+    """
+    known = {"auto": BYTES["float32"], **BYTES}
+    if dtype not in known:
+        raise ModelError(f"dtype is {dtype!r}; allowed: {', '.join(known)}")
+    return known[dtype]
+
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """A number format as torch has it. Raises ModelError if it is unknown."""
+    import torch
+
+    if dtype not in BYTES:
+        raise ModelError(f"dtype is {dtype!r}; allowed: {', '.join(BYTES)}")
+    return getattr(torch, dtype)
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto` to the first of cuda, mps and cpu that the machine has.
+
+    Raises
+    ------
+    ModelError
+        If the device is unknown or not on this machine.
+    """
+    import torch
+
+    found = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    if device == "auto":
+        return found[0]
+    kind, _, index = device.partition(":")
+    if kind not in found or (index and (not index.isdigit() or int(index) >= torch.cuda.device_count())):
+        raise ModelError(f"device is {device!r}; this machine has {', '.join(found)}")
+    return device
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 itself, without widening every number first."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
