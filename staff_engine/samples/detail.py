@@ -238,6 +238,10 @@ _TAKEN = {
         ", the hardest, and this one is among them.",
         ", the hardest, and this one is not among them.",
     ),
+    "diverse": (
+        ", those that represent the others best, and this one is among them.",
+        ", those that represent the others best, and this one is not among them.",
+    ),
 }
 """By how a stratum's samples are taken: what ends the sentence on one that is kept, and on another."""
 
