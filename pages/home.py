@@ -7,6 +7,7 @@ import streamlit as st
 from pages.parts import runs_list, shared
 from staff_engine.data.builtin.tasks import TASKS
 from staff_engine.plan import Plan
+from staff_engine.program import asset
 from staff_engine.runs.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
 
 
@@ -19,7 +20,7 @@ def main() -> None:
         " what reading everything on the large model would cost."
     )
     st.image(
-        "assets/two_stages.svg",
+        str(asset("two_stages.svg")),
         width=820,
         alt="A small model scores every sample; the scores are cut into strata; the target model checks a few"
         " samples of each; the coreset is drawn from all strata.",

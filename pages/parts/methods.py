@@ -12,6 +12,7 @@ from pages.parts import plan_field, shared
 from staff_engine.charts import methods as charts
 from staff_engine.evaluation.methods import MethodComparison, clusters_of, compared
 from staff_engine.plan import Plan
+from staff_engine.program import COMMAND
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines.ranked import CCS_STRATA
@@ -194,6 +195,6 @@ def _explain(results: Results, names: list[str]) -> None:
         rate = st.session_state.pruning_rate
         st.caption("The same on the command line, with the run's own plan for the rest:")
         st.code(
-            f"python -m staff_engine compare {results.folder.name}{words} --pruning-rate {rate:g}",
+            f"{COMMAND} compare {results.folder.name}{words} --pruning-rate {rate:g}",
             language="bash", wrap_lines=True,
         )  # fmt: skip

@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from staff_engine.export import llama_factory
-from staff_engine.samples.decisions import Decisions, decide
+from staff_engine.data.rows import selected_lines, selected_turns
 from staff_engine.errors import PlanError, StaffError
-from staff_engine.system.files import replaced
+from staff_engine.export import llama_factory
 from staff_engine.export.layouts import LAYOUTS, OPTIONAL, Record, fill
 from staff_engine.export.lines import STAFF, with_staff, write_lines
-from staff_engine.data.rows import selected_turns
-from staff_engine.data.rows import selected_lines
 from staff_engine.export.manifest import describe, describe_file, write_manifest
 from staff_engine.export.tabular import Row, write_csv, write_parquet
+from staff_engine.samples.decisions import Decisions, decide
+from staff_engine.system.files import replaced
 
 if TYPE_CHECKING:
-    from staff_engine.selection.coreset import Selection
     from staff_engine.data.dataset import Facts
     from staff_engine.runs.results import Results
+    from staff_engine.selection.coreset import Selection
 
 EXPORT_FORMATS = (
     "jsonl", "json", "csv", "parquet", "indices",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staff_engine.errors import ModelError
+from staff_engine.program import asset
 from staff_engine.system.hub import hub_answers, in_hub_cache
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BUILTIN_FOLDER = Path(__file__).parent.parent.parent / "assets" / "models"
+BUILTIN_FOLDER = asset("models")
 DEFAULT_LEARNING_RATE = 1e-4
 
 
@@ -154,9 +155,11 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
 
 def _unpacked_gguf() -> dict[str, Any]:
     """Weights that are unpacked when they are loaded: gradients do not pass through packed ones."""
-    from transformers import GgufConfig
+    import transformers
 
-    return {"quantization_config": GgufConfig(dequantize=True)}
+    if not hasattr(transformers, "GgufConfig"):  # before 5.17, which always unpacks them
+        return {}
+    return {"quantization_config": transformers.GgufConfig(dequantize=True)}
 
 
 def longest_input(model_config: Any) -> int | None:

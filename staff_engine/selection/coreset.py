@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from staff_engine.errors import PlanError
 from staff_engine.selection.allocation import allocate
 from staff_engine.selection.drawing import SELECTION, Queues
-from staff_engine.errors import PlanError
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.strata import Strata, coreset_size, count_dropped
 from staff_engine.selection.verification import Ratios, verification_ratios
