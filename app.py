@@ -5,9 +5,10 @@ from streamlit.runtime.pages_manager import PagesManager
 
 if __name__ == "__main__":
     from pages.parts import frame
+    from staff_engine.program import NAME, asset
 
     st.set_page_config(
-        page_title="STAFF Studio", page_icon="assets/icon.svg", layout="wide", initial_sidebar_state="auto"
+        page_title=NAME, page_icon=str(asset("icon.svg")), layout="wide", initial_sidebar_state="auto"
     )
     shown = st.navigation(
         {

@@ -41,7 +41,8 @@ REPEATS = 5
 def run_options(samples: int, *, quick: bool) -> list[str]:
     """The README's command with that many samples."""
     [block] = re.findall(r"<!-- ci: run -->\n```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    words = block.replace("\\\n", " ").split()[4:]  # after python -m staff_engine run
+    words = block.replace("\\\n", " ").split()
+    del words[: words.index("run") + 1]
     words[words.index("--limit") + 1] = str(samples)
     del words[words.index("--out") : words.index("--out") + 2]
     return [*words, "--epochs", "1"] if quick else words

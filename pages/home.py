@@ -9,6 +9,7 @@ from pages.parts.page import errors, say_refusals
 from pages.parts.run import listing
 from staff_engine.data.builtin.tasks import TASKS
 from staff_engine.plan import Plan
+from staff_engine.program import asset
 from staff_engine.runs.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
 
 
@@ -21,7 +22,7 @@ def main() -> None:
         " what reading everything on the large model would cost."
     )
     st.image(
-        "assets/two_stages.svg",
+        str(asset("two_stages.svg")),
         width=820,
         alt="A small model scores every sample; the scores are cut into strata; the target model checks a few"
         " samples of each; the coreset is drawn from all strata.",

@@ -20,7 +20,7 @@ COMMANDS = typer.main.get_command(app).commands
 def typed_commands():
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        for line in re.findall(r"python -m staff_engine ([a-z]+ [^`\n]*)", text):
+        for line in re.findall(r"(?:python -m staff_engine|staff-studio) ([a-z]+ [^`\n]*)", text):
             yield pytest.param(shlex.split(line.partition("#")[0]), id=f"{page.name}: {line[:40]}")
 
 

@@ -15,6 +15,7 @@ from pages.parts.state import current_mask, current_selection, current_settings
 from pages.parts.words import percent
 from staff_engine.charts import coverage as charts
 from staff_engine.plan import Plan
+from staff_engine.program import COMMAND
 from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import choose, small_scores
@@ -199,6 +200,6 @@ def _explain(results: Results, names: list[str]) -> None:
         rate = st.session_state.pruning_rate
         st.caption("The same on the command line, with the run's own plan for the rest:")
         st.code(
-            f"python -m staff_engine compare {results.folder.name}{words} --pruning-rate {rate:g}",
+            f"{COMMAND} compare {results.folder.name}{words} --pruning-rate {rate:g}",
             language="bash", wrap_lines=True,
         )  # fmt: skip

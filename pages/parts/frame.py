@@ -7,11 +7,12 @@ from streamlit.navigation.page import StreamlitPage
 
 from pages.parts import links
 from pages.parts.run.names import run_names
+from staff_engine.program import asset
 
 
 def show(page: StreamlitPage) -> None:
     """Run a page between reading and writing its link."""
-    st.logo("assets/logo.svg", icon_image="assets/icon.svg", size="large")
+    st.logo(str(asset("logo.svg")), icon_image=str(asset("icon.svg")), size="large")
     links.restore()
     _pick_run()
     try:

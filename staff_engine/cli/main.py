@@ -1,4 +1,4 @@
-"""The command line: `python -m staff_engine …`. What a command needs is imported when it runs."""
+"""The command line. What a command needs is imported when it runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
+from staff_engine import __version__
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.compare import compare
 from staff_engine.cli.options import PANELS, VERIFY_FIELDS, read_plan_file, takes_settings
-from staff_engine.errors import StaffError
+from staff_engine.errors import PlanError, StaffError
 from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
-from staff_engine.program import COMMAND
+from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 from staff_engine.system.home import home
@@ -24,8 +25,8 @@ from staff_engine.system.processes import QUIET_LOG
 
 app = typer.Typer(
     name=COMMAND,
-    help="Find the part of a fine-tuning set that is worth training on. Times are in seconds, sizes in "
-    "samples and tokens, rates are fractions from 0 to 1.",
+    help=f"Find the part of a fine-tuning set that is worth training on. {SCRIPT} without a command opens "
+    "the app. Times are in seconds, sizes in samples and tokens, rates are fractions from 0 to 1.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,12 +46,36 @@ def _of_similarity(name: str) -> Any:
     return typer.Option(f"--{name}", help=SimilarityPlan.model_fields[name].description)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _every_command(
+    context: typer.Context,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the app. Default: 8501, or the next free one.",
+            metavar="N",
+            min=1,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Start the app without opening it in a browser.")
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
     ] = False,
-) -> None: ...
+) -> None:
+    if version:
+        typer.echo(f"{NAME} {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        from staff_engine.cli.app import open_app
+
+        open_app(port=port, browser=not no_browser)
+    elif port is not None or no_browser:
+        raise PlanError("--port and --no-browser are for the app; they cannot be given with a command")
 
 
 @app.command()
@@ -364,8 +389,15 @@ def work(folder: Path) -> None:
         raise typer.Exit(1) from None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, default: Sequence[str] = ("--help",)) -> int:
     """Run a command.
+
+    Parameters
+    ----------
+    arguments
+        What was typed after the program's name; `sys.argv` if None.
+    default
+        What is run if nothing was typed. Without any words the app opens.
 
     Returns
     -------
@@ -375,7 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"] or ["--help"]
+    words = [word for word in words if word != "--debug"] or list(default)
     try:
         code = app(words, prog_name=COMMAND, standalone_mode=False) or 0
         return code if code in (0, 2) else 1
@@ -393,3 +425,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line = " ".join(str(error).split())
         typer.echo(f"error: {type(error).__name__}: {line} (--debug shows the traceback)", err=True)
     return 1
+
+
+def studio() -> int:
+    """Run `staff-studio`: a command as in `main`, or the app if none was typed."""
+    return main(default=())

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from staff_engine.errors import ModelError
 from staff_engine.models.devices import choose_device, torch_dtype
+from staff_engine.program import asset
 from staff_engine.system.hub import hub_answers, in_hub_cache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BUILTIN_FOLDER = Path(__file__).parent.parent.parent / "assets" / "models"
+BUILTIN_FOLDER = asset("models")
 DEFAULT_LEARNING_RATE = 1e-4
 
 
@@ -153,9 +154,11 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
 
 def _unpacked_gguf() -> dict[str, Any]:
     """Weights that are unpacked when they are loaded: gradients do not pass through packed ones."""
-    from transformers import GgufConfig
+    import transformers
 
-    return {"quantization_config": GgufConfig(dequantize=True)}
+    if not hasattr(transformers, "GgufConfig"):  # before 5.17, which always unpacks them
+        return {}
+    return {"quantization_config": transformers.GgufConfig(dequantize=True)}
 
 
 def longest_input(model_config: Any) -> int | None:

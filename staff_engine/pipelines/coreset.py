@@ -13,17 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from staff_engine.models import adapters, loading
-from staff_engine.selection.agreement import rank_agreement
-from staff_engine.system.arrow import write_table
 from staff_engine.data.dataset import open_imported
+from staff_engine.data.tokenization import tokenize_dataset
+from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
-from staff_engine.system.files import replaced, write_json
-from staff_engine.scoring.parts import PartWriter, read_parts
-from staff_engine.plan import Plan
-from staff_engine.scoring.precision import read_precision, settle
-from staff_engine.runs.lengths import response_lengths
-from staff_engine.runs.results import TUNING_FILE, Results, open_results
+from staff_engine.models import adapters, loading
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -35,9 +29,15 @@ from staff_engine.pipelines.steps import (
     tokenize_rows,
     train_adapter,
 )
-from staff_engine.data.tokenization import tokenize_dataset
-from staff_engine.data.tokens import open_tokens
+from staff_engine.plan import Plan
+from staff_engine.runs.lengths import response_lengths
+from staff_engine.runs.results import TUNING_FILE, Results, open_results
+from staff_engine.scoring.parts import PartWriter, read_parts
+from staff_engine.scoring.precision import read_precision, settle
+from staff_engine.selection.agreement import rank_agreement
 from staff_engine.selection.trust import judge_trust
+from staff_engine.system.arrow import write_table
+from staff_engine.system.files import replaced, write_json
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from staff_engine.selection.allocation import allocate
-from staff_engine.selection.ratios.calibration import follows_score
-from staff_engine.selection.drawing import SELECTION
 from staff_engine.errors import PlanError
+from staff_engine.selection.allocation import allocate
+from staff_engine.selection.drawing import SELECTION
 from staff_engine.selection.pool import Pool
-from staff_engine.selection.strata import Strata, coreset_size, count_dropped
+from staff_engine.selection.ratios.calibration import follows_score
 from staff_engine.selection.ratios.rules import ratios_by
+from staff_engine.selection.strata import Strata, coreset_size, count_dropped
 from staff_engine.selection.verification import Ratios
 
 if TYPE_CHECKING:

@@ -10,13 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from staff_engine.program import app_folder
+
 SAME_START = 1.0
 """Seconds by which two readings of one process's start time can differ (the clock is adjusted)."""
 
 POLL = 0.05
 
-PROJECT_FOLDER = Path(__file__).resolve().parents[2]
-"""Where `python -m staff_engine` finds the engine: the working directory of what is started."""
+PROJECT_FOLDER = app_folder()
+"""The working directory of what is started: `python -m staff_engine` finds the engine there.
+
+A checkout has it in this folder. Where the package is installed, any folder would do, but not
+site-packages: Python looks in the working directory first, before its standard library."""
 
 QUIET_LOG = {
     "PYTHONFAULTHANDLER": "1",

@@ -5,21 +5,28 @@ import typer
 from staff_engine.cli.command_lines import COMPARED_BY, evaluate_command, run_command, similarity_command
 from staff_engine.cli.main import app
 from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.program import COMMAND
 
 COMMANDS = typer.main.get_command(app).commands
 
 
 def read_back(command, name="run"):
     """The options of a command line, as a shell and the program would read them."""
-    words = shlex.split(command.replace("\\\n", " "))
-    assert words[:4] == ["python", "-m", "staff_engine", name]
-    return COMMANDS[name].make_context(name, words[4:]).params
+    words = words_of(command)
+    assert words[0] == name
+    return COMMANDS[name].make_context(name, words[1:]).params
+
+
+def words_of(command):
+    """The words after the program's name."""
+    assert command.startswith(f"{COMMAND} ")
+    return shlex.split(command.removeprefix(COMMAND).replace("\\\n", " "))
 
 
 def test_what_is_as_by_default_is_not_said():
     plan = Plan.make(dataset="rows.jsonl", small="a/b", target="a/c")
-    assert shlex.split(run_command(plan).replace("\\\n", " "))[4:] == [
-        "--dataset", "rows.jsonl", "--small", "a/b", "--target", "a/c",
+    assert words_of(run_command(plan)) == [
+        "run", "--dataset", "rows.jsonl", "--small", "a/b", "--target", "a/c",
     ]  # fmt: skip
 
 
@@ -51,7 +58,7 @@ def test_the_command_of_a_similarity_run_makes_the_same_again_with_every_model()
     )  # fmt: skip
     given = read_back(similarity_command(plan, compared, name="a 'name'"), "similarity")
     assert given["name"] == "a 'name'"
-    assert (given["small"], given["target"]) == (list(compared.smalls), list(compared.targets))
+    assert (tuple(given["small"]), tuple(given["target"])) == (compared.smalls, compared.targets)
     assert (given["sample"], given["strata"]) == (40, 10)
     settings = {name: given[name] for name in Plan.model_fields if given.get(name) is not None}
     settings |= {"small": "builtin:llama-nano", "target": "a/b"}
@@ -62,8 +69,8 @@ def test_the_command_of_a_similarity_run_makes_the_same_again_with_every_model()
 def test_of_a_similarity_run_too_only_what_is_not_as_by_default_is_said():
     plan = Plan.make(dataset="rows.jsonl", small="a", target="b")
     command = similarity_command(plan, SimilarityPlan.make(smalls=["a"], targets=["b"]))
-    assert shlex.split(command.replace("\\\n", " "))[4:] == [
-        "--dataset", "rows.jsonl", "--small", "a", "--target", "b",
+    assert words_of(command) == [
+        "similarity", "--dataset", "rows.jsonl", "--small", "a", "--target", "b",
     ]  # fmt: skip
 
 
@@ -86,5 +93,5 @@ def test_an_evaluations_command_says_what_differs_from_the_defaults_once_for_eac
 def test_further_runs_stand_in_an_evaluations_command_by_label_and_id():
     also = {"STAFF, it's tuned": "/some where/runs/20260101-a", "STAFF, b": "/some where/runs/20260102-b"}
     given = read_back(evaluate_command("a run", {"also": also}), name="compare")
-    assert given["also"] == ["STAFF, it's tuned=20260101-a", "STAFF, b=20260102-b"]
+    assert list(given["also"]) == ["STAFF, it's tuned=20260101-a", "STAFF, b=20260102-b"]
     assert "--also" not in evaluate_command("a run", {"also": {}})

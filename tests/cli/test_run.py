@@ -8,6 +8,7 @@ import pytest
 
 from staff_engine.cli import progress
 from staff_engine.cli.main import main
+from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.control import list_runs, read_record, read_status
 from tests.helpers.made_cli import NEEDED, assert_wrong_input, use_worker, write_data
@@ -95,13 +96,11 @@ def test_detached_it_returns_at_once_and_can_be_watched_cancelled_and_resumed(da
     use_worker(monkeypatch, "endless")
     assert main(["run", "--dataset", str(data), *NEEDED, "--detach"]) == 0
     run_id = only_run().id
-    assert f"python -m staff_engine status {run_id} --follow" in capsys.readouterr().out
+    assert f"{COMMAND} status {run_id} --follow" in capsys.readouterr().out
     assert main(["delete", run_id, "--yes"]) == 2
     assert "cancel it first" in capsys.readouterr().err
     assert main(["cancel", run_id]) == 0
-    assert capsys.readouterr().out == (
-        f"run {run_id} is cancelled; to go on: python -m staff_engine resume {run_id}\n"
-    )
+    assert capsys.readouterr().out == (f"run {run_id} is cancelled; to go on: {COMMAND} resume {run_id}\n")
     use_worker(monkeypatch, "good")
     assert main(["resume", run_id]) == 0
     assert "coreset size m" in capsys.readouterr().out
@@ -122,4 +121,4 @@ def test_ctrl_c_cancels_kindly_and_says_how_to_go_on(data, monkeypatch, capsys):
     run = only_run()
     assert read_status(run).state == "cancelled"
     said = capsys.readouterr().err
-    assert f"run {run.id} is cancelled; to go on: python -m staff_engine resume {run.id}" in said
+    assert f"run {run.id} is cancelled; to go on: {COMMAND} resume {run.id}" in said

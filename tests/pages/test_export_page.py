@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from pages.parts.downloads import ROUTES
 from staff_engine.export.formats import EXPORT_FORMATS
+from staff_engine.program import COMMAND
 from staff_engine.runs import saved_selections
 from staff_engine.runs.results import open_results
 
@@ -36,7 +37,7 @@ def test_the_first_rows_are_shown_as_they_are(finished_run, open_page):
     assert app.code[0].value.encode().strip() == b"".join(lines_of(finished_run)[:5]).strip()
     assert not app.code[0].proto.show_line_numbers  # with them, wrapped rows are cut off at the right
     assert "39 of 400" in app.metric[0].value
-    assert app.code[-1].value.startswith(f"python -m staff_engine export {finished_run.id} --out=")
+    assert app.code[-1].value.startswith(f"{COMMAND} export {finished_run.id} --out=")
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "failed", "cancelled", "interrupted", "damaged"])
@@ -129,7 +130,7 @@ def test_the_command_has_the_settings_of_the_link(finished_run, open_page):
         "export", run=finished_run.id, strata=20, seed=7, export_format="csv", export_scores="yes"
     )
     command = app.code[-1].value
-    assert command.startswith(f"python -m staff_engine select {finished_run.id} ")
+    assert command.startswith(f"{COMMAND} select {finished_run.id} ")
     assert "--strata=20 --seed=7 --export-format=csv --with-scores --out=" in command
 
 
