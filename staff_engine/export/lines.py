@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from staff_engine.errors import StaffError
-
-if TYPE_CHECKING:
-    pass
 
 STAFF = "_staff"
 """The field that carries a sample's scores, where they are asked for."""
