@@ -34,15 +34,7 @@ from staff_engine.runs.status import (
     save_status,
 )
 from staff_engine.system.files import write_json
-from staff_engine.system.home import home
-from staff_engine.system.processes import (
-    PROJECT_FOLDER,
-    QUIET_LOG,
-    is_alive,
-    start_process,
-    start_time,
-    stop_process,
-)
+from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
 
 __all__ = [
     "Delivery", "Record", "Run", "Status", "cancel", "create_run", "delete", "describe", "find_run",
@@ -145,12 +137,7 @@ def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[st
             require_scores(run)
         (run.folder / CANCEL_FILE).unlink(missing_ok=True)
         try:
-            pid = start_process(
-                [*(worker or WORKER), str(run.folder)],
-                log=run.log,
-                folder=PROJECT_FOLDER,
-                environment={**QUIET_LOG, "STAFF_HOME": str(home())},
-            )
+            pid = start_in_background([*(worker or WORKER), str(run.folder)], log=run.log)
         except OSError as error:
             raise RunError(f"the process of run {run.id} cannot be started: {error}") from error
         save_status(
