@@ -20,7 +20,7 @@ from staff_engine.models.finetune import checkpoint_folder, count_steps, finetun
 from staff_engine.plan import Plan
 from staff_engine.scoring.parts import PartWriter
 from staff_engine.scoring.scorer import Scorer, plan_batches
-from staff_engine.system.files import write_json
+from staff_engine.system.files import rename_flushed, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -102,11 +102,11 @@ def train_adapter(
         learning_rate=plan.learning_rate or loading.default_learning_rate(name),
         seed=plan.seed,
         on_step=on_step,
-        on_loss=lambda history: write_json(folder / training.losses, history),
+        on_loss=lambda history: write_json(folder / training.losses, history, durable=False),
     )
     if not finished:
         reporter.advance(0)  # raises: the run is being cancelled
-    part.replace(folder / training.adapter)
+    rename_flushed(part, folder / training.adapter)
     shutil.rmtree(checkpoint_folder(part), ignore_errors=True)
 
 

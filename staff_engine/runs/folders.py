@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.errors import RunError
 from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import read_model, rename_flushed, write_json
 from staff_engine.system.home import home
 
 Kind = Literal["coreset", "similarity", "comparison"]
@@ -125,7 +125,7 @@ def create_run(
         part.mkdir(parents=True)
         write_json(part / PLAN_FILE, record.model_dump(mode="json"))
         save_status(part, Status(message="not started"))
-        part.rename(folder)
+        rename_flushed(part, folder)
     except OSError as error:
         raise RunError(
             f"run folder {folder} cannot be written: {error.strerror}; STAFF_HOME sets another place"

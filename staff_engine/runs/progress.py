@@ -84,13 +84,13 @@ class Reporter:
         while len(self._points) > 2 and moment - self._points[0][0] > RATE_SECONDS:
             self._points.popleft()
         if moment - self._written >= WRITE_SECONDS:
-            self._write()
+            self._write(durable=False)
         self._stop_if_asked()
 
     def message(self, text: str) -> None:
         """Show one line beside the state."""
         if text != self._status.message:
-            self._write(message=text)
+            self._write(durable=False, message=text)
 
     def state(self, state: State, message: str = "", exit_code: int | None = None) -> None:
         """Enter a state; one that is not active ends the stage at hand."""
@@ -132,9 +132,9 @@ class Reporter:
         counts = stage.model_dump(include={"done", "total", "unit"})
         return {"stage": stage.name, **counts, "rate": rate, "eta": eta}
 
-    def _write(self, **changes: object) -> None:
+    def _write(self, *, durable: bool = True, **changes: object) -> None:
         self._measure()
         changes |= self._progress(self._rate())
         changes["stages"] = tuple(self._stages.values())
-        self._status = save_status(self._folder, self._status.model_copy(update=changes))
+        self._status = save_status(self._folder, self._status.model_copy(update=changes), durable=durable)
         self._written = time.monotonic()

@@ -113,8 +113,13 @@ def make_folder(jobs: Jobs[Any], key: str, *, kept: int) -> Path:
 
 
 def save(jobs: Jobs[State], key: str, state: State) -> State:
-    """Replace the state file of a job; returns what was written."""
-    write_json(jobs.folder(key) / jobs.file, state.model_dump(mode="json"))
+    """Replace the state file of a job; returns what was written.
+
+    Only the state of a job that has ended is flushed to the disk. One at work says how far it is
+    several times a second, and a power failure ends it anyway.
+    """
+    ended = state.state != jobs.at_work
+    write_json(jobs.folder(key) / jobs.file, state.model_dump(mode="json"), durable=ended)
     return state
 
 

@@ -60,13 +60,30 @@ def test_status_follows_the_work_with_rate_and_time_left(run, monkeypatch):
 
 def test_status_is_not_written_at_every_batch(run, monkeypatch):
     written = []
-    monkeypatch.setattr(progress, "save_status", lambda folder, status: written.append(status) or status)
+    monkeypatch.setattr(
+        progress, "save_status", lambda folder, status, durable: written.append(durable) or status
+    )
     work = Reporter(run.folder)
     work.stage("speculate", 1000)
     begin = time.monotonic()
     for _ in range(1000):
         work.advance()
     assert 1 <= len(written) <= 2 + (time.monotonic() - begin) / progress.WRITE_SECONDS
+
+
+def test_states_and_stages_are_flushed_to_the_disk_and_progress_inside_a_stage_is_not(run, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        progress, "save_status", lambda folder, status, durable: written.append(durable) or status
+    )
+    monkeypatch.setattr(progress, "WRITE_SECONDS", 0)
+    work = Reporter(run.folder)
+    work.state("running")
+    work.stage("speculate", 10)
+    work.advance()
+    work.message("hard at it")
+    work.state("finished")
+    assert written == [True, True, False, False, True]
 
 
 def test_seconds_of_a_stage_add_up_over_resumes(run):
