@@ -43,8 +43,9 @@ def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
     """
     st.subheader("Stages", anchor=False)
     done = {stage["name"]: stage for stage in facts["stages"]}
-    for name in dict.fromkeys((*expected, *done)):
-        label = shared.stage_name(name)
+    with shared.errors():
+        labels = {name: shared.stage_name(name) for name in (*expected, *done)}
+    for name, label in labels.items():
         stage = done.get(name)
         if stage is None:
             st.progress(0.0, f":gray[{label}]")

@@ -10,11 +10,10 @@ from pages.parts import progress, shared
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
 from staff_engine.cli.progress import duration
+from staff_engine.pipelines.coreset import stages_of
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.status import ACTIVE
-
-ORDER = ("import", "tokenize", "fine-tune", "speculate", "tune target", "verify", "select")
 
 NEXT = {
     "queued": "Another run is at work; this one starts when it ends.",
@@ -52,8 +51,7 @@ def _follow(run: Run, seen: str) -> None:
         _finished(run, facts)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        unasked = () if facts["plan"]["tune_target"] else ("tune target",)
-        progress.stages(facts, [name for name in ORDER if name not in unasked])
+        progress.stages(facts, stages_of(control.read_record(run).plan))
     with right:
         _charts(run, facts["state"])
     progress.log(run, expanded=facts["state"] in ("running", "failed"))

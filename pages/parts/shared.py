@@ -18,6 +18,7 @@ from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.runs.control import Run, find_run, kind_of, list_runs, read_record, read_status
 from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.results import Results, open_results
+from staff_engine.runs.stages import stage_of
 from staff_engine.runs.status import ACTIVE, Status
 from staff_engine.samples.columns import SampleColumns, sample_columns
 from staff_engine.samples.filters import Filter
@@ -37,19 +38,6 @@ NEXT_STEPS = {
 
 REFRESH_SECONDS = 1.0
 """How often a page looks at a run that is at work."""
-
-STAGES = {
-    "import": "Read the data",
-    "tokenize": "Cut into tokens",
-    "fine-tune": "Fine-tune the small model",
-    "speculate": "Small model scores all samples",
-    "tune target": "Fine-tune the target on a few others",
-    "verify": "Target verifies a few",
-    "select": "Select the coreset",
-    "export": "Write the file",
-    "compare": "Compare the models",
-}
-"""What each stage of a run is called."""
 
 _BADGES = {
     "queued": ("gray", ":material/schedule:"),
@@ -218,13 +206,15 @@ def _show_unfinished(run: Run) -> None:
     st.page_link(page("run"), label="Go to the run", icon=":material/play_circle:")
 
 
-def stage_name(name: str | None) -> str:
-    """What a stage is called; one that names a model as it is, letter by letter."""
-    return STAGES.get(name or "", plain((name or "")[:1].upper() + (name or "")[1:]))
+def stage_name(name: str) -> str:
+    """What a stage is called, letter by letter; a label may name a model. Raises RunError if unknown."""
+    return plain(stage_of(name).label)
 
 
 def show_progress(status: Status) -> None:
-    """How far a run is in the stage at hand."""
+    """How far a run is in the stage at hand; nothing before its first."""
+    if status.stage is None:
+        return
     left = f", {duration(status.eta)} left" if status.eta else ""
     st.progress(min(status.done / status.total, 1.0), f"{stage_name(status.stage)}{left}")
 

@@ -7,7 +7,7 @@ from staff_engine.export.delivery import deliver
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.forecast.job import forecast_error
 from staff_engine.pipelines.similarity import run as similarity_run
-from staff_engine.runs import control
+from staff_engine.runs import control, stages
 from staff_engine.runs.folders import Run
 from staff_engine.runs.progress import Reporter
 from staff_engine.runs.results import open_results
@@ -34,5 +34,5 @@ def do(run: Run, reporter: Reporter) -> None:
     fingerprint = open_results(run.folder).imported.facts.fingerprint
     delivery = control.update_record(run, fingerprint=fingerprint).delivery
     if delivery is not None:
-        reporter.stage("export", unit="samples")
+        reporter.stage(stages.EXPORT)
         reporter.advance(deliver(run, delivery))

@@ -27,6 +27,7 @@ from staff_engine.evaluation.cells import (
 from staff_engine.evaluation.metrics import METRIC_WORDS
 from staff_engine.pipelines.similarity.measures import Number
 from staff_engine.plan import ComparisonPlan, Plan
+from staff_engine.runs import stages
 from staff_engine.runs.folders import PLAN_FILE, Record
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.selection.methods import METHODS
@@ -37,8 +38,6 @@ JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}
 """Settings of a comparison that say how every cell is judged."""
 
 CONFIDENCE = 0.95
-TARGET_STAGES = ("fine-tune target", "score on target")
-"""The stages of a comparison that give the target's scores of all samples."""
 
 REFERENCE = "random"
 """The arm that the others' differences are to."""
@@ -155,8 +154,8 @@ class Comparison:
     def _model_seconds(self, facts: Facts) -> dict[str, float]:
         """Seconds of the models that a selection needs, by arm or by whose scores it reads."""
         own = _json_of(self.folder / TIMINGS_FILE)
-        target = [own[stage] for stage in TARGET_STAGES if stage in own]
-        known = {"target": sum(target)} if len(target) == len(TARGET_STAGES) else {}
+        target = [own[stage.name] for stage in stages.TARGET_SCORES if stage.name in own]
+        known = {"target": sum(target)} if len(target) == len(stages.TARGET_SCORES) else {}
         return {**facts.selection_seconds, **known}
 
     @cached_property

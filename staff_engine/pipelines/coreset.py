@@ -22,6 +22,7 @@ from staff_engine.system.files import replaced, write_json
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.plan import Plan
 from staff_engine.scoring.precision import read_precision, settle
+from staff_engine.runs import stages
 from staff_engine.runs.results import TUNING_FILE, Results, open_results
 from staff_engine.pipelines.steps import (
     Reporter,
@@ -41,8 +42,8 @@ from staff_engine.selection.trust import judge_trust
 log = logging.getLogger(__name__)
 
 
-SMALL = Training("fine-tune", "adapter", "fine_tuning.json")
-TARGET = Training("tune target", "target_adapter", "target_tuning.json")
+SMALL = Training(stages.FINE_TUNE, "adapter", "fine_tuning.json")
+TARGET = Training(stages.TUNE_TARGET, "target_adapter", "target_tuning.json")
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
@@ -72,6 +73,12 @@ def execute(folder: Path, reporter: Reporter) -> None:
     _summarize(folder, reporter)
 
 
+def stages_of(plan: Plan) -> tuple[str, ...]:
+    """The names of the stages that a run of a plan goes through, in order, up to its coreset."""
+    asked = (stage for stage in stages.CORESET if stage != stages.TUNE_TARGET or plan.tune_target)
+    return tuple(stage.name for stage in asked if stage != stages.EXPORT)
+
+
 def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
     """Let the target score what other selection settings still need.
 
@@ -91,7 +98,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
     if path.exists():
         return
     imported = open_imported(folder / "dataset")
-    reporter.stage("tokenize", imported.facts.rows)
+    reporter.stage(stages.TOKENIZE, imported.facts.rows)
     tokenizer = loading.load_tokenizer(plan.small)
     if tokenizer.is_fast:  # so that people can be shown what a token says
         with replaced(folder / "tokenizer.json") as part:
@@ -123,7 +130,7 @@ def _finetune(plan: Plan, folder: Path, reporter: Reporter) -> None:
 def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
     tokens = open_tokens(folder / "tokens.arrow")
     done = set(read_parts(folder / "speculative", ["row_id"])["row_id"].to_pylist())
-    reporter.stage("speculate", len(tokens), done=len(done))
+    reporter.stage(stages.SPECULATE, len(tokens), done=len(done))
     if len(done) < len(tokens):
         model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
         adapted = loading.load_adapter(model, folder / SMALL.adapter)
@@ -137,7 +144,7 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
     """Fine-tune the target on samples of its own, if the plan says so; they are drawn once."""
     if not plan.tune_target or (folder / TARGET.adapter).exists():
         return
-    reporter.stage(TARGET.stage, unit="steps")
+    reporter.stage(TARGET.stage)
     path = folder / TUNING_FILE
     results = open_results(folder)
     ids = results.tuned_ids if path.exists() else results.to_tune()
@@ -161,7 +168,7 @@ def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
 
 
 def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
-    reporter.stage("verify", len(ids))
+    reporter.stage(stages.VERIFY, len(ids))
     if not len(ids):
         return
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
@@ -198,7 +205,7 @@ def _write_unscorable(folder: Path, reasons: dict[int, str]) -> None:
 
 
 def _summarize(folder: Path, reporter: Reporter) -> None:
-    reporter.stage("select", 1, "coreset")
+    reporter.stage(stages.SELECT, 1)
     write_json(folder / "summary.json", summarize(open_results(folder)))
     reporter.advance(1)
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-STAGES = ("fine-tune", "speculate", "tune target", "verify")
-"""The stages that scoring everything on the target would do without."""
+from staff_engine.runs import stages
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def run_cost(summary: Mapping[str, Any], timings: Mapping[str, float]) -> Cost:
     full = summary.get("full_target_seconds_estimate")
     scoring = summary.get("small_scoring_seconds")  # runs of older versions have none
     return Cost(
-        staff=sum(timings.get(stage, 0.0) for stage in STAGES),
+        staff=sum(timings.get(stage.name, 0.0) for stage in stages.STAFF),
         full=full,
-        training=timings.get("fine-tune", 0.0) / scoring * full if scoring and full else None,
+        training=timings.get(stages.FINE_TUNE.name, 0.0) / scoring * full if scoring and full else None,
     )

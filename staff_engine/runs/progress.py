@@ -8,6 +8,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from staff_engine.runs.stages import Stage
 from staff_engine.runs.status import StageStatus, State, cancel_asked, load_status, save_status
 from staff_engine.system.files import write_json
 from staff_engine.system.processes import start_time
@@ -49,13 +50,13 @@ class Reporter:
         """Whether the run was asked to stop; for code that has to stop in a way of its own."""
         return cancel_asked(self._folder)
 
-    def stage(self, name: str, total: int = 0, unit: str = "samples", done: int = 0) -> None:
+    def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None:
         """Begin a stage, which ends the one before.
 
         Parameters
         ----------
         total
-            What is to do, in units; 0 where that is not known.
+            What is to do, in the stage's unit; 0 where that is not known.
         done
             What an earlier process has done of it.
 
@@ -65,11 +66,11 @@ class Reporter:
             If the run was asked to stop.
         """
         self._end_stage()
-        before = self._stages.get(name, StageStatus(name=name))
-        self._stage = StageStatus(name=name, done=done, total=total, unit=unit, seconds=before.seconds)
+        before = self._stages.get(stage.name, StageStatus(name=stage.name))
+        self._stage = before.model_copy(update={"done": done, "total": total, "unit": stage.unit})
         self._began = time.monotonic()
         self._points.clear()
-        log.info("%s: %s of %s %s", name, done, total or "?", unit)
+        log.info("%s: %s of %s %s", stage.name, done, total or "?", stage.unit)
         self._write()
         self._stop_if_asked()
 

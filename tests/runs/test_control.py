@@ -32,12 +32,13 @@ FAKE_WORKER = """
 import signal, subprocess, sys, time
 from pathlib import Path
 from staff_engine.runs.folders import Run
+from staff_engine.runs.stages import SPECULATE
 from staff_engine.runs.worker import working
 
 how, folder = sys.argv[1], Path(sys.argv[2])
 with working(Run(folder.name, folder)) as reporter:
     print("it speaks")
-    reporter.stage("speculate", 1000)
+    reporter.stage(SPECULATE, 1000)
     if how == "deaf":  # neither reads the flag nor minds SIGTERM, and has a child
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
