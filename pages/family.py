@@ -26,6 +26,7 @@ from staff_engine.pipelines.similarity.report import (
 )
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
+from staff_engine.runs.kinds import Kind
 from staff_engine.selection.trust import FAIR, HIGH, HIGH_AT_LEAST, Trust
 
 SCORE_NAMES: dict[str, tuple[Score, str]] = {
@@ -70,7 +71,7 @@ def main() -> None:
 
 def _pick() -> Run | None:
     """The comparison that the link or the picker chose, else the newest; None where there is none."""
-    names = run_names(("similarity",))
+    names = run_names((Kind.SIMILARITY,))
     chosen = st.session_state.family
     if chosen and chosen not in names:
         try:

@@ -14,6 +14,7 @@ from staff_engine.evaluation.run import stages_of
 from staff_engine.runs import control
 from staff_engine.runs.control import read_record
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results
 from staff_engine.runs.status import ACTIVE
 
@@ -49,7 +50,7 @@ def show(results: Results) -> None:
 def _evaluations(folder: Path) -> dict[str, str]:
     """The comparisons of this run's coresets by id, the newest first."""
     found = {}
-    for run_id, name in run_names.run_names(("comparison",)).items():
+    for run_id, name in run_names.run_names((Kind.EVALUATION,)).items():
         try:
             compared = read_record(control.find_run(run_id)).comparison
         except StaffError:

@@ -16,6 +16,7 @@ from staff_engine.evaluation import planning
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results
 from staff_engine.selection.methods import METHODS
 
@@ -97,7 +98,7 @@ def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str
     offered = planning.runs_beside(Run(results.folder.name, results.folder), known)
     if not offered:
         return None
-    names = run_names.run_names(("coreset",))
+    names = run_names.run_names((Kind.CORESET,))
     chosen = st.multiselect(
         "Also the coresets of", list(offered), key=f"evaluate_also{suffix}", placeholder="other runs",
         format_func=lambda label: names.get(Path(offered[label]).name, label),

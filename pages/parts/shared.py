@@ -17,6 +17,7 @@ from staff_engine.errors import StaffError
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.runs.control import Run, find_run, kind_of, list_runs, read_record, read_status
 from staff_engine.runs.folders import SUMMARY_FILE
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.stages import stage_of
 from staff_engine.runs.status import ACTIVE, Status
@@ -158,13 +159,13 @@ def current_run() -> Run:
         st.stop()
     with errors():
         run = find_run(run_id)
-    if kind_of(run) == "similarity":
+    if kind_of(run) is Kind.SIMILARITY:
         st.info("This run compares models; it has no coreset to show here.", icon=":material/family_history:")
         if st.button("Open it under Family", type="primary", key="open_family"):
             choose_run(None)
             open_family(run.id)
         st.stop()
-    compared = read_record(run).comparison if kind_of(run) == "comparison" else None
+    compared = read_record(run).comparison if kind_of(run) is Kind.EVALUATION else None
     if compared is not None:
         st.info(
             "This run evaluates the coresets of another; it has none of its own.", icon=":material/science:"

@@ -182,15 +182,12 @@ def status(
     if follow:
         see_through(found, cancels=False)
         return
-    from staff_engine.evaluation.report import read_comparison
-    from staff_engine.pipelines.similarity.report import read_report
+    from staff_engine.cli.reports import report_of
 
     facts = control.describe(found)
-    report = read_report(found.folder)
-    evaluation = read_comparison(found.folder)
+    report = report_of(found)
     if as_json:
-        either = report or evaluation
-        say_json(facts | ({"report": either.as_json()} if either else {}))
+        say_json(facts | ({"report": report.as_json()} if report else {}))
         return
     from staff_engine.cli.progress import print_status
 
@@ -198,15 +195,7 @@ def status(
     if report is not None:
         from rich.console import Console
 
-        from staff_engine.cli.tables.similarity import print_similarity
-
-        print_similarity(report, Console())
-    if evaluation is not None:
-        from rich.console import Console
-
-        from staff_engine.cli.tables.evaluation import print_evaluation
-
-        print_evaluation(evaluation, Console())
+        report.print_to(Console())
 
 
 @app.command("list")

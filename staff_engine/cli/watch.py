@@ -6,10 +6,12 @@ import typer
 from rich.console import Console
 
 from staff_engine.cli import progress
+from staff_engine.cli.reports import report_of
 from staff_engine.errors import RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 
 
 def leave(run: Run) -> None:
@@ -47,19 +49,14 @@ def watch(run: Run, *, cancels: bool = True) -> None:
 
 def _say_found(run: Run, state: control.Status, console: Console) -> None:
     """What a finished run found, where it is, and what can be done next."""
-    kind = control.kind_of(run)
-    if kind == "comparison":
-        from staff_engine.cli.tables.evaluation import print_evaluation
-        from staff_engine.evaluation.report import open_comparison
+    report = report_of(run)
+    if report is not None:
+        report.print_to(console)
+    if control.kind_of(run) is Kind.CORESET:
+        _say_selected(run, state, console)
 
-        print_evaluation(open_comparison(run.folder).report, console)
-        return
-    if kind == "similarity":
-        from staff_engine.cli.tables.similarity import print_similarity
-        from staff_engine.pipelines.similarity.report import open_similarity
 
-        print_similarity(open_similarity(run.folder).report, console)
-        return
+def _say_selected(run: Run, state: control.Status, console: Console) -> None:
     facts = control.describe(run)
     if facts["summary"]:
         progress.print_summary(facts, console)

@@ -23,6 +23,7 @@ from staff_engine.runs.folders import (
     list_runs,
     read_record,
 )
+from staff_engine.runs.kinds import KINDS, Kind
 from staff_engine.runs.status import (
     ACTIVE,
     CANCEL_FILE,
@@ -102,9 +103,8 @@ def log_tail(run: Run, lines: int) -> list[str]:
 def require_scores(run: Run) -> Run:
     """Return the run, or raise RunError if it has not finished yet even once, or selects no coreset."""
     kind = read_record(run).kind
-    if kind != "coreset":
-        does = "compares models" if kind == "similarity" else "evaluates coresets of another run"
-        raise RunError(f"run {run.id} {does}; it has no coreset")
+    if kind is not Kind.CORESET:
+        raise RunError(f"run {run.id} {KINDS[kind].does}; it has no coreset")
     if not (run.folder / SUMMARY_FILE).exists():
         state = read_status(run).state
         raise RunError(f"run {run.id} is {state} and has not all scores yet; it has to finish first")

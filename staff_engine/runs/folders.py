@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.plan import ComparisonPlan, Plan, SimilarityPlan
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
 from staff_engine.system.files import read_model, rename_flushed, write_json
 from staff_engine.system.home import home
-
-Kind = Literal["coreset", "similarity", "comparison"]
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
@@ -74,8 +72,8 @@ class Record(BaseModel):
     def kind(self) -> Kind:
         """What the run is for."""
         if self.comparison is not None:
-            return "comparison"
-        return "coreset" if self.similarity is None else "similarity"
+            return Kind.EVALUATION
+        return Kind.CORESET if self.similarity is None else Kind.SIMILARITY
 
 
 def create_run(
@@ -112,8 +110,8 @@ def create_run(
             name: tuple(map(with_absolute_path, getattr(similarity, name))) for name in ("smalls", "targets")
         }
         similarity = similarity.model_copy(update=paths)
-    kind = "similarity" if similarity else "comparison" if comparison else _slug(plan.small, 16)
-    slug = f"{_slug(plan.dataset, 24)}-{kind}"
+    what = Kind.SIMILARITY if similarity else Kind.EVALUATION if comparison else _slug(plan.small, 16)
+    slug = f"{_slug(plan.dataset, 24)}-{what}"
     record = Record(
         name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
         similarity=similarity, comparison=comparison,
