@@ -27,6 +27,7 @@ from staff_engine.pipelines.similarity.report import (
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.kinds import Kind
+from staff_engine.runs.summary import load_timings
 from staff_engine.selection.trust import FAIR, HIGH, HIGH_AT_LEAST, Trust
 
 SCORE_NAMES: dict[str, tuple[Score, str]] = {
@@ -284,7 +285,7 @@ def _dots(frame: pd.DataFrame, panels: Mapping[str, charts.Panel], alt: str) -> 
 
 def _how(found: Similarity) -> None:
     with st.expander("How it was made", icon=":material/terminal:"):
-        took = sum(control.describe(Run(found.folder.name, found.folder))["timings"].values())
+        took = sum(load_timings(found.folder).values())
         st.caption(f"It took {duration(took)}. The same from the command line:")
         st.code(similarity_command(found.plan, found.compared), language="bash", wrap_lines=True)
         st.button(

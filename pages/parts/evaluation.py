@@ -68,21 +68,21 @@ def _follow(run: Run, seen: str, cells: int) -> None:
     """One that is not finished: its state and stages; the page comes anew with each cell."""
     if not run.folder.is_dir():
         st.rerun()
-    facts = control.describe(run)
-    if facts["state"] != seen or _cells(run) != cells:
+    status = control.read_status(run)
+    if status.state != seen or _cells(run) != cells:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        shared.state_badge(facts["state"])
-        if facts["message"]:
-            st.caption(shared.plain(facts["message"]), width="content")
-    progress.failure(facts)
-    if facts["state"] == "damaged":
+        shared.state_badge(status.state)
+        if status.message:
+            st.caption(shared.plain(status.message), width="content")
+    progress.failure(status)
+    if status.state == "damaged":
         return
     with st.container(horizontal=True), shared.errors():
-        progress.controls(run, facts, "evaluation")
+        progress.controls(run, status.state, "evaluation")
     with shared.errors():
-        progress.stages(facts, stages_of(open_comparison(run.folder)))
-    progress.log(run, expanded=facts["state"] == "failed")
+        progress.stages(status, stages_of(open_comparison(run.folder)))
+    progress.log(run, expanded=status.state == "failed")
 
 
 def _show_report(report: ComparisonReport) -> None:

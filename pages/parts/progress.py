@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import streamlit as st
 
@@ -11,29 +10,29 @@ from pages.parts import shared
 from staff_engine.cli.progress import duration
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
-from staff_engine.runs.status import ACTIVE
+from staff_engine.runs.status import ACTIVE, StageStatus, State, Status
 
 LOG_LINES = 12
 
 
-def controls(run: Run, facts: dict[str, Any], key: str) -> None:
+def controls(run: Run, state: State, key: str) -> None:
     """Buttons that cancel and resume, as its state allows."""
-    if facts["state"] in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
+    if state in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
         control.request_cancel(run)
         st.toast("The run stops after the batch at hand.", icon=":material/stop:")
-    resumable = facts["state"] in ("failed", "cancelled", "interrupted")
+    resumable = state in ("failed", "cancelled", "interrupted")
     if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"{key}_resume"):
         control.resume(run)
         st.rerun()
 
 
-def failure(facts: dict[str, Any]) -> None:
+def failure(status: Status) -> None:
     """Why it failed or cannot be read."""
-    if facts["state"] in ("failed", "damaged"):
-        st.error(shared.sentence(facts["message"] or "it ended with an error; the log below says more"))
+    if status.state in ("failed", "damaged"):
+        st.error(shared.sentence(status.message or "it ended with an error; the log below says more"))
 
 
-def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
+def stages(status: Status, expected: Iterable[str]) -> None:
     """How far each stage is, those to come in grey.
 
     Parameters
@@ -42,7 +41,7 @@ def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
         The stages that it goes through, in order; others are shown where they were gone through.
     """
     st.subheader("Stages", anchor=False)
-    done = {stage["name"]: stage for stage in facts["stages"]}
+    done = {stage.name: stage for stage in status.stages}
     with shared.errors():
         labels = {name: shared.stage_name(name) for name in (*expected, *done)}
     for name, label in labels.items():
@@ -50,19 +49,19 @@ def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
         if stage is None:
             st.progress(0.0, f":gray[{label}]")
             continue
-        at_work = facts["state"] == "running" and facts["stage"] == name
-        share = stage["done"] / stage["total"] if stage["total"] else float(not at_work)
-        st.progress(min(share, 1.0), f"{label} · {_counts(stage, facts if at_work else None)}")
+        at_work = status.state == "running" and status.stage == name
+        share = stage.done / stage.total if stage.total else float(not at_work)
+        st.progress(min(share, 1.0), f"{label} · {_counts(stage, status if at_work else None)}")
 
 
-def _counts(stage: dict[str, Any], at_work: dict[str, Any] | None) -> str:
+def _counts(stage: StageStatus, at_work: Status | None) -> str:
     if at_work is None:
-        return duration(stage["seconds"])
-    total = f" of {stage['total']:,}" if stage["total"] else ""
-    words = f"{stage['done']:,}{total} {stage['unit']}"
-    if at_work["rate"]:
-        words += f", {at_work['rate']:.3g} a second"
-    return words + (f", {duration(at_work['eta'])} left" if at_work["eta"] else "")
+        return duration(stage.seconds)
+    total = f" of {stage.total:,}" if stage.total else ""
+    words = f"{stage.done:,}{total} {stage.unit}"
+    if at_work.rate:
+        words += f", {at_work.rate:.3g} a second"
+    return words + (f", {duration(at_work.eta)} left" if at_work.eta else "")
 
 
 def log(run: Run, *, expanded: bool) -> None:

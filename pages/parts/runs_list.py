@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import streamlit as st
 
 from pages.parts import shared
-from staff_engine.cli.progress import duration
 from staff_engine.models.loading import short_name
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
+from staff_engine.runs.description import RunDescription
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import ACTIVE, now
 from staff_engine.selection.methods import METHODS
 
@@ -49,19 +50,18 @@ def _show_page(shown: list[Run]) -> None:
             _show_run(run, control.describe(run))
 
 
-def _show_run(run: Run, facts: dict[str, Any]) -> None:
+def _show_run(run: Run, facts: RunDescription) -> None:
+    status = facts.status
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_run_{run.id}"):
         with st.container(gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{shared.plain(facts['name'] or run.id)}**", width="content")
-                shared.state_badge(facts["state"])
+                st.markdown(f"**{shared.plain(facts.name or run.id)}**", width="content")
+                shared.state_badge(status.state)
             st.caption(_words(facts))
-            if facts["state"] == "running" and facts["total"]:
-                share = min(facts["done"] / facts["total"], 1.0)
-                left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
-                st.progress(share, f"{shared.stage_name(facts['stage'])}{left}")
-        selects = not facts["similarity"] and not facts["comparison"]
-        done = facts["summary"] is not None if selects else facts["state"] == "finished"
+            if status.state == "running" and status.total:
+                shared.show_progress(status)
+        selects = facts.kind in (Kind.CORESET, None)
+        done = facts.summary is not None if selects else status.state == "finished"
         if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
             _open(run, facts, "select" if done else "run")
         chosen = st.menu_button(
@@ -77,24 +77,25 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
                 _do(chosen, run, facts)
 
 
-def _actions(facts: dict[str, Any]) -> list[str]:
-    if facts["state"] == "damaged":
+def _actions(facts: RunDescription) -> list[str]:
+    state = facts.status.state
+    if state == "damaged":
         return ["delete"]
-    actions = ["rename"] if facts["similarity"] or facts["comparison"] else ["rename", "again"]
-    if facts["state"] in ACTIVE:
+    actions = ["rename", "again"] if facts.kind is Kind.CORESET else ["rename"]
+    if state in ACTIVE:
         return [*actions, "cancel"]
-    if facts["state"] in ("failed", "cancelled", "interrupted"):
+    if state in ("failed", "cancelled", "interrupted"):
         actions.append("resume")
     return [*actions, "delete"]
 
 
-def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
+def _do(action: str, run: Run, facts: RunDescription) -> None:
     if action == "rename":
-        _rename(run, facts["name"])
+        _rename(run, facts.name or "")
     elif action == "delete":
-        _delete(run, facts["name"] or run.id)
-    elif action == "again":
-        shared.plan_again(facts["plan"])
+        _delete(run, facts.name or run.id)
+    elif action == "again" and facts.plan is not None:
+        shared.plan_again(facts.plan.model_dump(mode="json"))
     elif action == "cancel":
         control.request_cancel(run)
         st.toast("The run stops after the batch at hand.", icon=":material/stop:")
@@ -103,12 +104,12 @@ def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
         _open(run, facts, "run")
 
 
-def _open(run: Run, facts: dict[str, Any], page: str) -> None:
+def _open(run: Run, facts: RunDescription, page: str) -> None:
     """Go to where a run of its kind is shown."""
-    if facts["similarity"]:
+    if facts.similarity is not None:
         shared.open_family(run.id)
-    if facts["comparison"]:
-        shared.open_evaluation(run.id, facts["comparison"]["source"])
+    if facts.comparison is not None:
+        shared.open_evaluation(run.id, facts.comparison.source)
     shared.open_run(run.id, page)
 
 
@@ -137,33 +138,30 @@ def _delete(run: Run, name: str) -> None:
             st.rerun()
 
 
-def _words(facts: dict[str, Any]) -> str:
+def _words(facts: RunDescription) -> str:
     """Data, models, what came of it and age of a run in a line."""
     parts = []
-    if facts["plan"]:
-        parts.append(shared.plain(short_name(facts["dataset"])))
-        parts.append(shared.plain(_models(facts)))
-    if facts["summary"]:
-        parts.append(f"{facts['summary']['coreset_size']:,} of {facts['summary']['samples']:,} samples")
-    if facts["created"]:
-        parts.append(_age(datetime.fromisoformat(facts["created"])))
-    if facts["message"] and facts["state"] in ("failed", "damaged"):
-        parts.append(shared.plain(facts["message"][:160]))
+    if facts.plan is not None:
+        parts.append(shared.plain(short_name(facts.plan.dataset)))
+        parts.append(shared.plain(_models(facts, facts.plan)))
+    if facts.summary is not None:
+        parts.append(f"{facts.summary.coreset_size:,} of {facts.summary.samples:,} samples")
+    if facts.created is not None:
+        parts.append(_age(facts.created))
+    if facts.status.message and facts.status.state in ("failed", "damaged"):
+        parts.append(shared.plain(facts.status.message[:160]))
     return " · ".join(parts)
 
 
-def _models(facts: dict[str, Any]) -> str:
+def _models(facts: RunDescription, plan: Plan) -> str:
     """Which small models stand beside which targets."""
-    if facts["comparison"]:
-        chosen = facts["comparison"]
-        arms = [METHODS[name].label for name in chosen["methods"] if name in METHODS] + list(chosen["also"])
-        return f"evaluates {', '.join(arms)} on {short_name(facts['target'])}"
-    compared = facts["similarity"]
-    smalls, targets = (
-        (compared["smalls"], compared["targets"]) if compared else ([facts["small"]], [facts["target"]])
-    )
+    chosen, compared = facts.comparison, facts.similarity
+    if chosen is not None:
+        arms = [METHODS[name].label for name in chosen.methods if name in METHODS] + list(chosen.also)
+        return f"evaluates {', '.join(arms)} on {short_name(plan.target)}"
+    smalls, targets = (compared.smalls, compared.targets) if compared else ((plan.small,), (plan.target,))
     words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
-    return f"compares {words} on {compared['sample']:,} samples" if compared else words
+    return f"compares {words} on {compared.sample:,} samples" if compared else words
 
 
 def _age(created: datetime) -> str:

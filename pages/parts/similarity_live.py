@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from pages.parts import progress, shared
@@ -12,6 +10,7 @@ from staff_engine.pipelines.similarity.report import open_similarity
 from staff_engine.pipelines.similarity.run import stages_of
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
+from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE
 
 NEXT = {
@@ -35,29 +34,30 @@ def _follow(run: Run, seen: str) -> None:
     if not run.folder.is_dir():
         st.rerun()
     facts = control.describe(run)
-    if facts["state"] != seen:
+    status = facts.status
+    if status.state != seen:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        shared.state_badge(facts["state"])
+        shared.state_badge(status.state)
         st.caption(_what(facts), width="content")
-    st.markdown(NEXT[facts["state"]])
-    progress.failure(facts)
-    if facts["state"] == "damaged":
+    st.markdown(NEXT[status.state])
+    progress.failure(status)
+    if status.state == "damaged":
         return
     with st.container(horizontal=True), shared.errors():
-        progress.controls(run, facts, "family")
+        progress.controls(run, status.state, "family")
     with shared.errors():
         expected = stages_of(open_similarity(run.folder))
-    if facts["stage"] in expected:
-        st.caption(f"Stage {expected.index(facts['stage']) + 1} of {len(expected)}.")
-    progress.stages(facts, expected)
-    progress.log(run, expanded=facts["state"] in ("running", "failed"))
+    if status.stage in expected:
+        st.caption(f"Stage {expected.index(status.stage) + 1} of {len(expected)}.")
+    progress.stages(status, expected)
+    progress.log(run, expanded=status.state in ("running", "failed"))
 
 
-def _what(facts: dict[str, Any]) -> str:
+def _what(facts: RunDescription) -> str:
     """Data and models of a comparison in a line."""
-    if not facts["similarity"]:
+    compared = facts.similarity
+    if facts.plan is None or compared is None:
         return ""
-    compared = facts["similarity"]
-    smalls, targets = (", ".join(map(short_name, compared[name])) for name in ("smalls", "targets"))
-    return shared.plain(f"{facts['dataset']} · {smalls} for {targets} · {compared['sample']:,} samples")
+    smalls, targets = (", ".join(map(short_name, names)) for names in (compared.smalls, compared.targets))
+    return shared.plain(f"{facts.plan.dataset} · {smalls} for {targets} · {compared.sample:,} samples")

@@ -31,7 +31,7 @@ def offer(run: Run, results: Results) -> None:
         )
     if not missing:
         return
-    each = results.summary["verify_seconds_per_sample"]
+    each = results.summary.verify_seconds_per_sample
     about = f" (about {duration(missing * each)})" if each else ""
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         st.markdown(

@@ -123,7 +123,7 @@ def select(
     wanted = "".join(
         f" --{name.replace('_', '-')} {settings[name]}" for name in VERIFY_FIELDS if name in settings
     )
-    each = results.summary.get("verify_seconds_per_sample") or 0.0
+    each = results.summary.verify_seconds_per_sample
     if as_json:
         say_json(answer)
         return
@@ -187,7 +187,7 @@ def status(
     facts = control.describe(found)
     report = report_of(found)
     if as_json:
-        say_json(facts | ({"report": report.as_json()} if report else {}))
+        say_json(facts.as_json() | ({"report": report.as_json()} if report else {}))
         return
     from staff_engine.cli.progress import print_status
 
@@ -203,7 +203,7 @@ def list_(as_json: AsJson = False) -> None:
     """List the runs, the newest first."""
     listed = [control.describe(found) for found in control.list_runs()]
     if as_json:
-        say_json(listed)
+        say_json([each.as_json() for each in listed])
     elif not listed:
         typer.echo(f"no runs in {home() / 'runs'}")
     else:

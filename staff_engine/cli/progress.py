@@ -13,7 +13,9 @@ from rich.table import Table
 
 from staff_engine.runs.control import Run, read_status
 from staff_engine.runs.cost import run_cost
+from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE, StageStatus, Status
+from staff_engine.runs.summary import Summary
 
 POLL_SECONDS = 0.15
 WIDE = 112
@@ -153,31 +155,29 @@ def _left(status: Status, with_rate: bool = True) -> str:
     return ", ".join(filter(None, (rate, eta, status.message)))
 
 
-def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> Table:
+def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
     """The closing table: what was selected, and the time it took.
 
     Parameters
     ----------
     summary
-        The content of a run's summary.json.
+        A run's figures.
     timings
         Seconds of each stage.
     """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
-    served = f" ({summary['strata_served']:,} served)" if "strata_served" in summary else ""
-    missing = f" ({summary['to_verify']:,} more to verify)" if summary.get("to_verify") else ""
-    tuned = summary.get("tuned")  # runs of older versions have none
+    missing = f" ({summary.to_verify:,} more to verify)" if summary.to_verify else ""
     rows = [
-        ("samples", f"{summary['samples']:,}"),
-        ("unscorable", f"{summary['unscorable']:,}"),
-        ("strata", f"{summary['strata']:,}{served}"),
-        *([("target tuned on", f"{tuned:,}")] if tuned else []),
-        ("verified on the target", f"{summary['verified']:,}{missing}"),
-        ("coreset size m", f"{summary['coreset_size']:,}"),
-        *([("trust in the small model", summary["trust"]["word"])] if "trust" in summary else []),
-        *([("number format", summary["dtype"])] if "dtype" in summary else []),
+        ("samples", f"{summary.samples:,}"),
+        ("unscorable", f"{summary.unscorable:,}"),
+        ("strata", f"{summary.strata:,} ({summary.strata_served:,} served)"),
+        *([("target tuned on", f"{summary.tuned:,}")] if summary.tuned else []),
+        ("verified on the target", f"{summary.verified:,}{missing}"),
+        ("coreset size m", f"{summary.coreset_size:,}"),
+        *([("trust in the small model", summary.trust.word)] if summary.trust else []),
+        *([("number format", summary.dtype)] if summary.dtype else []),
         *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
         ("time in all", duration(sum(timings.values()))),
     ]
@@ -192,51 +192,50 @@ def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> T
     return table
 
 
-def print_summary(facts: Mapping[str, Any], console: Console) -> None:
-    """Print the closing table of a run, as `runs.describe` has it, and how far to trust it."""
-    console.print("", summary_table(facts["summary"], facts["timings"]), "", sep="\n")
-    trust = facts["summary"].get("trust")  # runs of older versions have none
-    if trust:
-        console.print(trust["sentence"], highlight=False)
-        for advice in trust["advice"]:
+def print_summary(summary: Summary, timings: Mapping[str, float], console: Console) -> None:
+    """Print the closing table of a run, and how far to trust it."""
+    console.print("", summary_table(summary, timings), "", sep="\n")
+    if summary.trust is not None:
+        console.print(summary.trust.sentence, highlight=False)
+        for advice in summary.trust.advice:
             console.print(f"- {advice}", highlight=False)
-    if "dtype_chosen" in facts["summary"]:
-        console.print(facts["summary"]["dtype_chosen"], highlight=False)
+    if summary.dtype_chosen is not None:
+        console.print(summary.dtype_chosen, highlight=False)
 
 
-def print_status(facts: Mapping[str, Any]) -> None:
+def print_status(facts: RunDescription) -> None:
     """Print how far a run is and, once it has all scores, its closing table."""
     console = Console()
     console.print(status_table(facts))
-    if facts["summary"]:
-        print_summary(facts, console)
+    if facts.summary is not None:
+        print_summary(facts.summary, facts.timings, console)
 
 
-def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
+def print_runs(runs: Iterable[RunDescription]) -> None:
     """Print a table of runs."""
     Console().print(runs_table(runs))
 
 
-def status_table(facts: Mapping[str, Any]) -> Table:
+def status_table(facts: RunDescription) -> Table:
     """One run's state, what it was asked to do and how far it is."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    state = facts["state"] + (f": {facts['message']}" if facts["message"] else "")
-    rows = [("run", facts["run_id"]), ("name", facts["name"]), ("state", state)]
-    rows += [(name, facts[name]) for name in ("dataset", "small", "target")]
+    status = facts.status
+    state = status.state + (f": {status.message}" if status.message else "")
+    rows: list[tuple[str, object]] = [("run", facts.run_id), ("name", facts.name), ("state", state)]
+    rows += [(name, getattr(facts.plan, name, None)) for name in ("dataset", "small", "target")]
     rows += [
-        ("created", (facts["created"] or "?")[:19].replace("T", " ") + " UTC"),
-        ("folder", facts["folder"]),
+        ("created", f"{facts.created:%Y-%m-%d %H:%M:%S} UTC" if facts.created else "? UTC"),
+        ("folder", facts.folder),
     ]
-    for stage in map(StageStatus.model_validate, facts["stages"]):
-        rows.append((stage.name, f"{_counts(stage)}, {duration(stage.seconds)}"))
+    rows += [(stage.name, f"{_counts(stage)}, {duration(stage.seconds)}") for stage in status.stages]
     for name, value in rows:
         table.add_row(name, escape(str(value if value is not None else "?")))
     return table
 
 
-def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
+def runs_table(runs: Iterable[RunDescription]) -> Table:
     """A row for each run; its id names data set and small model."""
     table = Table(box=None, pad_edge=False)
     table.add_column("run", no_wrap=True)
@@ -245,8 +244,8 @@ def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
     table.add_column("target", overflow="fold")
     table.add_column("m", justify="right")
     for facts in runs:
-        own_name = facts["name"] if facts["name"] and facts["name"] not in facts["run_id"] else ""
-        target = (facts["target"] or "").rpartition("/")[2].removeprefix("builtin:")
-        size = (facts["summary"] or {}).get("coreset_size", "")
-        table.add_row(*map(escape, (facts["run_id"], facts["state"], own_name, target, str(size))))
+        own_name = facts.name if facts.name and facts.name not in facts.run_id else ""
+        target = facts.plan.target.rpartition("/")[2].removeprefix("builtin:") if facts.plan else ""
+        size = "" if facts.summary is None else str(facts.summary.coreset_size)
+        table.add_row(*map(escape, (facts.run_id, facts.status.state, own_name, target, size)))
     return table

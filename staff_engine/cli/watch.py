@@ -58,9 +58,9 @@ def _say_found(run: Run, state: control.Status, console: Console) -> None:
 
 def _say_selected(run: Run, state: control.Status, console: Console) -> None:
     facts = control.describe(run)
-    if facts["summary"]:
-        progress.print_summary(facts, console)
-        for warning in facts["summary"].get("warnings", ()):
+    if facts.summary is not None:
+        progress.print_summary(facts.summary, facts.timings, console)
+        for warning in facts.summary.warnings:
             typer.echo(f"warning: {warning}", err=True)
     delivery = control.read_record(run).delivery
     if delivery is not None and state.verify is None:

@@ -50,6 +50,7 @@ from staff_engine.pipelines.steps import (
 from staff_engine.plan import ComparisonPlan, Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import run_cost
+from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.score_tables import choose, read_scores, small_scores
 from staff_engine.scoring.parts import PartWriter, read_parts
@@ -137,7 +138,7 @@ def open_sources(plan: Plan, comparison: ComparisonPlan) -> tuple[Results, dict[
 
 
 def _finished(folder: Path) -> Results:
-    if not (folder / "summary.json").exists():
+    if not (folder / SUMMARY_FILE).exists():
         raise RunError(f"run {folder.name} is gone or has not all scores; a comparison needs it")
     return open_results(folder)
 

@@ -19,6 +19,7 @@ from staff_engine.system.arrow import write_table
 from staff_engine.data.dataset import open_imported
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced, write_json
+from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.plan import Plan
 from staff_engine.scoring.precision import read_precision, settle
@@ -206,11 +207,11 @@ def _write_unscorable(folder: Path, reasons: dict[int, str]) -> None:
 
 def _summarize(folder: Path, reporter: Reporter) -> None:
     reporter.stage(stages.SELECT, 1)
-    write_json(folder / "summary.json", summarize(open_results(folder)))
+    save_summary(folder, summarize(open_results(folder)))
     reporter.advance(1)
 
 
-def summarize(results: Results) -> dict[str, Any]:
+def summarize(results: Results) -> Summary:
     """The figures of a run whose scores are there: counts, and what verifying everything would cost.
 
     The estimate is the target's measured seconds for each token, times the tokens of
@@ -222,26 +223,26 @@ def summarize(results: Results) -> dict[str, Any]:
     tokens_verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
     tokens_all = float((scores["prompt_tokens"] + scores["response_tokens"]).sum())
     seconds = float(verification["seconds"].sum())
-    return {
-        "rows": results.num_rows,
-        "samples": int(np.isfinite(results.speculative).sum()),
-        "unscorable": len(results.unscorable),
-        "strata": len(strata),
-        "strata_served": int((strata["budget"] > 0).sum()),
-        "tuned": len(results.tuned_ids),
-        "verified": len(results.verified_ids),
-        "to_verify": len(results.to_verify()),
-        "coreset_size": len(selection.indices),
-        "small_scoring_seconds": float(scores["seconds"].sum()),
-        "verify_seconds_per_sample": seconds / max(len(verification), 1),
-        "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,
-        "warnings": [*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings],
-        "trust": _trust(results),
+    return Summary(
+        rows=results.num_rows,
+        samples=int(np.isfinite(results.speculative).sum()),
+        unscorable=len(results.unscorable),
+        strata=len(strata),
+        strata_served=int((strata["budget"] > 0).sum()),
+        tuned=len(results.tuned_ids),
+        verified=len(results.verified_ids),
+        to_verify=len(results.to_verify()),
+        coreset_size=len(selection.indices),
+        small_scoring_seconds=float(scores["seconds"].sum()),
+        verify_seconds_per_sample=seconds / max(len(verification), 1),
+        full_target_seconds_estimate=seconds / tokens_verified * tokens_all if tokens_verified else None,
+        warnings=(*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings),
+        trust=_trust(results),
         **_number_format(results),
-    }
+    )
 
 
-def _number_format(results: Results) -> dict[str, Any]:
+def _number_format(results: Results) -> dict[str, str]:
     """The number format of the models, and the sentence that says why where `auto` chose it."""
     known = read_precision(results.folder) if results.plan.dtype == "auto" else None
     if known is None:
@@ -249,7 +250,7 @@ def _number_format(results: Results) -> dict[str, Any]:
     return {"dtype": known.dtype, "dtype_chosen": known.sentence}
 
 
-def _trust(results: Results) -> dict[str, Any]:
+def _trust(results: Results) -> SummaryTrust:
     plan = results.plan
     agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
     trust = judge_trust(
@@ -258,9 +259,8 @@ def _trust(results: Results) -> dict[str, Any]:
         scored_parameters=plan.scored_parameters,
         target_tuned=len(results.tuned_ids) > 0,
     )
-    numbers = {name: getattr(agreement, name) for name in ("spearman", "low", "high")}
-    return {
-        **asdict(trust),
-        "samples": agreement.samples,
-        **{name: value if np.isfinite(value) else None for name, value in numbers.items()},
-    }
+    numbers = (agreement.spearman, agreement.low, agreement.high)
+    spearman, low, high = (number if np.isfinite(number) else None for number in numbers)
+    return SummaryTrust(
+        **asdict(trust), samples=agreement.samples, spearman=spearman, low=low, high=high
+    )

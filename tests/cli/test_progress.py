@@ -9,6 +9,7 @@ from rich.console import Console
 from staff_engine.cli import progress
 from staff_engine.runs.results import open_results
 from staff_engine.runs.status import StageStatus, Status
+from staff_engine.runs.summary import SummaryTrust
 from tests.helpers.made_run import make_finished_run
 
 
@@ -72,7 +73,7 @@ def test_the_closing_table_says_what_the_target_was_tuned_on_and_how_long_that_t
     said = []
     for tuned in (0, 1200):
         console = Console(width=120, record=True, file=io.StringIO())
-        summary = {**results.summary, "tuned": tuned}
+        summary = results.summary.model_copy(update={"tuned": tuned})
         console.print(progress.summary_table(summary, {**results.timings, "tune target": 4.2}))
         said.append(console.export_text())
     assert "target tuned on" not in said[0]
@@ -81,11 +82,8 @@ def test_the_closing_table_says_what_the_target_was_tuned_on_and_how_long_that_t
 
 
 def test_the_closing_table_holds_the_run_against_scores_by_a_tuned_target(run):
-    summary = {
-        **open_results(run.folder).summary,
-        "full_target_seconds_estimate": 40.0,
-        "small_scoring_seconds": 5.0,
-    }
+    seconds = {"full_target_seconds_estimate": 40.0, "small_scoring_seconds": 5.0}
+    summary = open_results(run.folder).summary.model_copy(update=seconds)
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(progress.summary_table(summary, {"fine-tune": 30.0, "speculate": 6.0, "verify": 6.0}))
     said = console.export_text()
@@ -101,11 +99,10 @@ def test_a_share_that_is_saved_is_never_below_nothing(share, words):
 
 def test_the_closing_table_says_it_and_the_advice(run):
     results = open_results(run.folder)
-    trust = {"word": "low", "sentence": "They do not agree.", "advice": ["Take another."]}
+    trust = SummaryTrust(word="low", sentence="They do not agree.", advice=("Take another.",))
     console = Console(width=120, record=True, file=io.StringIO())
-    progress.print_summary(
-        {"summary": {**results.summary, "trust": trust}, "timings": results.timings}, console
-    )
+    summary = results.summary.model_copy(update={"trust": trust})
+    progress.print_summary(summary, results.timings, console)
     said = console.export_text()
     assert "trust in the small model" in said
     assert "They do not agree.\n- Take another." in said
@@ -115,7 +112,7 @@ def test_the_closing_table_says_which_number_format_was_taken_and_why(run):
     results = open_results(run.folder)
     chosen = {"dtype": "float32", "dtype_chosen": "The models work in float32: 9 samples are too few."}
     console = Console(width=120, record=True, file=io.StringIO())
-    progress.print_summary({"summary": {**results.summary, **chosen}, "timings": results.timings}, console)
+    progress.print_summary(results.summary.model_copy(update=chosen), results.timings, console)
     said = console.export_text()
     assert re.search("number format +float32\n", said)
     assert chosen["dtype_chosen"] in said

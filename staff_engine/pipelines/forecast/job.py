@@ -7,7 +7,6 @@ question is not measured twice. Nothing here loads torch but `make_forecast`.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
@@ -22,6 +21,7 @@ from staff_engine.pipelines.forecast.extrapolation import Forecast, Measured, ex
 from staff_engine.pipelines.forecast.measuring import measure
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs.folders import Run, read_record, with_absolute_paths
+from staff_engine.runs.summary import load_summary, load_timings
 from staff_engine.system import background
 from staff_engine.system.files import read_model, write_json
 from staff_engine.system.memory import peak_memory
@@ -182,19 +182,18 @@ def forecast_error(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     forecast = read_model(path, Forecast)
-    timings = json.loads((folder / "timings.json").read_bytes())
-    summary = json.loads((folder / "summary.json").read_bytes())
-    found = {stage: timings.get(stage) for stage in forecast.stages}
+    timings, summary = load_timings(folder), load_summary(folder)
+    found: dict[str, float | None] = {stage: timings.get(stage) for stage in forecast.stages}
     said: dict[str, float | None] = {**forecast.stages, "total_seconds": forecast.total_seconds}
     found["total_seconds"] = sum(seconds for seconds in found.values() if seconds)
-    found["verified"] = summary["verified"]
-    found["full_target_seconds"] = summary["full_target_seconds_estimate"]
+    found["verified"] = summary.verified
+    found["full_target_seconds"] = summary.full_target_seconds_estimate
     found["memory_bytes"] = peak_memory()
     said |= forecast.model_dump(include=set(found) - set(said))
     compared = {
-        name: {"forecast": said[name], "found": value, "error": said[name] / value - 1}
+        name: {"forecast": expected, "found": value, "error": expected / value - 1}
         for name, value in found.items()
-        if value and said[name] is not None
+        if value and (expected := said[name]) is not None
     }
     write_json(folder / ERROR_FILE, compared)
     return compared
