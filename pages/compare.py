@@ -15,6 +15,7 @@ from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.samples import table as reading
 from staff_engine.selection.overlap import compare_selections
+from staff_engine.system.words import percent
 
 SHOWN = 200
 SHARES = ("pruning_rate", "drop_hardest")
@@ -140,7 +141,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
 
 def _value(name: str, value: Any) -> str:
     """A setting's value, as it is read."""
-    return shared.percent(value) if name in SHARES else str(value)
+    return percent(value) if name in SHARES else str(value)
 
 
 def _passing(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

@@ -9,13 +9,13 @@ import streamlit as st
 from pages.parts import links, plan_field, shared, verifying
 from pages.parts import saved as saved_part
 from staff_engine.charts import selection as charts
-from staff_engine.cli.progress import duration, saved_share
 from staff_engine.plan import Plan
 from staff_engine.runs import cost
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import compare_selections
+from staff_engine.system.words import duration, saved_share
 
 # The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
 SLIDERS = {

@@ -17,6 +17,7 @@ from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results
 from staff_engine.runs.status import ACTIVE
+from staff_engine.system.words import percent
 
 
 def show(results: Results) -> None:
@@ -129,9 +130,7 @@ def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
     return st.selectbox(
         "Pruning rate",
         places,
-        format_func=lambda each: (
-            f"{shared.percent(each[0])} removed" + (f", equal {each[1]}" if both else "")
-        ),
+        format_func=lambda each: f"{percent(each[0])} removed" + (f", equal {each[1]}" if both else ""),
         key="evaluation_place",
     )
 

@@ -19,6 +19,7 @@ from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results
 from staff_engine.selection.methods import METHODS
+from staff_engine.system.words import percent
 
 RATES = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95)
 BUDGETS = ("epochs", "steps", "both")
@@ -68,7 +69,7 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
     own = results.plan.pruning_rate
     rates = st.pills(
         "Pruning rates", sorted({*RATES, own}), selection_mode="multi", default=[own],
-        format_func=shared.percent, key="evaluate_rates",
+        format_func=percent, key="evaluate_rates",
     )  # fmt: skip
     with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
         seeds = _number("seeds", "Seeds", known.seeds if known else None, suffix)

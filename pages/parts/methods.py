@@ -18,6 +18,7 @@ from staff_engine.selection.baselines.ranked import CCS_STRATA
 from staff_engine.selection.methods import METHODS, ScoreTable, needs_embedding
 from staff_engine.selection.overlap import jaccard_by_chance
 from staff_engine.selection.strata import coreset_size
+from staff_engine.system.words import percent
 
 D2_AT_ONCE = 20_000
 """Up to so many samples D2 takes seconds, and is shown without being asked for."""
@@ -119,9 +120,9 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
 def _say_how(found: MethodComparison, *, scorable: int) -> None:
     size = coreset_size(scorable, found.pruning_rate)
     st.caption(
-        f"{shared.percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
+        f"{percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
         f" fine-tuned small model's scores; seed {found.seed}; CCS and D2 leave out the hardest"
-        f" {shared.percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
+        f" {percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
         f" Two coresets of {size:,} of {scorable:,} samples, drawn without looking at scores, overlap by"
         f" {jaccard_by_chance(size, size, scorable):.0%}."
     )

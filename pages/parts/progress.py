@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import streamlit as st
 
 from pages.parts import shared
-from staff_engine.cli.progress import duration
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.status import ACTIVE, StageStatus, State, Status
+from staff_engine.system.words import duration
 
 LOG_LINES = 12
 

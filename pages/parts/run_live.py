@@ -9,7 +9,6 @@ import streamlit as st
 from pages.parts import progress, shared
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
-from staff_engine.cli.progress import duration
 from staff_engine.pipelines.coreset import stages_of
 from staff_engine.plan import Plan
 from staff_engine.runs import control
@@ -17,6 +16,7 @@ from staff_engine.runs.control import Run
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE
 from staff_engine.runs.summary import Summary, SummaryTrust
+from staff_engine.system.words import duration
 
 NEXT = {
     "queued": "Another run is at work; this one starts when it ends.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import streamlit as st
 
 from pages.parts import shared
@@ -15,6 +13,7 @@ from staff_engine.runs.description import RunDescription
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import ACTIVE, now
 from staff_engine.selection.methods import METHODS
+from staff_engine.system.words import ago
 
 ON_A_PAGE = 10
 REFRESH_SECONDS = 2.0
@@ -147,7 +146,7 @@ def _words(facts: RunDescription) -> str:
     if facts.summary is not None:
         parts.append(f"{facts.summary.coreset_size:,} of {facts.summary.samples:,} samples")
     if facts.created is not None:
-        parts.append(_age(facts.created))
+        parts.append(ago((now() - facts.created).total_seconds()))
     if facts.status.message and facts.status.state in ("failed", "damaged"):
         parts.append(shared.plain(facts.status.message[:160]))
     return " · ".join(parts)
@@ -162,12 +161,3 @@ def _models(facts: RunDescription, plan: Plan) -> str:
     smalls, targets = (compared.smalls, compared.targets) if compared else ((plan.small,), (plan.target,))
     words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
     return f"compares {words} on {compared.sample:,} samples" if compared else words
-
-
-def _age(created: datetime) -> str:
-    seconds = (now() - created).total_seconds()
-    for size, one in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {one}{'s' if count > 1 else ''} ago"
-    return "just now"

@@ -8,6 +8,7 @@ from pages.parts import links, shared
 from staff_engine.runs import saved_selections
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
+from staff_engine.system.words import percent
 
 
 def keep_and_load(run: Run, results: Results) -> None:
@@ -56,10 +57,10 @@ def _load(each: saved_selections.SavedSelection) -> None:
 
 def _suggestion() -> str:
     chosen = shared.settings()
-    return f"{shared.percent(chosen['pruning_rate'])} removed, {chosen['strata']} strata"
+    return f"{percent(chosen['pruning_rate'])} removed, {chosen['strata']} strata"
 
 
 def _words(each: saved_selections.SavedSelection) -> str:
     chosen = each.settings
-    removed = shared.percent(chosen["pruning_rate"])
+    removed = percent(chosen["pruning_rate"])
     return f"{removed} removed, K {chosen['strata']} by {chosen['strata_by']}"

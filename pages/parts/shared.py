@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from pages.parts import links
-from staff_engine.cli.progress import duration
 from staff_engine.errors import StaffError
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.runs.control import Run, find_run, kind_of, list_runs, read_record, read_status
@@ -25,6 +24,7 @@ from staff_engine.samples.columns import SampleColumns, sample_columns
 from staff_engine.samples.filters import Filter
 from staff_engine.samples.table import filter_mask
 from staff_engine.selection.coreset import Selection
+from staff_engine.system.words import duration
 
 Chosen = tuple[tuple[str, Any], ...]
 
@@ -138,11 +138,6 @@ def sentence(error: Exception | str) -> str:
     """An engine's error as a sentence, letter by letter."""
     text = str(error)
     return plain(f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}")
-
-
-def percent(share: float) -> str:
-    """A share of 1 that people set, in per cent and to the digit: "90%", "95.5%"."""
-    return f"{100 * share:.6g}%"
 
 
 def current_run() -> Run:

@@ -6,12 +6,12 @@ import streamlit as st
 
 from pages.parts import shared
 from staff_engine.cli.options import VERIFY_FIELDS
-from staff_engine.cli.progress import duration
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
 from staff_engine.runs.stages import VERIFY
 from staff_engine.runs.status import ACTIVE
+from staff_engine.system.words import duration
 
 
 def offer(run: Run, results: Results) -> None:

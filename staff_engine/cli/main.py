@@ -189,7 +189,7 @@ def status(
     if as_json:
         say_json(facts.as_json() | ({"report": report.as_json()} if report else {}))
         return
-    from staff_engine.cli.progress import print_status
+    from staff_engine.cli.tables.runs import print_status
 
     print_status(facts)
     if report is not None:
@@ -207,7 +207,7 @@ def list_(as_json: AsJson = False) -> None:
     elif not listed:
         typer.echo(f"no runs in {home() / 'runs'}")
     else:
-        from staff_engine.cli.progress import print_runs
+        from staff_engine.cli.tables.runs import print_runs
 
         print_runs(listed)
 

@@ -59,7 +59,9 @@ def _say_found(run: Run, state: control.Status, console: Console) -> None:
 def _say_selected(run: Run, state: control.Status, console: Console) -> None:
     facts = control.describe(run)
     if facts.summary is not None:
-        progress.print_summary(facts.summary, facts.timings, console)
+        from staff_engine.cli.tables.runs import print_summary
+
+        print_summary(facts.summary, facts.timings, console)
         for warning in facts.summary.warnings:
             typer.echo(f"warning: {warning}", err=True)
     delivery = control.read_record(run).delivery

@@ -26,8 +26,9 @@ from staff_engine.data.readers import (
     write_rows,
     write_source,
 )
-from staff_engine.data.sources import check_file, find_file, size_in_words
+from staff_engine.data.sources import check_file, find_file
 from staff_engine.errors import DatasetError
+from staff_engine.system.words import size_in_words
 
 FIRST = 200
 """Rows that are read."""

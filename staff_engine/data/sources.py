@@ -13,6 +13,7 @@ from staff_engine.data.readers import COMPRESSED, SUFFIXES, suffix_of
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced
 from staff_engine.system.home import home
+from staff_engine.system.words import size_in_words
 
 KINDS = {".jsonl": "JSON lines", ".json": "JSON array", ".csv": "CSV table", ".parquet": "Parquet table"}
 
@@ -102,15 +103,6 @@ def upload_name(path: Path) -> str:
 def is_on_hub(source: str) -> bool:
     """Whether a data set's name is one for the hub; it is not asked."""
     return not (is_task(source) or Path(source).expanduser().exists() or names_a_file(source))
-
-
-def size_in_words(count: float) -> str:
-    """A number of bytes: "4.2 MB"."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:,.0f} {unit}" if count >= 100 or unit == "bytes" else f"{count:,.1f} {unit}"
-        count /= 1000
-    raise AssertionError
 
 
 def _is_data(path: Path) -> bool:

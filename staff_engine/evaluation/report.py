@@ -32,6 +32,7 @@ from staff_engine.runs.folders import PLAN_FILE, Record
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.selection.methods import METHODS
 from staff_engine.system.files import read_model
+from staff_engine.system.words import percent
 
 FACTS_FILE = "comparison.json"
 JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}
@@ -313,7 +314,7 @@ def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
     for row in rows:
         if row.pruning_rate is None or (row.arm in METHODS and row.arm != "staff"):
             continue
-        where = f"At {100 * row.pruning_rate:.4g}% removed"
+        where = f"At {percent(row.pruning_rate)} removed"
         where += f", equal {row.budget}" if both else ""
         if row.loss_to_random is not None:
             said.append(f"{where}: {_told(row.label, 'held-out loss', row.loss_to_random, better=-1)}")

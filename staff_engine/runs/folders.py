@@ -6,7 +6,7 @@ import difflib
 import platform
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -20,6 +20,7 @@ from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
 from staff_engine.system.files import read_model, rename_flushed, write_json
 from staff_engine.system.home import home
+from staff_engine.system.words import first_few
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
@@ -174,7 +175,7 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
     for meant in meanings:
         found = list(filter(meant, runs))
         if len(found) > 1:
-            raise RunError(f"run {text!r} could be {_some(run.id for run in found)}; give more of its id")
+            raise RunError(f"run {text!r} could be {first_few(run.id for run in found)}; give more of its id")
         if found:
             return found[0]
     raise RunError(f"run {text!r} does not exist; {_near(text, runs)}")
@@ -232,9 +233,4 @@ def _near(text: str, runs: Sequence[Run]) -> str:
         return f"there are none in {home() / 'runs'}"
     names = {name: run.id for run in runs for name in (run.id, _name(run)) if name}
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.4)
-    return f"the nearest are {_some(near)}" if near else f"the latest is {runs[0].id}"
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(dict.fromkeys(names))
-    return ", ".join(listed[:5]) + (" …" if len(listed) > 5 else "")
+    return f"the nearest are {first_few(near)}" if near else f"the latest is {runs[0].id}"

@@ -30,6 +30,12 @@ class StageStatus(BaseModel):
     unit: str = "samples"
     seconds: float = 0.0
 
+    @property
+    def counts(self) -> str:
+        """How far it is: "30 of 60 samples"; "60 samples" where that is all, or the total is not known."""
+        known = self.total and self.total != self.done
+        return f"{self.done:,} of {self.total:,} {self.unit}" if known else f"{self.done:,} {self.unit}"
+
 
 class Status(BaseModel):
     """The content of status.json; frozen."""

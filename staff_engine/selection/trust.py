@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from staff_engine.selection.agreement import Agreement
+from staff_engine.system.words import counted
 
 HIGH, HIGH_AT_LEAST = 0.7, 0.5
 """High trust: a rank correlation from the first on, its interval's lower end from the second on."""
@@ -58,7 +59,7 @@ def judge_trust(
     other = "last_block" if scored_parameters == "all" else "all"
     advice = (
         "Take another small model of the target's family, nearer to it in size.",
-        f"Fine-tune the small model for more than {epochs} epoch{'' if epochs == 1 else 's'}.",
+        f"Fine-tune the small model for more than {counted(epochs, 'epoch')}.",
         f"Score other parameters: {other} instead of {scored_parameters}.",
         *(() if target_tuned else ("Tune the target on a few samples before it verifies (tune_target).",)),
         "Verify nothing (0 in each stratum): every stratum then has an equal budget.",
