@@ -59,10 +59,10 @@ def _found(folder: Path) -> dict[str, Any]:
     timings = json.loads((folder / "timings.json").read_text())
     cost = run_cost(results.summary, timings)
     return {
-        "samples": results.summary["samples"],
-        "verified": results.summary["verified"],
+        "samples": results.summary.samples,
+        "verified": results.summary.verified,
         "seconds": {stage: timings[stage] for stage in STAGES},
-        "dtype": results.summary["dtype"],
+        "dtype": results.summary.dtype,
         "estimate": {"training": cost.training, "full": cost.full, "overhead": cost.overhead},
     }
 

@@ -27,6 +27,7 @@ import typer
 
 from benchmarks.machine import facts, table, written_by
 from staff_engine.runs.cost import run_cost
+from staff_engine.runs.summary import load_summary, load_timings
 from staff_engine.scoring.parts import read_parts
 from staff_engine.system.files import write_json
 from tests.helpers.made_run import make_finished_run
@@ -83,24 +84,22 @@ def measure_run(samples: int, *, quick: bool) -> dict[str, Any]:
         forecast_seconds, _, _ = measure(["forecast", *options, "--json"], home)
         seconds, memory, _ = measure(["run", *options, "--out", str(home / "coreset.jsonl")], home)
         [run] = (home / "runs").iterdir()
-        summary, timings, off = (
-            json.loads((run / name).read_text())
-            for name in ("summary.json", "timings.json", "forecast_error.json")
-        )
+        summary, timings = load_summary(run), load_timings(run)
+        off = json.loads((run / "forecast_error.json").read_text())
         scores = read_parts(run / "speculative", ["prompt_tokens", "response_tokens"])
         verified = read_parts(run / "verification", ["seconds"])["seconds"].to_numpy().sum()
     cost = run_cost(summary, timings)
     return {
-        "samples": summary["samples"],
+        "samples": summary.samples,
         "tokens": int(sum(column.to_numpy().sum() for column in scores.itercolumns())),
         "run_seconds": round(seconds, 1),
         "run_peak_mb": round(memory),
         "stages": timings,
         "start_seconds": round(seconds - sum(timings.values()), 2),
-        "small_scoring_seconds": round(summary["small_scoring_seconds"], 2),
+        "small_scoring_seconds": round(summary.small_scoring_seconds or 0.0, 2),
         "target_scoring_seconds": round(float(verified), 2),
-        "verified": summary["verified"],
-        "coreset_size": summary["coreset_size"],
+        "verified": summary.verified,
+        "coreset_size": summary.coreset_size,
         "full_target_seconds": cost.full,
         "target_training_seconds": cost.training,
         "saved": cost.saved,

@@ -15,7 +15,6 @@ from pages.parts.similarity import form, live
 from pages.parts.words import plain, sentence
 from staff_engine.charts import similarity as charts
 from staff_engine.cli.command_lines import similarity_command
-from staff_engine.cli.progress import duration
 from staff_engine.errors import StaffError
 from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity import wording as words
@@ -30,7 +29,10 @@ from staff_engine.pipelines.similarity.report import (
 )
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
+from staff_engine.runs.kinds import Kind
+from staff_engine.runs.summary import load_timings
 from staff_engine.selection.trust import FAIR, HIGH, HIGH_AT_LEAST, Trust
+from staff_engine.system.words import counted, duration, number
 
 SCORE_NAMES: dict[str, tuple[Score, str]] = {
     key: (score, charts.LENGTHS[score].title)
@@ -74,7 +76,7 @@ def main() -> None:
 
 def _pick() -> Run | None:
     """The similarity run that the link or the picker chose, else the newest; None where there is none."""
-    names = run_names(("similarity",))
+    names = run_names((Kind.SIMILARITY,))
     chosen = st.session_state.family
     if chosen and chosen not in names:
         try:
@@ -122,7 +124,7 @@ def _finished(found: Similarity, report: Report, scores: pd.DataFrame) -> None:
 
 def _made_from(found: Similarity) -> str:
     plan, report = found.plan, found.report
-    tuned = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
+    tuned = counted(plan.epochs, "epoch")
     limit = f", the first {plan.limit:,} rows" if plan.limit else ""
     data = plain(plan.dataset)
     return f"{report.samples:,} samples of {data}{limit}; small models fine-tuned for {tuned}."
@@ -205,9 +207,9 @@ def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> 
             if trust is not None:
                 color, icon = BADGES[trust.word]
                 st.badge(f"{trust.word} trust", icon=icon, color=color)
-        st.metric("Rank correlation", words.number(agreement.spearman))
+        st.metric("Rank correlation", number(agreement.spearman))
         st.caption(
-            f"95 % interval {words.number(agreement.low)} to {words.number(agreement.high)}, from"
+            f"95 % interval {number(agreement.low)} to {number(agreement.high)}, from"
             f" {agreement.samples:,} samples. {agreement.sentence}"
         )
         if (
@@ -231,7 +233,7 @@ def _ranks(report: Report, score: Score) -> None:
     chart(
         charts.rank_figure(frame), key="family_ranks",
         alt=f"Rank correlation of every two of {len(report.readings)} models and states, from"
-        f" {words.number(frame['value'].min())} to {words.number(frame['value'].max())}.",
+        f" {number(frame['value'].min())} to {number(frame['value'].max())}.",
     )  # fmt: skip
     st.caption(
         "Spearman's rank correlation of every two models, with its 95 % bootstrap interval: 1 is the same"
@@ -289,7 +291,7 @@ def _dots(frame: pd.DataFrame, panels: Mapping[str, charts.Panel], alt: str) -> 
 
 def _how(found: Similarity) -> None:
     with st.expander("How it was made", icon=":material/terminal:"):
-        took = sum(control.describe(Run(found.folder.name, found.folder))["timings"].values())
+        took = sum(load_timings(found.folder).values())
         st.caption(f"It took {duration(took)}. The same from the command line:")
         st.code(similarity_command(found.plan, found.compared), language="bash", wrap_lines=True)
         st.button(

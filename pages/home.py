@@ -8,9 +8,9 @@ from pages.parts.navigation import open_run, page_file
 from pages.parts.page import errors, say_refusals
 from pages.parts.run import listing
 from staff_engine.data.builtin.tasks import TASKS
+from staff_engine.pipelines.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
 from staff_engine.plan import Plan
 from staff_engine.program import asset
-from staff_engine.runs.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
 
 
 def main() -> None:

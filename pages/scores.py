@@ -26,6 +26,7 @@ from staff_engine.charts.score_axis import Units, score_units
 from staff_engine.samples.columns import SampleColumns
 from staff_engine.selection.agreement import Agreement, rank_agreement, rank_correlation
 from staff_engine.selection.coreset import Selection
+from staff_engine.system.words import counted
 
 # Session key: how many boxes became filters. It is part of the charts' keys: a new chart has no box.
 DRAWN = "_scores_drawn"
@@ -91,7 +92,7 @@ def target_in_words(tuned: int) -> list[str]:
     """Whether the target that scored was fine-tuned, and on how many samples."""
     if not tuned:
         return ["The target is untouched: it was not fine-tuned."]
-    samples = f"{tuned:,} other sample{'' if tuned == 1 else 's'}"
+    samples = counted(tuned, "other sample")
     return [f"The target was tuned on {samples} before it scored these."]
 
 

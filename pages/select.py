@@ -15,7 +15,6 @@ from pages.parts.page import header
 from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from staff_engine.charts import selection as charts
-from staff_engine.cli.progress import duration, saved_share
 from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of
 from staff_engine.runs import cost
 from staff_engine.runs.lengths import response_lengths
@@ -24,6 +23,7 @@ from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of
 from staff_engine.selection.scores import SCORES
+from staff_engine.system.words import duration, saved_share
 
 # The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
 SLIDERS = {

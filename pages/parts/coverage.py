@@ -12,7 +12,6 @@ from pages.parts.charts import chart
 from pages.parts.filters import filter_bar
 from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_selection, current_settings
-from pages.parts.words import percent
 from staff_engine.charts import coverage as charts
 from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
@@ -23,6 +22,7 @@ from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.methods import METHODS, ScoreTable, needs_embedding
 from staff_engine.selection.overlap import jaccard_by_chance
 from staff_engine.selection.strata import coreset_size
+from staff_engine.system.words import percent
 
 D2_AT_ONCE = 20_000
 """Up to so many samples D2 takes seconds, and is shown without being asked for."""

@@ -8,6 +8,7 @@ from streamlit.navigation.page import StreamlitPage
 from pages.parts import links
 from pages.parts.run.names import run_names
 from staff_engine.program import asset
+from staff_engine.runs.kinds import Kind
 
 
 def show(page: StreamlitPage) -> None:
@@ -24,7 +25,7 @@ def show(page: StreamlitPage) -> None:
 def _pick_run() -> None:
     """A picker of the run that all result pages show."""
     chosen = st.session_state.run
-    names = run_names(("coreset", None))
+    names = run_names((Kind.CORESET, None))
     if chosen and chosen not in names:  # what the link asks for: the page says what is wrong with it
         names[chosen] = chosen
     if names:

@@ -16,7 +16,7 @@ import streamlit as st
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs.control import Run, find_run, kind_of, read_record
-from staff_engine.runs.folders import Kind
+from staff_engine.runs.kinds import KINDS, Kind
 from staff_engine.samples.filters import Filter
 from staff_engine.selection.methods import METHODS
 
@@ -78,12 +78,12 @@ def _methods(text: str) -> str:
 def _similarity(text: str) -> str:
     """The id of a similarity run, or of one that cannot be read."""
     try:
-        run = _find(text, "similarity")
+        run = _find(text, Kind.SIMILARITY)
     except RunError as error:
         raise ValueError(str(error)) from None
     kind = kind_of(run)
-    if kind not in ("similarity", None):
-        raise ValueError(f"{_OTHER_RUNS[kind]}; allowed: a similarity run")
+    if kind not in (Kind.SIMILARITY, None):
+        raise ValueError(f"it {KINDS[kind].does}; allowed: a similarity run")
     return run.id
 
 
@@ -209,7 +209,7 @@ def _plan_settings() -> dict[str, Any]:
     return {name: Plan.model_fields[name].default for name in SETTINGS}
 
 
-def _find(run_id: str, kind: Kind = "coreset") -> Run:
+def _find(run_id: str, kind: Kind = Kind.CORESET) -> Run:
     """The run of a link: by its id or name, never by a path; the latest is that of a kind."""
     if Path(run_id).name != run_id or run_id.startswith((".", "~")):
         raise RunError(f"run {run_id!r} is no run's name")

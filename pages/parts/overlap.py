@@ -11,7 +11,7 @@ from pages.parts.charts import chart
 from pages.parts.filters import filter_bar
 from pages.parts.navigation import page_file
 from pages.parts.state import current_columns, current_mask, current_settings, selection_of
-from pages.parts.words import percent, plain
+from pages.parts.words import plain
 from staff_engine.charts import overlap as charts
 from staff_engine.charts.style import clipped
 from staff_engine.plan import SELECTION_FIELDS
@@ -19,6 +19,7 @@ from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.samples import table as reading
 from staff_engine.selection.overlap import overlap_of
+from staff_engine.system.words import percent
 
 SHOWN = 200
 SHARES = ("pruning_rate", "drop_hardest")

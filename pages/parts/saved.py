@@ -8,10 +8,11 @@ from pages.parts import links
 from pages.parts.navigation import page_file
 from pages.parts.page import errors
 from pages.parts.state import current_settings, selection_of
-from pages.parts.words import percent, plain
+from pages.parts.words import plain
 from staff_engine.runs import saved_selections
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
+from staff_engine.system.words import percent
 
 
 def keep_and_load(run: Run, results: Results) -> None:

@@ -7,11 +7,12 @@ import streamlit as st
 from pages.parts.page import errors
 from pages.parts.state import current_settings
 from staff_engine.cli.options import VERIFY_FIELDS
-from staff_engine.cli.progress import duration
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
+from staff_engine.runs.stages import VERIFY
 from staff_engine.runs.status import ACTIVE
+from staff_engine.system.words import duration
 
 
 def offer(run: Run, results: Results) -> None:
@@ -31,7 +32,7 @@ def offer(run: Run, results: Results) -> None:
         )
     if not missing:
         return
-    each = results.summary["verify_seconds_per_sample"]
+    each = results.summary.verify_seconds_per_sample
     about = f" (about {duration(missing * each)})" if each else ""
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         st.markdown(
@@ -49,9 +50,10 @@ def _progress(run: Run) -> None:
     status = control.read_status(run)
     if status.state not in ACTIVE:
         st.rerun()
-    share = status.done / status.total if status.total and status.stage == "verify" else 0.0
+    verifies = status.stage == VERIFY.name
+    share = status.done / status.total if status.total and verifies else 0.0
     left = f", {duration(status.eta)} left" if status.eta else ""
-    if status.stage == "verify" and status.state == "running":
+    if verifies and status.state == "running":
         text = f"The target has verified {status.done:,} of {status.total:,} samples{left}."
     else:
         text = "Verification is about to begin."

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from staff_engine.charts.style import COLORS, base_figure
 from staff_engine.data.inspection.findings import Duplicates, Lengths
 from staff_engine.data.inspection.job import Problem
+from staff_engine.system.words import first_few
 
 FEW = 12
 """Bars up to which each gets a tick of its own; rows below which ticks are whole."""
@@ -124,4 +125,4 @@ def problems_frame(problems: Sequence[Problem], unit: str) -> pd.DataFrame:
 
 
 def _places(numbers: Sequence[int]) -> str:
-    return ", ".join(f"{number:,}" for number in numbers[:NUMBERS]) + (" …" if len(numbers) > NUMBERS else "")
+    return first_few((f"{number:,}" for number in numbers), NUMBERS)

@@ -10,10 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.pipelines.coreset import SMALL, TARGET
 from staff_engine.scoring.parts import read_parts
 from staff_engine.system.arrow import to_numpy
 
-LOSSES = {"small": "fine_tuning.json", "target": "target_tuning.json"}
+LOSSES = {"small": SMALL.losses, "target": TARGET.losses}
 """Where each model's fine-tuning leaves its losses."""
 
 MOST_STEPS = 500

@@ -21,6 +21,7 @@ from staff_engine.charts.score_axis import (
 )
 from staff_engine.charts.style import COLORS, SEQUENTIAL, base_figure
 from staff_engine.samples.columns import SampleColumns
+from staff_engine.system.words import number
 
 MOST_POINTS = 2_000
 """Up to so many verified samples each is drawn as a point; more are counted in cells."""
@@ -310,10 +311,10 @@ def trend(correlation: float, what: str) -> str:
     """
     if not np.isfinite(correlation):
         return "There are too few samples, or they are too alike, to see a trend."
-    number = f"{round(correlation, 2) + 0.0:.2f}".replace("-", "−")  # adding 0 makes -0 a 0
+    found = number(correlation)
     if abs(correlation) < 0.2:
-        return f"The score hardly changes as {what} (rank correlation {number})."
+        return f"The score hardly changes as {what} (rank correlation {found})."
     how = "rises" if correlation > 0 else "falls"
     often = "" if abs(correlation) >= 0.6 else "tends to " if abs(correlation) < 0.4 else "mostly "
     verb = how.removesuffix("s") if often == "tends to " else how
-    return f"The score {often}{verb} as {what} (rank correlation {number})."
+    return f"The score {often}{verb} as {what} (rank correlation {found})."

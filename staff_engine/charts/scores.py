@@ -20,6 +20,7 @@ from staff_engine.charts.score_axis import (
 )
 from staff_engine.charts.style import COLORS, base_figure
 from staff_engine.samples.columns import SampleColumns
+from staff_engine.system.words import counted
 
 MOST_EDGES = 120
 """More strata edges than this in one picture are a grey area, and are left out."""
@@ -124,8 +125,9 @@ def clipped(frame: pd.DataFrame) -> list[str]:
             if count:
                 end = bar["high" if which == "last" else "low"]
                 verb = "is" if count == 1 else "are"
+                samples = counted(count, "sample")
                 sentences.append(
-                    f"{NAMES[str(model)]}: {_plural(count)} {side} {end:.3g} {verb} in the {which} bar."
+                    f"{NAMES[str(model)]}: {samples} {side} {end:.3g} {verb} in the {which} bar."
                 )
     return sentences
 
@@ -280,7 +282,3 @@ def _add_edges(
             annotation={"text": "hardest, left out", "font": {"size": 11}},
             annotation_position="top right",  # anchored at the end of the axis: it grows to the left
         )
-
-
-def _plural(count: int) -> str:
-    return f"{count:,} sample{'' if count == 1 else 's'}"

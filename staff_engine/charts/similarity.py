@@ -16,7 +16,8 @@ from staff_engine.charts.score_axis import limits, placed, score_axis
 from staff_engine.charts.style import COLORS, MODELS, SEQUENTIAL, base_figure
 from staff_engine.pipelines.similarity.measures import HARDEST, Estimate
 from staff_engine.pipelines.similarity.report import SCORES, Reading, Report, Score
-from staff_engine.pipelines.similarity.wording import labels, number, pairs_of
+from staff_engine.pipelines.similarity.wording import labels, pairs_of
+from staff_engine.system.words import number
 
 MOST_WITH_INTERVALS = 10
 """Cells of heat maps with more models than this are too small for an interval; the pointer shows it."""

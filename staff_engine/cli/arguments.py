@@ -9,6 +9,7 @@ import typer
 
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 
 RunName = Annotated[
     str,
@@ -23,7 +24,7 @@ Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run 
 
 def scored(run: str) -> Run:
     """The run of a name; RunError where it has not all scores."""
-    return control.require_scores(control.find_run(run, kind="coreset"))
+    return control.require_scores(control.find_run(run, kind=Kind.CORESET))
 
 
 def see_through(found: Run, detach: bool = False, cancels: bool = True) -> None:

@@ -11,6 +11,7 @@ from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored
 from staff_engine.errors import PlanError
 from staff_engine.plan import EvaluationPlan
 from staff_engine.runs import control
+from staff_engine.runs.kinds import Kind
 from staff_engine.selection.methods import METHODS
 
 EVALUATE_ONLY = (
@@ -175,8 +176,8 @@ def _evaluate(
     from staff_engine.evaluation import planning
 
     asked = {**asked, "also": planning.further_runs(also)}
-    found = control.find_run(run, kind="coreset")
-    known = found if control.kind_of(found) == "evaluation" else None
+    found = control.find_run(run, kind=Kind.CORESET)
+    known = found if control.kind_of(found) is Kind.EVALUATION else None
     if known is not None and (name or seed is not None):
         raise PlanError(
             f"run {found.id} has its name and its first seed; --name and --seed are for a new one"

@@ -153,7 +153,7 @@ def select(
         for name in VERIFY_FIELDS
         if name in chosen and chosen[name] != getattr(results.plan, name)
     )
-    each = results.summary.get("verify_seconds_per_sample") or 0.0
+    each = results.summary.verify_seconds_per_sample
     if as_json:
         say_json(answer)
         return
@@ -212,31 +212,20 @@ def status(
     if follow:
         see_through(found, cancels=False)
         return
-    from staff_engine.evaluation.report import read_evaluation
-    from staff_engine.pipelines.similarity.report import read_report
+    from staff_engine.cli.reports import report_of
 
     facts = control.describe(found)
-    report = read_report(found.folder)
-    evaluation = read_evaluation(found.folder)
+    report = report_of(found)
     if as_json:
-        either = report or evaluation
-        say_json(facts | ({"report": either.as_json()} if either else {}))
+        say_json(facts.as_json() | ({"report": report.as_json()} if report else {}))
         return
-    from staff_engine.cli.progress import print_status
+    from staff_engine.cli.tables.runs import print_status
 
     print_status(facts)
     if report is not None:
         from rich.console import Console
 
-        from staff_engine.cli.tables.similarity import print_similarity
-
-        print_similarity(report, Console())
-    if evaluation is not None:
-        from rich.console import Console
-
-        from staff_engine.cli.tables.evaluation import print_evaluation
-
-        print_evaluation(evaluation, Console())
+        report.print_to(Console())
 
 
 @app.command("list")
@@ -244,11 +233,11 @@ def list_(as_json: AsJson = False) -> None:
     """List the runs, the newest first."""
     listed = [control.describe(found) for found in control.list_runs()]
     if as_json:
-        say_json(listed)
+        say_json([each.as_json() for each in listed])
     elif not listed:
         typer.echo(f"no runs in {home() / 'runs'}")
     else:
-        from staff_engine.cli.progress import print_runs
+        from staff_engine.cli.tables.runs import print_runs
 
         print_runs(listed)
 

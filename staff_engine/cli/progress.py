@@ -1,19 +1,17 @@
-"""What the command line shows of runs: progress, and tables."""
+"""What the command line shows of a run at work: a bar or a line for each stage."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 
 from staff_engine.runs.control import Run, read_status
-from staff_engine.runs.cost import run_cost
-from staff_engine.runs.status import ACTIVE, StageStatus, Status
+from staff_engine.runs.status import ACTIVE, Status
+from staff_engine.system.words import duration
 
 POLL_SECONDS = 0.15
 WIDE = 112
@@ -21,25 +19,6 @@ WIDE = 112
 
 LINE_SECONDS = 60.0
 """Where there is no terminal, a long stage says how far it is this often."""
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, two figures long: "0.8 s", "42 s", "3 min 05 s", "2 h 03 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def saved_share(share: float | None) -> str:
-    """A share of time saved, in words: "53%"; "None" where more was spent, "?" where it is not known."""
-    if share is None:
-        return "?"
-    return f"{share:.0%}" if share > 0 else "None"
 
 
 def follow(run: Run, console: Console) -> Status:
@@ -100,7 +79,7 @@ class _Bars:
             total = stage.total or (None if at_work else stage.done or 1)
             done = stage.done if stage.total or at_work else total or 0
             left = _left(status, with_rate=self._wide) if at_work else ""
-            self._show(stage.name, total, done, _counts(stage), duration(stage.seconds), left)
+            self._show(stage.name, total, done, stage.counts, duration(stage.seconds), left)
 
     def _show(self, name: str, total: int | None, done: int, counts: str, took: str, left: str) -> None:
         if name not in self._tasks:
@@ -132,134 +111,17 @@ class _Lines:
             if at_work:
                 self._said.discard(stage.name)
                 if time.monotonic() - self._last > LINE_SECONDS:
-                    self._say(stage.name, f"{_counts(stage):>22} {_left(status)}")
+                    self._say(stage.name, f"{stage.counts:>22} {_left(status)}")
             elif stage.name not in self._said:
                 self._said.add(stage.name)
-                self._say(stage.name, f"{_counts(stage):>22} {duration(stage.seconds):>10}")
+                self._say(stage.name, f"{stage.counts:>22} {duration(stage.seconds):>10}")
 
     def _say(self, name: str, text: str) -> None:
         self._last = time.monotonic()
         self._console.print(f"{name:<12} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _counts(stage: StageStatus) -> str:
-    known = stage.total and stage.total != stage.done
-    return f"{stage.done:,} of {stage.total:,} {stage.unit}" if known else f"{stage.done:,} {stage.unit}"
-
-
 def _left(status: Status, with_rate: bool = True) -> str:
     rate = f"{status.rate:,.1f} {status.unit}/s" if status.rate and with_rate else ""
     eta = f"about {duration(status.eta)} left" if status.eta is not None else ""
     return ", ".join(filter(None, (rate, eta, status.message)))
-
-
-def summary_table(summary: Mapping[str, Any], timings: Mapping[str, float]) -> Table:
-    """The closing table: what was selected, and the time it took.
-
-    Parameters
-    ----------
-    summary
-        The content of a run's summary.json.
-    timings
-        Seconds of each stage.
-    """
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    served = f" ({summary['strata_served']:,} served)" if "strata_served" in summary else ""
-    missing = f" ({summary['to_verify']:,} more to verify)" if summary.get("to_verify") else ""
-    tuned = summary.get("tuned")  # runs of older versions have none
-    rows = [
-        ("samples", f"{summary['samples']:,}"),
-        ("unscorable", f"{summary['unscorable']:,}"),
-        ("strata", f"{summary['strata']:,}{served}"),
-        *([("target tuned on", f"{tuned:,}")] if tuned else []),
-        ("verified on the target", f"{summary['verified']:,}{missing}"),
-        ("coreset size m", f"{summary['coreset_size']:,}"),
-        *_lengths(summary),
-        *([("trust in the small model", summary["trust"]["word"])] if "trust" in summary else []),
-        *([("number format", summary["dtype"])] if "dtype" in summary else []),
-        *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
-        ("time in all", duration(sum(timings.values()))),
-    ]
-    cost = run_cost(summary, timings)
-    words = "nothing verified, no estimate" if cost.full is None else f"about {duration(cost.full)}"
-    rows.append(("scoring everything on the target (estimate)", words))
-    if cost.training is not None:
-        rows.append(("fine-tuning it before that (rougher estimate)", f"about {duration(cost.training)}"))
-        rows.append(("selection overhead: this run, of these two", f"{cost.overhead:.0%}"))
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _lengths(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Response tokens of the coreset beside those of the data; runs of older versions have none."""
-    lengths = summary.get("response_tokens")
-    if lengths is None:
-        return []
-    median = f"{lengths['coreset_median']:,.0f} ({lengths['data_median']:,.0f})"
-    return [
-        ("response tokens of the coreset", f"{lengths['tokens']:,} ({lengths['token_share']:.1%} of all)"),
-        ("their median length (in the data)", median),
-    ]
-
-
-def print_summary(facts: Mapping[str, Any], console: Console) -> None:
-    """Print the closing table of a run, as `runs.describe` has it, and how far to trust it."""
-    console.print("", summary_table(facts["summary"], facts["timings"]), "", sep="\n")
-    trust = facts["summary"].get("trust")  # runs of older versions have none
-    if trust:
-        console.print(trust["sentence"], highlight=False)
-        for advice in trust["advice"]:
-            console.print(f"- {advice}", highlight=False)
-    if "dtype_chosen" in facts["summary"]:
-        console.print(facts["summary"]["dtype_chosen"], highlight=False)
-
-
-def print_status(facts: Mapping[str, Any]) -> None:
-    """Print how far a run is and, once it has all scores, its closing table."""
-    console = Console()
-    console.print(status_table(facts))
-    if facts["summary"]:
-        print_summary(facts, console)
-
-
-def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
-    """Print a table of runs."""
-    Console().print(runs_table(runs))
-
-
-def status_table(facts: Mapping[str, Any]) -> Table:
-    """One run's state, what it was asked to do and how far it is."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    state = facts["state"] + (f": {facts['message']}" if facts["message"] else "")
-    rows = [("run", facts["run_id"]), ("name", facts["name"]), ("state", state)]
-    rows += [(name, facts[name]) for name in ("dataset", "small", "target")]
-    rows += [
-        ("created", (facts["created"] or "?")[:19].replace("T", " ") + " UTC"),
-        ("folder", facts["folder"]),
-    ]
-    for stage in map(StageStatus.model_validate, facts["stages"]):
-        rows.append((stage.name, f"{_counts(stage)}, {duration(stage.seconds)}"))
-    for name, value in rows:
-        table.add_row(name, escape(str(value if value is not None else "?")))
-    return table
-
-
-def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
-    """A row for each run; its id names data set and small model."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("run", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("name", overflow="fold")
-    table.add_column("target", overflow="fold")
-    table.add_column("m", justify="right")
-    for facts in runs:
-        own_name = facts["name"] if facts["name"] and facts["name"] not in facts["run_id"] else ""
-        target = (facts["target"] or "").rpartition("/")[2].removeprefix("builtin:")
-        size = (facts["summary"] or {}).get("coreset_size", "")
-        table.add_row(*map(escape, (facts["run_id"], facts["state"], own_name, target, str(size))))
-    return table

@@ -6,10 +6,12 @@ import typer
 from rich.console import Console
 
 from staff_engine.cli import progress
+from staff_engine.cli.reports import report_of
 from staff_engine.errors import RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 
 
 def leave(run: Run) -> None:
@@ -47,23 +49,20 @@ def watch(run: Run, *, cancels: bool = True) -> None:
 
 def _say_found(run: Run, state: control.Status, console: Console) -> None:
     """What a finished run found, where it is, and what can be done next."""
-    kind = control.kind_of(run)
-    if kind == "evaluation":
-        from staff_engine.cli.tables.evaluation import print_evaluation
-        from staff_engine.evaluation.report import open_evaluation
+    report = report_of(run)
+    if report is not None:
+        report.print_to(console)
+    if control.kind_of(run) is Kind.CORESET:
+        _say_selected(run, state, console)
 
-        print_evaluation(open_evaluation(run.folder).report, console)
-        return
-    if kind == "similarity":
-        from staff_engine.cli.tables.similarity import print_similarity
-        from staff_engine.pipelines.similarity.report import open_similarity
 
-        print_similarity(open_similarity(run.folder).report, console)
-        return
+def _say_selected(run: Run, state: control.Status, console: Console) -> None:
     facts = control.describe(run)
-    if facts["summary"]:
-        progress.print_summary(facts, console)
-        for warning in facts["summary"].get("warnings", ()):
+    if facts.summary is not None:
+        from staff_engine.cli.tables.runs import print_summary
+
+        print_summary(facts.summary, facts.timings, console)
+        for warning in facts.summary.warnings:
             typer.echo(f"warning: {warning}", err=True)
     delivery = control.read_record(run).delivery
     if delivery is not None and state.verify is None:

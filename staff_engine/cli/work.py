@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from staff_engine.errors import RunError
 from staff_engine.evaluation import run as evaluation_run
 from staff_engine.export.delivery import deliver
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.forecast.job import forecast_error
 from staff_engine.pipelines.similarity import run as similarity_run
-from staff_engine.runs import control
+from staff_engine.runs import control, stages
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.progress import Reporter
 from staff_engine.runs.results import open_results
 
 
 def do(run: Run, reporter: Reporter) -> None:
-    """Do what a run has still to do: compare models, evaluate coresets, verify or carry out its plan.
+    """Do what a run has still to do, by its kind.
 
     Raises
     ------
     StaffError
-        If the data, the plan or a model does not allow it.
+        If the data, the plan or a model does not allow it, or the run is damaged.
     """
-    kind = control.kind_of(run)
-    if kind in ("similarity", "evaluation"):
-        (similarity_run if kind == "similarity" else evaluation_run).execute(run.folder, reporter)
-        return
+    kind = control.read_record(run).kind
+    if kind not in WORK:
+        raise RunError(f"run {run.id} is of kind {str(kind)!r}; allowed: {', '.join(WORK)}")
+    WORK[kind](run, reporter)
+
+
+def _select(run: Run, reporter: Reporter) -> None:
+    """Verify what is missing, or carry out the whole plan and write the coreset that was ordered."""
     settings = control.read_status(run).verify
     if settings is not None:
         pipeline.verify_missing(run.folder, reporter, settings)
@@ -34,5 +42,21 @@ def do(run: Run, reporter: Reporter) -> None:
     fingerprint = open_results(run.folder).imported.facts.fingerprint
     delivery = control.update_record(run, fingerprint=fingerprint).delivery
     if delivery is not None:
-        reporter.stage("export", unit="samples")
+        reporter.stage(stages.EXPORT)
         reporter.advance(deliver(run, delivery))
+
+
+def _compare(run: Run, reporter: Reporter) -> None:
+    similarity_run.execute(run.folder, reporter)
+
+
+def _evaluate(run: Run, reporter: Reporter) -> None:
+    evaluation_run.execute(run.folder, reporter)
+
+
+WORK: dict[Kind, Callable[[Run, Reporter], None]] = {
+    Kind.CORESET: _select,
+    Kind.SIMILARITY: _compare,
+    Kind.EVALUATION: _evaluate,
+}
+"""What the process of each kind of run does; each goes on where the run's files end."""

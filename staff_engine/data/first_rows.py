@@ -14,9 +14,10 @@ from staff_engine.data.files.compression import compression_of, opened
 from staff_engine.data.files.kinds import kind_of, write_rows, write_source
 from staff_engine.data.files.lines import Line, parse_line, read_lines, starts_object
 from staff_engine.data.formats import Mapping, choose_mapping
-from staff_engine.data.sources import check_file, find_file, size_in_words
+from staff_engine.data.sources import check_file, find_file
 from staff_engine.data.turns import Row, Turn
 from staff_engine.errors import DatasetError
+from staff_engine.system.words import size_in_words
 
 FIRST = 200
 """Rows that are read."""

@@ -14,6 +14,7 @@ from staff_engine.data.files.kinds import KINDS, SUFFIXES, is_data_file, suffix_
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced
 from staff_engine.system.home import home
+from staff_engine.system.words import size_in_words
 
 NEAR = 5
 """Most names that an error proposes."""
@@ -106,15 +107,6 @@ def upload_name(path: Path) -> str:
 def is_on_hub(source: str) -> bool:
     """Whether a data set's name is one for the hub; it is not asked."""
     return not (is_task(source) or Path(source).expanduser().exists() or names_a_file(source))
-
-
-def size_in_words(count: float) -> str:
-    """A number of bytes: "4.2 MB"."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:,.0f} {unit}" if count >= 100 or unit == "bytes" else f"{count:,.1f} {unit}"
-        count /= 1000
-    raise AssertionError
 
 
 def _proposed(names: list[str], introduction: str) -> str:

@@ -17,6 +17,7 @@ from staff_engine.errors import PlanError, RunError
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.selection.methods import METHODS, method_named
 from staff_engine.system.files import read_model, write_json
+from staff_engine.system.words import percent
 
 CELLS_FOLDER = "cells"
 
@@ -68,7 +69,7 @@ class Asked:
     @property
     def words(self) -> str:
         """What it is, in words."""
-        rate = f", {100 * self.pruning_rate:.4g}% removed" if self.pruning_rate is not None else ""
+        rate = f", {percent(self.pruning_rate)} removed" if self.pruning_rate is not None else ""
         budget = f", equal {self.budget}" if self.budget else ""
         beta = f", β {self.beta:g}" if self.beta is not None else ""
         return f"{self.arm}{beta}{rate}{budget}, seed {self.seed}"

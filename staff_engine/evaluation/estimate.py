@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from staff_engine.evaluation.cells import FULL, NOTHING, Asked, Cell, cells_of, needs_target_scores
 from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.runs import stages
 from staff_engine.runs.results import Results
 from staff_engine.selection.strata import coreset_size
 
@@ -91,7 +92,7 @@ def source_speeds(evaluation: EvaluationPlan, source: Results) -> Speeds | None:
     verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
     tokens, samples = _size(source)
     small, target = float(scores["seconds"].sum()), float(verification["seconds"].sum())
-    tuning = float(source.timings.get("fine-tune", 0))
+    tuning = float(source.timings.get(stages.FINE_TUNE.name, 0))
     if not (verified and small and target and tuning):
         return None
     score_token = target / verified

@@ -16,6 +16,7 @@ from staff_engine.errors import DatasetError, PlanError
 from staff_engine.evaluation.metrics import Metric, choose_metric
 from staff_engine.pipelines.steps import Reporter, tokenize_rows
 from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.runs import stages
 from staff_engine.runs.results import Results
 from staff_engine.selection.drawing import VERIFICATION, priorities
 
@@ -51,7 +52,7 @@ def import_held_out(folder: Path, plan: Plan, evaluation: EvaluationPlan, report
     place = _place(folder / "held_out", evaluation.held_out)
     if (place / "dataset").exists():
         return place
-    reporter.stage("import held-out", unit="rows")
+    reporter.stage(stages.IMPORT_HELD_OUT)
     place.mkdir(exist_ok=True, parents=True)
     import_dataset(
         source,

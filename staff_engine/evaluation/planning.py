@@ -18,6 +18,7 @@ from staff_engine.models.loading import find_model
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.status import ACTIVE
 from staff_engine.selection.methods import METHODS
@@ -85,7 +86,7 @@ def further_runs(texts: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         label, equals, name = text.partition("=")
-        run = control.require_scores(control.find_run(name if equals else text, kind="coreset"))
+        run = control.require_scores(control.find_run(name if equals else text, kind=Kind.CORESET))
         label = label.strip() if equals else _label(run, RESERVED)
         if label in found:
             raise PlanError(f"label {label!r} is given twice; give LABEL=RUN")
@@ -127,7 +128,7 @@ def _selects(run: Run, fingerprint: str) -> bool:
     if not (run.folder / SUMMARY_FILE).exists():
         return False
     try:
-        return control.kind_of(run) == "coreset" and _fingerprint(run) == fingerprint
+        return control.kind_of(run) is Kind.CORESET and _fingerprint(run) == fingerprint
     except StaffError:
         return False
 

@@ -28,10 +28,12 @@ from staff_engine.evaluation.cells import (
 from staff_engine.evaluation.metrics import METRICS, Metric
 from staff_engine.pipelines.similarity.measures import Number
 from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.runs import stages
 from staff_engine.runs.folders import PLAN_FILE, RunRecord
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.selection.methods import METHODS
 from staff_engine.system.files import read_model
+from staff_engine.system.words import percent
 
 FACTS_FILE = "evaluation.json"
 OLDER_FACTS_FILE = "comparison.json"
@@ -41,8 +43,6 @@ JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}
 """Settings of an evaluation that say how every cell is judged."""
 
 CONFIDENCE = 0.95
-TARGET_STAGES = ("fine-tune target", "score on target")
-"""The stages of an evaluation that give the target's scores of all samples."""
 
 REFERENCE = "random"
 """The arm that the others' differences are to."""
@@ -159,8 +159,8 @@ class Evaluation:
     def _model_seconds(self, facts: Facts) -> dict[str, float]:
         """Seconds of the models that a selection needs, by arm or by whose scores it reads."""
         own = _json_of(self.folder / TIMINGS_FILE)
-        target = [own[stage] for stage in TARGET_STAGES if stage in own]
-        known = {"target": sum(target)} if len(target) == len(TARGET_STAGES) else {}
+        target = [own[stage.name] for stage in stages.TARGET_SCORES if stage.name in own]
+        known = {"target": sum(target)} if len(target) == len(stages.TARGET_SCORES) else {}
         return {**facts.selection_seconds, **known}
 
     @cached_property
@@ -326,7 +326,7 @@ def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
     for row in rows:
         if row.pruning_rate is None or (row.arm in METHODS and row.arm != "staff"):
             continue
-        where = f"At {100 * row.pruning_rate:.4g}% removed"
+        where = f"At {percent(row.pruning_rate)} removed"
         where += f", equal {row.budget}" if both else ""
         if row.loss_to_random is not None:
             said.append(f"{where}: {_told(row.label, 'held-out loss', row.loss_to_random, better=-1)}")

@@ -33,7 +33,6 @@ from staff_engine.evaluation.held_out import choose_held_out, import_held_out, m
 from staff_engine.evaluation.metrics import METRICS
 from staff_engine.evaluation.report import (
     FACTS_FILE,
-    TARGET_STAGES,
     Evaluation,
     Facts,
     judging_of,
@@ -50,7 +49,9 @@ from staff_engine.pipelines.steps import (
     train_adapter,
 )
 from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.runs import stages
 from staff_engine.runs.cost import run_cost
+from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.score_tables import choose, read_scores, small_scores
 from staff_engine.scoring.parts import PartWriter, read_parts
@@ -60,14 +61,10 @@ from staff_engine.system.arrow import by_row, to_numpy
 from staff_engine.system.files import write_json
 from staff_engine.system.memory import give_back
 
-TUNE_STAGE, SCORE_STAGE = TARGET_STAGES
-TARGET = Training(TUNE_STAGE, "target_adapter", "target_tuning.json")
+TARGET = Training(stages.FINE_TUNE_TARGET, "target_adapter", "target_tuning.json")
 TARGET_SCORES = "target_scores"
 
 PACKAGES = ("torch", "transformers", "peft")
-
-SMALL_STAGES = ("fine-tune", "speculate")
-"""The stages of a run that give the small model's scores."""
 
 Coresets = dict[Asked, tuple[np.ndarray, float]]
 """Of each cell the row ids that it is trained on, ascending, and the seconds that choosing them took."""
@@ -107,9 +104,9 @@ def execute(folder: Path, reporter: Reporter) -> None:
 
 
 def stages_of(run: Evaluation) -> tuple[str, ...]:
-    """The stages that a run goes through, in order."""
-    scoring = (TARGET.stage, SCORE_STAGE) if needs_target_scores(run.evaluation) else ()
-    return ("import held-out", "tokenize", *scoring, "evaluate")
+    """The names of the stages that a run goes through, in order."""
+    unasked = () if needs_target_scores(run.evaluation) else stages.TARGET_SCORES
+    return tuple(stage.name for stage in stages.EVALUATION if stage not in unasked)
 
 
 def open_sources(plan: Plan, evaluation: EvaluationPlan) -> tuple[Results, dict[str, Results]]:
@@ -141,7 +138,7 @@ def open_sources(plan: Plan, evaluation: EvaluationPlan) -> tuple[Results, dict[
 
 
 def _finished(folder: Path) -> Results:
-    if not (folder / "summary.json").exists():
+    if not (folder / SUMMARY_FILE).exists():
         raise RunError(f"run {folder.name} is gone or has not all scores; an evaluation needs it")
     return open_results(folder)
 
@@ -156,7 +153,7 @@ def _tokenize(run: Evaluation, source: Results, reporter: Reporter) -> TokenTabl
     """All samples of the source as the target reads them."""
     path = run.folder / "tokens.arrow"
     if not path.exists():
-        reporter.stage("tokenize", source.num_rows, "rows")
+        reporter.stage(stages.TOKENIZE, source.num_rows)
         tokenize_rows(run.plan, run.plan.target, source.folder, np.arange(source.num_rows), path)
         reporter.advance(source.num_rows)
     return open_tokens(path)
@@ -173,7 +170,7 @@ def _target_scores(
         train_adapter(TARGET, plan, plan.target, tokens, run.folder, reporter)
     done = set(to_numpy(read_parts(place / "speculative", ["row_id"])["row_id"]).tolist())
     if len(done) < len(tokens):
-        reporter.stage(SCORE_STAGE, len(tokens), done=len(done))
+        reporter.stage(stages.SCORE_ON_TARGET, len(tokens), done=len(done))
         weights = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
         adapted = adapters.load_adapter(weights, run.folder / TARGET.adapter)
         place.mkdir(exist_ok=True)
@@ -218,7 +215,7 @@ def _facts(
     known = run.facts
     small = source.timings
     seconds = {
-        "small": sum(float(small.get(stage, 0)) for stage in SMALL_STAGES),
+        "small": sum(float(small.get(stage.name, 0)) for stage in stages.SMALL_SCORES),
         "staff": run_cost(source.summary, source.timings).staff,
         **{label: run_cost(results.summary, results.timings).staff for label, results in further.items()},
     }
@@ -293,7 +290,7 @@ def _fill(folder: Path, bench: Bench, coresets: Coresets, reporter: Reporter) ->
     todo = [
         asked for asked, (rows, _) in coresets.items() if not _trusted(folder, asked, rows, bench.made_with)
     ]
-    reporter.stage("evaluate", len(coresets), "cells", done=len(coresets) - len(todo))
+    reporter.stage(stages.EVALUATE, len(coresets), done=len(coresets) - len(todo))
     for asked in todo:
         rows, seconds = coresets[asked]
         write_cell(folder, make_cell(bench, asked, rows, seconds, reporter))

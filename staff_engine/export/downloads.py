@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import staff_engine
-from staff_engine.data.sources import size_in_words
 from staff_engine.errors import RunError, StaffError
 from staff_engine.export.coreset import Manifest, check_export, export_coreset
 from staff_engine.export.delivery import plan_delivery
@@ -28,6 +27,7 @@ from staff_engine.runs.folders import PLAN_FILE, Run
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import new_folder
 from staff_engine.system.home import home
+from staff_engine.system.words import size_in_words
 
 FOLDER = "exports"
 KEPT = 6

@@ -30,20 +30,22 @@ from staff_engine.pipelines.steps import (
     train_adapter,
 )
 from staff_engine.plan import Plan
+from staff_engine.runs import stages
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, Results, open_results
+from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision, settle
 from staff_engine.selection.agreement import rank_agreement
 from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import write_table
-from staff_engine.system.files import replaced, write_json
+from staff_engine.system.files import replaced
 
 log = logging.getLogger(__name__)
 
 
-SMALL = Training("fine-tune", "adapter", "fine_tuning.json")
-TARGET = Training("tune target", "target_adapter", "target_tuning.json")
+SMALL = Training(stages.FINE_TUNE, "adapter", "fine_tuning.json")
+TARGET = Training(stages.TUNE_TARGET, "target_adapter", "target_tuning.json")
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
@@ -73,6 +75,12 @@ def execute(folder: Path, reporter: Reporter) -> None:
     _summarize(folder, reporter)
 
 
+def stages_of(plan: Plan) -> tuple[str, ...]:
+    """The names of the stages that a run of a plan goes through, in order, up to its coreset."""
+    asked = (stage for stage in stages.CORESET if stage != stages.TUNE_TARGET or plan.tune_target)
+    return tuple(stage.name for stage in asked if stage != stages.EXPORT)
+
+
 def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
     """Let the target score what other selection settings still need.
 
@@ -92,7 +100,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
     if path.exists():
         return
     imported = open_imported(folder / "dataset")
-    reporter.stage("tokenize", imported.facts.rows)
+    reporter.stage(stages.TOKENIZE, imported.facts.rows)
     tokenizer = loading.load_tokenizer(plan.small)
     if tokenizer.is_fast:  # so that people can be shown what a token says
         with replaced(folder / "tokenizer.json") as part:
@@ -124,7 +132,7 @@ def _finetune(plan: Plan, folder: Path, reporter: Reporter) -> None:
 def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
     tokens = open_tokens(folder / "tokens.arrow")
     done = set(read_parts(folder / "speculative", ["row_id"])["row_id"].to_pylist())
-    reporter.stage("speculate", len(tokens), done=len(done))
+    reporter.stage(stages.SPECULATE, len(tokens), done=len(done))
     if len(done) < len(tokens):
         model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
         adapted = adapters.load_adapter(model, folder / SMALL.adapter)
@@ -138,7 +146,7 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
     """Fine-tune the target on samples of its own, if the plan says so; they are drawn once."""
     if not plan.tune_target or (folder / TARGET.adapter).exists():
         return
-    reporter.stage(TARGET.stage, unit="steps")
+    reporter.stage(TARGET.stage)
     path = folder / TUNING_FILE
     results = open_results(folder)
     ids = results.tuned_ids if path.exists() else results.to_tune()
@@ -162,7 +170,7 @@ def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
 
 
 def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
-    reporter.stage("verify", len(ids))
+    reporter.stage(stages.VERIFY, len(ids))
     if not len(ids):
         return
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
@@ -199,12 +207,12 @@ def _write_unscorable(folder: Path, reasons: dict[int, str]) -> None:
 
 
 def _summarize(folder: Path, reporter: Reporter) -> None:
-    reporter.stage("select", 1, "coreset")
-    write_json(folder / "summary.json", summarize(open_results(folder)))
+    reporter.stage(stages.SELECT, 1)
+    save_summary(folder, summarize(open_results(folder)))
     reporter.advance(1)
 
 
-def summarize(results: Results) -> dict[str, Any]:
+def summarize(results: Results) -> Summary:
     """The figures of a run whose scores are there: counts, and what verifying everything would cost.
 
     The estimate is the target's measured seconds for each token, times the tokens of
@@ -216,27 +224,27 @@ def summarize(results: Results) -> dict[str, Any]:
     tokens_verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
     tokens_all = float((scores["prompt_tokens"] + scores["response_tokens"]).sum())
     seconds = float(verification["seconds"].sum())
-    return {
-        "rows": results.num_rows,
-        "samples": int(np.isfinite(results.speculative).sum()),
-        "unscorable": len(results.unscorable),
-        "strata": len(strata),
-        "strata_served": int((strata["budget"] > 0).sum()),
-        "tuned": len(results.tuned_ids),
-        "verified": len(results.verified_ids),
-        "to_verify": len(results.to_verify()),
-        "coreset_size": len(selection.indices),
-        "response_tokens": asdict(response_lengths(results, selection.indices)),
-        "small_scoring_seconds": float(scores["seconds"].sum()),
-        "verify_seconds_per_sample": seconds / max(len(verification), 1),
-        "full_target_seconds_estimate": seconds / tokens_verified * tokens_all if tokens_verified else None,
-        "warnings": [*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings],
-        "trust": _trust(results),
+    return Summary(
+        rows=results.num_rows,
+        samples=int(np.isfinite(results.speculative).sum()),
+        unscorable=len(results.unscorable),
+        strata=len(strata),
+        strata_served=int((strata["budget"] > 0).sum()),
+        tuned=len(results.tuned_ids),
+        verified=len(results.verified_ids),
+        to_verify=len(results.to_verify()),
+        coreset_size=len(selection.indices),
+        response_tokens=response_lengths(results, selection.indices),
+        small_scoring_seconds=float(scores["seconds"].sum()),
+        verify_seconds_per_sample=seconds / max(len(verification), 1),
+        full_target_seconds_estimate=seconds / tokens_verified * tokens_all if tokens_verified else None,
+        warnings=(*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings),
+        trust=_trust(results),
         **_number_format(results),
-    }
+    )
 
 
-def _number_format(results: Results) -> dict[str, Any]:
+def _number_format(results: Results) -> dict[str, str]:
     """The number format of the models, and the sentence that says why where `auto` chose it."""
     known = read_precision(results.folder) if results.plan.dtype == "auto" else None
     if known is None:
@@ -248,7 +256,7 @@ FIGURES = ("spearman", "low", "high", "partial", "partial_low", "partial_high")
 """Of the agreement, what the summary keeps."""
 
 
-def _trust(results: Results) -> dict[str, Any]:
+def _trust(results: Results) -> SummaryTrust:
     plan = results.plan
     verified = results.verified_ids
     agreement = rank_agreement(
@@ -263,8 +271,5 @@ def _trust(results: Results) -> dict[str, Any]:
         target_tuned=len(results.tuned_ids) > 0,
     )
     numbers = {name: getattr(agreement, name) for name in FIGURES}
-    return {
-        **asdict(trust),
-        "samples": agreement.samples,
-        **{name: value if np.isfinite(value) else None for name, value in numbers.items()},
-    }
+    known = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
+    return SummaryTrust.model_validate({**asdict(trust), "samples": agreement.samples, **known})

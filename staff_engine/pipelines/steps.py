@@ -18,9 +18,11 @@ from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.models import adapters, devices, loading
 from staff_engine.models.finetune import checkpoint_folder, count_steps, finetune, steps_done
 from staff_engine.plan import Plan
+from staff_engine.runs import stages
+from staff_engine.runs.stages import Stage
 from staff_engine.scoring.parts import PartWriter
 from staff_engine.scoring.scorer import Scorer, plan_batches
-from staff_engine.system.files import write_json
+from staff_engine.system.files import rename_flushed, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -34,7 +36,7 @@ SHRUNK_FILE = "batches.json"
 class Reporter(Protocol):
     """Where a run says how far it is; `advance` raises when the run is to be cancelled."""
 
-    def stage(self, name: str, total: int = 0, unit: str = "samples", done: int = 0) -> None: ...
+    def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None: ...
     def advance(self, count: int = 1) -> None: ...
     def message(self, text: str) -> None: ...
     @property
@@ -45,7 +47,7 @@ class Reporter(Protocol):
 class Training:
     """The fine-tuning of one of the two models: its stage, and what it leaves in the run's folder."""
 
-    stage: str
+    stage: Stage
     adapter: str
     losses: str
 
@@ -61,7 +63,7 @@ def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
     """Import the data set into the run's folder, unless it is there."""
     if (folder / "dataset").exists():
         return
-    reporter.stage("import", plan.limit or 0, "rows")
+    reporter.stage(stages.IMPORT, plan.limit or 0)
     import_dataset(
         plan.dataset,
         folder / "dataset",
@@ -81,7 +83,7 @@ def train_adapter(
     part = folder / f"{training.adapter}.part"
     steps = count_steps(len(tokens), epochs=plan.epochs, batch_size=plan.batch_size)
     done = steps_done(part)
-    reporter.stage(training.stage, steps, "steps", done)
+    reporter.stage(training.stage, steps, done)
 
     def on_step(step: int) -> bool:
         nonlocal done
@@ -102,11 +104,11 @@ def train_adapter(
         learning_rate=plan.learning_rate or loading.default_learning_rate(name),
         seed=plan.seed,
         on_step=on_step,
-        on_loss=lambda history: write_json(folder / training.losses, history),
+        on_loss=lambda history: write_json(folder / training.losses, history, durable=False),
     )
     if not finished:
         reporter.advance(0)  # raises: the run is being cancelled
-    part.replace(folder / training.adapter)
+    rename_flushed(part, folder / training.adapter)
     shutil.rmtree(checkpoint_folder(part), ignore_errors=True)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from staff_engine.errors import RunError
+from staff_engine.runs.description import RunDescription
 from staff_engine.runs.folders import (
     PLAN_FILE,
     SUMMARY_FILE,
@@ -23,6 +22,7 @@ from staff_engine.runs.folders import (
     list_runs,
     read_record,
 )
+from staff_engine.runs.kinds import KINDS, Kind
 from staff_engine.runs.status import (
     ACTIVE,
     CANCEL_FILE,
@@ -33,16 +33,9 @@ from staff_engine.runs.status import (
     now,
     save_status,
 )
+from staff_engine.runs.summary import load_summary, load_timings
 from staff_engine.system.files import write_json
-from staff_engine.system.home import home
-from staff_engine.system.processes import (
-    PROJECT_FOLDER,
-    QUIET_LOG,
-    is_alive,
-    start_process,
-    start_time,
-    stop_process,
-)
+from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
 
 __all__ = [
     "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
@@ -50,9 +43,15 @@ __all__ = [
     "require_scores", "resume", "start", "update_record",
 ]  # fmt: skip
 
+Source = TypeVar("Source")
+Found = TypeVar("Found")
+
 LAUNCH_LOCK = ".launch.lock"
 LAUNCH_SECONDS = 60
 LOG_TAIL_BYTES = 20_000
+
+ASKED = ("name", "created", "kind", "plan", "similarity", "evaluation")
+"""What a description takes from a run's record."""
 
 WORKER = (sys.executable, "-m", "staff_engine", "work")
 """The command of a run's process; the run's folder is its last argument."""
@@ -79,22 +78,18 @@ def read_status(run: Run) -> Status:
     )
 
 
-def describe(run: Run) -> dict[str, Any]:
-    """All that is known of a run at this moment, as JSON has it; a damaged one has gaps."""
-    state = read_status(run)
-    facts: dict[str, Any] = {"run_id": run.id, "name": None, "folder": str(run.folder), "created": None}
-    facts |= dict.fromkeys(("dataset", "small", "target", "plan", "similarity", "evaluation"))
-    facts |= state.model_dump(mode="json")
-    try:
-        record = read_record(run).model_dump(mode="json")
-    except RunError:
-        record = {}
-    kept = ("name", "created", "plan", "similarity", "evaluation")
-    facts |= {name: record[name] for name in kept if name in record}
-    facts |= {name: facts["plan"][name] for name in ("dataset", "small", "target") if facts["plan"]}
-    facts["summary"] = _json_or(run.folder / SUMMARY_FILE, None)
-    facts["timings"] = _json_or(run.folder / "timings.json", {})
-    return facts
+def describe(run: Run) -> RunDescription:
+    """All that is known of a run at this moment; a damaged one has gaps."""
+    record = _or_none(read_record, run)
+    asked = {} if record is None else {name: getattr(record, name) for name in ASKED}
+    return RunDescription(
+        run_id=run.id,
+        folder=run.folder,
+        status=read_status(run),
+        summary=_or_none(load_summary, run.folder),
+        timings=_or_none(load_timings, run.folder) or {},
+        **asked,
+    )
 
 
 def log_tail(run: Run, lines: int) -> list[str]:
@@ -110,9 +105,8 @@ def log_tail(run: Run, lines: int) -> list[str]:
 def require_scores(run: Run) -> Run:
     """Return the run, or raise RunError if it has not finished yet even once, or selects no coreset."""
     kind = read_record(run).kind
-    if kind != "coreset":
-        does = "compares models" if kind == "similarity" else "evaluates coresets of another run"
-        raise RunError(f"run {run.id} {does}; it has no coreset")
+    if kind is not Kind.CORESET:
+        raise RunError(f"run {run.id} {KINDS[kind].does}; it has no coreset")
     if not (run.folder / SUMMARY_FILE).exists():
         state = read_status(run).state
         raise RunError(f"run {run.id} is {state} and has not all scores yet; it has to finish first")
@@ -145,12 +139,7 @@ def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[st
             require_scores(run)
         (run.folder / CANCEL_FILE).unlink(missing_ok=True)
         try:
-            pid = start_process(
-                [*(worker or WORKER), str(run.folder)],
-                log=run.log,
-                folder=PROJECT_FOLDER,
-                environment={**QUIET_LOG, "STAFF_HOME": str(home())},
-            )
+            pid = start_in_background([*(worker or WORKER), str(run.folder)], log=run.log)
         except OSError as error:
             raise RunError(f"the process of run {run.id} cannot be started: {error}") from error
         save_status(
@@ -225,6 +214,14 @@ def update_record(run: Run, **changes: Any) -> RunRecord:
     return record
 
 
+def _or_none(read: Callable[[Source], Found], source: Source) -> Found | None:
+    """What a reader gives; None where it raises RunError."""
+    try:
+        return read(source)
+    except RunError:
+        return None
+
+
 @contextmanager
 def launching(run: Run) -> Iterator[None]:
     """Hold a run still for a moment: whoever starts, deletes or begins to work on it does so alone."""
@@ -241,10 +238,3 @@ def launching(run: Run) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _json_or(path: Path, missing: Any) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return missing

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-STAGES = ("fine-tune", "speculate", "tune target", "verify")
-"""The stages that scoring everything on the target would do without."""
+from staff_engine.runs import stages
+from staff_engine.runs.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Cost:
         return self.staff / (self.training + self.full) if self.training and self.full else None
 
 
-def run_cost(summary: Mapping[str, Any], timings: Mapping[str, float]) -> Cost:
+def run_cost(summary: Summary, timings: Mapping[str, float]) -> Cost:
     """The seconds of a finished run, and the estimates that they are held against.
 
     The target's time over all samples is its measured seconds for each token, times all
@@ -50,12 +49,11 @@ def run_cost(summary: Mapping[str, Any], timings: Mapping[str, float]) -> Cost:
     Parameters
     ----------
     summary, timings
-        The content of the run's summary.json, and the seconds of its stages.
+        The run's figures, and the seconds of its stages.
     """
-    full = summary.get("full_target_seconds_estimate")
-    scoring = summary.get("small_scoring_seconds")  # runs of older versions have none
+    full, scoring = summary.full_target_seconds_estimate, summary.small_scoring_seconds
     return Cost(
-        staff=sum(timings.get(stage, 0.0) for stage in STAGES),
+        staff=sum(timings.get(stage.name, 0.0) for stage in stages.STAFF),
         full=full,
-        training=timings.get("fine-tune", 0.0) / scoring * full if scoring and full else None,
+        training=timings.get(stages.FINE_TUNE.name, 0.0) / scoring * full if scoring and full else None,
     )

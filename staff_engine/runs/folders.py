@@ -6,22 +6,21 @@ import difflib
 import platform
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from staff_engine.errors import RunError
 from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import read_model, rename_flushed, write_json
 from staff_engine.system.home import home
-
-Kind = Literal["coreset", "similarity", "evaluation"]
+from staff_engine.system.words import first_few
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
@@ -74,8 +73,8 @@ class RunRecord(BaseModel):
     def kind(self) -> Kind:
         """What the run is for."""
         if self.evaluation is not None:
-            return "evaluation"
-        return "coreset" if self.similarity is None else "similarity"
+            return Kind.EVALUATION
+        return Kind.CORESET if self.similarity is None else Kind.SIMILARITY
 
 
 def create_run(
@@ -112,8 +111,8 @@ def create_run(
             name: tuple(map(with_absolute_path, getattr(similarity, name))) for name in ("smalls", "targets")
         }
         similarity = similarity.model_copy(update=paths)
-    kind = "similarity" if similarity else "evaluation" if evaluation else _slug(plan.small, 16)
-    slug = f"{_slug(plan.dataset, 24)}-{kind}"
+    what = Kind.SIMILARITY if similarity else Kind.EVALUATION if evaluation else _slug(plan.small, 16)
+    slug = f"{_slug(plan.dataset, 24)}-{what}"
     record = RunRecord(
         name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
         similarity=similarity, evaluation=evaluation,
@@ -125,7 +124,7 @@ def create_run(
         part.mkdir(parents=True)
         write_json(part / PLAN_FILE, record.model_dump(mode="json"))
         save_status(part, Status(message="not started"))
-        part.rename(folder)
+        rename_flushed(part, folder)
     except OSError as error:
         raise RunError(
             f"run folder {folder} cannot be written: {error.strerror}; STAFF_HOME sets another place"
@@ -176,7 +175,7 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
     for meant in meanings:
         found = list(filter(meant, runs))
         if len(found) > 1:
-            raise RunError(f"run {text!r} could be {_some(run.id for run in found)}; give more of its id")
+            raise RunError(f"run {text!r} could be {first_few(run.id for run in found)}; give more of its id")
         if found:
             return found[0]
     raise RunError(f"run {text!r} does not exist; {_near(text, runs)}")
@@ -234,9 +233,4 @@ def _near(text: str, runs: Sequence[Run]) -> str:
         return f"there are none in {home() / 'runs'}"
     names = {name: run.id for run in runs for name in (run.id, _name(run)) if name}
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.4)
-    return f"the nearest are {_some(near)}" if near else f"the latest is {runs[0].id}"
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(dict.fromkeys(names))
-    return ", ".join(listed[:5]) + (" …" if len(listed) > 5 else "")
+    return f"the nearest are {first_few(near)}" if near else f"the latest is {runs[0].id}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from staff_engine.runs.results import Results
+if TYPE_CHECKING:
+    from staff_engine.runs.results import Results
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from staff_engine.runs.stages import Stage
 from staff_engine.runs.status import StageStatus, State, cancel_asked, load_status, save_status
 from staff_engine.system.files import write_json
 from staff_engine.system.processes import start_time
@@ -49,13 +50,13 @@ class Reporter:
         """Whether the run was asked to stop; for code that has to stop in a way of its own."""
         return cancel_asked(self._folder)
 
-    def stage(self, name: str, total: int = 0, unit: str = "samples", done: int = 0) -> None:
+    def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None:
         """Begin a stage, which ends the one before.
 
         Parameters
         ----------
         total
-            What is to do, in units; 0 where that is not known.
+            What is to do, in the stage's unit; 0 where that is not known.
         done
             What an earlier process has done of it.
 
@@ -65,11 +66,11 @@ class Reporter:
             If the run was asked to stop.
         """
         self._end_stage()
-        before = self._stages.get(name, StageStatus(name=name))
-        self._stage = StageStatus(name=name, done=done, total=total, unit=unit, seconds=before.seconds)
+        before = self._stages.get(stage.name, StageStatus(name=stage.name))
+        self._stage = before.model_copy(update={"done": done, "total": total, "unit": stage.unit})
         self._began = time.monotonic()
         self._points.clear()
-        log.info("%s: %s of %s %s", name, done, total or "?", unit)
+        log.info("%s: %s of %s %s", stage.name, done, total or "?", stage.unit)
         self._write()
         self._stop_if_asked()
 
@@ -84,13 +85,13 @@ class Reporter:
         while len(self._points) > 2 and moment - self._points[0][0] > RATE_SECONDS:
             self._points.popleft()
         if moment - self._written >= WRITE_SECONDS:
-            self._write()
+            self._write(durable=False)
         self._stop_if_asked()
 
     def message(self, text: str) -> None:
         """Show one line beside the state."""
         if text != self._status.message:
-            self._write(message=text)
+            self._write(durable=False, message=text)
 
     def state(self, state: State, message: str = "", exit_code: int | None = None) -> None:
         """Enter a state; one that is not active ends the stage at hand."""
@@ -132,9 +133,9 @@ class Reporter:
         counts = stage.model_dump(include={"done", "total", "unit"})
         return {"stage": stage.name, **counts, "rate": rate, "eta": eta}
 
-    def _write(self, **changes: object) -> None:
+    def _write(self, *, durable: bool = True, **changes: object) -> None:
         self._measure()
         changes |= self._progress(self._rate())
         changes["stages"] = tuple(self._stages.values())
-        self._status = save_status(self._folder, self._status.model_copy(update=changes))
+        self._status = save_status(self._folder, self._status.model_copy(update=changes), durable=durable)
         self._written = time.monotonic()

@@ -14,6 +14,7 @@ import numpy as np
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, Plan, with_preset
+from staff_engine.runs.summary import Summary, load_summary, load_timings
 from staff_engine.scoring.parts import read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.pool import Pool
@@ -152,14 +153,14 @@ class Results:
         return dict(zip(table["row_id"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """The figures of the finished run. Raises RunError while it is not finished."""
-        return _read_json(self.folder / "summary.json", "the run is not finished")
+        return load_summary(self.folder)
 
     @cached_property
-    def timings(self) -> dict[str, Any]:
+    def timings(self) -> dict[str, float]:
         """Seconds of each stage."""
-        return _read_json(self.folder / "timings.json", "no stage of the run is finished")
+        return load_timings(self.folder)
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """The plan's selection settings with some changed. Raises PlanError."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.errors import PlanError
+from staff_engine.system.words import noun
 
 if TYPE_CHECKING:
     from staff_engine.samples.columns import SampleColumns
@@ -80,7 +81,7 @@ class Filter:
         """The parts that are set: the name of each and what it says, for people."""
         parts = []
         if self.strata:
-            parts.append(("strata", f"{_plural('stratum', 'strata', self.strata)} {_runs(self.strata)}"))
+            parts.append(("strata", f"{noun(len(self.strata), 'stratum', 'strata')} {_runs(self.strata)}"))
         for name, (what, _) in _RANGES.items():
             bounds = getattr(self, name)
             if bounds is not None:
@@ -163,10 +164,6 @@ class Filter:
 
 QUERY_NAMES = frozenset({f.name if f.name in (*_CHOICES, "text") else f"{f.name}_in" for f in fields(Filter)})
 """Every parameter that a filter can stand for in a link."""
-
-
-def _plural(one: str, many: str, items: tuple[int, ...]) -> str:
-    return one if len(items) == 1 else many
 
 
 def _runs(numbers: tuple[int, ...]) -> str:

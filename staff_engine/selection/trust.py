@@ -9,6 +9,7 @@ import numpy as np
 
 from staff_engine.errors import PlanError
 from staff_engine.selection.agreement import Agreement
+from staff_engine.system.words import counted
 
 HIGH, HIGH_AT_LEAST = 0.7, 0.5
 """High: a rank correlation of at least the first, with an interval that begins at the second or above."""
@@ -67,7 +68,7 @@ def judge_trust(
         raise PlanError(f"scored_parameters is {scored_parameters!r}; allowed: {', '.join(_OTHER)}")
     advice = (
         "Use another small model of the target's family, closer to it in size.",
-        f"Fine-tune the small model for more than {epochs} epoch{'' if epochs == 1 else 's'}.",
+        f"Fine-tune the small model for more than {counted(epochs, 'epoch')}.",
         f"Score other parameters: {_OTHER[scored_parameters]} instead of {scored_parameters}.",
         *(() if target_tuned else ("Tune the target on a few samples before it verifies (tune_target).",)),
         "Verify nothing (0 in each stratum): every stratum then gets an equal budget.",

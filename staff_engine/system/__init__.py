@@ -1,1 +1,1 @@
-"""Between the engine and the machine: whole files, processes, memory, the hub, Arrow."""
+"""Between the engine and the machine: whole files, processes, background jobs, memory, the hub, Arrow."""

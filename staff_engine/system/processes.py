@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from staff_engine.program import app_folder
+from staff_engine.system.home import home
 
 SAME_START = 1.0
 """Seconds by which two readings of one process's start time can differ (the clock is adjusted)."""
@@ -72,6 +73,15 @@ def start_process(command: Sequence[str], *, log: Path, folder: Path, environmen
         )
     _children.append(child)
     return child.pid
+
+
+def start_in_background(command: Sequence[str], *, log: Path) -> int:
+    """Start a command of the engine in the background, with this process's home and a quiet log.
+
+    Returns its pid. Raises OSError as `start_process` does.
+    """
+    environment = {**QUIET_LOG, "STAFF_HOME": str(home())}
+    return start_process(command, log=log, folder=PROJECT_FOLDER, environment=environment)
 
 
 def start_time(pid: int) -> float:

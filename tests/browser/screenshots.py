@@ -45,7 +45,7 @@ TALLEST = 4000  # px
 def make_demo(home: Path) -> None:
     """Run the demo's plan to its end."""
     code = (
-        "from staff_engine.runs import demo\n"
+        "from staff_engine.pipelines import demo\n"
         "from staff_engine.cli.watch import watch\n"
         "watch(demo.start_demo())\n"
     )

@@ -19,7 +19,7 @@ from staff_engine.data.formats import FORMATS
 from staff_engine.errors import DatasetError
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.plan import Plan
-from staff_engine.runs import control
+from staff_engine.runs import control, stages
 from staff_engine.runs.control import create_run, list_runs, read_record, read_status
 from staff_engine.runs.status import Status, save_status
 from staff_engine.system.files import write_json
@@ -162,7 +162,7 @@ def test_an_unexpected_error_is_one_line_unless_debugging(monkeypatch, capsys):
 
 
 def test_work_carries_out_the_plan_and_writes_what_was_ordered(scored, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "execute", lambda folder, reporter: reporter.stage("select", 1))
+    monkeypatch.setattr(pipeline, "execute", lambda folder, reporter: reporter.stage(stages.SELECT, 1))
     control.update_record(scored, delivery=control.Delivery(out=tmp_path / "core.jsonl"))
     assert main(["work", str(scored.folder)]) == 0
     assert read_status(scored).state == "finished"
@@ -192,7 +192,7 @@ def test_work_that_fails_has_the_exit_code_of_its_error(scored, monkeypatch, err
 def test_work_that_is_cancelled_ends_with_1(scored, monkeypatch):
     def ask(folder, reporter):
         control.request_cancel(scored)
-        reporter.stage("import")
+        reporter.stage(stages.IMPORT)
 
     monkeypatch.setattr(pipeline, "execute", ask)
     assert main(["work", str(scored.folder)]) == 1

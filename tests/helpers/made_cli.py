@@ -27,14 +27,15 @@ FAKE_WORKER = """
 import json, sys, time
 from pathlib import Path
 from staff_engine.errors import DatasetError
+from staff_engine.runs import stages
 from staff_engine.runs.folders import Run
 from staff_engine.runs.worker import working
 
 how, summary, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 with working(Run(folder.name, folder)) as reporter:
-    reporter.stage("import", 0, "rows")
+    reporter.stage(stages.IMPORT)
     reporter.advance(603)
-    reporter.stage("verify", 210)
+    reporter.stage(stages.VERIFY, 210)
     if how == "wrong":
         raise DatasetError("line 3: 'response' is a list, should be text")
     if how == "broken":

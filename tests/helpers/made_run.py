@@ -12,6 +12,7 @@ from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.runs.results import open_results
 from staff_engine.runs.status import StageStatus, Status, now, save_status
+from staff_engine.runs.summary import save_summary
 from staff_engine.system.files import write_json
 
 TOPICS = ["boats", "tea", "prime numbers", "weather", "chess", "bread", "stars", "rivers"]
@@ -70,7 +71,7 @@ def finish(run):
     """Write what the last stage of a run writes: the summary, the timings and the state."""
     from staff_engine.pipelines.coreset import summarize
 
-    write_json(run.folder / "summary.json", summarize(open_results(run.folder)))
+    save_summary(run.folder, summarize(open_results(run.folder)))
     names = ("import", "tokenize", "fine-tune", "speculate", "verify", "select")
     write_json(run.folder / "timings.json", dict.fromkeys(names, 1.5))
     stages = tuple(StageStatus(name=name, done=10, total=10, seconds=1.5) for name in names)

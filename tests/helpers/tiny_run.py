@@ -23,9 +23,9 @@ class Watch:
         self.stages, self.done = [], {}
         self.stop_in, self.after = stop_in, after
 
-    def stage(self, name, total=0, unit="samples", done=0):
-        self.stages.append(name)
-        self.done[name] = done
+    def stage(self, stage, total=0, done=0):
+        self.stages.append(stage.name)
+        self.done[stage.name] = done
 
     @property
     def cancelled(self):

@@ -260,7 +260,7 @@ def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
     assert not app.exception
     assert any(":red-badge[:material/cancel: low trust]" in each.value for each in app.markdown)
     assert "far should not speak for target" in texts(app)
-    assert "- Take another small model of the target's family" in app.warning[0].value
+    assert "- Use another small model of the target's family" in app.warning[0].value
     assert [button.key for button in app.button if "family_plan_" in button.key] == ["family_plan_1"]
 
 
@@ -325,7 +325,7 @@ def test_an_evaluation_is_no_similarity_run(open_page, similarity, finished_run,
     app = open_page("family", family=evaluation.id)
     assert not app.exception
     [warning] = app.warning
-    assert "it evaluates coresets; allowed: a similarity run" in warning.value
+    assert "it evaluates coresets of another run; allowed: a similarity run" in warning.value
     assert app.session_state.family == similarity.id
 
 

@@ -16,7 +16,7 @@ def texts(app):
 @pytest.fixture
 def no_process(monkeypatch):
     """Runs are started without a process of theirs: this one stands in."""
-    from staff_engine.runs import demo
+    from staff_engine.pipelines import demo
 
     def start(run, **_):
         save_status(run.folder, Status(pid=os.getpid(), pid_started=start_time(os.getpid())))

@@ -40,8 +40,8 @@ def test_a_run_keeps_the_number_format_that_it_began_in(tmp_path, sources, monke
     pipeline.verify_missing(folder, Watch(), {"strata": 12, "verify_per_stratum": 3})
     assert loaded == ["bfloat16"] * 3
     summary = open_results(folder).summary
-    assert summary["dtype"] == "bfloat16"
-    assert summary["dtype_chosen"].startswith("The models work in bfloat16: on 58 samples")
+    assert summary.dtype == "bfloat16"
+    assert summary.dtype_chosen.startswith("The models work in bfloat16: on 58 samples")
 
 
 def test_every_scorable_row_has_a_score_and_every_other_a_reason(finished):
@@ -76,23 +76,23 @@ def test_the_target_scores_the_drawn_samples_and_no_more(finished, tmp_path, sou
 def test_the_summary_counts_what_is_there(finished):
     results = open_results(finished)
     summary = results.summary
-    assert (summary["samples"], summary["unscorable"], summary["coreset_size"]) == (ROWS - 2, 2, 12)
-    assert (summary["verified"], summary["to_verify"]) == (len(results.verified_ids), 0)
-    assert summary["full_target_seconds_estimate"] > summary["verify_seconds_per_sample"] > 0
+    assert (summary.samples, summary.unscorable, summary.coreset_size) == (ROWS - 2, 2, 12)
+    assert (summary.verified, summary.to_verify) == (len(results.verified_ids), 0)
+    assert summary.full_target_seconds_estimate > summary.verify_seconds_per_sample > 0
 
 
 def test_the_summary_judges_trust_by_the_verified_samples_alone(finished):
     results = open_results(finished)
-    trust = results.summary["trust"]
+    trust = results.summary.trust
     agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
     plan = results.plan
     judged = judge_trust(agreement, epochs=plan.epochs, scored_parameters=plan.scored_parameters)
-    assert trust["samples"] == len(results.verified_ids) < ROWS - 2
-    assert [trust[name] for name in ("spearman", "low", "high")] == pytest.approx(
+    assert trust.samples == len(results.verified_ids) < ROWS - 2
+    assert [trust.spearman, trust.low, trust.high] == pytest.approx(
         [agreement.spearman, agreement.low, agreement.high]
     )
-    assert (trust["word"], trust["sentence"]) == (judged.word, judged.sentence)
-    assert tuple(trust["advice"]) == judged.advice
+    assert (trust.word, trust.sentence) == (judged.word, judged.sentence)
+    assert trust.advice == judged.advice
 
 
 def test_the_loss_of_fine_tuning_is_kept(finished):

@@ -44,17 +44,17 @@ def untouched(tmp_path_factory, sources):
 
 def test_an_untouched_target_leaves_no_sign_of_tuning(untouched):
     assert not [path.name for path in untouched.iterdir() if "target" in path.name or "tune" in path.name]
-    assert len(open_results(untouched).tuned_ids) == open_results(untouched).summary["tuned"] == 0
+    assert len(open_results(untouched).tuned_ids) == open_results(untouched).summary.tuned == 0
 
 
 def test_a_tuned_target_verifies_the_same_samples_and_scores_them_otherwise(tuned, untouched):
     one, other = open_results(tuned), open_results(untouched)
-    assert len(one.tuned_ids) == one.summary["tuned"] == 10
+    assert len(one.tuned_ids) == one.summary.tuned == 10
     assert not set(one.tuned_ids) & set(one.verified_ids)
     np.testing.assert_array_equal(one.speculative, other.speculative)
     np.testing.assert_array_equal(one.verified_ids, other.verified_ids)
     assert (one.verified_scores != other.verified_scores).all()
-    assert one.summary["warnings"] == other.summary["warnings"]
+    assert one.summary.warnings == other.summary.warnings
 
 
 def test_the_target_learns_from_its_own_samples_and_its_losses_are_kept(tuned):
@@ -136,7 +136,7 @@ def test_asked_to_tune_on_more_than_there_is_a_run_takes_all_and_says_so(tmp_pat
     results = open_results(folder)
     left = ROWS - 2 - (ROWS - 2) // 10 - len(results.verified_ids)
     assert len(results.tuned_ids) == left > 0
-    assert results.summary["warnings"][0] == (
+    assert results.summary.warnings[0] == (
         f"The target was to be tuned on 500 samples apart from the verified ones; there are {left}."
     )
 
@@ -150,7 +150,7 @@ def test_with_all_samples_verified_none_is_left_to_tune_on_and_the_target_stays_
         pipeline.execute(folder, Watch())
     for one, other in zip(*map(contents, runs.values()), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert "there is none, so it is untouched" in open_results(runs[5]).summary["warnings"][0]
+    assert "there is none, so it is untouched" in open_results(runs[5]).summary.warnings[0]
     assert not (runs[5] / "target_adapter").exists()
     pipeline.execute(runs[5], Watch())
 
@@ -174,7 +174,7 @@ def test_a_row_that_the_target_cannot_read_is_not_counted_as_tuned_on(tmp_path, 
     pipeline.execute(folder, Watch())
     results = open_results(folder)
     assert len(results.tuned_ids) == 9 and unreadable[0] not in results.tuned_ids
-    assert "there are 9" in results.summary["warnings"][0]
+    assert "there are 9" in results.summary.warnings[0]
 
 
 def test_the_plan_of_an_older_run_has_an_untouched_target(untouched, tmp_path):

@@ -32,12 +32,13 @@ FAKE_WORKER = """
 import signal, subprocess, sys, time
 from pathlib import Path
 from staff_engine.runs.folders import Run
+from staff_engine.runs.stages import SPECULATE
 from staff_engine.runs.worker import working
 
 how, folder = sys.argv[1], Path(sys.argv[2])
 with working(Run(folder.name, folder)) as reporter:
     print("it speaks")
-    reporter.stage("speculate", 1000)
+    reporter.stage(SPECULATE, 1000)
     if how == "deaf":  # neither reads the flag nor minds SIGTERM, and has a child
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -208,6 +209,16 @@ def test_damaged_and_half_created_folders_are_listed_not_raised(plan, staff_home
             control.resume(run)
         control.delete(run)
     assert list_runs() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 700])
+def test_a_status_that_was_lost_with_the_power_is_an_interrupted_run_that_can_be_resumed(run, content):
+    save_status(run.folder, Status(state="running", pid=2**22 + 1, pid_started=1.0))
+    (run.folder / STATUS_FILE).write_bytes(content)
+    status = read_status(run)
+    assert (status.state, status.message) == ("interrupted", "the machine lost power")
+    control.resume(run, worker=fake_worker("finish"))
+    assert wait_for_state(run, "finished", "failed").state == "finished"
 
 
 def test_a_home_that_cannot_be_written_is_named(plan, tmp_path, monkeypatch):

@@ -1,9 +1,13 @@
 import pytest
 
 from staff_engine.runs.cost import Cost, run_cost
+from staff_engine.runs.summary import Summary
 
 TIMINGS = {"import": 9.0, "fine-tune": 30.0, "speculate": 6.0, "verify": 4.0}
-SUMMARY = {"full_target_seconds_estimate": 40.0, "small_scoring_seconds": 5.0}
+SECONDS = {"full_target_seconds_estimate": 40.0, "small_scoring_seconds": 5.0}
+SUMMARY = Summary(
+    samples=60, unscorable=0, strata=5, strata_served=5, verified=6, to_verify=0, coreset_size=6, **SECONDS
+)
 
 
 def test_the_cost_is_that_of_the_models_stages():
@@ -28,7 +32,7 @@ def test_the_overhead_is_held_against_fine_tuning_the_target_and_scoring_everyth
     assert cost.overhead == pytest.approx(40 / (240 + 40))
 
 
-@pytest.mark.parametrize("missing", SUMMARY)
+@pytest.mark.parametrize("missing", SECONDS)
 def test_nothing_is_said_of_the_overhead_where_a_measure_of_it_is_missing(missing):
-    cost = run_cost({**SUMMARY, missing: None}, TIMINGS)
+    cost = run_cost(SUMMARY.model_copy(update={missing: None}), TIMINGS)
     assert cost.training is None and cost.overhead is None

@@ -10,7 +10,7 @@ import pytest
 
 from staff_engine.errors import DatasetError
 from staff_engine.plan import Plan
-from staff_engine.runs import control, progress
+from staff_engine.runs import control, progress, stages
 from staff_engine.runs.control import create_run, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import StageStatus, Status, load_status, save_status
@@ -31,9 +31,9 @@ def test_work_that_ends_well_is_finished_and_its_stages_are_timed(run):
     with working(run) as work:
         assert read_status(run).state == "running"
         assert read_status(run).pid == os.getpid()
-        work.stage("import", 0, "rows")
+        work.stage(stages.IMPORT)
         work.advance(7)
-        work.stage("speculate", 20)
+        work.stage(stages.SPECULATE, 20)
         work.advance(20)
     status = read_status(run)
     assert (status.state, status.exit_code, status.stage) == ("finished", 0, "speculate")
@@ -49,7 +49,7 @@ def test_status_follows_the_work_with_rate_and_time_left(run, monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
     work = Reporter(run.folder)
-    work.stage("verify", 100)
+    work.stage(stages.VERIFY, 100)
     for _ in range(3):
         work.advance(10)
     status = load_status(run.folder)
@@ -60,13 +60,30 @@ def test_status_follows_the_work_with_rate_and_time_left(run, monkeypatch):
 
 def test_status_is_not_written_at_every_batch(run, monkeypatch):
     written = []
-    monkeypatch.setattr(progress, "save_status", lambda folder, status: written.append(status) or status)
+    monkeypatch.setattr(
+        progress, "save_status", lambda folder, status, durable: written.append(durable) or status
+    )
     work = Reporter(run.folder)
-    work.stage("speculate", 1000)
+    work.stage(stages.SPECULATE, 1000)
     begin = time.monotonic()
     for _ in range(1000):
         work.advance()
     assert 1 <= len(written) <= 2 + (time.monotonic() - begin) / progress.WRITE_SECONDS
+
+
+def test_states_and_stages_are_flushed_to_the_disk_and_progress_inside_a_stage_is_not(run, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        progress, "save_status", lambda folder, status, durable: written.append(durable) or status
+    )
+    monkeypatch.setattr(progress, "WRITE_SECONDS", 0)
+    work = Reporter(run.folder)
+    work.state("running")
+    work.stage(stages.SPECULATE, 10)
+    work.advance()
+    work.message("hard at it")
+    work.state("finished")
+    assert written == [True, True, False, False, True]
 
 
 def test_seconds_of_a_stage_add_up_over_resumes(run):
@@ -75,7 +92,7 @@ def test_seconds_of_a_stage_add_up_over_resumes(run):
         Status(stages=(StageStatus(name="import", seconds=2), StageStatus(name="tokenize", seconds=5))),
     )
     with working(run) as work:
-        work.stage("tokenize", 10, done=4)
+        work.stage(stages.TOKENIZE, 10, done=4)
         work.advance(6)
     timings = json.loads((run.folder / "timings.json").read_text())
     assert list(timings) == ["import", "tokenize"]
@@ -114,11 +131,11 @@ def test_the_log_has_the_time_of_each_message_and_the_warnings(run):
 @pytest.mark.parametrize("where", ["stage", "advance"])
 def test_the_cancel_flag_stops_the_work_at_the_next_batch(run, where):
     with pytest.raises(Cancelled), working(run) as work:
-        work.stage("speculate", 10)
+        work.stage(stages.SPECULATE, 10)
         assert not work.cancelled
         control.request_cancel(run)
         assert work.cancelled
-        work.stage("verify", 1) if where == "stage" else work.advance()
+        work.stage(stages.VERIFY, 1) if where == "stage" else work.advance()
     assert read_status(run).state == "cancelled"
 
 

@@ -11,7 +11,7 @@ from pages.parts.navigation import show_evaluation
 from pages.parts.page import errors
 from pages.parts.run import plan_field
 from pages.parts.run.names import run_names
-from pages.parts.words import percent, sentence
+from pages.parts.words import sentence
 from staff_engine.cli.command_lines import evaluate_command
 from staff_engine.cli.tables.evaluation import estimate_words
 from staff_engine.data.builtin.tasks import is_task
@@ -20,8 +20,10 @@ from staff_engine.evaluation import planning
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results
 from staff_engine.selection.methods import METHODS
+from staff_engine.system.words import percent
 
 RATES = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95)
 BUDGETS = ("epochs", "steps", "both")
@@ -101,7 +103,7 @@ def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str
     offered = planning.runs_beside(Run(results.folder.name, results.folder), known)
     if not offered:
         return None
-    names = run_names(("coreset",))
+    names = run_names((Kind.CORESET,))
     chosen = st.multiselect(
         "Also the coresets of", list(offered), key=f"evaluate_also{suffix}", placeholder="other runs",
         format_func=lambda label: names.get(Path(offered[label]).name, label),

@@ -11,7 +11,7 @@ from pages.parts.evaluation import form
 from pages.parts.page import errors
 from pages.parts.run import progress
 from pages.parts.run.names import run_names
-from pages.parts.words import percent, plain
+from pages.parts.words import plain
 from staff_engine.charts import evaluation as charts
 from staff_engine.errors import StaffError
 from staff_engine.evaluation.report import EvaluationReport, open_evaluation, sentences_of
@@ -19,8 +19,10 @@ from staff_engine.evaluation.run import stages_of
 from staff_engine.runs import control
 from staff_engine.runs.control import read_record
 from staff_engine.runs.folders import Run
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results
 from staff_engine.runs.status import ACTIVE
+from staff_engine.system.words import percent
 
 
 def show(results: Results) -> None:
@@ -54,7 +56,7 @@ def show(results: Results) -> None:
 def _evaluations(folder: Path) -> dict[str, str]:
     """The evaluations of this run's coresets by id, the newest first."""
     found = {}
-    for run_id, name in run_names(("evaluation",)).items():
+    for run_id, name in run_names((Kind.EVALUATION,)).items():
         try:
             evaluation = read_record(control.find_run(run_id)).evaluation
         except StaffError:
@@ -72,21 +74,21 @@ def _follow(run: Run, seen: str, cells: int) -> None:
     """One that is not finished: its state and stages; the page comes anew with each cell."""
     if not run.folder.is_dir():
         st.rerun()
-    facts = control.describe(run)
-    if facts["state"] != seen or _cells(run) != cells:
+    status = control.read_status(run)
+    if status.state != seen or _cells(run) != cells:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        progress.state_badge(facts["state"])
-        if facts["message"]:
-            st.caption(plain(facts["message"]), width="content")
-    progress.failure(facts)
-    if facts["state"] == "damaged":
+        progress.state_badge(status.state)
+        if status.message:
+            st.caption(plain(status.message), width="content")
+    progress.failure(status)
+    if status.state == "damaged":
         return
     with st.container(horizontal=True), errors():
-        progress.controls(run, facts, "evaluation")
+        progress.controls(run, status.state, "evaluation")
     with errors():
-        progress.stages(facts, stages_of(open_evaluation(run.folder)))
-    progress.log(run, expanded=facts["state"] == "failed")
+        progress.stages(status, stages_of(open_evaluation(run.folder)))
+    progress.log(run, expanded=status.state == "failed")
 
 
 def _show_report(report: EvaluationReport) -> None:

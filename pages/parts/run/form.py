@@ -12,7 +12,6 @@ from pages.parts.run import plan_field, progress
 from pages.parts.words import plain, sentence
 from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS
-from staff_engine.cli.progress import duration, saved_share
 from staff_engine.data.dataset import check_source
 from staff_engine.errors import StaffError
 from staff_engine.models.loading import find_model
@@ -21,6 +20,7 @@ from staff_engine.pipelines.forecast import job
 from staff_engine.pipelines.forecast.extrapolation import advice
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run, start
+from staff_engine.system.words import duration, gigabytes, millions, saved_share
 
 IN_SIGHT = ("pruning_rate", "strata", "verify_per_stratum", "epochs")
 DATA_FIELDS = PANELS["Data"]
@@ -115,17 +115,13 @@ def _label(preset: Preset) -> str:
 
 
 def _say_preset(preset: Preset) -> None:
-    sizes = (_parameters(preset.small_parameters), _parameters(preset.target_parameters))
+    sizes = (millions(preset.small_parameters), millions(preset.target_parameters))
     words = [f"{' and '.join(sizes)} parameters", preset.license]
     if preset.gated:
         words.append("the hub asks you to accept its licence first")
     if preset.note:
         words.append(preset.note)
     st.caption(" · ".join(words))
-
-
-def _parameters(count: int) -> str:
-    return f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.3g} million"
 
 
 def _settings() -> None:
@@ -180,7 +176,7 @@ def _forecast(key: str, plan: Plan) -> None:
         return
     with st.grid(4, min_column_width=160):
         st.metric("Takes about", duration(found.total_seconds))
-        st.metric("Memory", f"{found.memory_bytes / 1e9:.1f} GB", help="Of the run's process, at its peak.")
+        st.metric("Memory", gigabytes(found.memory_bytes), help="Of the run's process, at its peak.")
         st.metric(
             "The target verifies at most",
             f"{found.verified_at_most:,} of {found.samples:,}" if found.samples else "–",

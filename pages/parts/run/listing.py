@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
 import streamlit as st
 
 from pages.parts.navigation import (
@@ -18,12 +15,15 @@ from pages.parts.navigation import (
 from pages.parts.page import errors
 from pages.parts.run import progress
 from pages.parts.words import plain
-from staff_engine.cli.progress import duration
 from staff_engine.models.loading import short_name
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
+from staff_engine.runs.description import RunDescription
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import ACTIVE, now
 from staff_engine.selection.methods import METHODS
+from staff_engine.system.words import ago
 
 ON_A_PAGE = 10
 REFRESH_SECONDS = 2.0
@@ -59,19 +59,18 @@ def _show_page(shown: list[Run]) -> None:
             _show_run(run, control.describe(run))
 
 
-def _show_run(run: Run, facts: dict[str, Any]) -> None:
+def _show_run(run: Run, facts: RunDescription) -> None:
+    status = facts.status
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_run_{run.id}"):
         with st.container(gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{plain(facts['name'] or run.id)}**", width="content")
-                progress.state_badge(facts["state"])
+                st.markdown(f"**{plain(facts.name or run.id)}**", width="content")
+                progress.state_badge(status.state)
             st.caption(_words(facts))
-            if facts["state"] == "running" and facts["total"]:
-                share = min(facts["done"] / facts["total"], 1.0)
-                left = f", {duration(facts['eta'])} left" if facts["eta"] else ""
-                st.progress(share, f"{progress.stage_name(facts['stage'])}{left}")
-        selects = not facts["similarity"] and not facts["evaluation"]
-        done = facts["summary"] is not None if selects else facts["state"] == "finished"
+            if status.state == "running" and status.total:
+                progress.bar(status)
+        selects = facts.kind in (Kind.CORESET, None)
+        done = facts.summary is not None if selects else status.state == "finished"
         if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
             _open(run, facts, "select" if done else "run")
         chosen = st.menu_button(
@@ -87,24 +86,25 @@ def _show_run(run: Run, facts: dict[str, Any]) -> None:
                 _do(chosen, run, facts)
 
 
-def _actions(facts: dict[str, Any]) -> list[str]:
-    if facts["state"] == "damaged":
+def _actions(facts: RunDescription) -> list[str]:
+    state = facts.status.state
+    if state == "damaged":
         return ["delete"]
-    actions = ["rename"] if facts["similarity"] or facts["evaluation"] else ["rename", "again"]
-    if facts["state"] in ACTIVE:
+    actions = ["rename", "again"] if facts.kind is Kind.CORESET else ["rename"]
+    if state in ACTIVE:
         return [*actions, "cancel"]
-    if facts["state"] in ("failed", "cancelled", "interrupted"):
+    if state in ("failed", "cancelled", "interrupted"):
         actions.append("resume")
     return [*actions, "delete"]
 
 
-def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
+def _do(action: str, run: Run, facts: RunDescription) -> None:
     if action == "rename":
-        _rename(run, facts["name"])
+        _rename(run, facts.name or "")
     elif action == "delete":
-        _delete(run, facts["name"] or run.id)
-    elif action == "again":
-        plan_again(facts["plan"])
+        _delete(run, facts.name or run.id)
+    elif action == "again" and facts.plan is not None:
+        plan_again(facts.plan.model_dump(mode="json"))
     elif action == "cancel":
         control.request_cancel(run)
         st.toast("The run stops after the batch at hand.", icon=":material/stop:")
@@ -115,12 +115,12 @@ def _do(action: str, run: Run, facts: dict[str, Any]) -> None:
         raise ValueError(f"action is {action!r}; allowed: {', '.join(LABELS)}")
 
 
-def _open(run: Run, facts: dict[str, Any], page: str) -> None:
+def _open(run: Run, facts: RunDescription, page: str) -> None:
     """Go to where a run of its kind is shown."""
-    if facts["similarity"]:
+    if facts.similarity is not None:
         open_family(run.id)
-    if facts["evaluation"]:
-        open_evaluation(run.id, facts["evaluation"]["source"])
+    if facts.evaluation is not None:
+        open_evaluation(run.id, facts.evaluation.source)
     open_run(run.id, page)
 
 
@@ -149,39 +149,27 @@ def _delete(run: Run, name: str) -> None:
             st.rerun()
 
 
-def _words(facts: dict[str, Any]) -> str:
+def _words(facts: RunDescription) -> str:
     """Data, models, what came of it and age of a run in a line."""
     parts = []
-    if facts["plan"]:
-        parts.append(plain(short_name(facts["dataset"])))
-        parts.append(plain(_models(facts)))
-    if facts["summary"]:
-        parts.append(f"{facts['summary']['coreset_size']:,} of {facts['summary']['samples']:,} samples")
-    if facts["created"]:
-        parts.append(_age(datetime.fromisoformat(facts["created"])))
-    if facts["message"] and facts["state"] in ("failed", "damaged"):
-        parts.append(plain(facts["message"][:160]))
+    if facts.plan is not None:
+        parts.append(plain(short_name(facts.plan.dataset)))
+        parts.append(plain(_models(facts, facts.plan)))
+    if facts.summary is not None:
+        parts.append(f"{facts.summary.coreset_size:,} of {facts.summary.samples:,} samples")
+    if facts.created is not None:
+        parts.append(ago((now() - facts.created).total_seconds()))
+    if facts.status.message and facts.status.state in ("failed", "damaged"):
+        parts.append(plain(facts.status.message[:160]))
     return " · ".join(parts)
 
 
-def _models(facts: dict[str, Any]) -> str:
+def _models(facts: RunDescription, plan: Plan) -> str:
     """Which small models stand beside which targets."""
-    if facts["evaluation"]:
-        chosen = facts["evaluation"]
-        arms = [METHODS[name].label for name in chosen["methods"] if name in METHODS] + list(chosen["also"])
-        return f"evaluates {', '.join(arms)} on {short_name(facts['target'])}"
-    similarity = facts["similarity"]
-    smalls, targets = (
-        (similarity["smalls"], similarity["targets"]) if similarity else ([facts["small"]], [facts["target"]])
-    )
+    chosen, compared = facts.evaluation, facts.similarity
+    if chosen is not None:
+        arms = [METHODS[name].label for name in chosen.methods if name in METHODS] + list(chosen.also)
+        return f"evaluates {', '.join(arms)} on {short_name(plan.target)}"
+    smalls, targets = (compared.smalls, compared.targets) if compared else ((plan.small,), (plan.target,))
     words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
-    return f"compares {words} on {similarity['sample']:,} samples" if similarity else words
-
-
-def _age(created: datetime) -> str:
-    seconds = (now() - created).total_seconds()
-    for size, one in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {one}{'s' if count > 1 else ''} ago"
-    return "just now"
+    return f"compares {words} on {compared.sample:,} samples" if compared else words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import streamlit as st
 
@@ -13,12 +13,14 @@ from pages.parts.run import progress
 from pages.parts.words import plain
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
-from staff_engine.cli.progress import duration
+from staff_engine.pipelines.coreset import stages_of
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
+from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE
-
-ORDER = ("import", "tokenize", "fine-tune", "speculate", "tune target", "verify", "select")
+from staff_engine.runs.summary import Summary, SummaryTrust
+from staff_engine.system.words import duration
 
 NEXT = {
     "queued": "Another run is at work; this one starts when it ends.",
@@ -34,10 +36,10 @@ NEXT = {
 def show(run: Run) -> None:
     """The page of a run; it refreshes itself while the run is at work."""
     facts = control.describe(run)
-    st.title(plain(facts["name"] or run.id), anchor=False)
+    st.title(plain(facts.name or run.id), anchor=False)
     say_refusals()
-    st.fragment(_follow, run_every=progress.REFRESH_SECONDS if facts["state"] in ACTIVE else None)(
-        run, facts["state"]
+    st.fragment(_follow, run_every=progress.REFRESH_SECONDS if facts.status.state in ACTIVE else None)(
+        run, facts.status.state
     )
 
 
@@ -46,57 +48,55 @@ def _follow(run: Run, seen: str) -> None:
         st.info("This run is deleted.")
         return
     facts = control.describe(run)
-    if facts["state"] != seen:
+    status = facts.status
+    if status.state != seen:
         st.rerun()
     _head(run, facts)
-    progress.failure(facts)
-    if facts["state"] == "damaged":
+    progress.failure(status)
+    if status.state == "damaged" or facts.plan is None:
         return
-    if facts["state"] == "finished" and facts["summary"]:
-        _finished(run, facts)
+    if status.state == "finished" and facts.summary is not None:
+        _finished(facts.summary, facts.timings)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        unasked = () if facts["plan"]["tune_target"] else ("tune target",)
-        progress.stages(facts, [name for name in ORDER if name not in unasked])
+        progress.stages(status, stages_of(facts.plan))
     with right:
-        _charts(run, facts["state"])
-    progress.log(run, expanded=facts["state"] in ("running", "failed"))
+        _charts(run, status.state)
+    progress.log(run, expanded=status.state in ("running", "failed"))
 
 
-def _head(run: Run, facts: dict[str, Any]) -> None:
+def _head(run: Run, facts: RunDescription) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        progress.state_badge(facts["state"])
-        st.caption(_words(facts), width="content")
-    st.markdown(NEXT[facts["state"]])
+        progress.state_badge(facts.status.state)
+        st.caption(_words(facts.plan), width="content")
+    st.markdown(NEXT[facts.status.state])
     with st.container(horizontal=True), errors():
-        progress.controls(run, facts, "run")
-        if facts["plan"] and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
-            plan_again(facts["plan"])
+        progress.controls(run, facts.status.state, "run")
+        if facts.plan and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
+            plan_again(facts.plan.model_dump(mode="json"))
         if st.button("New run", icon=":material/add:", key="run_new"):
             choose_run(None)
             st.rerun()
 
 
-def _words(facts: dict[str, Any]) -> str:
-    if not facts["plan"]:
+def _words(plan: Plan | None) -> str:
+    if plan is None:
         return ""
-    plan = facts["plan"]
-    return plain(f"{plan['dataset']} · {plan['small']} speculates for {plan['target']}")
+    return plain(f"{plan.dataset} · {plan.small} speculates for {plan.target}")
 
 
-def _finished(run: Run, facts: dict[str, Any]) -> None:
-    summary = facts["summary"]
+def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
     with st.grid(4, min_column_width=150):
-        st.metric("Coreset", f"{summary['coreset_size']:,} of {summary['samples']:,}")
-        st.metric("Verified on the target", f"{summary['verified'] / summary['samples']:.0%}")
-        st.metric("Strata served", f"{summary['strata_served']:,} of {summary['strata']:,}")
-        st.metric("Took", duration(sum(facts["timings"].values())))
-    if "trust" in summary:  # runs of older versions have none
-        _trust(summary["trust"])
-    for warning in summary["warnings"]:
+        st.metric("Coreset", f"{summary.coreset_size:,} of {summary.samples:,}")
+        st.metric("Verified on the target", f"{summary.verified / summary.samples:.0%}")
+        st.metric("Strata served", f"{summary.strata_served:,} of {summary.strata:,}")
+        st.metric("Took", duration(sum(timings.values())))
+    if summary.trust is not None:
+        _trust(summary.trust)
+    for warning in summary.warnings:
         st.caption(f":material/info: {warning}")
-    if summary["unscorable"]:
-        st.caption(f":material/info: {summary['unscorable']:,} rows have no score; Samples says why.")
+    if summary.unscorable:
+        st.caption(f":material/info: {summary.unscorable:,} rows have no score; Samples says why.")
     with st.container(horizontal=True):
         if st.button("See the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
             st.switch_page(page_file("scores"))
@@ -106,10 +106,10 @@ def _finished(run: Run, facts: dict[str, Any]) -> None:
             st.switch_page(page_file("export"))
 
 
-def _trust(trust: dict[str, Any]) -> None:
-    said = f"**Trust in the small model: {trust['word']}.** {trust['sentence']}"
-    if trust["word"] == "low":
-        advice = "".join(f"\n- {line}" for line in trust["advice"])
+def _trust(trust: SummaryTrust) -> None:
+    said = f"**Trust in the small model: {trust.word}.** {trust.sentence}"
+    if trust.word == "low":
+        advice = "".join(f"\n- {line}" for line in trust.advice)
         st.warning(f"{said} What can help:\n{advice}", icon=":material/balance:")
     else:
         st.caption(f":material/balance: {said}")

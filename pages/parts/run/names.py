@@ -10,7 +10,8 @@ import streamlit as st
 
 from staff_engine.errors import RunError
 from staff_engine.runs.control import list_runs, read_record
-from staff_engine.runs.folders import PLAN_FILE, Kind, Run
+from staff_engine.runs.folders import PLAN_FILE, Run
+from staff_engine.runs.kinds import Kind
 
 LISTED = 200
 """Most runs in a picker; all of them are on the Home page."""

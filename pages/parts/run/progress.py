@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import streamlit as st
 
+from pages.parts.page import errors
 from pages.parts.words import plain, sentence
-from staff_engine.cli.progress import duration
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
-from staff_engine.runs.status import ACTIVE, Status
+from staff_engine.runs.stages import stage_of
+from staff_engine.runs.status import ACTIVE, StageStatus, State, Status
+from staff_engine.system.words import duration
 
 LOG_LINES = 12
 
 REFRESH_SECONDS = 1.0
 """How often a page looks at a run that is at work."""
-
-STAGES = {
-    "import": "Read the data",
-    "tokenize": "Cut into tokens",
-    "fine-tune": "Fine-tune the small model",
-    "speculate": "Small model scores all samples",
-    "tune target": "Fine-tune the target on a few others",
-    "verify": "Target verifies a few",
-    "select": "Select the coreset",
-    "export": "Write the file",
-    "compare": "Compare the models",
-}
-"""What each stage of a run is called."""
 
 _BADGES = {
     "queued": ("gray", ":material/schedule:"),
@@ -48,35 +36,37 @@ def state_badge(state: str) -> None:
     st.badge(state, icon=icon, color=color)
 
 
-def stage_name(name: str | None) -> str:
-    """What a stage is called; one that names a model as it is, letter by letter."""
-    return STAGES.get(name or "", plain((name or "")[:1].upper() + (name or "")[1:]))
+def stage_name(name: str) -> str:
+    """What a stage is called, letter by letter; a label may name a model. Raises RunError if unknown."""
+    return plain(stage_of(name).label)
 
 
 def bar(status: Status) -> None:
-    """How far a run is in the stage at hand."""
+    """How far a run is in its current stage; nothing before the first."""
+    if status.stage is None:
+        return
     left = f", {duration(status.eta)} left" if status.eta else ""
     st.progress(min(status.done / status.total, 1.0), f"{stage_name(status.stage)}{left}")
 
 
-def controls(run: Run, facts: dict[str, Any], key: str) -> None:
+def controls(run: Run, state: State, key: str) -> None:
     """Buttons that cancel and resume, as its state allows."""
-    if facts["state"] in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
+    if state in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
         control.request_cancel(run)
         st.toast("The run stops after the batch at hand.", icon=":material/stop:")
-    resumable = facts["state"] in ("failed", "cancelled", "interrupted")
+    resumable = state in ("failed", "cancelled", "interrupted")
     if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"{key}_resume"):
         control.resume(run)
         st.rerun()
 
 
-def failure(facts: dict[str, Any]) -> None:
+def failure(status: Status) -> None:
     """Why it failed or cannot be read."""
-    if facts["state"] in ("failed", "damaged"):
-        st.error(sentence(facts["message"] or "it ended with an error; the log below says more"))
+    if status.state in ("failed", "damaged"):
+        st.error(sentence(status.message or "it ended with an error; the log below says more"))
 
 
-def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
+def stages(status: Status, expected: Iterable[str]) -> None:
     """How far each stage is, those to come in grey.
 
     Parameters
@@ -85,26 +75,27 @@ def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
         The stages that it goes through, in order; others are shown where they were gone through.
     """
     st.subheader("Stages", anchor=False)
-    done = {stage["name"]: stage for stage in facts["stages"]}
-    for name in dict.fromkeys((*expected, *done)):
-        label = stage_name(name)
+    done = {stage.name: stage for stage in status.stages}
+    with errors():
+        labels = {name: stage_name(name) for name in (*expected, *done)}
+    for name, label in labels.items():
         stage = done.get(name)
         if stage is None:
             st.progress(0.0, f":gray[{label}]")
             continue
-        at_work = facts["state"] == "running" and facts["stage"] == name
-        share = stage["done"] / stage["total"] if stage["total"] else float(not at_work)
-        st.progress(min(share, 1.0), f"{label} · {_counts(stage, facts if at_work else None)}")
+        at_work = status.state == "running" and status.stage == name
+        share = stage.done / stage.total if stage.total else float(not at_work)
+        st.progress(min(share, 1.0), f"{label} · {_counts(stage, status if at_work else None)}")
 
 
-def _counts(stage: dict[str, Any], at_work: dict[str, Any] | None) -> str:
+def _counts(stage: StageStatus, at_work: Status | None) -> str:
     if at_work is None:
-        return duration(stage["seconds"])
-    total = f" of {stage['total']:,}" if stage["total"] else ""
-    words = f"{stage['done']:,}{total} {stage['unit']}"
-    if at_work["rate"]:
-        words += f", {at_work['rate']:.3g} a second"
-    return words + (f", {duration(at_work['eta'])} left" if at_work["eta"] else "")
+        return duration(stage.seconds)
+    total = f" of {stage.total:,}" if stage.total else ""
+    words = f"{stage.done:,}{total} {stage.unit}"
+    if at_work.rate:
+        words += f", {at_work.rate:.3g} a second"
+    return words + (f", {duration(at_work.eta)} left" if at_work.eta else "")
 
 
 def log(run: Run, *, expanded: bool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from pages.parts.page import errors
@@ -14,6 +12,7 @@ from staff_engine.pipelines.similarity.report import open_similarity
 from staff_engine.pipelines.similarity.run import stages_of
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
+from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE
 
 NEXT = {
@@ -37,29 +36,30 @@ def _follow(run: Run, seen: str) -> None:
     if not run.folder.is_dir():
         st.rerun()
     facts = control.describe(run)
-    if facts["state"] != seen:
+    status = facts.status
+    if status.state != seen:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        progress.state_badge(facts["state"])
+        progress.state_badge(status.state)
         st.caption(_what(facts), width="content")
-    st.markdown(NEXT[facts["state"]])
-    progress.failure(facts)
-    if facts["state"] == "damaged":
+    st.markdown(NEXT[status.state])
+    progress.failure(status)
+    if status.state == "damaged":
         return
     with st.container(horizontal=True), errors():
-        progress.controls(run, facts, "family")
+        progress.controls(run, status.state, "family")
     with errors():
         expected = stages_of(open_similarity(run.folder))
-    if facts["stage"] in expected:
-        st.caption(f"Stage {expected.index(facts['stage']) + 1} of {len(expected)}.")
-    progress.stages(facts, expected)
-    progress.log(run, expanded=facts["state"] in ("running", "failed"))
+    if status.stage in expected:
+        st.caption(f"Stage {expected.index(status.stage) + 1} of {len(expected)}.")
+    progress.stages(status, expected)
+    progress.log(run, expanded=status.state in ("running", "failed"))
 
 
-def _what(facts: dict[str, Any]) -> str:
+def _what(facts: RunDescription) -> str:
     """Data and models of a similarity run in a line."""
-    if not facts["similarity"]:
+    compared = facts.similarity
+    if facts.plan is None or compared is None:
         return ""
-    similarity = facts["similarity"]
-    smalls, targets = (", ".join(map(short_name, similarity[name])) for name in ("smalls", "targets"))
-    return plain(f"{facts['dataset']} · {smalls} for {targets} · {similarity['sample']:,} samples")
+    smalls, targets = (", ".join(map(short_name, names)) for names in (compared.smalls, compared.targets))
+    return plain(f"{facts.plan.dataset} · {smalls} for {targets} · {compared.sample:,} samples")

@@ -7,9 +7,9 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from staff_engine.cli.progress import duration
 from staff_engine.evaluation.estimate import Estimate
 from staff_engine.evaluation.report import EvaluationReport, Mean, Row
+from staff_engine.system.words import duration, percent
 
 
 def print_evaluation(report: EvaluationReport, console: Console) -> None:
@@ -52,7 +52,7 @@ def _cells(row: Row, metric: bool, budgets: bool) -> list[str]:
     measured = [_mean(row.loss, 3), _mean(row.loss_to_random, 3, sign=True)]
     measured += [_mean(row.metric, 1), _mean(row.metric_to_random, 1, sign=True)] if metric else []
     counts = [f"{row.rows:,}", f"{row.steps:,}", str(row.loss.seeds)]
-    rate = "" if row.pruning_rate is None else f"{100 * row.pruning_rate:.4g} %"
+    rate = "" if row.pruning_rate is None else percent(row.pruning_rate)
     return [rate, name, *counts, *measured, share]
 
 

@@ -1,23 +1,20 @@
 """The look at every row of a data set, in a process of its own, and what it left.
 
-Each lies in `<home>/inspections/<key>/`: `inspection.json` (its state, replaced atomically, and the
+Each is a background job in `<home>/inspections/<key>/`: `inspection.json` (its state, and the
 findings at its end), `problems.parquet`, `first.jsonl` and `log.txt`. The key is made of the choice
 and of the file's size and time, so that the same question has the same answer at once.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from staff_engine.data.builtin.tasks import is_task, made_with
 from staff_engine.data.files.compression import COMPRESSED
@@ -27,21 +24,9 @@ from staff_engine.data.inspection.findings import DataChoice, Findings
 from staff_engine.data.inspection.scan import FIRST_FILE, PROBLEMS_FILE, STEP, inspect_data
 from staff_engine.data.sources import is_on_hub
 from staff_engine.errors import DatasetError, StaffError
-from staff_engine.system.files import write_json
-from staff_engine.system.home import home
+from staff_engine.system import background
 from staff_engine.system.hub import hub_answers, in_hub_cache
-from staff_engine.system.processes import (
-    PROJECT_FOLDER,
-    QUIET_LOG,
-    is_alive,
-    start_process,
-    start_time,
-    stop_process,
-)
-
-STATE_FILE = "inspection.json"
-LOCK_FILE = ".lock"
-LOG_FILE = "log.txt"
+from staff_engine.system.processes import start_time
 
 KEPT = 40
 """Inspections that are kept, the newest."""
@@ -78,6 +63,9 @@ class Inspection(BaseModel):
     findings: Findings | None = None
 
 
+JOBS = background.Jobs("inspections", "inspection.json", Inspection, at_work="running")
+
+
 @dataclass(frozen=True)
 class Problem:
     """A row that cannot be used."""
@@ -100,25 +88,21 @@ def start_inspection(choice: DataChoice, *, again: bool = False) -> str:
     DatasetError
         If the file is not there, or no process can be started.
     """
-    from filelock import FileLock, Timeout
-
     choice = _absolute(choice)
     key = key_of(choice)
+
+    def begun(pid: int, started: float) -> Inspection:
+        return Inspection(choice=choice, pid=pid, pid_started=started, background=True)
+
     try:
-        folder = _made_folder(key)
-        with FileLock(folder / LOCK_FILE, timeout=0):
-            kept = read_inspection(key)
-            if kept is None or kept.state != "finished" or again:
-                pid = start_process(
-                    [*COMMAND, *_options(choice)],
-                    log=folder / LOG_FILE,
-                    folder=PROJECT_FOLDER,
-                    environment={**QUIET_LOG, "STAFF_HOME": str(home())},
-                )
-                started = start_time(pid)
-                _save(folder, Inspection(choice=choice, pid=pid, pid_started=started, background=True))
-    except Timeout:
-        pass  # it is being worked on
+        background.start(
+            JOBS,
+            key,
+            [*COMMAND, *background.as_options(choice.changed)],
+            kept=KEPT,
+            wanted=lambda known: again or known.state == "failed",
+            begun=begun,
+        )
     except OSError as error:
         raise DatasetError(f"{choice.dataset} cannot be looked through: {error}") from error
     return key
@@ -134,15 +118,15 @@ def inspect_here(choice: DataChoice, *, again: bool = False) -> Inspection:
 
     choice = _absolute(choice)
     key = key_of(choice)
-    folder = _made_folder(key)
-    with FileLock(folder / LOCK_FILE):
+    folder = background.make_folder(JOBS, key, kept=KEPT)
+    with FileLock(folder / background.LOCK_FILE):
         kept = read_inspection(key)
         if kept is not None and kept.state == "finished" and not again:
             return kept
         pid = os.getpid()
         mine = kept is not None and kept.pid == pid and kept.background
         inspection = Inspection(choice=choice, pid=pid, pid_started=start_time(pid), background=mine)
-        return _carry_out(inspection, folder)
+        return _carry_out(inspection, key)
 
 
 def findings_of(choice: DataChoice) -> Findings:
@@ -155,34 +139,21 @@ def findings_of(choice: DataChoice) -> Findings:
 
 def read_inspection(key: str) -> Inspection | None:
     """How far an inspection is, or what it found; None if there is none. A dead process's has failed."""
-    folder = _folder(key)
-    inspection = _load(folder)
-    if inspection is None or inspection.state != "running":
-        return inspection
-    if is_alive(inspection.pid, inspection.pid_started):
-        return inspection
-    inspection = _load(folder)  # it may have ended well between the two looks
-    if inspection is None or inspection.state != "running":
-        return inspection
-    message = f"the process ended before it was done{_last_line(folder / LOG_FILE)}"
-    return inspection.model_copy(update={"state": "failed", "message": message})
+    return background.read(JOBS, key)
 
 
 def stop_inspection(key: str) -> None:
     """End an inspection that runs in the background, and forget it."""
     inspection = read_inspection(key)
-    if inspection is None or inspection.state != "running" or not inspection.background:
-        return
-    if inspection.pid is not None and inspection.pid_started is not None:
-        stop_process(inspection.pid, inspection.pid_started, grace=0.0, last_grace=5.0)
-    shutil.rmtree(_folder(key), ignore_errors=True)
+    if inspection is not None and inspection.background:
+        background.stop(JOBS, key)
 
 
 def read_problems(key: str, reason: str | None = None, start: int = 0, count: int = 50) -> list[Problem]:
     """Some of the rows that cannot be used, of one reason or of all, in their order."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(_folder(key) / PROBLEMS_FILE) as file:
+    with pq.ParquetFile(JOBS.folder(key) / PROBLEMS_FILE) as file:
         reasons = file.read(columns=["reason"]).column(0).to_pylist()
         wanted = [place for place, each in enumerate(reasons) if reason in (None, each)]
         wanted = wanted[start : start + count]
@@ -195,7 +166,7 @@ def read_problems(key: str, reason: str | None = None, start: int = 0, count: in
 
 def kept_first_rows(key: str) -> FirstRows | None:
     """The first rows of a hub data set that was inspected, also where no format fitted them."""
-    path = _folder(key) / FIRST_FILE
+    path = JOBS.folder(key) / FIRST_FILE
     return rows_of_lines(path, "row") if path.exists() else None
 
 
@@ -213,39 +184,35 @@ def is_small(choice: DataChoice) -> bool:
 def key_of(choice: DataChoice) -> str:
     """What an inspection is found by: the choice, and the state of what it reads. Raises DatasetError."""
     path = Path(choice.dataset)
+    state: object = None
     try:
-        facts = path.stat() if path.is_file() else None
+        if path.is_file():
+            state = background.state_of([path])
+        elif is_task(choice.dataset):
+            state = made_with(choice.dataset)
     except OSError as error:
         raise DatasetError(f"data file {choice.dataset!r} cannot be read: {error.strerror}") from None
-    said = json.dumps([VERSION, choice.model_dump(), _version(choice.dataset, facts)])
-    return hashlib.sha256(said.encode()).hexdigest()[:24]
+    return background.key_of([VERSION, choice.model_dump(), state])
 
 
-def _version(dataset: str, facts: os.stat_result | None) -> object:
-    """What changes when the data behind a name does."""
-    if facts is not None:
-        return facts.st_size, facts.st_mtime_ns
-    return made_with(dataset) if is_task(dataset) else None
-
-
-def _carry_out(inspection: Inspection, folder: Path) -> Inspection:
+def _carry_out(inspection: Inspection, key: str) -> Inspection:
     """Inspect, and write how far it is, what was found or what went wrong."""
     begun = written = time.monotonic()
-    _save(folder, inspection)
+    background.save(JOBS, key, inspection)
 
     def progress(rows: int, share: float) -> None:
         nonlocal written
         if time.monotonic() - written > SECONDS_BETWEEN:
             written = time.monotonic()
-            _save(folder, inspection.model_copy(update={"rows": rows, "share": share}))
+            background.save(JOBS, key, inspection.model_copy(update={"rows": rows, "share": share}))
 
     def ended(**changes: object) -> Inspection:
         seconds = time.monotonic() - begun
-        return _save(folder, inspection.model_copy(update={**changes, "seconds": seconds}))
+        return background.save(JOBS, key, inspection.model_copy(update={**changes, "seconds": seconds}))
 
     try:
         _ask_hub(inspection.choice.dataset)
-        findings = inspect_data(inspection.choice, folder, progress)
+        findings = inspect_data(inspection.choice, JOBS.folder(key), progress)
     except StaffError as error:
         return ended(state="failed", message=" ".join(str(error).split()))
     except Exception as error:
@@ -268,44 +235,3 @@ def _ask_hub(source: str) -> None:
 def _absolute(choice: DataChoice) -> DataChoice:
     path = Path(choice.dataset).expanduser()
     return choice.model_copy(update={"dataset": str(path.resolve())}) if path.exists() else choice
-
-
-def _options(choice: DataChoice) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value}" for name, value in choice.changed.items()]
-
-
-def _folder(key: str) -> Path:
-    return home() / "inspections" / key
-
-
-def _load(folder: Path) -> Inspection | None:
-    try:
-        return Inspection.model_validate_json((folder / STATE_FILE).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _save(folder: Path, inspection: Inspection) -> Inspection:
-    write_json(folder / STATE_FILE, inspection.model_dump(mode="json"))
-    return inspection
-
-
-def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
-        return ""
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f": {last[:300]}" if last else ""
-
-
-def _made_folder(key: str) -> Path:
-    """An inspection's folder; what is more than the newest goes, but for those at work."""
-    made = _folder(key)
-    made.mkdir(parents=True, exist_ok=True)
-    found = sorted(made.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in found[KEPT:]:
-        inspection = read_inspection(old.name)
-        if old != made and (inspection is None or inspection.state != "running"):
-            shutil.rmtree(old, ignore_errors=True)
-    return made

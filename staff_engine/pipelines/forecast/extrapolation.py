@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.models.finetune import count_steps, save_steps
 from staff_engine.plan import Plan
-from staff_engine.runs.cost import STAGES
+from staff_engine.runs import stages
 from staff_engine.scoring.scorer import plan_batches
 from staff_engine.selection.strata import coreset_size, count_dropped
 from staff_engine.selection.tuning import draw_tuning
@@ -196,26 +196,27 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
     samples = round(measured.rows * float(usable.mean()))
     drawn, tuned = _drawn(plan, measured, samples)
     full = _scoring_seconds(plan, measured.target, np.flatnonzero(usable), samples)
-    stages = {
-        "import": measured.start["import"] + measured.rows * measured.import_row,
-        "tokenize": measured.start["tokenize"] + measured.rows * measured.small.tokenize_row,
-        "fine-tune": _training_seconds(plan, measured.finetuning, lengths[usable], samples),
-        "speculate": measured.small.load
+    start = measured.start
+    seconds = {
+        stages.IMPORT.name: start[stages.IMPORT.name] + measured.rows * measured.import_row,
+        stages.TOKENIZE.name: start[stages.TOKENIZE.name] + measured.rows * measured.small.tokenize_row,
+        stages.FINE_TUNE.name: _training_seconds(plan, measured.finetuning, lengths[usable], samples),
+        stages.SPECULATE.name: measured.small.load
         + _scoring_seconds(plan, measured.small, np.flatnonzero(usable), samples),
         **_tuning_stage(plan, measured, tuned),
-        "verify": _verifying_seconds(plan, measured.target, drawn),
+        stages.VERIFY.name: _verifying_seconds(plan, measured.target, drawn),
     }
     dropped = count_dropped(samples, plan.drop_hardest, keep=coreset_size(samples, plan.pruning_rate))
     return Forecast(
         state="done",
         samples=samples,
         tokens=round(samples * float(lengths[usable].mean())),
-        stages=stages,
-        total_seconds=sum(stages.values()),
+        stages=seconds,
+        total_seconds=sum(seconds.values()),
         verified=len(drawn),
         verified_at_most=min(plan.strata * plan.verify_per_stratum, samples - dropped),
         full_target_seconds=full,
-        share_saved=1 - sum(stages.get(stage, 0.0) for stage in STAGES) / full,
+        share_saved=1 - sum(seconds.get(stage.name, 0.0) for stage in stages.STAFF) / full,
         memory_bytes=measured.memory_bytes,
     )
 
@@ -250,10 +251,11 @@ def _tuning_stage(plan: Plan, measured: Measured, tuned: np.ndarray) -> dict[str
     if not plan.tune_target or measured.tuning is None:
         return {}
     if not len(tuned):
-        return {"tune target": 0.0}  # nothing is left to tune it on: it is not even loaded
+        return {stages.TUNE_TARGET.name: 0.0}  # nothing is left to tune it on: it is not even loaded
     tokenizing = len(tuned) * measured.target.tokenize_row
     lengths = np.array(measured.target.lengths)[tuned]
-    return {"tune target": tokenizing + _training_seconds(plan, measured.tuning, lengths, len(tuned))}
+    training = _training_seconds(plan, measured.tuning, lengths, len(tuned))
+    return {stages.TUNE_TARGET.name: tokenizing + training}
 
 
 def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -> float:

@@ -1,14 +1,12 @@
 """Forecasts before a run starts: made in a process of their own, read at once, held against the run.
 
-What was measured lies in `<home>/forecasts/<key>.json`. The key is made of the settings that
-matter to it, and of the size and time of the files that they name, so that the same question is
-not measured twice. Nothing here loads torch but `make_forecast`.
+What was measured lies in `<home>/forecasts/<key>/`, a background job. The key is made of the
+settings that matter to it, and of the size and time of the files that they name, so that the same
+question is not measured twice. Nothing here loads torch but `make_forecast`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 import warnings
@@ -23,17 +21,11 @@ from staff_engine.pipelines.forecast.extrapolation import Forecast, Measured, ex
 from staff_engine.pipelines.forecast.measuring import measure
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs.folders import Run, read_record, with_absolute_paths
+from staff_engine.runs.summary import load_summary, load_timings
+from staff_engine.system import background
 from staff_engine.system.files import read_model, write_json
-from staff_engine.system.home import home
 from staff_engine.system.memory import peak_memory
-from staff_engine.system.processes import (
-    PROJECT_FOLDER,
-    QUIET_LOG,
-    is_alive,
-    start_process,
-    start_time,
-    stop_process,
-)
+from staff_engine.system.processes import start_time
 
 FORECAST_FILE = "forecast.json"
 ERROR_FILE = "forecast_error.json"
@@ -64,6 +56,9 @@ class Measurement(BaseModel):
     measured: Measured | None = None
 
 
+JOBS = background.Jobs("forecasts", "measurement.json", Measurement, at_work="measuring")
+
+
 def start_forecast(plan: Plan, *, again: bool = False) -> str:
     """See to it that a plan is measured, in the background where it was not before; returns the key.
 
@@ -80,24 +75,18 @@ def start_forecast(plan: Plan, *, again: bool = False) -> str:
     RunError
         If no process can be started, or `<home>/forecasts` cannot be written.
     """
-    from filelock import FileLock, Timeout
-
     plan = with_absolute_paths(plan)
     key = key_of(plan)
+    options = background.as_options(plan.model_dump(exclude_defaults=True))
+
+    def begun(pid: int, started: float) -> Measurement:
+        return Measurement(plan=plan, message="starting", pid=pid, pid_started=started)
+
     try:
-        folder = _made_folder()
-        with FileLock(folder / ".lock", timeout=10):
-            known = _read(key)
-            if known is None or (again and known.state != "measuring"):
-                pid = start_process(
-                    [*COMMAND, *_options(plan), "--json"],
-                    log=folder / f"{key}.log",
-                    folder=PROJECT_FOLDER,
-                    environment={**QUIET_LOG, "STAFF_HOME": str(home())},
-                )
-                started = start_time(pid)
-                _save(key, Measurement(plan=plan, message="starting", pid=pid, pid_started=started))
-    except (OSError, Timeout) as error:
+        background.start(
+            JOBS, key, [*COMMAND, *options, "--json"], kept=KEPT, wanted=lambda known: again, begun=begun
+        )
+    except OSError as error:
         raise RunError(f"the forecast cannot be started: {error}") from error
     return key
 
@@ -111,7 +100,7 @@ def read_forecast(key: str, plan: Plan | None = None) -> Forecast | None:
         One whose epochs and selection settings may differ from those of the plan that was
         measured; that one where it is not given.
     """
-    measurement = _read(key)
+    measurement = background.read(JOBS, key)
     if measurement is None:
         return None
     if measurement.measured is None:
@@ -121,12 +110,7 @@ def read_forecast(key: str, plan: Plan | None = None) -> Forecast | None:
 
 def stop_forecast(key: str) -> None:
     """End a measurement that is being made, so that a run has the machine for itself, and forget it."""
-    measurement = _read(key)
-    if measurement is None or measurement.state != "measuring":
-        return
-    if measurement.pid is not None and measurement.pid_started is not None:
-        stop_process(measurement.pid, measurement.pid_started, grace=0.0, last_grace=5.0)
-    (_folder() / f"{key}.json").unlink(missing_ok=True)
+    background.stop(JOBS, key)
 
 
 def make_forecast(
@@ -149,14 +133,14 @@ def make_forecast(
     plan = with_absolute_paths(plan)
     key = key_of(plan)
     try:
-        _made_folder()
+        background.make_folder(JOBS, key, kept=KEPT)
     except OSError as error:
         raise RunError(f"the forecast cannot be written: {error}") from error
     pid = os.getpid()
     at_work = Measurement(plan=plan, pid=pid, pid_started=start_time(pid))
 
     def tell(text: str) -> None:
-        _save(key, at_work.model_copy(update={"message": text}))
+        background.save(JOBS, key, at_work.model_copy(update={"message": text}))
         say(text)
 
     try:
@@ -166,9 +150,9 @@ def make_forecast(
     except BaseException as error:
         reason = str(error) if isinstance(error, StaffError) else f"{type(error).__name__}: {error}"
         failed = {"state": "failed", "message": " ".join(reason.split())[:500]}
-        _save(key, at_work.model_copy(update=failed))
+        background.save(JOBS, key, at_work.model_copy(update=failed))
         raise
-    _save(key, at_work.model_copy(update={"state": "done", "measured": measured}))
+    background.save(JOBS, key, at_work.model_copy(update={"state": "done", "measured": measured}))
     return extrapolate(plan, measured)
 
 
@@ -198,19 +182,18 @@ def forecast_error(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     forecast = read_model(path, Forecast)
-    timings = json.loads((folder / "timings.json").read_bytes())
-    summary = json.loads((folder / "summary.json").read_bytes())
-    found = {stage: timings.get(stage) for stage in forecast.stages}
+    timings, summary = load_timings(folder), load_summary(folder)
+    found: dict[str, float | None] = {stage: timings.get(stage) for stage in forecast.stages}
     said: dict[str, float | None] = {**forecast.stages, "total_seconds": forecast.total_seconds}
     found["total_seconds"] = sum(seconds for seconds in found.values() if seconds)
-    found["verified"] = summary["verified"]
-    found["full_target_seconds"] = summary["full_target_seconds_estimate"]
+    found["verified"] = summary.verified
+    found["full_target_seconds"] = summary.full_target_seconds_estimate
     found["memory_bytes"] = peak_memory()
     said |= forecast.model_dump(include=set(found) - set(said))
     compared = {
-        name: {"forecast": said[name], "found": value, "error": said[name] / value - 1}
+        name: {"forecast": expected, "found": value, "error": expected / value - 1}
         for name, value in found.items()
-        if value and said[name] is not None
+        if value and (expected := said[name]) is not None
     }
     write_json(folder / ERROR_FILE, compared)
     return compared
@@ -221,70 +204,9 @@ def key_of(plan: Plan) -> str:
     settings = with_absolute_paths(plan).model_dump(exclude=set(FREE))
     settings["tunes_target"] = plan.tune_target > 0
     files = [_state_of(Path(settings[name])) for name in ("dataset", "small", "target")]
-    return hashlib.sha256(json.dumps([VERSION, settings, files]).encode()).hexdigest()[:24]
+    return background.key_of([VERSION, settings, files])
 
 
-def _options(plan: Plan) -> list[str]:
-    given = plan.model_dump(exclude_defaults=True)
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-
-
-def _state_of(path: Path) -> list[int] | None:
+def _state_of(path: Path) -> tuple[int, int] | None:
     """Size and time of a file, or of a model's weights in a folder."""
-    try:
-        each = path.iterdir() if path.is_dir() else [path]
-        facts = [file.stat() for file in each]
-    except OSError:
-        return None
-    return [sum(fact.st_size for fact in facts), max((fact.st_mtime_ns for fact in facts), default=0)]
-
-
-def _read(key: str) -> Measurement | None:
-    """What a file says, where its process is gone corrected; None if there is none that can be read."""
-    measurement = _load(key)
-    if measurement is None or measurement.state != "measuring":
-        return measurement
-    if is_alive(measurement.pid, measurement.pid_started):
-        return measurement
-    measurement = _load(key)  # it may have ended well between the two looks
-    if measurement is None or measurement.state != "measuring":
-        return measurement
-    message = f"the process ended before it was done{_last_line(_folder() / f'{key}.log')}"
-    return measurement.model_copy(update={"state": "failed", "message": message})
-
-
-def _load(key: str) -> Measurement | None:
-    try:
-        return read_model(_folder() / f"{key}.json", Measurement)
-    except RunError:
-        return None
-
-
-def _save(key: str, measurement: Measurement) -> None:
-    write_json(_folder() / f"{key}.json", measurement.model_dump(mode="json"))
-
-
-def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
-        return ""
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f": {last[:300]}" if last else ""
-
-
-def _folder() -> Path:
-    return home() / "forecasts"
-
-
-def _made_folder() -> Path:
-    """The folder of all forecasts; what is more than the newest goes, but for those at work."""
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    found = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in found[KEPT:]:
-        measurement = _read(old.stem)
-        if measurement is None or measurement.state != "measuring":
-            old.unlink(missing_ok=True)
-            old.with_suffix(".log").unlink(missing_ok=True)
-    return folder
+    return background.state_of(path.iterdir() if path.is_dir() else [path])

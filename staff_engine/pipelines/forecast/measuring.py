@@ -23,6 +23,8 @@ from staff_engine.models.finetune import finetune, training_order
 from staff_engine.pipelines.forecast.extrapolation import Measured, Side, Training, fit_speed, shapes
 from staff_engine.pipelines.steps import length_bound
 from staff_engine.plan import Plan
+from staff_engine.runs import stages
+from staff_engine.runs.stages import Stage
 from staff_engine.scoring.precision import settle
 from staff_engine.scoring.scorer import Scorer, plan_batches
 from staff_engine.system.arrow import by_row
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 ROWS = 1000
 """Rows that are read."""
 
-SHARES = {"fine-tune": 0.35, "speculate": 0.25, "tune target": 0.35, "verify": 0.4}
+SHARES = {stages.FINE_TUNE: 0.35, stages.SPECULATE: 0.25, stages.TUNE_TARGET: 0.35, stages.VERIFY: 0.4}
 """Of the time, for the batches of each stage that is measured, in proportion."""
 
 MOST_STEPS = 60
@@ -93,21 +95,21 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         settling = time.perf_counter() - begun
         say("fine-tuning the small model for a few steps")
         adapter = folder / "adapter"
-        finetuning = _finetune(plan, small, adapter, time_for["fine-tune"])
+        finetuning = _finetune(plan, small, adapter, time_for[stages.FINE_TUNE])
         say("scoring a few batches on the small model")
-        small_side, scored, efforts = _score(plan, small, adapter, time_for["speculate"])
+        small_side, scored, efforts = _score(plan, small, adapter, time_for[stages.SPECULATE])
         tuning, tuned = None, None
         if plan.tune_target:
             say("fine-tuning the target for a few steps")
             tuned = folder / "target_adapter"
-            tuning = _finetune(plan, target, tuned, time_for["tune target"])
+            tuning = _finetune(plan, target, tuned, time_for[stages.TUNE_TARGET])
         say("scoring a few batches on the target")
-        target_side, _, _ = _score(plan, target, tuned, time_for["verify"])
+        target_side, _, _ = _score(plan, target, tuned, time_for[stages.VERIFY])
     return Measured(
         rows=rows,
         small=small_side,
         target=target_side,
-        start={"import": import_start, "tokenize": small.start + settling},
+        start={stages.IMPORT.name: import_start, stages.TOKENIZE.name: small.start + settling},
         import_row=import_row,
         finetuning=finetuning,
         tuning=tuning,
@@ -117,9 +119,10 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
     )
 
 
-def _divided(seconds: float, plan: Plan) -> dict[str, float]:
+def _divided(seconds: float, plan: Plan) -> dict[Stage, float]:
     """The seconds for each stage of the plan."""
-    shares = {stage: share for stage, share in SHARES.items() if plan.tune_target or stage != "tune target"}
+    asked = [stage for stage in SHARES if plan.tune_target or stage != stages.TUNE_TARGET]
+    shares = {stage: SHARES[stage] for stage in asked}
     return {stage: seconds * share / sum(shares.values()) for stage, share in shares.items()}
 
 

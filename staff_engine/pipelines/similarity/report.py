@@ -15,6 +15,7 @@ from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity.measures import Estimate, Likeness
 from staff_engine.plan import Plan, SimilarityPlan
 from staff_engine.runs.folders import PLAN_FILE, RunRecord
+from staff_engine.runs.kinds import KINDS
 from staff_engine.selection.trust import Trust
 from staff_engine.system.arrow import read_table
 from staff_engine.system.files import read_model
@@ -134,5 +135,5 @@ def open_similarity(folder: Path) -> Similarity:
     """Open a similarity run's folder. Raises RunError if it is none."""
     record = read_model(folder / PLAN_FILE, RunRecord)
     if record.similarity is None:
-        raise RunError(f"run {folder.name} selects a coreset; it compares no models")
+        raise RunError(f"run {folder.name} {KINDS[record.kind].does}; it compares no models")
     return Similarity(folder, record.plan, record.similarity)

@@ -43,6 +43,8 @@ from staff_engine.pipelines.steps import (
     train_adapter,
 )
 from staff_engine.plan import Plan
+from staff_engine.runs import stages
+from staff_engine.runs.stages import Stage
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import settle
 from staff_engine.selection.drawing import VERIFICATION, priorities
@@ -108,13 +110,20 @@ def execute(folder: Path, reporter: Reporter) -> None:
 
 
 def stages_of(run: Similarity) -> tuple[str, ...]:
-    """The stages that a run goes through, in order, each once; what is done already is passed over."""
-    names = ["import", "tokenize"]
+    """The names of the stages that a run goes through, in order, each once.
+
+    What is done already is passed over.
+    """
+    gone_through = [stages.IMPORT, stages.TOKENIZE]
     for model in _models(run):
-        names.append(f"score {model.words}, {_state(False)}")
+        gone_through.append(_scoring(model, tuned=False))
         if model.role == "small" or run.plan.tune_target:
-            names += [f"fine-tune {model.words}", f"score {model.words}, {_state(True)}"]
-    return tuple(dict.fromkeys([*names, "compare"]))
+            gone_through += [stages.FINE_TUNE_MODEL.of(model.words), _scoring(model, tuned=True)]
+    return tuple(dict.fromkeys(stage.name for stage in [*gone_through, stages.COMPARE]))
+
+
+def _scoring(model: _Model, *, tuned: bool) -> Stage:
+    return stages.SCORE_MODEL.of(f"{model.words}, {_state(tuned)}")
 
 
 def _models(run: Similarity) -> list[_Model]:
@@ -133,7 +142,7 @@ def _draw(run: Similarity, compared: Iterable[_Model], reporter: Reporter) -> np
     smalls = [model for model in compared if model.role == "small"]
     for model in smalls:
         if not (model.folder / "tokens.arrow").exists():
-            reporter.stage("tokenize", rows, "rows")
+            reporter.stage(stages.TOKENIZE, rows)
             model.folder.mkdir(parents=True, exist_ok=True)
             tokenize_rows(run.plan, model.name, run.folder, np.arange(rows), model.folder / "tokens.arrow")
             reporter.advance(rows)
@@ -178,9 +187,7 @@ def _score(
         return
     if tuned:
         _train(run, model, tuning, reporter)
-    reporter.stage(
-        f"score {model.words}, {_state(tuned)}", len(SCORED) * len(tokens), done=sum(map(len, done))
-    )
+    reporter.stage(_scoring(model, tuned=tuned), len(SCORED) * len(tokens), done=sum(map(len, done)))
     adapted = _load(run.plan, model, tuned)
     tokenizer = loading.load_tokenizer(model.name)
     for which, place, known in zip(SCORED, places, done, strict=True):
@@ -195,7 +202,7 @@ def _state(tuned: bool) -> str:
 def _train(run: Similarity, model: _Model, rows: np.ndarray, reporter: Reporter) -> None:
     if (model.folder / TRAINING).exists():
         return
-    training = Training(f"fine-tune {model.words}", TRAINING, "losses.json")
+    training = Training(stages.FINE_TUNE_MODEL.of(model.words), TRAINING, "losses.json")
     if model.role == "small":
         tokens = open_tokens(model.folder / "tokens.arrow")
     else:
@@ -237,7 +244,7 @@ def _report(
         (target, small, score)
         for (target, small), score in itertools.product(_matches(readings), SCORES)
     ]  # fmt: skip
-    reporter.stage("compare", len(matches), "pairs")
+    reporter.stage(stages.COMPARE, len(matches))
     pairs = []
     for target, small, score in matches:
         likeness = compare_scores(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity.report import Pair, Reading, Report, Score, Verdict
 from staff_engine.selection.trust import Trust
+from staff_engine.system.words import listed, number
 
 HARDLY = 0.2
 """Rank correlations nearer to 0 than this are called none."""
@@ -70,7 +71,7 @@ def _of_target(target: Reading, verdicts: Iterable[Verdict]) -> list[str]:
     if len(smalls["low"]) == len(mine) > 1:
         return [f"None of these small models should speak for {name} (trust is low)."]
     return [
-        said.format(smalls=_listed(smalls[word]), target=name)
+        said.format(smalls=listed(smalls[word]), target=name)
         for word, said in _SAID.items()
         if smalls[word]
     ]  # fmt: skip
@@ -100,14 +101,3 @@ def lengths_in_words(report: Report, score: Score) -> str:
     if falls or rises:
         return f"{why}; here the models differ: the {what} falls with the length in {falls} {many}."
     return f"{why}; here the {what} hardly goes with the length ({span})."
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A figure as it is read, with a true minus; a dash where there is none."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # adding 0 makes -0 a 0
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from staff_engine.data.inspection.job import (
     start_inspection,
     stop_inspection,
 )
+from staff_engine.system import background
 from staff_engine.system.processes import start_time
 
 ROWS = [{"prompt": f"question {i}", "response": f"answer {i}"} for i in range(10)]
@@ -52,6 +54,10 @@ def end_of(key):
     return inspection
 
 
+def use_endless_process(monkeypatch):
+    monkeypatch.setattr(job, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+
+
 def write_state(home, choice, **state):
     folder = home / "inspections" / key_of(choice)
     folder.mkdir(parents=True)
@@ -72,7 +78,7 @@ def test_an_inspection_in_the_background_ends_with_what_one_here_finds(choice):
 def test_what_was_found_is_not_looked_for_again(choice, monkeypatch):
     first = inspect_here(choice)
     monkeypatch.setattr(job, "inspect_data", None)
-    monkeypatch.setattr(job, "start_process", None)
+    monkeypatch.setattr(background, "start_in_background", None)
     assert inspect_here(choice) == first
     assert start_inspection(choice) == key_of(choice)
 
@@ -112,8 +118,7 @@ def test_data_that_cannot_be_read_is_a_failure_with_a_sentence(tmp_path):
 
 
 def test_one_that_is_stopped_is_forgotten(choice, home, monkeypatch):
-    monkeypatch.setattr(job, "_options", lambda choice: [])
-    monkeypatch.setattr(job, "COMMAND", ("sleep", "60"))
+    use_endless_process(monkeypatch)
     key = start_inspection(choice)
     running = read_inspection(key)
     assert running.state == "running"
@@ -121,6 +126,16 @@ def test_one_that_is_stopped_is_forgotten(choice, home, monkeypatch):
     assert read_inspection(key) is None
     with pytest.raises(ProcessLookupError):
         os.kill(running.pid, signal.SIGTERM)
+
+
+def test_one_that_has_just_been_started_is_not_started_again(choice, monkeypatch):
+    use_endless_process(monkeypatch)  # it does not come to take the lock
+    key = start_inspection(choice)
+    first = read_inspection(key)
+    assert start_inspection(choice) == start_inspection(choice, again=True) == key
+    second = read_inspection(key)
+    stop_inspection(key)
+    assert second == first
 
 
 def test_one_in_a_process_of_somebody_elses_is_not_stopped(choice, home):

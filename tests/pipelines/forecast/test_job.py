@@ -21,6 +21,7 @@ from staff_engine.pipelines.forecast.extrapolation import (
 from staff_engine.pipelines.forecast.measuring import measure
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
+from staff_engine.system import background
 from staff_engine.system.files import write_json
 from staff_engine.system.memory import peak_memory
 from staff_engine.system.processes import start_time
@@ -225,7 +226,7 @@ def test_the_process_says_what_it_does_and_then_what_it_found(sources):
     found = wait_for(key, "done", "failed")
     assert found.state == "done", found.message
     assert found.samples == ROWS - 2
-    written = job._folder() / f"{key}.json"
+    written = job.JOBS.folder(key) / "measurement.json"
     before = written.stat().st_mtime_ns
     assert job.start_forecast(plan) == key
     assert written.stat().st_mtime_ns == before
@@ -258,9 +259,9 @@ def test_a_process_that_cannot_be_started_is_a_sentence(monkeypatch):
 
 
 def test_a_damaged_file_is_none_at_all(staff_home):
-    (staff_home / "forecasts").mkdir(parents=True)
     key = job.key_of(PLAN)
-    (staff_home / "forecasts" / f"{key}.json").write_text("{")
+    (staff_home / "forecasts" / key).mkdir(parents=True)
+    (staff_home / "forecasts" / key / "measurement.json").write_text("{")
     assert job.read_forecast(key) is None
 
 
@@ -270,19 +271,19 @@ def test_only_the_newest_are_kept(staff_home, monkeypatch, measuring_is_quick):
     keys = [job.key_of(plan) for plan in plans]
     for age, (plan, key) in enumerate(zip(plans, keys, strict=True)):
         job.make_forecast(plan)
-        os.utime(staff_home / "forecasts" / f"{key}.json", (1000 + age, 1000 + age))
+        os.utime(staff_home / "forecasts" / key, (1000 + age, 1000 + age))
     job.make_forecast(PLAN)
-    kept = [job.read_forecast(key) is not None for key in keys]
-    assert kept == [False, False, True, True, True]
+    kept = [job.read_forecast(key) is not None for key in [*keys, job.key_of(PLAN)]]
+    assert kept == [False, False, False, True, True, True]
 
 
 def test_one_at_work_is_not_pruned(staff_home, monkeypatch, measuring_is_quick):
     monkeypatch.setattr(job, "KEPT", 0)
-    job._made_folder()
     at_work = job.Measurement(plan=PLAN, pid=os.getpid(), pid_started=start_time(os.getpid()))
-    job._save("old", at_work)
+    background.make_folder(job.JOBS, "old", kept=0)
+    background.save(job.JOBS, "old", at_work)
     job.make_forecast(PLAN)
-    job._made_folder()
+    job.make_forecast(PLAN.but(batch_size=1))
     assert job.read_forecast("old").state == "measuring"
     assert job.read_forecast(job.key_of(PLAN)) is None
 
@@ -338,7 +339,7 @@ def test_the_command_says_what_is_wrong_in_one_line(arguments, said, capsys):
 class Silent:
     cancelled = False
 
-    def stage(self, name, total=0, unit="samples", done=0): ...
+    def stage(self, stage, total=0, done=0): ...
     def advance(self, count=1): ...
     def message(self, text): ...
 

@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-from staff_engine.runs import control, demo
-from staff_engine.runs.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
+from staff_engine.pipelines import demo
+from staff_engine.pipelines.demo import DEMO_PLAN, demo_families, demo_plan, start_demo
+from staff_engine.runs import control
 from staff_engine.runs.status import Status, save_status
 from staff_engine.system.processes import start_time
 

@@ -1,0 +1,122 @@
+"""What the command line shows of runs: one run's state, its closing table, and the list of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from staff_engine.runs.cost import run_cost
+from staff_engine.runs.description import RunDescription
+from staff_engine.runs.summary import Summary
+from staff_engine.system.words import duration
+
+
+def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
+    """The closing table: what was selected, and the time it took.
+
+    Parameters
+    ----------
+    summary
+        A run's figures.
+    timings
+        Seconds of each stage.
+    """
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    missing = f" ({summary.to_verify:,} more to verify)" if summary.to_verify else ""
+    rows = [
+        ("samples", f"{summary.samples:,}"),
+        ("unscorable", f"{summary.unscorable:,}"),
+        ("strata", f"{summary.strata:,} ({summary.strata_served:,} served)"),
+        *([("target tuned on", f"{summary.tuned:,}")] if summary.tuned else []),
+        ("verified on the target", f"{summary.verified:,}{missing}"),
+        ("coreset size m", f"{summary.coreset_size:,}"),
+        *_lengths(summary),
+        *([("trust in the small model", summary.trust.word)] if summary.trust else []),
+        *([("number format", summary.dtype)] if summary.dtype else []),
+        *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
+        ("time in all", duration(sum(timings.values()))),
+    ]
+    cost = run_cost(summary, timings)
+    words = "nothing verified, no estimate" if cost.full is None else f"about {duration(cost.full)}"
+    rows.append(("scoring everything on the target (estimate)", words))
+    if cost.training is not None:
+        rows.append(("fine-tuning it before that (rougher estimate)", f"about {duration(cost.training)}"))
+        rows.append(("selection overhead: this run, of these two", f"{cost.overhead:.0%}"))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _lengths(summary: Summary) -> list[tuple[str, str]]:
+    """Response tokens of the coreset beside those of the data; runs of older versions have none."""
+    lengths = summary.response_tokens
+    if lengths is None:
+        return []
+    return [
+        ("response tokens of the coreset", f"{lengths.tokens:,} ({lengths.token_share:.1%} of all)"),
+        ("their median length (in the data)", f"{lengths.coreset_median:,.0f} ({lengths.data_median:,.0f})"),
+    ]
+
+
+def print_summary(summary: Summary, timings: Mapping[str, float], console: Console) -> None:
+    """Print the closing table of a run, and how far to trust it."""
+    console.print("", summary_table(summary, timings), "", sep="\n")
+    if summary.trust is not None:
+        console.print(summary.trust.sentence, highlight=False)
+        for advice in summary.trust.advice:
+            console.print(f"- {advice}", highlight=False)
+    if summary.dtype_chosen is not None:
+        console.print(summary.dtype_chosen, highlight=False)
+
+
+def print_status(facts: RunDescription) -> None:
+    """Print how far a run is and, once it has all scores, its closing table."""
+    console = Console()
+    console.print(status_table(facts))
+    if facts.summary is not None:
+        print_summary(facts.summary, facts.timings, console)
+
+
+def print_runs(runs: Iterable[RunDescription]) -> None:
+    """Print a table of runs."""
+    Console().print(runs_table(runs))
+
+
+def status_table(facts: RunDescription) -> Table:
+    """One run's state, what it was asked to do and how far it is."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    status = facts.status
+    state = status.state + (f": {status.message}" if status.message else "")
+    rows: list[tuple[str, object]] = [("run", facts.run_id), ("name", facts.name), ("state", state)]
+    rows += [(name, getattr(facts.plan, name, None)) for name in ("dataset", "small", "target")]
+    rows += [
+        ("created", f"{facts.created:%Y-%m-%d %H:%M:%S} UTC" if facts.created else "? UTC"),
+        ("folder", facts.folder),
+    ]
+    rows += [(stage.name, f"{stage.counts}, {duration(stage.seconds)}") for stage in status.stages]
+    for name, value in rows:
+        table.add_row(name, escape(str(value if value is not None else "?")))
+    return table
+
+
+def runs_table(runs: Iterable[RunDescription]) -> Table:
+    """A row for each run; its id names data set and small model."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    table.add_column("target", overflow="fold")
+    table.add_column("m", justify="right")
+    for facts in runs:
+        own_name = facts.name if facts.name and facts.name not in facts.run_id else ""
+        target = facts.plan.target.rpartition("/")[2].removeprefix("builtin:") if facts.plan else ""
+        size = "" if facts.summary is None else str(facts.summary.coreset_size)
+        table.add_row(*map(escape, (facts.run_id, facts.status.state, own_name, target, size)))
+    return table

@@ -1,0 +1,53 @@
+"""All that is known of a run at one moment, in one typed value."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.runs.kinds import Kind
+from staff_engine.runs.status import Status
+from staff_engine.runs.summary import Summary
+
+MODELS_AND_DATA = ("dataset", "small", "target")
+
+
+class RunDescription(BaseModel):
+    """A run's record, state and figures; frozen. `control.describe` makes it.
+
+    What a damaged run cannot say is None.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    folder: Path
+    name: str | None = None
+    created: datetime | None = None
+    kind: Kind | None = None
+    plan: Plan | None = None
+    similarity: SimilarityPlan | None = None
+    evaluation: EvaluationPlan | None = None
+    status: Status
+    summary: Summary | None = None
+    """None before a run that selects a coreset has all its scores, and for runs of other kinds."""
+    timings: dict[str, float] = {}
+    """Seconds of each stage that has ended."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The description as JSON has it, on one level: what `status --json` and `list --json` print."""
+        facts = self.model_dump(mode="json", exclude={"kind", "status", "summary", "timings"})
+        first = {name: facts[name] for name in ("run_id", "name", "folder", "created")}
+        models = {name: getattr(self.plan, name, None) for name in MODELS_AND_DATA}
+        return {
+            **first,
+            **models,
+            **{name: facts[name] for name in ("plan", "similarity", "evaluation")},
+            **self.status.model_dump(mode="json"),
+            "summary": None if self.summary is None else self.summary.as_json(),
+            "timings": self.timings,
+        }

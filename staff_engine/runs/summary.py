@@ -1,0 +1,99 @@
+"""The figures of a run: the content of summary.json and of timings.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, RootModel
+
+from staff_engine.errors import RunError
+from staff_engine.runs.folders import SUMMARY_FILE
+from staff_engine.runs.lengths import Lengths
+from staff_engine.runs.progress import TIMINGS_FILE
+from staff_engine.system.files import read_model, write_json
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SummaryTrust(_Frozen):
+    """How far the small model may speak for the target, and the agreement that says so."""
+
+    word: Literal["high", "fair", "low"]
+    sentence: str
+    advice: tuple[str, ...] = ()
+    samples: int | None = None
+    """Samples that both models have scored."""
+    spearman: float | None = None
+    """Rank correlation of their scores; None where there are too few."""
+    low: float | None = None
+    high: float | None = None
+    partial: float | None = None
+    """The same with response length held."""
+    partial_low: float | None = None
+    partial_high: float | None = None
+
+
+class Summary(_Frozen):
+    """What a run selected and what that took; frozen.
+
+    A field that is None was not kept by the version that made the run, unless it says otherwise.
+    """
+
+    rows: int | None = None
+    """Rows of the imported data."""
+    samples: int
+    """Scorable samples."""
+    unscorable: int
+    strata: int
+    strata_served: int
+    """Strata that give samples to the coreset."""
+    tuned: int | None = None
+    """Samples that the target was fine-tuned on."""
+    verified: int
+    to_verify: int
+    """Samples that the plan's settings still need verified."""
+    coreset_size: int
+    response_tokens: Lengths | None = None
+    """Response lengths of the coreset and of the data."""
+    small_scoring_seconds: float | None = None
+    verify_seconds_per_sample: float = 0.0
+    full_target_seconds_estimate: float | None = None
+    """Seconds in which the target would score every sample; None where it scored none."""
+    warnings: tuple[str, ...] = ()
+    trust: SummaryTrust | None = None
+    dtype: str | None = None
+    """The number format of the models."""
+    dtype_chosen: str | None = None
+    """The sentence that says why it was chosen; None where the plan named it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that were given, as JSON has them: a run keeps the keys that it was made with."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class _Timings(RootModel[dict[str, float]]):
+    """The content of timings.json."""
+
+
+def save_summary(folder: Path, summary: Summary) -> None:
+    """Write the summary of a run; with it the run has all its scores."""
+    write_json(folder / SUMMARY_FILE, summary.as_json())
+
+
+def load_summary(folder: Path) -> Summary:
+    """Read the summary of a run. Raises RunError while the run is not finished, or if it is damaged."""
+    return read_model(_there(folder / SUMMARY_FILE, "the run is not finished"), Summary)
+
+
+def load_timings(folder: Path) -> dict[str, float]:
+    """Read the seconds of each stage. Raises RunError before the first has ended, or if it is damaged."""
+    return read_model(_there(folder / TIMINGS_FILE, "no stage of the run is finished"), _Timings).root
+
+
+def _there(path: Path, missing: str) -> Path:
+    if not path.exists():
+        raise RunError(f"{path.parent} has no {path.name}: {missing}")
+    return path

@@ -1,0 +1,226 @@
+"""Background jobs that are found again by a key: what was asked once is not worked out twice.
+
+A job has a folder of its own, `<home>/<room>/<key>/`. It holds the job's state file, which is
+replaced at once, its log, and whatever the job leaves. The key is made of the settings of the job
+and of the state of the files that it reads. The newest jobs are kept.
+
+The state file is a pydantic model of the caller's. It says which process works on the job, so that
+a job whose process died reads as failed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from staff_engine.errors import RunError
+from staff_engine.system.files import read_model, write_json
+from staff_engine.system.home import home
+from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
+
+LOG_FILE = "log.txt"
+LOCK_FILE = ".lock"
+
+LOCK_SECONDS = 10.0
+"""Maximum wait for another process that starts the same job."""
+
+STOP_SECONDS = 5.0
+"""Maximum wait for a stopped process to end before it is killed."""
+
+LONGEST_LINE = 300
+
+
+class JobState(Protocol):
+    """What the state file of every job says; a frozen pydantic model."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def pid_started(self) -> float | None: ...
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
+State = TypeVar("State", bound=JobState)
+
+
+@dataclass(frozen=True)
+class Jobs(Generic[State]):
+    """A kind of background job.
+
+    Attributes
+    ----------
+    room
+        Name of the folder under `home()` that holds a folder for each job.
+    file
+        Name of the state file in a job's folder.
+    model
+        The pydantic model of the state file. Its state can be "failed", with the reason in `message`.
+    at_work
+        The state of a job that its process works on.
+    """
+
+    room: str
+    file: str
+    model: type[State]
+    at_work: str
+
+    def folder(self, key: str) -> Path:
+        """The folder of one job."""
+        return home() / self.room / key
+
+
+def key_of(content: Sequence[Any]) -> str:
+    """Make the key of a job from everything that its result depends on, as JSON can write it."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+
+
+def state_of(paths: Iterable[Path]) -> tuple[int, int] | None:
+    """Size in bytes and newest time in nanoseconds of some files; None if one cannot be read."""
+    try:
+        facts = [path.stat() for path in paths]
+    except OSError:
+        return None
+    return sum(fact.st_size for fact in facts), max((fact.st_mtime_ns for fact in facts), default=0)
+
+
+def make_folder(jobs: Jobs[Any], key: str, *, kept: int) -> Path:
+    """Make the folder of a job. Of the others only the `kept` newest stay, and those at work.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    made = jobs.folder(key)
+    made.mkdir(parents=True, exist_ok=True)
+    newest_first = sorted(made.parent.iterdir(), key=_changed, reverse=True)
+    for old in newest_first[kept:]:
+        if old == made:
+            continue
+        if not old.is_dir():  # left by an older version
+            old.unlink(missing_ok=True)
+        elif not _is_at_work(jobs, old.name):
+            shutil.rmtree(old, ignore_errors=True)
+    return made
+
+
+def save(jobs: Jobs[State], key: str, state: State) -> State:
+    """Replace the state file of a job; returns what was written.
+
+    Only the state of a job that has ended is flushed to the disk. One at work says how far it is
+    several times a second, and a power failure ends it anyway.
+    """
+    ended = state.state != jobs.at_work
+    write_json(jobs.folder(key) / jobs.file, state.model_dump(mode="json"), durable=ended)
+    return state
+
+
+def read(jobs: Jobs[State], key: str) -> State | None:
+    """Read the state of a job; None if there is no such job, or its file is damaged.
+
+    A job at work whose process is gone has failed: the message is the last line of its log.
+    """
+    state = _load(jobs, key)
+    if state is None or state.state != jobs.at_work or is_alive(state.pid, state.pid_started):
+        return state
+    state = _load(jobs, key)  # it may have ended well between the two looks
+    if state is None or state.state != jobs.at_work:
+        return state
+    message = f"the process ended before it was done{_last_line(jobs.folder(key) / LOG_FILE)}"
+    return state.model_copy(update={"state": "failed", "message": message})
+
+
+def start(
+    jobs: Jobs[State],
+    key: str,
+    command: Sequence[str],
+    *,
+    kept: int,
+    wanted: Callable[[State], bool],
+    begun: Callable[[int, float], State],
+) -> None:
+    """Start the process of a job, unless it is at work or its result is there.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    kept
+        How many jobs stay, as in `make_folder`.
+    wanted
+        Whether a job that ended in this state is to be started again.
+    begun
+        Makes the first state from the pid and the start time of the process.
+
+    Raises
+    ------
+    OSError
+        If the process cannot be started, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    def needed() -> bool:
+        known = read(jobs, key)
+        return known is None or (known.state != jobs.at_work and wanted(known))
+
+    folder = make_folder(jobs, key, kept=kept)
+    if not needed():
+        return
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=LOCK_SECONDS):
+            if needed():
+                pid = start_in_background(command, log=folder / LOG_FILE)
+                save(jobs, key, begun(pid, start_time(pid)))
+    except Timeout:
+        pass  # another process holds the job: it starts it, or works on it
+
+
+def stop(jobs: Jobs[Any], key: str) -> None:
+    """End the process that works on a job, and forget the job; one that is not at work stays."""
+    state = read(jobs, key)
+    if state is None or state.state != jobs.at_work:
+        return
+    if state.pid is not None and state.pid_started is not None:
+        stop_process(state.pid, state.pid_started, grace=0.0, last_grace=STOP_SECONDS)
+    shutil.rmtree(jobs.folder(key), ignore_errors=True)
+
+
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as options of a command of the engine: `--name=value`."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+
+
+def _load(jobs: Jobs[State], key: str) -> State | None:
+    try:
+        return read_model(jobs.folder(key) / jobs.file, jobs.model)  # type: ignore[type-var]
+    except RunError:
+        return None
+
+
+def _is_at_work(jobs: Jobs[Any], key: str) -> bool:
+    state = read(jobs, key)
+    return state is not None and state.state == jobs.at_work
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # another process removed it
+        return 0
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {last[:LONGEST_LINE]}" if last else ""
