@@ -89,7 +89,7 @@ def export_coreset(
         part = stack.enter_context(replaced(out))
         count = chosen.writer_of(facts).write(rows, part, out.suffix)
         if count != len(rows.row_ids):
-            raise StaffError(f"{rows.imported} is damaged: {count} of {len(rows.row_ids)} rows are there")
+            raise StaffError(f"{rows.imported} is damaged: it has {count} of {len(rows.row_ids)} rows")
         decisions.write(decisions_part)
         manifest = describe(results, selection, settings)
         manifest["format"], manifest["with_scores"] = format, with_scores
@@ -114,13 +114,13 @@ def check_export(out: Path, format: str, *, with_scores: bool = False) -> None:
     """
     chosen = find_format(format)
     if with_scores and not chosen.holds_scores:
-        raise PlanError(f"{chosen.why_no_scores}; the decisions beside them have the scores")
+        raise PlanError(f"{chosen.why_no_scores}; the decisions file has the scores")
     if out.is_dir():
-        raise StaffError(f"{out} is a folder; give the name of a file")
+        raise StaffError(f"{out} is a folder; give a file name")
     if not out.parent.is_dir():
         raise StaffError(f"the folder {out.parent} does not exist, so {out.name} cannot be written")
     if out.suffix in COMPRESSED:
-        raise StaffError(f"{out.name}: exports are not compressed; leave {out.suffix} out")
+        raise StaffError(f"{out.name}: exports are not compressed; remove {out.suffix}")
     if chosen.companion:
         chosen.companion.content(out)
 
@@ -131,4 +131,4 @@ def _refuse_sources(results: Results, targets: list[Path]) -> None:
     sources = [Path(results.imported.facts.source).expanduser(), *folder.iterdir()]
     for target in filter(Path.exists, targets):
         if any(source.exists() and source.samefile(target) for source in sources):
-            raise StaffError(f"{target} is the data that the coreset is selected from; give another name")
+            raise StaffError(f"{target} is the data that the coreset is selected from; choose another file")

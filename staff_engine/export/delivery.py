@@ -40,7 +40,7 @@ def check_out(out: Path, plan: Plan) -> None:
         why = "" if out.parent.exists() else " (it does not exist)"
         raise RunError(f"the folder {out.parent} cannot be written to{why}, so {out.name} cannot be written")
     if out.exists() and Path(plan.dataset).exists() and out.samefile(plan.dataset):
-        raise RunError(f"{out} is the data set itself; give the coreset another file")
+        raise RunError(f"{out} is the data set itself; choose another file for the coreset")
 
 
 def deliver(run: Run, delivery: Delivery) -> int:

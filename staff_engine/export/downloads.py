@@ -138,7 +138,9 @@ def prepare(
             os.utime(prepared.folder)
             _prune(folder)
     except TimeoutError:
-        raise RunError(f"another export of run {run.id} has taken over {LOCK_SECONDS} s; try again") from None
+        raise RunError(
+            f"another export of run {run.id} is still running after {LOCK_SECONDS} s; try again"
+        ) from None
     except OSError as error:
         raise StaffError(f"the export cannot be prepared in {folder}: {error.strerror}") from error
     return prepared
@@ -154,13 +156,13 @@ def find_prepared(run_id: str, key: str) -> Prepared:
     """
     for what, name in (("run", run_id), ("export", key)):
         if not NAME.fullmatch(name):
-            raise RunError(f"{what} {name!r} is no {what}'s name; allowed: a-z, 0-9 and -")
+            raise RunError(f"invalid {what} name {name!r}; allowed: a-z, 0-9 and -")
     folder = home() / "runs" / run_id
     prepared = Prepared(run_id, key, folder / FOLDER / key)
     if not (folder / PLAN_FILE).is_file():
         raise RunError(f"run {run_id!r} does not exist")
     if prepared.format not in EXPORT_FORMATS or not prepared.whole:
-        raise RunError(f"export {key!r} is not there any more; prepare it again on the Export page")
+        raise RunError(f"export {key!r} no longer exists; prepare it again on the Export page")
     return prepared
 
 
@@ -211,7 +213,7 @@ def write_out(
     results = open_results(run.folder)
     delivery = plan_delivery(out, format, with_scores, results.plan)
     if delivery.out.exists() and not replace:
-        raise StaffError(f"{delivery.out} is there already; choose to replace it, or give another name")
+        raise StaffError(f"{delivery.out} already exists; choose to replace it, or choose another file")
     chosen = results.settings(**settings)
     try:
         return export_coreset(

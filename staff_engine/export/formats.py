@@ -59,7 +59,7 @@ class ExportFormat:
     name: str
     """As commands and links write it: a-z and -."""
     label: str
-    """As people read it."""
+    """Its name for people."""
     sentence: str
     """What the file contains."""
     writer: Writer
@@ -84,7 +84,7 @@ class ExportFormat:
         """What the format does not carry, as a sentence; empty where it carries everything."""
         parts = " and ".join(loss.part for loss in self.losses)
         other = EXPORT_FORMATS[DEFAULT_FORMAT].label
-        return f"{self.label} does not carry the {parts} of a row; {other} does." if parts else ""
+        return f"{self.label} does not include the {parts} of a row; {other} does." if parts else ""
 
     def keeps(self, facts: Facts) -> bool:
         """Whether the rows of an import have this layout already."""
@@ -101,7 +101,7 @@ class ExportFormat:
             losing = rows.matching_lines(loss.pattern.search)
             if losing:
                 warnings.append(
-                    f"{self.name} does not carry the {loss.part} of {_some(losing)}; {DEFAULT_FORMAT} does"
+                    f"{self.name} does not include the {loss.part} of {_some(losing)}; {DEFAULT_FORMAT} does"
                 )
         skipped = rows.matching_turns(self.skipping.skips) if self.skipping else []
         if self.skipping and skipped:
@@ -120,20 +120,20 @@ _FORMATS = (
     ExportFormat(
         "jsonl",
         "JSON lines",
-        "The imported rows as they are, byte for byte, one a line.",
+        "The imported rows unchanged, byte for byte, one per line.",
         JsonTexts(Rows.lines, array=False),
     ),
     ExportFormat(
         "json",
         "JSON",
-        "The imported rows as they are, byte for byte, in one JSON array.",
+        "The imported rows unchanged, byte for byte, in one JSON array.",
         JsonTexts(Rows.lines, array=True),
         suffix=".json",
     ),
     ExportFormat(
         "csv",
         "CSV",
-        "The fields of the imported rows as a table; lists and objects become JSON text in a cell.",
+        "The fields of the imported rows as a table. Lists and objects become JSON text.",
         Csv(),
         suffix=".csv",
         preview_language=None,
@@ -148,16 +148,16 @@ _FORMATS = (
     ExportFormat(
         "indices",
         "Row numbers",
-        "Only the places of the rows in the imported data, counted from 0, one a line.",
+        "Only the row numbers in the imported data, one per line. The first row is 0.",
         RowNumbers(),
         suffix=".txt",
         preview_language=None,
-        why_no_scores="indices hold row ids only, no scores",
+        why_no_scores="indices contains only row ids, no scores",
     ),
     ExportFormat(
         "alpaca",
         "Alpaca",
-        "instruction, input and output; system and history where the samples have them.",
+        "instruction, input and output; also system and history if samples have them.",
         JsonTexts(laid_out(layouts.alpaca, has_optional=True), array=None),
         imported_as=Mapping("alpaca"),
         losses=(_TOOL_CALLS,),
@@ -165,7 +165,7 @@ _FORMATS = (
     ExportFormat(
         "prompt-completion",
         "Prompt and completion",
-        "One prompt and one completion a line; samples of one question only.",
+        "One prompt and one completion per line. Only for samples with one question.",
         JsonTexts(laid_out(layouts.prompt_completion), array=None),
         imported_as=Mapping("prompt-completion", "prompt", "completion"),
         losses=(_TOOL_CALLS,),
@@ -173,7 +173,7 @@ _FORMATS = (
     ExportFormat(
         "messages",
         "Messages",
-        "A list of messages with role and content, as chat templates take it.",
+        "A list of messages with role and content, as chat templates expect.",
         JsonTexts(laid_out(layouts.messages), array=None),
         imported_as=Mapping("messages"),
         losses=(_TOOL_CALLS,),
@@ -189,7 +189,7 @@ _FORMATS = (
     ExportFormat(
         "llama-factory",
         "LLaMA-Factory",
-        "Messages, with the entry for LLaMA-Factory's dataset_info.json beside the file.",
+        "Messages, and a dataset_info.json with the entry that LLaMA-Factory needs.",
         JsonTexts(laid_out(layouts.messages), array=None),
         losses=(_TOOL_CALLS,),
         companion=Companion(
@@ -209,7 +209,7 @@ EXPORT_FORMATS = {format.name: format for format in _FORMATS}
 def find_format(name: str) -> ExportFormat:
     """The export format of a name. Raises PlanError if there is none."""
     if name not in EXPORT_FORMATS:
-        raise PlanError(f"export format is {name!r}; it can be {', '.join(EXPORT_FORMATS)}")
+        raise PlanError(f"unknown export format {name!r}; allowed: {', '.join(EXPORT_FORMATS)}")
     return EXPORT_FORMATS[name]
 
 

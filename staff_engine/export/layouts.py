@@ -60,8 +60,8 @@ def prompt_completion(turns: Sequence[Turn]) -> Record:
     system, pairs = _question_answer_pairs(turns, "prompt-completion")
     if len(pairs) > 1:
         raise StaffError(
-            f"{len(turns)} turns do not fit prompt-completion, which holds one prompt and one completion; "
-            "messages, sharegpt, alpaca and llama-factory hold them"
+            f"{len(turns)} turns do not fit prompt-completion, which allows one prompt and one completion; "
+            "use messages, sharegpt, alpaca or llama-factory"
         )
     prompt, completion = pairs[0]
     return {"prompt": prompt if system is None else f"{system}\n\n{prompt}", "completion": completion}
@@ -92,8 +92,8 @@ def _question_answer_pairs(turns: Sequence[Turn], layout: str) -> tuple[str | No
     if not roles or len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
         found = ", ".join(turn["role"] for turn in turns) or "(none)"
         raise StaffError(
-            f"the turns {found} do not fit {layout}, which holds user and assistant in alternation; "
-            "messages and sharegpt hold any turns"
+            f"the turns {found} do not fit {layout}, where user and assistant must alternate; "
+            "messages and sharegpt allow any turns"
         )
     texts = [turn["content"] for turn in spoken]
     pairs = list(zip(texts[::2], texts[1::2], strict=True))

@@ -32,7 +32,7 @@ def with_staff(line: bytes, staff: dict[str, Any]) -> bytes:
         which of two they take.
     """
     if f'"{STAFF}"'.encode() in line and STAFF in json.loads(line):
-        raise StaffError(f"the row has a field {STAFF!r} already, from an earlier export with scores")
+        raise StaffError(f"the row already has a field {STAFF!r}, from an earlier export with scores")
     body = line[: line.rindex(b"}")].rstrip()
     comma = b"" if body.endswith(b"{") else b", "
     field = json.dumps({STAFF: staff}, allow_nan=False)[1:-1].encode("ascii")

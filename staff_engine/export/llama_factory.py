@@ -71,7 +71,7 @@ def with_entry(out: Path) -> dict[str, Any]:
         or it has an entry of this name for other data.
     """
     if out.suffix not in SUFFIXES:
-        raise StaffError(f"{out.name}: LLaMA-Factory knows the file by its name: {' or '.join(SUFFIXES)}")
+        raise StaffError(f"{out.name}: LLaMA-Factory needs a file name that ends in {' or '.join(SUFFIXES)}")
     path, name = out.with_name(INFO_FILE), dataset_name(out)
     known = _read(path)
     if name in known and (not isinstance(known[name], dict) or known[name].get("file_name") != out.name):
@@ -96,7 +96,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise StaffError(f"{path} is no JSON, so that no entry can be added: {error}") from None
+        raise StaffError(f"{path} is not JSON, so no entry can be added: {error}") from None
     if not isinstance(content, dict):
         raise StaffError(f"{path} is a {type(content).__name__}, should be an object of datasets")
     return content

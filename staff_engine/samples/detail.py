@@ -89,7 +89,7 @@ def sample_detail(results: Results, row_id: int) -> SampleDetail:
         return SampleDetail(row_id, plain, spans)
     responses = [place for place, (role, _) in enumerate(roles_and_texts) if role == "assistant"]
     if len(spans) > len(responses):
-        return SampleDetail(row_id, plain, "The tokens of this sample do not lie along its turns.")
+        return SampleDetail(row_id, plain, "The tokens of this sample do not match its turns.")
     detailed = list(plain)
     for place, pieces in zip(responses[len(responses) - len(spans) :], spans, strict=True):
         detailed[place] = _along(*roles_and_texts[place], pieces)
@@ -135,9 +135,9 @@ def _spans(folder: Path, row_id: int) -> list[tuple[Piece, ...]] | str:
     """The pieces of each response that was scored, in order; or why there are none."""
     losses = _token_losses(folder / "token_loss", row_id)
     if losses is None:
-        return "This run kept no token losses; runs that are started now do."
+        return "This run has no token losses. New runs store them."
     if not (folder / "tokenizer.json").exists() or not (folder / "tokens.arrow").exists():
-        return "The small model's tokenizer cannot say what its tokens are; no token losses are shown."
+        return "Token losses cannot be shown, because this run has no tokenizer file or no token file."
     tokenizer = _tokenizer(*_stamp(folder / "tokenizer.json"))
     tokens = _tokens(*_stamp(folder / "tokens.arrow"))
     place = int(np.searchsorted(tokens.row_ids, row_id))
@@ -146,7 +146,7 @@ def _spans(folder: Path, row_id: int) -> list[tuple[Piece, ...]] | str:
     sample = tokens[place]
     ids, mask = np.asarray(sample.input_ids), np.asarray(sample.response_mask)
     if mask.sum() != len(losses):
-        return "This run's token losses do not fit its tokens."
+        return "This run's token losses do not match its tokens."
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     spans, read = [], 0
     for start, end in edges.reshape(-1, 2).tolist():
@@ -239,8 +239,8 @@ _TAKEN = {
         ", the hardest, and this one is not among them.",
     ),
     "diverse": (
-        ", those that represent the others best, and this one is among them.",
-        ", those that represent the others best, and this one is not among them.",
+        ", those that best represent the others, and this one is among them.",
+        ", those that best represent the others, and this one is not among them.",
     ),
 }
 """By how a stratum's samples are taken: what ends the sentence on one that is kept, and on another."""
@@ -272,8 +272,8 @@ def why(columns: SampleColumns, selection: Selection, row_id: int, *, within: st
     if budget == size:
         everything = f"all of its {size:,} samples" if size > 1 else "its only sample"
         return f"Kept: stratum {stratum} keeps {everything}."
-    of_all = f"{budget:,} of its {size:,} samples" if size > 1 else "not even its only sample"
-    sentence = f"{'Kept' if kept else 'Not kept'}: stratum {stratum} keeps {of_all}"
+    keeps = f"keeps {budget:,} of its {size:,} samples" if size > 1 else "does not keep its only sample"
+    sentence = f"{'Kept' if kept else 'Not kept'}: stratum {stratum} {keeps}"
     if not budget:
         return f"{sentence}."
     chosen, left_out = _TAKEN[within]

@@ -34,8 +34,8 @@ _RANGES: dict[str, tuple[str, _Values]] = {
     "verification": ("score on the target", lambda columns, _: columns.verification),
     "loss": ("loss", lambda columns, _: columns.loss),
     "tokens": ("response tokens", lambda columns, _: columns.response_tokens),
-    "map_x": ("map, across", _on_map(0)),
-    "map_y": ("map, up", _on_map(1)),
+    "map_x": ("map x", _on_map(0)),
+    "map_y": ("map y", _on_map(1)),
 }
 """Parts that are a range: their words, and what they compare."""
 
@@ -90,7 +90,7 @@ class Filter:
             if choice is not None:
                 parts.append((name, yes if choice else no))
         if self.text:
-            parts.append(("text", f"text has “{self.text}”"))
+            parts.append(("text", f"text contains “{self.text}”"))
         return parts
 
     def to_query(self) -> dict[str, str]:
@@ -189,7 +189,7 @@ def _read_strata(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         found = re.fullmatch(r"\s*(-?\d{1,5})(?:-(\d{1,5}))?\s*", part)
         if not found or (found[2] and int(found[2]) < int(found[1])):
-            raise PlanError(f"strata_in is {text!r}; allowed: numbers and ranges of them, as 1,4-7")
+            raise PlanError(f"strata_in is {text!r}; allowed: numbers and ranges, for example 1,4-7")
         strata += range(int(found[1]), int(found[2] or found[1]) + 1)
     return tuple(sorted(set(strata)))
 
@@ -201,5 +201,5 @@ def _read_range(name: str, text: str) -> Range:
     except ValueError:
         dots = ""
     if not dots or not bounds[0] <= bounds[1]:
-        raise PlanError(f"{name} is {text!r}; allowed: two numbers, the smaller first, as 1.5..2.5")
+        raise PlanError(f"{name} is {text!r}; allowed: two numbers, the smaller first, for example 1.5..2.5")
     return bounds

@@ -112,7 +112,7 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
             r"allocation is 'best': input should be 'paper', 'normalized' or 'proportional'",
         ),
         (["--prompt-column", "q"], r"prompt_column and response_column are given together"),
-        (["--export-format", "xml", "--out", "x"], r"export format is 'xml'; it can be jsonl, json"),
+        (["--export-format", "xml", "--out", "x"], r"unknown export format 'xml'; allowed: jsonl, json"),
         (["--small", "builtin:none"], r"model 'builtin:none' is not built in; built in are"),
         (["--strata"], r"Option '--strata' requires an argument"),
         (["--shards", "2"], r"No such option: --shards"),

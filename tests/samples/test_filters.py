@@ -63,7 +63,7 @@ def test_a_filter_says_itself_in_words():
         "strata": "strata 1-2,5",
         "score": "score on the small model 0.5 to 1.235e+04",
         "kept": "not kept",
-        "text": "text has “tea”",
+        "text": "text contains “tea”",
     }
     assert Filter(strata=(3,)).words() == [("strata", "stratum 3")]
     assert Filter().words() == []

@@ -69,7 +69,7 @@ def task_of(source: str) -> Task:
     """The task of a name as `builtin:chat`. Raises DatasetError if there is none."""
     name = source.removeprefix(PREFIX)
     if name not in TASKS:
-        raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
+        raise DatasetError(f"unknown built-in data set {source!r}; allowed: {', '.join(TASKS)}")
     return TASKS[name]
 
 
@@ -83,10 +83,10 @@ def check_task(source: str, split: str = "train") -> Task:
     """
     task = task_of(source)
     if split not in SPLITS:
-        raise DatasetError(f"split {split!r} is none of {source}; its splits are {' and '.join(SPLITS)}")
+        raise DatasetError(f"unknown split {split!r} of {source}; allowed: {' and '.join(SPLITS)}")
     missing = " ".join(name for module, name in task.packages if importlib.util.find_spec(module) is None)
     if missing:
-        raise DatasetError(f"{source} cannot be made without {missing}; get it with pip install {missing}")
+        raise DatasetError(f"{source} needs {missing}; install with: pip install {missing}")
     return task
 
 

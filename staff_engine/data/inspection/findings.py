@@ -97,7 +97,7 @@ def in_sentences(findings: Findings) -> list[str]:
     columns = f" ({findings.prompt_column} → {findings.response_column})" if findings.prompt_column else ""
     said = [
         f"format: {findings.format}{columns}",
-        f"{findings.rows:,} rows, {findings.usable:,} can be used",
+        f"{findings.rows:,} rows, {findings.usable:,} usable",
     ]
     for name, lengths in (("prompt", findings.prompt), ("response", findings.response)):
         if lengths is not None:
@@ -105,11 +105,11 @@ def in_sentences(findings: Findings) -> list[str]:
                 f"{name}: {lengths.least:,} to {lengths.greatest:,} characters, median {lengths.median:,.0f}"
             )
     said += [
-        f"{findings.same.extra:,} rows repeat another",
-        f"{findings.conflicts.groups:,} prompts have different responses",
+        f"{findings.same.extra:,} rows are duplicates of another row",
+        f"{findings.conflicts.groups:,} prompts have several different responses",
     ]
-    said += [f"{count:,} cannot be used: {reason}" for reason, count in findings.reasons.items()]
-    for name, duplicates in (("alike", findings.same), ("one prompt", findings.conflicts)):
+    said += [f"{count:,} rows cannot be used: {reason}" for reason, count in findings.reasons.items()]
+    for name, duplicates in (("duplicates", findings.same), ("same prompt", findings.conflicts)):
         if duplicates.examples:
             numbers = ", ".join(f"{number:,}" for number in duplicates.examples[0].numbers)
             said.append(f"{name}, for example: {unit}s {numbers}")

@@ -116,7 +116,7 @@ def prompt_and_response(turns: Iterable[Turn]) -> tuple[list[Turn], list[Turn]]:
 def reason_of(problem: str) -> str:
     """What is wrong with a row without what is special to it, so that alike ones count as one."""
     if problem.startswith("\\u"):
-        return "half a character, no text"
+        return "unpaired surrogate, not valid text"
     return re.sub(r" \(.*\)$", "", problem, flags=re.DOTALL)
 
 
