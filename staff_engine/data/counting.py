@@ -51,8 +51,8 @@ def _count_file(path: Path, limit: int | None) -> int:
     with opened(path) as file:
         if kind.rows is None:
             return _count((line for line in file if line.removeprefix(BOM).strip()), limit)
-        with closing(kind.rows(file, path)) as rows:
-            return _count(rows, limit)
+        with closing(kind.rows(file, path)) as read:
+            return _count(read, limit)
 
 
 def _count_hub(plan: Plan) -> int:

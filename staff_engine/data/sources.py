@@ -40,7 +40,9 @@ def find_file(text: str) -> Path:
         if not path.is_file():
             beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
             near = difflib.get_close_matches(path.name, beside, n=NEAR)
-            raise DatasetError(f"data file {cleaned!r} does not exist; {_proposed(near, 'similar names:')}")
+            raise DatasetError(
+                f"data file {cleaned!r} does not exist; {_proposed(near, 'similar names are')}"
+            )
         check_source(str(path))
         with path.open("rb") as file:
             file.read(1)

@@ -194,15 +194,15 @@ def tokenize_dataset(
         for start in range(0, len(rows), CHUNK):
             chunk: dict[str, Any] = rows[start : start + CHUNK]
             prepared = {
-                place: _prepare(turns, tokenizer, conversation)
-                for place, turns in enumerate(chunk["turns"])
-                if not chunk["problem"][place]
+                index: _prepare(turns, tokenizer, conversation)
+                for index, turns in enumerate(chunk["turns"])
+                if not chunk["problem"][index]
             }
             uncut += sum(not sample.chat for sample in prepared.values())
             encoded = iter(_encode(list(prepared.values()), tokenizer, max_length))
             samples = [
-                next(encoded) if place in prepared else TokenizedSample([], [], problem)
-                for place, problem in enumerate(chunk["problem"])
+                next(encoded) if index in prepared else TokenizedSample([], [], problem)
+                for index, problem in enumerate(chunk["problem"])
             ]
             writer.write_batch(_as_batch(chunk["row_id"], samples, schema))
             if on_progress:

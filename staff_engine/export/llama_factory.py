@@ -13,10 +13,10 @@ from staff_engine.errors import StaffError
 from staff_engine.system.files import replaced
 
 SUFFIXES = (".json", ".jsonl")
-"""LLaMA-Factory tells a file's type by its name."""
+"""LLaMA-Factory determines a file's type from its name."""
 
 INFO_FILE = "dataset_info.json"
-"""Where LLaMA-Factory looks for the entry: in the folder of the file."""
+"""LLaMA-Factory reads the entry from this file, in the folder of the data."""
 
 SPEAKS_FIRST = ("user", "tool")
 ANSWERS = ("assistant",)
@@ -25,11 +25,11 @@ ANSWERS = ("assistant",)
 def entry(file_name: str) -> dict[str, Any]:
     """The complete description of a file of `messages`.
 
-    LLaMA-Factory reads every `columns` and `tags` entry that is not listed as absent as
-    soon as one of them is listed (`DatasetAttr.join`); without `system_tag` it would skip
-    every sample with a system turn. So all tags are listed; of the columns the file has one.
-    The formatting is `sharegpt` with the role names of `messages`: `openai` writes a line
-    of its own into the system prompt (`OpenAIDatasetConverter`).
+    As soon as one `columns` or `tags` entry is listed, LLaMA-Factory treats all unlisted ones
+    as absent (`DatasetAttr.join`). Without `system_tag`, it would skip every sample with a
+    system turn. So all tags are listed, and the only column of the file. The formatting is
+    `sharegpt` with the role names of `messages`, because `openai` adds a line to the system
+    prompt (`OpenAIDatasetConverter`).
     """
     return {
         "file_name": file_name,
@@ -48,7 +48,7 @@ def entry(file_name: str) -> dict[str, Any]:
 
 
 def skips(turns: Sequence[Turn]) -> bool:
-    """Whether LLaMA-Factory leaves a sample out: its turns must alternate, question first, answer last."""
+    """Whether LLaMA-Factory skips a sample: its turns must alternate, question first, answer last."""
     roles = [turn["role"] for turn in turns]
     if roles[:1] == ["system"]:
         roles = roles[1:]
@@ -57,18 +57,18 @@ def skips(turns: Sequence[Turn]) -> bool:
 
 
 def dataset_name(out: Path) -> str:
-    """The name under which training finds the file: its stem, without the commas that part names there."""
+    """The file's name in training: its stem, without commas, because they separate names there."""
     return re.sub(r"[^\w.-]+", "_", out.stem).strip("_") or "coreset"
 
 
 def with_entry(out: Path) -> dict[str, Any]:
-    """The content of the dataset_info.json beside `out`, with the entry of `out` added.
+    """The content of the dataset_info.json next to `out`, with the entry of `out` added.
 
     Raises
     ------
     StaffError
-        If `out` is no name that LLaMA-Factory reads, the file that is there is no JSON object,
-        or it has an entry of this name for other data.
+        If LLaMA-Factory cannot read a file named `out`, the existing file is not a JSON object,
+        or it has an entry with this name for other data.
     """
     if out.suffix not in SUFFIXES:
         raise StaffError(f"{out.name}: LLaMA-Factory needs a file name that ends in {' or '.join(SUFFIXES)}")
@@ -80,12 +80,12 @@ def with_entry(out: Path) -> dict[str, Any]:
 
 
 def own_entry(file_name: str) -> dict[str, Any]:
-    """What dataset_info.json needs to contain about a file."""
+    """The entry of dataset_info.json for a file."""
     return {dataset_name(Path(file_name)): entry(file_name)}
 
 
 def write_info(path: Path, content: dict[str, Any]) -> None:
-    """Write dataset_info.json, in ASCII: LLaMA-Factory opens it in the encoding of the system."""
+    """Write dataset_info.json in ASCII, because LLaMA-Factory opens it in the system's encoding."""
     with replaced(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
 

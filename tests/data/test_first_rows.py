@@ -140,7 +140,7 @@ def test_a_path_is_found_with_blanks_quotes_and_the_home_folder(tmp_path, monkey
 def test_a_wrong_path_says_what_is_near(tmp_path):
     write(tmp_path / "train.jsonl", [PAIR])
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(DatasetError, match=r"does not exist; similar names: train\.jsonl"):
+    with pytest.raises(DatasetError, match=r"does not exist; similar names are train\.jsonl"):
         find_file(str(tmp_path / "trian.jsonl"))
     with pytest.raises(DatasetError, match=r"is a folder; data files in it: train\.jsonl$"):
         find_file(str(tmp_path))

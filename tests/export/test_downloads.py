@@ -122,9 +122,9 @@ def test_an_export_that_is_not_whole_is_made_again_and_what_a_killed_process_lef
 
 
 def test_what_cannot_be_exported_leaves_nothing(run):
-    with pytest.raises(PlanError, match="export format is 'xml'"):
+    with pytest.raises(PlanError, match="unknown export format 'xml'"):
         prepare(run, {}, "xml")
-    with pytest.raises(PlanError, match="export format is 'xml'"):
+    with pytest.raises(PlanError, match="unknown export format 'xml'"):
         file_name("xml")
     with pytest.raises(PlanError, match="indices contains only row ids"):
         prepare(run, {}, "indices", True)
@@ -164,7 +164,7 @@ def test_runs_and_exports_that_are_not_there_are_named(run):
     with pytest.raises(RunError, match="export 'jsonl-0123456789abcdef' no longer exists"):
         find_prepared(run.id, "jsonl-0123456789abcdef")
     (run.folder / "exports" / "other").mkdir(parents=True)
-    with pytest.raises(RunError, match="export 'other' is not there"):
+    with pytest.raises(RunError, match="export 'other' no longer exists"):
         find_prepared(run.id, "other")
 
 
@@ -306,7 +306,7 @@ def test_a_long_line_says_how_much_is_left_out(tmp_path, monkeypatch):
 
 def test_what_has_no_preview_says_why(run):
     results = open_results(run.folder)
-    with pytest.raises(PlanError, match="export format is 'xml'"):
+    with pytest.raises(PlanError, match="unknown export format 'xml'"):
         preview_export(results, results.select(), "xml")
     with pytest.raises(PlanError, match="indices contains only row ids"):
         preview_export(results, results.select(), "indices", True)

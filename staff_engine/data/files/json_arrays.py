@@ -110,16 +110,16 @@ class _Text:
         self._decode = codecs.getincrementaldecoder(encoding)("surrogateescape").decode
         self._ended = not head
         self._text = self._decode(head, self._ended)
-        self._place = 0
+        self._index = 0
         # of the first character of the piece, in the file
         self._first, self._line, self._column = 0, 1, 1
 
     def peek(self) -> str:
         """The next character that is not a space; "" at the end."""
         while True:
-            self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
-            if self._place < len(self._text) or self._ended:
-                return self._text[self._place : self._place + 1]
+            self._index = _SPACE.match(self._text, self._index).end()  # type: ignore[union-attr]
+            if self._index < len(self._text) or self._ended:
+                return self._text[self._index : self._index + 1]
             self._read_on()
 
     def value(self) -> Any:
@@ -127,13 +127,13 @@ class _Text:
         self.peek()
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._place)
+                value, end = _DECODER.raw_decode(self._text, self._index)
             except json.JSONDecodeError as error:
                 if self._ended or not self._may_end_later(error):
                     raise self._error(error.msg, error.pos) from None
             else:
                 if self._ended or end + MARGIN <= len(self._text):
-                    self._place = end
+                    self._index = end
                     return value
             self._read_on()
 
@@ -148,7 +148,7 @@ class _Text:
     def end(self) -> None:
         """Raise an error if anything follows."""
         if self.peek():
-            raise self._error("Extra data", self._place)
+            raise self._error("Extra data", self._index)
 
     def _items(self, opening: str, closing: str, take: Callable[[], Any]) -> Iterator[Any]:
         self._take(opening)
@@ -164,15 +164,15 @@ class _Text:
 
     def _name(self) -> str:
         if self.peek() != '"':
-            raise self._error("Expecting property name enclosed in double quotes", self._place)
+            raise self._error("Expecting property name enclosed in double quotes", self._index)
         name: str = self.value()
         self._take(":")
         return name
 
     def _take(self, character: str) -> None:
         if self.peek() != character:
-            raise self._error(f"Expecting {character!r} delimiter", self._place)
-        self._place += 1
+            raise self._error(f"Expecting {character!r} delimiter", self._index)
+        self._index += 1
 
     def _may_end_later(self, error: json.JSONDecodeError) -> bool:
         """Whether a value may be wrong only because the piece ends in it."""
@@ -180,19 +180,19 @@ class _Text:
 
     def _read_on(self) -> None:
         """Drop the parsed part and read another piece, twice as large if one was not enough."""
-        self._first, self._line, self._column = self._position(self._place)
-        self._text = self._text[self._place :]
-        self._place = 0
+        self._first, self._line, self._column = self._position(self._index)
+        self._text = self._text[self._index :]
+        self._index = 0
         raw = self._file.read(max(CHUNK, len(self._text)))
         self._ended = not raw
         self._text += self._decode(raw, self._ended)
 
-    def _position(self, place: int) -> tuple[int, int, int]:
+    def _position(self, index: int) -> tuple[int, int, int]:
         """Index of the character in the file, from 0; its line and column, from 1."""
-        lines = self._text.count("\n", 0, place)
-        column = place - self._text.rfind("\n", 0, place) if lines else self._column + place
-        return self._first + place, self._line + lines, column
+        lines = self._text.count("\n", 0, index)
+        column = index - self._text.rfind("\n", 0, index) if lines else self._column + index
+        return self._first + index, self._line + lines, column
 
-    def _error(self, message: str, place: int) -> ValueError:
-        number, line, column = self._position(place)
+    def _error(self, message: str, index: int) -> ValueError:
+        number, line, column = self._position(index)
         return ValueError(f"{message}: line {line} column {column} (char {number})")
