@@ -90,9 +90,9 @@ def _question_answer_pairs(turns: Sequence[Turn], layout: str) -> tuple[str | No
     spoken = turns[1:] if has_system else turns
     roles = [turn["role"] for turn in spoken]
     if not roles or len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
-        found = ", ".join(turn["role"] for turn in turns) or "(none)"
+        listed = ", ".join(turn["role"] for turn in turns) or "(none)"
         raise StaffError(
-            f"the turns {found} do not fit {layout}, where user and assistant must alternate; "
+            f"the turns {listed} do not fit {layout}, where user and assistant must alternate; "
             "messages and sharegpt allow any turns"
         )
     texts = [turn["content"] for turn in spoken]

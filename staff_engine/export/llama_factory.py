@@ -75,7 +75,7 @@ def with_entry(out: Path) -> dict[str, Any]:
     path, name = out.with_name(INFO_FILE), dataset_name(out)
     known = _read(path)
     if name in known and (not isinstance(known[name], dict) or known[name].get("file_name") != out.name):
-        raise StaffError(f"{path} has an entry {name!r} for other data; give the file another name")
+        raise StaffError(f"{path} has an entry {name!r} for other data; choose another file name")
     return {**known, **own_entry(out.name)}
 
 

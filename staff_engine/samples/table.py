@@ -228,7 +228,7 @@ def _previews(turns: list[Turn]) -> tuple[str, str]:
 
 
 def _texts(turns: pa.ListArray, which: str) -> pa.Array:
-    """The text of `_previews` for every row of a batch; null where there is none."""
+    """The text of `_previews` for every row of a batch; null if there is none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

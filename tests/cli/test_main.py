@@ -273,7 +273,11 @@ def test_export_writes_the_planned_coreset_in_another_format(scored, tmp_path, c
     assert main(["export", "scored", "--format", "json", "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"30 samples written to {out}\n"
     assert len(json.loads(out.read_text())) == 30
-    assert_wrong_input(["export", "scored", "--format", "xml", "--out", str(out)], "format is 'xml'", capsys)
+    assert_wrong_input(
+        ["export", "scored", "--format", "xml", "--out", str(out)],
+        "unknown export format 'xml'; allowed: jsonl",
+        capsys,
+    )
 
 
 # status, list, delete
