@@ -1,1 +1,1 @@
-"""A source to samples to tokens."""
+"""From a data source to samples, and from samples to tokens."""

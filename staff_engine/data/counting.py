@@ -1,4 +1,4 @@
-"""How many rows a data set has, without making samples of them."""
+"""The number of rows in a data set, without converting them to samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def count_rows(plan: Plan, *, read: int, asked: int) -> int:
     Parameters
     ----------
     read
-        How many there were when the first `asked` were to be read: if fewer, they are all.
+        How many rows were read when `asked` were requested. Fewer than `asked` means all of them.
 
     Raises
     ------
@@ -51,15 +51,15 @@ def _count_file(path: Path, limit: int | None) -> int:
     with opened(path) as file:
         if kind.rows is None:
             return _count((line for line in file if line.removeprefix(BOM).strip()), limit)
-        with closing(kind.rows(file, path)) as found:
-            return _count(found, limit)
+        with closing(kind.rows(file, path)) as read:
+            return _count(read, limit)
 
 
 def _count_hub(plan: Plan) -> int:
     from datasets import load_dataset
 
     name, _, config = plan.dataset.partition(":")
-    rows = len(load_dataset(name, config or None, split=plan.split))  # on this machine by now
+    rows = len(load_dataset(name, config or None, split=plan.split))  # already downloaded
     return rows if plan.limit is None else min(rows, plan.limit)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1000
 CHUNK_BYTES = 2**25
-"""Rows and bytes, whichever is reached first, that are held in memory at once."""
+"""Maximum rows and bytes in memory at once; whichever is reached first."""
 
 LOOKED_AT = 100
 """Rows from which the format is detected."""
@@ -34,7 +34,7 @@ LOOKED_AT = 100
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an imported data set."""
+    """Facts about an imported data set."""
 
     source: str
     format: str
@@ -62,12 +62,12 @@ class Imported:
 
 
 def open_imported(folder: Path) -> Imported:
-    """Open what `import_dataset` wrote. Raises DatasetError if it is not there."""
+    """Open what `import_dataset` wrote. Raises DatasetError if it does not exist."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         return Imported(folder, Facts(**facts))
     except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{folder} holds no imported data set: {error}") from None
+        raise DatasetError(f"{folder} does not contain an imported data set: {error}") from None
 
 
 def import_dataset(
@@ -81,27 +81,27 @@ def import_dataset(
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Imported:
-    """Copy a data set into a folder and normalise its rows; memory does not grow with them.
+    """Copy a data set into a folder and normalise its rows, in constant memory.
 
     Parameters
     ----------
     source
         A file, `builtin:NAME`, or a hub name, where `NAME:CONFIG` chooses a configuration.
     folder
-        Where to write; made whole or not at all, and not there yet.
+        Where to write. It must not exist yet, and is created completely or not at all.
     format, prompt_column, response_column
-        The record format by hand; detected where they are not given.
+        The record format; detected by default.
     split
         The split of a hub data set or of a built-in task.
     limit
-        Most rows, from the first on.
+        Maximum number of rows, from the first.
     on_progress
-        Called with the number of rows after each chunk of them.
+        Called after each chunk with its number of rows.
 
     Raises
     ------
     DatasetError
-        If it cannot be read, or no row of it can be used.
+        If it cannot be read, or has no usable row.
     """
     with new_folder(folder) as part:
         lines = part / "source.jsonl"
@@ -123,12 +123,12 @@ def import_dataset(
 
 
 def check_source(source: str, split: str = "train") -> None:
-    """Say before any work whether a data set is there: a file, a built-in task, or a hub to ask.
+    """Check before any work that a data set exists: a file, a built-in task, or a hub that can be reached.
 
     Raises
     ------
     DatasetError
-        If it is not, is of no known kind, or a task has no such split; says what is allowed.
+        If it does not exist, or its file type or split is unknown. The message says what is allowed.
     """
     if is_task(source):
         check_task(source, split)
@@ -136,23 +136,23 @@ def check_source(source: str, split: str = "train") -> None:
     try:
         path = Path(source).expanduser()
         there = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home, a NUL
-        raise DatasetError(f"data set {source!r} is no name of a file: {error}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown user, a NUL
+        raise DatasetError(f"data set {source!r} is not a valid file name: {error}") from None
     if there[0]:
         suffix_of(path)
     elif there[1]:
-        raise DatasetError(f"data file {source!r} is a folder; a file in it is needed")
+        raise DatasetError(f"data file {source!r} is a folder; give a file in it")
     elif names_a_file(source):
         raise DatasetError(f"data file {source!r} does not exist")
     elif not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():
         raise DatasetError(
-            f"data set {source!r} is no file on this machine, and the hub cannot be reached; allowed are "
+            f"data set {source!r} is not a file on this machine, and the hub cannot be reached; allowed: "
             f"a file ({' '.join(SUFFIXES)}), a hub name and {', '.join(f'builtin:{name}' for name in TASKS)}"
         )
 
 
 def names_a_file(source: str) -> bool:
-    """Whether what is not there would be a file. Hub names may have a dot too, as teknium/OpenHermes-2.5."""
+    """Whether a missing source names a file. A hub name may contain a dot too: teknium/OpenHermes-2.5."""
     path = Path(source).expanduser()
     if path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or "\\" in source:
         return True
@@ -162,7 +162,7 @@ def names_a_file(source: str) -> bool:
 
 
 def fetch_lines(source: str, lines: Path, split: str, limit: int | None) -> bool:
-    """Write source.jsonl from wherever the data comes from; returns whether its lines are a file's own."""
+    """Write source.jsonl from any source; return whether its lines are copied from a file."""
     check_source(source, split)
     path = Path(source).expanduser()
     if path.is_file() and not is_task(source):
@@ -178,17 +178,18 @@ def _hub_rows(source: str, split: str) -> Iterator[Row]:
     name, _, config = source.partition(":")
     try:
         yield from load_dataset(name, config or None, split=split)
-    except Exception as error:  # the library's, its network client's, and those of whatever it decodes with
+    except Exception as error:  # from the library, its network client or its decoders
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if "Config name is missing" in reason:
-            reason = f"it has several configurations; say {name}:CONFIG ({' '.join(str(error).split())})"
+            details = " ".join(str(error).split())
+            reason = f"it has several configurations; choose one with {name}:CONFIG ({details})"
         raise DatasetError(f"data set {source!r} cannot be loaded: {reason}") from error
 
 
 def choose_for_lines(
     path: Path, unit: str, source: str, by_hand: tuple[str | None, str | None, str | None]
 ) -> Mapping:
-    """Look at the first rows that can be read, and say how to read all."""
+    """Choose how to read all rows, from the first ones that can be parsed."""
     head: list[Row] = []
     seen = 0
     first_problem = None
@@ -202,7 +203,7 @@ def choose_for_lines(
         if len(head) == LOOKED_AT or seen > CHUNK_BYTES:
             break
     if not head:
-        raise DatasetError(f"{source} has no row that can be used: {first_problem or 'it is empty'}")
+        raise DatasetError(f"{source} has no usable row: {first_problem or 'it is empty'}")
     try:
         return choose_mapping(head, *by_hand)
     except DatasetError as error:
@@ -217,7 +218,7 @@ def _write_rows(
     target: Path,
     on_progress: Callable[[int], None] | None,
 ) -> tuple[int, str]:
-    """Normalise every row into an Arrow file; returns their number and the fingerprint."""
+    """Normalise every row into an Arrow file; return the number of rows and the fingerprint."""
     import pyarrow as pa
 
     turn = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -253,19 +254,19 @@ def _write_rows(
             if on_progress:
                 on_progress(len(rows))
     if not usable:
-        raise DatasetError(f"{source} has no row that can be used: {first_problem}")
+        raise DatasetError(f"{source} has no usable row: {first_problem}")
     return count, digest.hexdigest()
 
 
 def turns_of(line: Line, mapping: Mapping) -> tuple[list[Turn], str | None]:
-    """The turns of a row, or none and what is wrong with it."""
+    """The turns of a row and None, or no turns and what is wrong with the row."""
     try:
         turns = normalise(parse_line(line), mapping)
         "".join(turn["content"] for turn in turns).encode("utf-8")
     except DatasetError as error:
         return [], str(error)
     except UnicodeEncodeError as error:
-        return [], f"\\u{ord(error.object[error.start]):04x} is half a character, no text"
+        return [], f"\\u{ord(error.object[error.start]):04x} is an unpaired surrogate, not valid text"
     return turns, None
 
 

@@ -1,4 +1,4 @@
-"""The first rows of a data set, as a run would read them: at once, and without reading the rest."""
+"""The first rows of a data set, as a run would read them, without reading the rest."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from staff_engine.errors import DatasetError
 from staff_engine.system.words import size_in_words
 
 FIRST = 200
-"""Rows that are read."""
+"""Number of rows that are read."""
 
 READ_WHOLE = 32_000_000
-"""Most bytes that are held in memory: of a first line, or of a kind of file that must be read whole."""
+"""Maximum bytes in memory: of a first line, or of a file that must be read whole."""
 
 BIG = size_in_words(READ_WHOLE)
 
 
 @dataclass(frozen=True)
 class ReadRow:
-    """A row, and what a run would make of it."""
+    """A row, and how a run would read it."""
 
     number: int  # of its line or row, from 1
-    turns: tuple[Turn, ...]  # empty where it cannot be used
+    turns: tuple[Turn, ...]  # empty if it cannot be used
     problem: str | None  # why it cannot be used
     text: str  # the line
 
@@ -43,8 +43,8 @@ class FirstRows:
     """The first lines of a data set."""
 
     lines: tuple[Line, ...]
-    unit: str  # "line" where they are a file's own, else "row"
-    more: bool  # whether there are others behind them
+    unit: str  # "line" if they are lines of a file, else "row"
+    more: bool  # whether there are more lines after them
 
     @cached_property
     def _rows(self) -> tuple[list[Row], str]:
@@ -59,26 +59,26 @@ class FirstRows:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the rows' fields, in the order in which they come."""
+        """The field names of the rows, in order of first appearance."""
         return list(dict.fromkeys(name for row in self._rows[0] for name in row))
 
     def mapping(
         self, format: str | None = None, prompt_column: str | None = None, response_column: str | None = None
     ) -> Mapping:
-        """The record format that was chosen, or the detected one.
+        """The chosen record format, or the detected one.
 
         Raises
         ------
         DatasetError
-            If none is recognised or the chosen one does not fit; if no row can be parsed.
+            If none is recognised, the chosen one does not fit, or no row can be parsed.
         """
         rows, problem = self._rows
         if not rows:
-            raise DatasetError(f"none of the first rows can be read: {problem or 'there are none'}")
+            raise DatasetError(f"none of the first rows can be read: {problem or 'the data set is empty'}")
         return choose_mapping(rows, format, prompt_column, response_column)
 
     def read(self, mapping: Mapping | None, start: int = 0, count: int = FIRST) -> list[ReadRow]:
-        """Some of the rows as a run reads them under this mapping; without one, only their text."""
+        """Some rows as a run reads them with this mapping; without a mapping, only their text."""
         read = []
         for line in self.lines[start : start + count]:
             turns, problem = turns_of(line, mapping) if mapping else ([], None)
@@ -87,7 +87,7 @@ class FirstRows:
 
 
 def first_rows(source: str, split: str = "train") -> FirstRows:
-    """Read the first rows of a file or of a built-in task; a hub is not asked.
+    """Read the first rows of a file or of a built-in task, without asking a hub.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def first_rows(source: str, split: str = "train") -> FirstRows:
     Raises
     ------
     DatasetError
-        If it is not there, cannot be read, or is empty.
+        If it does not exist, cannot be read, or is empty.
     """
     check_file(source, split)
     with tempfile.TemporaryDirectory(prefix="staff-") as folder:
@@ -118,10 +118,10 @@ def rows_of_lines(path: Path, unit: str) -> FirstRows:
 
 
 def shown_line(line: Line, most: int = 2000) -> str:
-    """A line as text; bytes that are no UTF-8 are spelt out."""
+    """A line as text; bytes that are not UTF-8 are escaped."""
     raw = line.text[: 4 * most]
     try:
-        text = raw.decode("utf-8", "surrogatepass")  # what a CSV file's bytes that are no text have become
+        text = raw.decode("utf-8", "surrogatepass")  # CSV bytes that are not text
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeError:
         text = raw.decode("utf-8", "backslashreplace")
@@ -129,7 +129,7 @@ def shown_line(line: Line, most: int = 2000) -> str:
 
 
 def _write_first(source: str, split: str, target: Path) -> bool:
-    """Write one row more than are read; returns whether they are the file's own lines."""
+    """Write one row more than is read; return whether the lines are copied from the file."""
     if is_task(source):
         write_rows(itertools.islice(task_rows(source, split), FIRST + 1), target)
         return False
@@ -139,12 +139,12 @@ def _write_first(source: str, split: str, target: Path) -> bool:
         big = path.stat().st_size > READ_WHOLE
         if big and kind == ".json" and starts_object(path):
             raise DatasetError(
-                f"{path} is one JSON object of over {BIG}, which has to be read whole; write it as JSON lines"
+                f"{path} is a JSON object of over {BIG}, which must be read whole; convert it to JSON lines"
             )
         if big and kind == ".parquet" and compression_of(path):
-            raise DatasetError(f"{path} is a packed Parquet file over {BIG}; unpack it first")
+            raise DatasetError(f"{path} is a compressed Parquet file of over {BIG}; decompress it first")
         if kind == ".jsonl" and _first_line_is_endless(path):
-            raise DatasetError(f"{path}: the first line has over {BIG}; is this JSON lines?")
+            raise DatasetError(f"{path}: the first line is longer than {BIG}; is the file JSON lines?")
     except OSError as error:
         raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
     return write_source(path, target, FIRST + 1)

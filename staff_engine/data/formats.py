@@ -1,4 +1,4 @@
-"""Record formats: which one a file has, and how a row of it becomes turns."""
+"""Record formats: detect the format of a file, and convert its rows to turns."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from staff_engine.errors import DatasetError
 
 @dataclass(frozen=True)
 class RecordFormat:
-    """How the rows of a file say what is asked and what is answered."""
+    """How the rows of a file contain prompt and response."""
 
     name: str
-    """As settings write it: a-z and -."""
+    """Its name in settings: a-z and -."""
     label: str
-    """As people read it."""
+    """Its name for people."""
     read: Callable[[Row, Sequence[str]], list[Turn]]
     """The turns of a row, given the columns that it needs. Raises DatasetError."""
     columns: tuple[tuple[str, ...], ...] = ()
-    """The columns that a row needs, in each spelling; none where they are chosen by hand."""
+    """The columns that a row needs, in each spelling; empty if the user chooses them."""
     pair: bool = True
-    """Whether the columns are a prompt's and a response's, so that others can be chosen."""
+    """Whether there is one prompt column and one response column, so that others can be chosen."""
     conversation: bool = False
-    """Whether a row holds a list of turns."""
+    """Whether a row contains a list of turns."""
 
 
 _FORMATS = (
@@ -60,20 +60,20 @@ _FORMATS = (
     ),
     RecordFormat("query-response", "Query and response", turns.read_pair, (("query", "response"),)),
     RecordFormat("question-answer", "Question and answer", turns.read_pair, (("question", "answer"),)),
-    RecordFormat("columns", "Two columns that I choose", turns.read_pair),
+    RecordFormat("columns", "Two columns of your choice", turns.read_pair),
 )
 
 FORMATS = {format.name: format for format in _FORMATS}
 """By name, in the order in which they are detected."""
 
 BY_HAND = "columns"
-"""The format whose columns are always chosen by hand."""
+"""The format whose columns the user always chooses."""
 
 
 def find_format(name: str) -> RecordFormat:
-    """The record format of a name. Raises DatasetError if there is none."""
+    """The record format with a name. Raises DatasetError if it is unknown."""
     if name not in FORMATS:
-        raise DatasetError(f"format is {name!r}; it can be {', '.join(FORMATS)}")
+        raise DatasetError(f"unknown format {name!r}; allowed: {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
@@ -98,29 +98,28 @@ def _mappings(format: RecordFormat) -> list[Mapping]:
 
 
 def detect_format(rows: Sequence[Row]) -> Mapping:
-    """The first known format whose columns stand in most of the rows.
+    """The first known format whose columns are in most of the rows.
 
     Raises
     ------
     DatasetError
-        If no format fits more than half of the rows; names those that fit some, or the
-        columns that were found.
+        If no format fits more than half of the rows. The message names the formats that fit
+        some rows, or the columns of the data.
     """
-    found: dict[str, int] = {}
+    partial: dict[str, int] = {}
     for mapping in (each for format in FORMATS.values() for each in _mappings(format)):
         fitting = sum(_fits(row, mapping) for row in rows)
         if 2 * fitting > len(rows):
             return mapping
         if fitting:
-            found[mapping.format] = max(fitting, found.get(mapping.format, 0))
-    if found:
-        counts = ", ".join(f"{count} as {name}" for name, count in found.items())
+            partial[mapping.format] = max(fitting, partial.get(mapping.format, 0))
+    if partial:
+        counts = ", ".join(f"{name} fits {count}" for name, count in partial.items())
         raise DatasetError(
             f"no record format fits most of the first {len(rows)} rows ({counts}); choose one with --format"
         )
     raise DatasetError(
-        f"no record format is recognised in the columns {_columns(rows)}; "
-        "give --prompt-column and --response-column"
+        f"no known record format has the columns {_columns(rows)}; set --prompt-column and --response-column"
     )
 
 
@@ -131,21 +130,23 @@ def _fits(row: Row, mapping: Mapping) -> bool:
 def choose_mapping(
     rows: Sequence[Row], format: str | None, prompt_column: str | None, response_column: str | None
 ) -> Mapping:
-    """The mapping that was asked for, or the detected one.
+    """The requested mapping, or the detected one.
 
     Raises
     ------
     DatasetError
-        If the format is unknown, does not go with the columns given, or none of the rows
-        has its columns.
+        If the format is unknown, cannot be used with the given columns, or no row has its
+        columns.
     """
     known = None if format is None else find_format(format)
     if format == BY_HAND and (prompt_column is None or response_column is None):
         raise DatasetError(f"format {BY_HAND!r} needs --prompt-column and --response-column")
     if (prompt_column is None) != (response_column is None):
-        raise DatasetError("--prompt-column and --response-column are given together or not at all")
+        raise DatasetError("--prompt-column and --response-column must be used together")
     if prompt_column is not None and known and not known.pair:
-        raise DatasetError(f"format {format!r} has columns of its own; --prompt-column goes with {BY_HAND!r}")
+        raise DatasetError(
+            f"format {format!r} has fixed columns; use --prompt-column with format {BY_HAND!r}"
+        )
     if prompt_column is not None:
         mapping = Mapping(format or BY_HAND, prompt_column, response_column)
     elif known is None:
@@ -156,7 +157,7 @@ def choose_mapping(
     if not any(_fits(row, mapping) for row in rows):
         raise DatasetError(
             f"format {mapping.format!r} needs the columns {', '.join(mapping.needed)}; "
-            f"found are {_columns(rows)}"
+            f"the data has {_columns(rows)}"
         )
     return mapping
 
@@ -172,7 +173,7 @@ def normalise(row: Row, mapping: Mapping) -> list[Turn]:
     Raises
     ------
     DatasetError
-        With what is wrong in the row.
+        With what is wrong with the row.
     """
     missing = [name for name in mapping.needed if name not in row]
     if missing:

@@ -1,4 +1,4 @@
-"""The rows of an import, one after the other: their lines as they were, or their turns."""
+"""The rows of an import, one after the other: their original lines, or their turns."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SLICE = 10_000
-"""Rows taken out of the Arrow file at a time."""
+"""Rows read from the Arrow file at a time."""
 
 
 def selected_lines(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, bytes]]:
-    """Yield some rows' ids and lines, byte for byte, without their line ends.
+    """Yield ids and lines of some rows, byte for byte, without line endings.
 
-    Only the two offset columns of the memory-mapped rows are read, and of the source
-    only the lines asked for. What ended a line (LF, CRLF, the end of the file) is no part
-    of it, nor is a byte order mark before the first: the import's offsets leave them out.
+    Only the two offset columns of the memory-mapped rows are read, and only the requested
+    lines of the source. Line endings (LF, CRLF) and a byte order mark before the first line
+    are excluded by the offsets of the import.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def selected_lines(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, b
     """
     with (imported / "source.jsonl").open("rb") as source:
         for ids, rows in _selected(imported, row_ids, ["start", "end"]):
-            places = (rows.column(name).to_pylist() for name in ("start", "end"))
-            for row_id, start, end in zip(ids, *places, strict=True):
+            offsets = (rows.column(name).to_pylist() for name in ("start", "end"))
+            for row_id, start, end in zip(ids, *offsets, strict=True):
                 source.seek(start)
                 yield row_id, source.read(end - start)
 
 
 def selected_turns(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, list[Turn]]]:
-    """Yield some rows' ids and normalised turns; `row_ids` is int64 (m,), ascending."""
+    """Yield ids and normalised turns of some rows; `row_ids` is int64 (m,), ascending."""
     for ids, rows in _selected(imported, row_ids, ["turns"]):
         yield from zip(ids, rows.column("turns").to_pylist(), strict=True)
 
@@ -49,7 +49,7 @@ def selected_turns(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, l
 def _selected(
     imported: Path, row_ids: np.ndarray, columns: list[str]
 ) -> Iterator[tuple[list[int], pa.RecordBatch]]:
-    """Yield ids and chosen columns of the rows, slice by slice; a row's id is its place in the file."""
+    """Yield ids and chosen columns of the rows, slice by slice; a row's id is its index in the file."""
     import pyarrow as pa
 
     with pa.memory_map(str(imported / "rows.arrow")) as file, pa.ipc.open_stream(file) as stream:

@@ -1,4 +1,4 @@
-"""Where data comes from on this machine: files, uploads and built-in tasks, found and named in words."""
+"""Data on this machine: find and describe files, uploads and built-in tasks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from staff_engine.system.home import home
 from staff_engine.system.words import size_in_words
 
 NEAR = 5
-"""Most names that an error proposes."""
+"""Maximum number of names that an error suggests."""
 
 
 def find_file(text: str) -> Path:
-    """The file that a person means: quotes around the path are left out, `~` is the home folder.
+    """The file of a path that a person typed: quotes around it are removed, `~` is the home folder.
 
     Raises
     ------
     DatasetError
-        If it is no file that can be read; names those beside it that could be meant.
+        If it is not a readable file. The message suggests similar names in the same folder.
     """
     cleaned = text.strip().strip("\"'").removeprefix("file://")
     try:
@@ -37,23 +37,25 @@ def find_file(text: str) -> Path:
                 for each in sorted(path.iterdir())
                 if is_data_file(each) and not each.name.startswith(".")
             ]
-            raise DatasetError(f"{cleaned!r} is a folder; {_proposed(names, 'data files in it are')}")
+            raise DatasetError(f"{cleaned!r} is a folder; {_proposed(names, 'data files in it:')}")
         if not path.is_file():
             beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
             near = difflib.get_close_matches(path.name, beside, n=NEAR)
-            raise DatasetError(f"data file {cleaned!r} does not exist; {_proposed(near, 'near it are')}")
+            raise DatasetError(
+                f"data file {cleaned!r} does not exist; {_proposed(near, 'similar names are')}"
+            )
         check_source(str(path))
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
         raise DatasetError(f"data file {cleaned!r} cannot be read: {error.strerror}") from None
-    except (ValueError, RuntimeError) as error:  # a NUL in a path; a home folder that is not there
-        raise DatasetError(f"{cleaned!r} is no path: {error}") from None
+    except (ValueError, RuntimeError) as error:  # a NUL in a path; an unknown home folder
+        raise DatasetError(f"{cleaned!r} is not a valid path: {error}") from None
     return path
 
 
 def check_file(source: str, split: str = "train") -> None:
-    """Say whether a file or a built-in task is there, without asking a hub. Raises DatasetError."""
+    """Check that a file or a built-in task exists, without asking a hub. Raises DatasetError if not."""
     if is_task(source):
         check_source(source, split)
     else:
@@ -61,7 +63,7 @@ def check_file(source: str, split: str = "train") -> None:
 
 
 def in_words(source: str, unit: str) -> str:
-    """What kind of file it is and how big: "JSON lines, packed with gzip, 4.2 MB"; a task's licence."""
+    """The type and size of a file, as "JSON lines, compressed with gzip, 4.2 MB"; a task's licence."""
     if is_task(source):
         return f"Built in; licence: {task_of(source).license}"
     if is_on_hub(source):
@@ -69,17 +71,17 @@ def in_words(source: str, unit: str) -> str:
     path = Path(source)
     kind = KINDS[".jsonl" if unit == "line" else suffix_of(path)]
     compression = compression_of(path)
-    packed = f", packed with {compression.label}" if compression else ""
+    packed = f", compressed with {compression.label}" if compression else ""
     return f"{kind.label}{packed}, {size_in_words(path.stat().st_size)}"
 
 
 def keep_upload(name: str, content: bytes) -> Path:
-    """Keep an uploaded file under `<home>/uploads`, so that a run can read it; the same content once.
+    """Save an uploaded file in `<home>/uploads`, so that a run can read it. Equal content is saved once.
 
     Parameters
     ----------
     name
-        As the browser says it; only letters, digits, dots and dashes of it are kept.
+        The name from the browser; only its letters, digits, dots and dashes are kept.
 
     Raises
     ------
@@ -95,21 +97,21 @@ def keep_upload(name: str, content: bytes) -> Path:
             with replaced(path) as part:
                 part.write_bytes(content)
     except OSError as error:
-        raise DatasetError(f"the upload {name!r} cannot be kept: {error.strerror}") from error
+        raise DatasetError(f"the upload {name!r} cannot be saved: {error.strerror}") from error
     return path
 
 
 def upload_name(path: Path) -> str:
-    """What an upload was called."""
+    """The original name of an upload."""
     return path.name.partition("-")[2]
 
 
 def is_on_hub(source: str) -> bool:
-    """Whether a data set's name is one for the hub; it is not asked."""
+    """Whether a data set's name is a hub name, without asking the hub."""
     return not (is_task(source) or Path(source).expanduser().exists() or names_a_file(source))
 
 
 def _proposed(names: list[str], introduction: str) -> str:
     if not names:
-        return f"a data file is needed ({' '.join(SUFFIXES)})"
+        return f"give a data file ({' '.join(SUFFIXES)})"
     return f"{introduction} {', '.join(names[:NEAR])}{' and more' if len(names) > NEAR else ''}"

@@ -26,7 +26,7 @@ Piece = tuple[str, bool]  # text, and whether it is a response
 
 @dataclass(frozen=True)
 class TokenizedSample:
-    """Token ids of a sample; which belong to a response; why it is unusable; whether a response was cut."""
+    """Token ids, which belong to a response, why the sample is unusable, whether a response was truncated."""
 
     input_ids: list[int]
     response_mask: list[bool]
@@ -35,12 +35,12 @@ class TokenizedSample:
 
 
 def plain_text(turns: Iterable[tuple[str, str]]) -> str:
-    """The plain template: a heading for each turn, its text below, a blank line between turns."""
+    """The plain template: a heading and a text for each turn, and a blank line between turns."""
     return "\n\n".join(f"### {role.capitalize()}:\n{text}" for role, text in turns)
 
 
 def plain_pieces(turns: Sequence[Turn]) -> list[Piece]:
-    """Cut the plain template where responses begin and end."""
+    """Split the plain template where responses begin and end."""
     pieces: list[Piece] = []
     context = ""
     for turn in turns:
@@ -55,14 +55,14 @@ def plain_pieces(turns: Sequence[Turn]) -> list[Piece]:
 
 
 def chat_pieces(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase) -> list[Piece] | None:
-    """Cut the tokenizer's chat template the same way; None if it cannot be cut there."""
+    """Split the tokenizer's chat template the same way; None if it cannot be split there."""
     pieces: list[Piece] = []
     done = ""
-    for place, turn in enumerate(turns):
+    for index, turn in enumerate(turns):
         if turn["role"] != "assistant":
             continue
-        before = _render(turns[:place], tokenizer, prompt=True)
-        after = _render(turns[: place + 1], tokenizer, prompt=False)
+        before = _render(turns[:index], tokenizer, prompt=True)
+        after = _render(turns[: index + 1], tokenizer, prompt=False)
         if before is None or after is None or not before.startswith(done) or not after.startswith(before):
             return None
         pieces += [(before[len(done) :], False), (after[len(before) :], True)]
@@ -82,22 +82,22 @@ def _render(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, *, prompt
 def tokenize_sample(
     turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, *, max_length: int, conversation: bool
 ) -> TokenizedSample:
-    """Turn a sample into token ids, with its responses marked.
+    """Convert a sample to token ids, with its responses marked.
 
-    Prompts and responses are tokenized apart, so that the mask is exact. The sequence
-    opens with the tokenizer's first token, if it has one; in the plain template its end
-    token closes every response, and special tokens that stand in a text are text.
+    Prompts and responses are tokenized separately, so that the mask is exact. The sequence
+    starts with the tokenizer's first token, if it has one. In the plain template, the end
+    token closes every response, and special tokens within a text are treated as text.
 
     Parameters
     ----------
     turns
         Dicts of role and content.
     max_length
-        Most tokens. What is over is cut from the left, the first token kept, up to the
-        last response; if that alone is too long, it is cut on the right.
+        Maximum tokens. A longer sample is truncated from the left, after its first token, up
+        to the last response. If that alone is too long, it is truncated on the right.
     conversation
-        Whether the tokenizer's chat template is used, where there is one that can be cut
-        into prompts and responses; else the plain template is.
+        Whether to use the tokenizer's chat template, if it has one that can be split into
+        prompts and responses. Otherwise the plain template is used.
     """
     prepared = [_prepare(turns, tokenizer, conversation)]
     return _encode(prepared, tokenizer, max_length)[0]
@@ -105,7 +105,7 @@ def tokenize_sample(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A sample as pieces of text, and which template made them."""
+    """A sample as pieces of text, and whether they come from the chat template."""
 
     pieces: list[Piece]
     chat: bool
@@ -119,7 +119,7 @@ def _prepare(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, conversa
 def _encode(
     prepared: Sequence[_Prepared], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[TokenizedSample]:
-    """Tokenize the pieces of many samples, all of one template in one call of the tokenizer."""
+    """Tokenize the pieces of many samples, with one call of the tokenizer per template."""
     parts: dict[bool, Iterator[list[int]]] = {}
     for chat in (False, True):
         texts = [text for sample in prepared if sample.chat == chat for text, _ in sample.pieces]
@@ -145,7 +145,7 @@ def _joined(
 
 
 def _fitted(ids: list[int], mask: list[bool], max_length: int, *, keep_first: bool) -> TokenizedSample:
-    """Cut what is over `max_length`, and look whether a response is left."""
+    """Truncate to `max_length`, and check whether a response remains."""
     cut = False
     if len(ids) > max_length:
         last = len(mask) - 1 - mask[::-1].index(True) if any(mask) else -1
@@ -158,7 +158,7 @@ def _fitted(ids: list[int], mask: list[bool], max_length: int, *, keep_first: bo
         cut = any(mask[max_length:])
         ids, mask = ids[:max_length], mask[:max_length]
     if mask and mask[0]:
-        mask[0] = False  # nothing stands before it to predict it from
+        mask[0] = False  # there is no token before it to predict it from
     if not any(mask):
         return TokenizedSample([], [], "no response token", cut)
     return TokenizedSample(ids, mask, None, cut)
@@ -194,23 +194,23 @@ def tokenize_dataset(
         for start in range(0, len(rows), CHUNK):
             chunk: dict[str, Any] = rows[start : start + CHUNK]
             prepared = {
-                place: _prepare(turns, tokenizer, conversation)
-                for place, turns in enumerate(chunk["turns"])
-                if not chunk["problem"][place]
+                index: _prepare(turns, tokenizer, conversation)
+                for index, turns in enumerate(chunk["turns"])
+                if not chunk["problem"][index]
             }
             uncut += sum(not sample.chat for sample in prepared.values())
             encoded = iter(_encode(list(prepared.values()), tokenizer, max_length))
             samples = [
-                next(encoded) if place in prepared else TokenizedSample([], [], problem)
-                for place, problem in enumerate(chunk["problem"])
+                next(encoded) if index in prepared else TokenizedSample([], [], problem)
+                for index, problem in enumerate(chunk["problem"])
             ]
             writer.write_batch(_as_batch(chunk["row_id"], samples, schema))
             if on_progress:
                 on_progress(len(samples))
     if uncut and conversation and tokenizer.chat_template:
         log.warning(
-            "the chat template of %d samples cannot be cut into prompts and responses; "
-            "they have the plain one",
+            "the chat template cannot be split into prompts and responses for %d samples; "
+            "they use the plain one",
             uncut,
         )
 

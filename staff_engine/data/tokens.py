@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Token ids of a sample and which of them belong to a response; equally long."""
+    """Token ids of a sample, and which of them belong to a response; same length."""
 
     input_ids: Sequence[int]
     response_mask: Sequence[bool]
 
 
 class TokenTable(Sequence[EncodedSample]):
-    """The samples that can be scored, by their place; `row_ids` says which rows they are.
+    """The samples that can be scored, by index; `row_ids` maps an index to a row.
 
     Attributes
     ----------
     row_ids, lengths, response_tokens
         int64 (n,): row id, number of all tokens and of response tokens of each sample.
     problems
-        Row id → why the row cannot be scored, for all others.
+        Row id → why the row cannot be scored, for all other rows.
     cut
-        How many samples had a response that did not fit.
+        Number of samples with a truncated response.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -47,7 +47,7 @@ class TokenTable(Sequence[EncodedSample]):
             pc.list_value_length(table["input_ids"]).to_numpy()[usable].astype(np.int64)
         )
         self.cut = int(pc.sum(table["cut"]).as_py() or 0)
-        self._places = np.nonzero(usable)[0]
+        self._indices = np.nonzero(usable)[0]
         self._chunks = table.select(["input_ids", "response_mask"]).to_batches()
         self._starts = np.cumsum([0, *(len(chunk) for chunk in self._chunks)])
 
@@ -59,21 +59,21 @@ class TokenTable(Sequence[EncodedSample]):
             sums = np.concatenate([[0], np.cumsum(masks.values.to_numpy(zero_copy_only=False))])
             offsets = masks.offsets.to_numpy()
             counts.append(sums[offsets[1:]] - sums[offsets[:-1]])
-        return np.concatenate([np.zeros(0, dtype=np.int64), *counts])[self._places]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *counts])[self._indices]
 
     def __len__(self) -> int:
         return len(self.row_ids)
 
     def __getitem__(self, index: Any) -> Any:
-        place = self._places[index]
-        chunk = int(np.searchsorted(self._starts, place, side="right")) - 1
-        row = self._chunks[chunk].slice(int(place - self._starts[chunk]), 1)
+        position = self._indices[index]
+        chunk = int(np.searchsorted(self._starts, position, side="right")) - 1
+        row = self._chunks[chunk].slice(int(position - self._starts[chunk]), 1)
         ids, mask = (row[name].flatten().to_numpy(zero_copy_only=False) for name in row.schema.names)
         return EncodedSample(ids, mask)
 
 
 def open_tokens(path: Path) -> TokenTable:
-    """Map the file that `tokenization.tokenize_dataset` wrote."""
+    """Memory-map the file that `tokenization.tokenize_dataset` wrote."""
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:

@@ -1,4 +1,4 @@
-"""The row of a file → turns, by each way that a record format says who speaks."""
+"""The row of a file → turns, for each way in which a record format names the roles."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _NAMES = {
     "tool": ("tool", "function", "observation", "tool_response", "function_response", "ipython"),
 }
 ROLES = {name: role for role, names in _NAMES.items() for name in names}
-"""What records call a role, in lower case → its role."""
+"""A role's name in records, in lower case → the role."""
 
 ENTRY_NAMES = (("role", "content"), ("from", "value"))
-"""What an entry of a conversation calls the speaker and the text; either stands in either format."""
+"""Field names of role and text in a conversation entry; both pairs are accepted in both formats."""
 
 SHOWN = 300
-"""Most characters of a file's own text in an error."""
+"""Maximum characters of a file's text in an error."""
 
 
 def read_pair(row: Row, columns: Sequence[str]) -> list[Turn]:
-    """A prompt and its response, in two columns; `system` where the row has it. Raises DatasetError."""
+    """A prompt and its response, in two columns; and `system` if the row has it. Raises DatasetError."""
     prompt, response = columns
     return [*_system(row), _turn("user", _prompt(row, prompt)), _turn("assistant", _text(row, response))]
 
@@ -56,24 +56,24 @@ def read_alpaca(row: Row, columns: Sequence[str]) -> list[Turn]:
     turns = _system(row)
     for pair in _entries(row.get("history") or [], "history"):
         if not isinstance(pair, list) or len(pair) != 2:
-            raise DatasetError("'history' is to be a list of pairs of prompt and response")
+            raise DatasetError("'history' must be a list of pairs of prompt and response")
         turns += [_turn("user", _scalar(pair[0], "history")), _turn("assistant", _scalar(pair[1], "history"))]
     return [*turns, _turn("user", prompt), _turn("assistant", _text(row, output))]
 
 
 def read_messages(row: Row, columns: Sequence[str]) -> list[Turn]:
-    """A list of entries, as a rule of role and content. Raises DatasetError."""
+    """A list of entries, usually with role and content. Raises DatasetError."""
     return _conversation(row, columns, "role")
 
 
 def read_sharegpt(row: Row, columns: Sequence[str]) -> list[Turn]:
-    """A list of entries, as a rule of from and value; `system` before it. Raises DatasetError."""
+    """A list of entries, usually with from and value, after `system`. Raises DatasetError."""
     turns = _conversation(row, columns, "from")
     return [*_system(row), *turns]
 
 
 def _conversation(row: Row, columns: Sequence[str], speaker: str) -> list[Turn]:
-    """The entries of a list; `speaker` is the field that an error asks for."""
+    """The entries of a list; an error names `speaker` as the missing field."""
     (column,) = columns
     return [_turn_of(entry, column, speaker) for entry in _entries(row[column], column)]
 
@@ -90,7 +90,7 @@ def _turn_of(item: Any, where: str, expected: str) -> Turn:
     speaker, text = names
     role = ROLES.get(str(item[speaker]).lower())
     if role is None:
-        raise DatasetError(f"{speaker} is {shown(str(item[speaker]))!r}; known are {', '.join(ROLES)}")
+        raise DatasetError(f"{speaker} is {shown(str(item[speaker]))!r}; allowed: {', '.join(ROLES)}")
     content, calls = _content(item.get(text), text), _calls(item)
     if item.get(text) is None and not calls:
         raise DatasetError(f"an entry of {where!r} has no {text!r}")
@@ -102,12 +102,12 @@ def _content(value: Any, name: str) -> str:
     if not isinstance(value, list):
         return _scalar(value, name)
     if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
-        raise DatasetError(f"{name!r} has a part that is no text")
+        raise DatasetError(f"{name!r} has a part that is not text")
     return "".join(part["text"] for part in value)
 
 
 def _calls(message: Row) -> str:
-    """The tool calls of a message as a JSON array of functions, since they are what a model answers there."""
+    """The tool calls of a message as a JSON array of functions: they are the model's response there."""
     calls = message.get("tool_calls") or message.get("function_call")
     if not calls:
         return ""
@@ -117,19 +117,19 @@ def _calls(message: Row) -> str:
 
 
 def _entries(value: Any, name: str) -> list[Any]:
-    """A list; in a CSV file it is JSON in a text."""
+    """A list; in a CSV file it is JSON text."""
     if isinstance(value, str) and value.startswith("["):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise DatasetError(f"{name!r} is text that is no JSON list ({error})") from None
+            raise DatasetError(f"{name!r} is text, but not a JSON list ({error})") from None
     if not isinstance(value, list):
         raise DatasetError(f"{name!r} is {_kind(value)}, should be a list")
     return value
 
 
 def _prompt(row: Row, name: str) -> str:
-    """An empty prompt is one; a missing value is not, or the sample would pass for a hard one."""
+    """A prompt may be empty, but not missing: a missing prompt would make the sample look hard."""
     if _is_missing(row[name]):
         raise DatasetError(f"{name!r} is null, should be text")
     return _text(row, name)
@@ -140,7 +140,7 @@ def _text(row: Row, name: str) -> str:
 
 
 def _scalar(value: Any, name: str) -> str:
-    """Text as it is; numbers and truth values, as answers often are, in JSON's spelling; nothing for null."""
+    """Text unchanged; numbers and booleans, which are common as answers, as JSON; null as empty text."""
     if isinstance(value, str):
         return value
     if _is_missing(value):
@@ -164,6 +164,6 @@ def _turn(role: str, content: str) -> Turn:
 
 
 def shown(text: str) -> str:
-    """A file's own text as an error can show it: not endless, and no half characters."""
+    """A file's text for an error message: truncated, with unpaired surrogates escaped."""
     short = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
     return short.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,1 +1,1 @@
-"""Row ids to files."""
+"""From row ids to files."""

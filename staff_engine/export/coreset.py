@@ -1,4 +1,4 @@
-"""Row ids → a file of the coreset, with the decision on every row and a manifest beside it."""
+"""Row ids → a coreset file, with a manifest and a file of the decision on every row."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ def export_coreset(
     format: str = DEFAULT_FORMAT,
     with_scores: bool = False,
 ) -> Manifest:
-    """Write a coreset to a file, the decision on every row and the manifest beside it.
+    """Write a coreset to a file, and next to it the decision on every row and the manifest.
 
-    Rows come in the order of the source. All files are written beside their places and
-    renamed when every one is whole; the manifest comes last.
+    Rows keep the order of the source. All files are written under temporary names and
+    renamed when all are complete, the manifest last.
 
     Parameters
     ----------
     results
         The run.
     selection
-        The coreset, as `results.select(**changes)` gave it.
+        The coreset, from `results.select(**changes)`.
     settings
-        The selection settings that gave it: `results.settings(**changes)`.
+        Its selection settings: `results.settings(**changes)`.
     out
-        The file. `<out>.manifest.json` and `<stem>.decisions.parquet` go beside it.
+        The file. `<out>.manifest.json` and `<stem>.decisions.parquet` are written next to it.
     format
-        One of `formats.EXPORT_FORMATS`. An imported line loses what ended it (a line feed, a
-        carriage return) and a byte order mark before the first; nothing else of it changes.
-        Layouts are written one record a line or, if `out` ends in .json, in an array; rows that
-        were imported in this layout stay as they are. Row numbers are int64 if `out` ends in .npy.
+        One of `formats.EXPORT_FORMATS`. An imported line loses its line ending (a line feed, a
+        carriage return) and a byte order mark before the first line; nothing else changes.
+        Layouts are written one record per line or, if `out` ends in .json, as an array; rows that
+        were imported in this layout stay unchanged. Row numbers are int64 if `out` ends in .npy.
     with_scores
         Give each row a field `_staff`: row_id, speculative_score, verification_score (null
-        where the target did not score it), stratum. A line has it inserted behind its last
-        field and is the same otherwise; in CSV it is one column each.
+        if the target did not score it), stratum. It is inserted after the last field of a line,
+        which is otherwise unchanged. In CSV, each value has its own column.
 
     Returns
     -------
     Manifest
-        The manifest's content.
+        The content of the manifest.
 
     Raises
     ------
     PlanError
-        If the format is unknown, or cannot hold scores.
+        If the format is unknown, or cannot include scores.
     StaffError
-        If `out` cannot be written or would replace the data, or a row does not fit the layout.
+        If `out` cannot be written, would replace the data, or a row does not fit the layout.
     """
     out = Path(out)
     check_export(out, format, with_scores=with_scores)
@@ -80,7 +80,7 @@ def export_coreset(
     decisions = decide(results, selection)
     facts = results.imported.facts
     rows = Rows(results.imported.folder, facts, selection.indices, decisions, with_scores)
-    with ExitStack() as stack:  # leaves in reverse: the manifest is renamed last
+    with ExitStack() as stack:  # exits in reverse order: the manifest is renamed last
         manifest_part = stack.enter_context(replaced(manifest_path))
         if companion:
             part = stack.enter_context(replaced(out.with_name(companion.name)))
@@ -89,7 +89,7 @@ def export_coreset(
         part = stack.enter_context(replaced(out))
         count = chosen.writer_of(facts).write(rows, part, out.suffix)
         if count != len(rows.row_ids):
-            raise StaffError(f"{rows.imported} is damaged: {count} of {len(rows.row_ids)} rows are there")
+            raise StaffError(f"{rows.imported} is damaged: it has {count} of {len(rows.row_ids)} rows")
         decisions.write(decisions_part)
         manifest = describe(results, selection, settings)
         manifest["format"], manifest["with_scores"] = format, with_scores
@@ -103,32 +103,32 @@ def export_coreset(
 
 
 def check_export(out: Path, format: str, *, with_scores: bool = False) -> None:
-    """Say before any work whether an export can be written.
+    """Check before any work that an export can be written.
 
     Raises
     ------
     PlanError
-        If the format is unknown, or cannot hold scores.
+        If the format is unknown, or cannot include scores.
     StaffError
-        If `out` is a folder, lies in none, or has a suffix that promises something else.
+        If `out` is a folder, its folder does not exist, or its suffix does not fit the format.
     """
     chosen = find_format(format)
     if with_scores and not chosen.holds_scores:
-        raise PlanError(f"{chosen.why_no_scores}; the decisions beside them have the scores")
+        raise PlanError(f"{chosen.why_no_scores}; the decisions file has the scores")
     if out.is_dir():
-        raise StaffError(f"{out} is a folder; give the name of a file")
+        raise StaffError(f"{out} is a folder; give a file name")
     if not out.parent.is_dir():
         raise StaffError(f"the folder {out.parent} does not exist, so {out.name} cannot be written")
     if out.suffix in COMPRESSED:
-        raise StaffError(f"{out.name}: exports are not compressed; leave {out.suffix} out")
+        raise StaffError(f"{out.name}: exports are not compressed; remove {out.suffix}")
     if chosen.companion:
         chosen.companion.content(out)
 
 
 def _refuse_sources(results: Results, targets: list[Path]) -> None:
-    """Raise StaffError if a file to be written is the data that the run was made from, or the run's copy."""
+    """Raise StaffError if a target file is the data of the run, or the run's copy of it."""
     folder = results.imported.folder
     sources = [Path(results.imported.facts.source).expanduser(), *folder.iterdir()]
     for target in filter(Path.exists, targets):
         if any(source.exists() and source.samefile(target) for source in sources):
-            raise StaffError(f"{target} is the data that the coreset is selected from; give another name")
+            raise StaffError(f"{target} is the data that the coreset is selected from; choose another file")

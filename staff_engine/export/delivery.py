@@ -1,4 +1,4 @@
-"""The file a run or a selection is written to: checked before work is done for it, written after."""
+"""The output file of a run or selection: checked before the work, written after it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from staff_engine.runs.results import open_results
 
 
 def plan_delivery(out: Path, format: str, with_scores: bool, plan: Plan) -> Delivery:
-    """What to write and where, checked.
+    """Check what to write and where.
 
     Raises
     ------
     PlanError
-        If the format is unknown, or cannot hold scores.
+        If the format is unknown, or cannot include scores.
     StaffError
-        If a file cannot be written there, or would replace the data set.
+        If the file cannot be written, or would replace the data set.
     """
     delivery = Delivery(out=out.expanduser().absolute(), format=format, with_scores=with_scores)
     check_delivery(delivery, plan)
@@ -28,23 +28,23 @@ def plan_delivery(out: Path, format: str, with_scores: bool, plan: Plan) -> Deli
 
 
 def check_delivery(delivery: Delivery, plan: Plan) -> None:
-    """Raise StaffError if a coreset cannot be written as it is to be."""
+    """Raise StaffError if a coreset cannot be written as requested."""
     check_export(delivery.out, delivery.format, with_scores=delivery.with_scores)
     check_out(delivery.out, plan)
 
 
 def check_out(out: Path, plan: Plan) -> None:
-    """Raise RunError if a file cannot be written there, or would replace the data set of a plan."""
+    """Raise RunError if a file cannot be written, or would replace the data set of a plan."""
     out = out.expanduser().absolute()
     if not os.access(out.parent, os.W_OK | os.X_OK):
         why = "" if out.parent.exists() else " (it does not exist)"
         raise RunError(f"the folder {out.parent} cannot be written to{why}, so {out.name} cannot be written")
     if out.exists() and Path(plan.dataset).exists() and out.samefile(plan.dataset):
-        raise RunError(f"{out} is the data set itself; give the coreset another file")
+        raise RunError(f"{out} is the data set itself; choose another file for the coreset")
 
 
 def deliver(run: Run, delivery: Delivery) -> int:
-    """Write the coreset that a run's own plan selects; returns the samples in it. Raises StaffError."""
+    """Write the coreset of a run's own plan; return its number of samples. Raises StaffError."""
     results = open_results(run.folder)
     selection = results.select()
     export_coreset(

@@ -1,4 +1,4 @@
-"""A coreset made ready for download: its files in the run's folder, known by a key, never by a path."""
+"""A coreset prepared for download: its files in the run's folder, identified by a key, never by a path."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from staff_engine.system.words import size_in_words
 
 FOLDER = "exports"
 KEPT = 6
-"""Prepared exports that a run keeps; those not used for longest go first."""
+"""Prepared exports that a run keeps; the least recently used are deleted first."""
 
 LOCK_SECONDS = 600
 CHUNK = 2**20
 
 NAME = re.compile(r"[a-z0-9-]{1,100}")
-"""What a run's id and an export's key are made of."""
+"""The allowed form of a run's id and of an export's key."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A coreset that lies whole in the run's folder."""
+    """A complete export in the run's folder."""
 
     run_id: str
     key: str
@@ -50,12 +50,12 @@ class Prepared:
 
     @property
     def format(self) -> str:
-        """The format, which the key begins with."""
+        """The format: the first part of the key."""
         return self.key.rpartition("-")[0]
 
     @property
     def files(self) -> dict[str, Path]:
-        """What can be downloaded: coreset, manifest, decisions and, if the format has a companion, entry."""
+        """The files for download: coreset, manifest, decisions and, if the format has a companion, entry."""
         data = self.folder / file_name(self.format)
         files = {
             "coreset": data,
@@ -69,11 +69,11 @@ class Prepared:
 
     @property
     def whole(self) -> bool:
-        """Whether all its files are there."""
+        """Whether all its files exist."""
         return all(path.is_file() for path in self.files.values())
 
     def manifest(self) -> Manifest:
-        """What the manifest says. Raises RunError if it is gone."""
+        """The content of the manifest. Raises RunError if it cannot be read."""
         try:
             return json.loads(self.files["manifest"].read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -81,42 +81,42 @@ class Prepared:
 
 
 def size_words(path: Path) -> str:
-    """A file's size, for people."""
+    """A file's size in words."""
     return size_in_words(path.stat().st_size)
 
 
 def entry_of(companion: Companion, name: str) -> str:
-    """What a companion file contains about an exported file of this name, as JSON."""
+    """The entry of a companion file for an exported file with this name, as JSON."""
     return json.dumps(companion.example(name), indent=2)
 
 
 def file_name(format: str) -> str:
-    """What the file of a format is called."""
+    """The file name of a format."""
     return f"coreset{find_format(format).suffix}"
 
 
 def prepare(
     run: Run, settings: Mapping[str, Any], format: str = DEFAULT_FORMAT, with_scores: bool = False
 ) -> Prepared:
-    """Write a coreset into the run's folder, or find it there from before.
+    """Write a coreset to the run's folder, or return one that already exists there.
 
     Parameters
     ----------
     settings
         Selection settings that differ from the run's plan, or all of them.
     format, with_scores
-        As `export.export_coreset` has them.
+        As in `export.export_coreset`.
 
     Raises
     ------
     PlanError
-        If a setting or the format is not allowed, or the format cannot hold scores.
+        If a setting or the format is not allowed, or the format cannot include scores.
     StaffError
         If the run has no scores, or the rows do not fit the format.
     """
     folder = run.folder / FOLDER
     check_export(run.folder / file_name(format), format, with_scores=with_scores)
-    version = _version(run)  # before the results are read: they are then at least as new
+    version = _version(run)  # before the results are read, so that they are at least as new
     results = open_results(run.folder)
     chosen = results.settings(**settings)
     content = json.dumps([version, chosen, with_scores], sort_keys=True)
@@ -138,36 +138,39 @@ def prepare(
             os.utime(prepared.folder)
             _prune(folder)
     except TimeoutError:
-        raise RunError(f"another export of run {run.id} has taken over {LOCK_SECONDS} s; try again") from None
+        raise RunError(
+            f"another export of run {run.id} is still running after {LOCK_SECONDS} s; try again"
+        ) from None
     except OSError as error:
         raise StaffError(f"the export cannot be prepared in {folder}: {error.strerror}") from error
     return prepared
 
 
 def find_prepared(run_id: str, key: str) -> Prepared:
-    """Find what `prepare` made, by names alone.
+    """Find a prepared export by run id and key.
 
     Raises
     ------
     RunError
-        If there is no such run or export, or a name has another character than a-z, 0-9 and "-".
+        If the run or the export does not exist, or a name contains characters other than a-z, 0-9 and "-".
     """
     for what, name in (("run", run_id), ("export", key)):
         if not NAME.fullmatch(name):
-            raise RunError(f"{what} {name!r} is no {what}'s name; allowed: a-z, 0-9 and -")
+            raise RunError(f"invalid {what} name {name!r}; allowed: a-z, 0-9 and -")
     folder = home() / "runs" / run_id
     prepared = Prepared(run_id, key, folder / FOLDER / key)
     if not (folder / PLAN_FILE).is_file():
         raise RunError(f"run {run_id!r} does not exist")
     if prepared.format not in EXPORT_FORMATS or not prepared.whole:
-        raise RunError(f"export {key!r} is not there any more; prepare it again on the Export page")
+        raise RunError(f"export {key!r} no longer exists; prepare it again on the Export page")
     return prepared
 
 
 def zipped(prepared: Prepared) -> Iterator[bytes]:
-    """All files of an export as a zip archive, piece by piece: nothing is held or written.
+    """All files of an export as a zip archive, piece by piece, without a copy in memory or on disk.
 
-    All are opened before the first piece, so that an export which is pruned meanwhile comes whole.
+    All files are opened before the first piece, so that the archive is complete even if the export is
+    deleted meanwhile.
     """
     pipe = _Pipe()
     sources = [(path.name, path.open("rb")) for path in prepared.files.values()]
@@ -200,18 +203,18 @@ def write_out(
     with_scores: bool = False,
     replace: bool = False,
 ) -> Manifest:
-    """Write a coreset, its decisions and manifest to a place on this machine.
+    """Write a coreset, its decisions and manifest to a path on this machine.
 
     Raises
     ------
     StaffError
-        If it cannot be written there, would replace the data, or would replace another file
+        If it cannot be written, would replace the data, or would replace another file
         without `replace`.
     """
     results = open_results(run.folder)
     delivery = plan_delivery(out, format, with_scores, results.plan)
     if delivery.out.exists() and not replace:
-        raise StaffError(f"{delivery.out} is there already; choose to replace it, or give another name")
+        raise StaffError(f"{delivery.out} already exists; choose to replace it, or choose another file")
     chosen = results.settings(**settings)
     try:
         return export_coreset(
@@ -222,12 +225,12 @@ def write_out(
 
 
 def suggest_file(format: str) -> Path:
-    """A place for the file of a format: in the user's own folder."""
+    """A path for the file of a format, in the user's home folder."""
     return Path.home() / file_name(format)
 
 
 def changed_settings(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings that differ from the plan's."""
+    """The settings that differ from the plan's."""
     return {name: value for name, value in settings.items() if value != getattr(plan, name)}
 
 
@@ -239,7 +242,7 @@ def export_command(
     Parameters
     ----------
     changes
-        Selection settings that differ from the run's plan, as `changed_settings` gives them.
+        Selection settings that differ from the run's plan, from `changed_settings`.
     """
     words = [run_id]
     words += [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
@@ -252,7 +255,7 @@ def export_command(
 
 
 class _Pipe(io.RawIOBase):
-    """Takes what is written, and gives it away: a file that cannot be wound back."""
+    """A write-only file in memory whose content is taken out piece by piece."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -265,13 +268,13 @@ class _Pipe(io.RawIOBase):
         return len(piece)
 
     def taken(self) -> bytes:
-        """What was written since it was last taken."""
+        """Return what was written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
 
 def _version(run: Run) -> list[Any]:
-    """What changes when a run's scores or data do, or the program that writes them."""
+    """A value that changes with a run's scores, its data or the program version."""
     patterns = ("dataset/facts.json", "speculative/part-*", "verification/part-*", "unscorable.parquet")
     paths = [path for pattern in patterns for path in sorted(run.folder.glob(pattern))]
     stats = [(path.name, path.stat()) for path in paths]
@@ -279,17 +282,17 @@ def _version(run: Run) -> list[Any]:
 
 
 def _prune(folder: Path) -> None:
-    """Remove all but the exports used last, and what a killed process left."""
-    found = [path for path in folder.iterdir() if path.is_dir()]
-    found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    whole = [path for path in found if path.suffix != ".part"]
-    for path in found:
+    """Remove all but the most recently used exports, and what a killed process left."""
+    exports = [path for path in folder.iterdir() if path.is_dir()]
+    exports.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    whole = [path for path in exports if path.suffix != ".part"]
+    for path in exports:
         if path not in whole[:KEPT]:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _alone(folder: Path) -> Any:
-    """A lock: two browser tabs do not write the same export at once."""
+    """A lock, so that two browser tabs do not write the same export at once."""
     from filelock import FileLock
 
     folder.mkdir(exist_ok=True)

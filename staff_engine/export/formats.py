@@ -1,4 +1,4 @@
-"""The export formats: one entry each, which everything else reads."""
+"""The export formats: one registry entry each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss:
-    """A part of the imported rows that a format does not carry."""
+    """A part of the imported rows that a format does not include."""
 
     part: str
     """Its name for people."""
@@ -31,21 +31,21 @@ class Loss:
 
 @dataclass(frozen=True)
 class Companion:
-    """A further file beside the exported one, which its reader needs."""
+    """A file next to the exported one that its reader needs."""
 
     name: str
     """The name of the file."""
     content: Callable[[Path], dict[str, Any]]
-    """What the file must contain beside an exported file of this path. Raises StaffError."""
+    """The content of the file for an exported file with this path. Raises StaffError."""
     write: Callable[[Path, dict[str, Any]], None]
     """Writes that content to a path."""
     example: Callable[[str], dict[str, Any]]
-    """What the file contains about an exported file of this name."""
+    """The entry of the file for an exported file with this name."""
 
 
 @dataclass(frozen=True)
 class Skipping:
-    """Rows that the format can hold and its reader leaves out."""
+    """Rows that the format can include but its reader skips."""
 
     skips: Callable[[Sequence[Turn]], bool]
     why: str
@@ -57,51 +57,51 @@ class ExportFormat:
     """An export format."""
 
     name: str
-    """As commands and links write it: a-z and -."""
+    """Its name in commands and links: a-z and -."""
     label: str
-    """As people read it."""
+    """Its name for people."""
     sentence: str
     """What the file contains."""
     writer: Writer
     suffix: str = ".jsonl"
     preview_language: str | None = "json"
-    """How the preview is highlighted; None: not at all."""
+    """The language for highlighting the preview; None: no highlighting."""
     why_no_scores: str = ""
-    """Why the format cannot hold scores; empty where it can."""
+    """Why the format cannot include scores; empty if it can."""
     imported_as: Mapping | None = None
-    """The record format whose rows have this layout already, so that they stay as they are."""
+    """The record format whose rows already have this layout, so that they stay unchanged."""
     losses: tuple[Loss, ...] = ()
     companion: Companion | None = None
     skipping: Skipping | None = None
 
     @property
     def holds_scores(self) -> bool:
-        """Whether rows can carry their scores."""
+        """Whether rows can include their scores."""
         return not self.why_no_scores
 
     @property
     def cannot_carry(self) -> str:
-        """What the format does not carry, as a sentence; empty where it carries everything."""
+        """What the format does not include, as a sentence; empty if it includes everything."""
         parts = " and ".join(loss.part for loss in self.losses)
         other = EXPORT_FORMATS[DEFAULT_FORMAT].label
-        return f"{self.label} does not carry the {parts} of a row; {other} does." if parts else ""
+        return f"{self.label} does not include the {parts} of a row; {other} does." if parts else ""
 
     def keeps(self, facts: Facts) -> bool:
-        """Whether the rows of an import have this layout already."""
+        """Whether the rows of an import already have this layout."""
         return self.imported_as == Mapping(facts.format, facts.prompt_column, facts.response_column)
 
     def writer_of(self, facts: Facts) -> Writer:
-        """What writes the rows of an import."""
+        """The writer for the rows of an import."""
         return _AS_IMPORTED if self.keeps(facts) else self.writer
 
     def warnings(self, rows: Rows) -> list[str]:
-        """What is lost of these rows, and which of them the format's reader leaves out."""
+        """Warnings about parts of these rows that are lost, and rows that the format's reader skips."""
         warnings = []
         for loss in () if self.keeps(rows.facts) else self.losses:
             losing = rows.matching_lines(loss.pattern.search)
             if losing:
                 warnings.append(
-                    f"{self.name} does not carry the {loss.part} of {_some(losing)}; {DEFAULT_FORMAT} does"
+                    f"{self.name} does not include the {loss.part} of {_some(losing)}; {DEFAULT_FORMAT} does"
                 )
         skipped = rows.matching_turns(self.skipping.skips) if self.skipping else []
         if self.skipping and skipped:
@@ -114,26 +114,26 @@ DEFAULT_FORMAT = "jsonl"
 _AS_IMPORTED = JsonTexts(Rows.lines, array=None)
 
 _TOOL_CALLS = Loss("tool calls", re.compile(rb'"(tool_calls|function_call|tools)"\s*:\s*["\[{]'))
-"""Normalised turns leave these fields out."""
+"""Normalised turns do not contain these fields."""
 
 _FORMATS = (
     ExportFormat(
         "jsonl",
         "JSON lines",
-        "The imported rows as they are, byte for byte, one a line.",
+        "The imported rows unchanged, byte for byte, one per line.",
         JsonTexts(Rows.lines, array=False),
     ),
     ExportFormat(
         "json",
         "JSON",
-        "The imported rows as they are, byte for byte, in one JSON array.",
+        "The imported rows unchanged, byte for byte, in one JSON array.",
         JsonTexts(Rows.lines, array=True),
         suffix=".json",
     ),
     ExportFormat(
         "csv",
         "CSV",
-        "The fields of the imported rows as a table; lists and objects become JSON text in a cell.",
+        "The fields of the imported rows as a table. Lists and objects become JSON text.",
         Csv(),
         suffix=".csv",
         preview_language=None,
@@ -148,16 +148,16 @@ _FORMATS = (
     ExportFormat(
         "indices",
         "Row numbers",
-        "Only the places of the rows in the imported data, counted from 0, one a line.",
+        "Only the row numbers in the imported data, one per line. The first row is 0.",
         RowNumbers(),
         suffix=".txt",
         preview_language=None,
-        why_no_scores="indices hold row ids only, no scores",
+        why_no_scores="indices contains only row ids, no scores",
     ),
     ExportFormat(
         "alpaca",
         "Alpaca",
-        "instruction, input and output; system and history where the samples have them.",
+        "instruction, input and output; also system and history if samples have them.",
         JsonTexts(laid_out(layouts.alpaca, has_optional=True), array=None),
         imported_as=Mapping("alpaca"),
         losses=(_TOOL_CALLS,),
@@ -165,7 +165,7 @@ _FORMATS = (
     ExportFormat(
         "prompt-completion",
         "Prompt and completion",
-        "One prompt and one completion a line; samples of one question only.",
+        "One prompt and one completion per line. Only for samples with one question.",
         JsonTexts(laid_out(layouts.prompt_completion), array=None),
         imported_as=Mapping("prompt-completion", "prompt", "completion"),
         losses=(_TOOL_CALLS,),
@@ -173,7 +173,7 @@ _FORMATS = (
     ExportFormat(
         "messages",
         "Messages",
-        "A list of messages with role and content, as chat templates take it.",
+        "A list of messages with role and content, as chat templates expect.",
         JsonTexts(laid_out(layouts.messages), array=None),
         imported_as=Mapping("messages"),
         losses=(_TOOL_CALLS,),
@@ -189,7 +189,7 @@ _FORMATS = (
     ExportFormat(
         "llama-factory",
         "LLaMA-Factory",
-        "Messages, with the entry for LLaMA-Factory's dataset_info.json beside the file.",
+        "Messages, and a dataset_info.json with the entry that LLaMA-Factory needs.",
         JsonTexts(laid_out(layouts.messages), array=None),
         losses=(_TOOL_CALLS,),
         companion=Companion(
@@ -203,13 +203,13 @@ _FORMATS = (
 )
 
 EXPORT_FORMATS = {format.name: format for format in _FORMATS}
-"""By name, in the order in which they are offered."""
+"""By name, in display order."""
 
 
 def find_format(name: str) -> ExportFormat:
-    """The export format of a name. Raises PlanError if there is none."""
+    """The export format with a name. Raises PlanError if it is unknown."""
     if name not in EXPORT_FORMATS:
-        raise PlanError(f"export format is {name!r}; it can be {', '.join(EXPORT_FORMATS)}")
+        raise PlanError(f"unknown export format {name!r}; allowed: {', '.join(EXPORT_FORMATS)}")
     return EXPORT_FORMATS[name]
 
 

@@ -13,27 +13,27 @@ Record = dict[str, Any]
 SHAREGPT_NAMES = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}
 
 OPTIONAL: dict[str, Any] = {"system": "", "history": []}
-"""Fields of a layout that only some samples need, with what stands for "none" in the others."""
+"""Fields of a layout that only some samples need, with their empty value for the others."""
 
 
 def alpaca(turns: Sequence[Turn]) -> Record:
-    """Lay out turns as `instruction, input, output`, with `system` and `history` where there are any.
+    """Lay out turns as `instruction, input, output`, with `system` and `history` if needed.
 
     Parameters
     ----------
     turns
-        An optional system turn, then user and assistant turns in alternation, assistant last.
+        An optional system turn, then alternating user and assistant turns, assistant last.
 
     Returns
     -------
     Record
-        The last question is the instruction, the last answer the output; `history` holds the
+        The last question is the instruction, the last answer the output; `history` contains the
         earlier ones as [question, answer]. `input` is empty: a normalised prompt is one text.
 
     Raises
     ------
     StaffError
-        If the turns are others.
+        If the turns have another order.
     """
     system, pairs = _question_answer_pairs(turns, "alpaca")
     question, answer = pairs[-1]
@@ -48,39 +48,39 @@ def alpaca(turns: Sequence[Turn]) -> Record:
 def prompt_completion(turns: Sequence[Turn]) -> Record:
     """Lay out one question and its answer as `prompt, completion`.
 
-    A system turn goes in front of the prompt, a blank line between: the layout has no
-    place of its own for it.
+    A system turn is put before the prompt, with a blank line between, because the layout has no
+    field for it.
 
     Raises
     ------
     StaffError
-        If there is more than one question: turns run together in one text would no longer
-        say which of them are to be learnt.
+        If there is more than one question: in one joined text, responses could no longer be
+        distinguished from prompts.
     """
     system, pairs = _question_answer_pairs(turns, "prompt-completion")
     if len(pairs) > 1:
         raise StaffError(
-            f"{len(turns)} turns do not fit prompt-completion, which holds one prompt and one completion; "
-            "messages, sharegpt, alpaca and llama-factory hold them"
+            f"{len(turns)} turns do not fit prompt-completion, which allows one prompt and one completion; "
+            "use messages, sharegpt, alpaca or llama-factory"
         )
     prompt, completion = pairs[0]
     return {"prompt": prompt if system is None else f"{system}\n\n{prompt}", "completion": completion}
 
 
 def messages(turns: Sequence[Turn]) -> Record:
-    """Lay out turns as `messages: [{role, content}]`, in their order; any turns fit."""
+    """Lay out turns as `messages: [{role, content}]`, in order; all turns are allowed."""
     return {"messages": [{"role": turn["role"], "content": turn["content"]} for turn in turns]}
 
 
 def sharegpt(turns: Sequence[Turn]) -> Record:
-    """Lay out turns as `conversations: [{from, value}]`, from system, human, gpt or tool; any turns fit."""
+    """Lay out turns as `conversations: [{from, value}]`, from system, human, gpt or tool; all are allowed."""
     return {
         "conversations": [{"from": SHAREGPT_NAMES[turn["role"]], "value": turn["content"]} for turn in turns]
     }
 
 
 def fill(record: Record, optional: Iterable[str]) -> Record:
-    """Give a record the optional fields that others of its file have: readers want one set of columns."""
+    """Add the optional fields that other records of the file have: readers expect one set of columns."""
     return record | {name: OPTIONAL[name] for name in OPTIONAL if name in optional and name not in record}
 
 
@@ -90,10 +90,10 @@ def _question_answer_pairs(turns: Sequence[Turn], layout: str) -> tuple[str | No
     spoken = turns[1:] if has_system else turns
     roles = [turn["role"] for turn in spoken]
     if not roles or len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
-        found = ", ".join(turn["role"] for turn in turns) or "(none)"
+        listed = ", ".join(turn["role"] for turn in turns) or "(none)"
         raise StaffError(
-            f"the turns {found} do not fit {layout}, which holds user and assistant in alternation; "
-            "messages and sharegpt hold any turns"
+            f"the turns {listed} do not fit {layout}, where user and assistant must alternate; "
+            "messages and sharegpt allow any turns"
         )
     texts = [turn["content"] for turn in spoken]
     pairs = list(zip(texts[::2], texts[1::2], strict=True))

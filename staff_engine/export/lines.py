@@ -1,4 +1,4 @@
-"""Lines of an export: scores inserted, written one a line or as an array."""
+"""Lines of an export: insert scores, write one per line or as an array."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any, BinaryIO
 from staff_engine.errors import StaffError
 
 STAFF = "_staff"
-"""The field that carries a sample's scores, where they are asked for."""
+"""The field with a sample's scores, if they are requested."""
 
 
 def with_staff(line: bytes, staff: dict[str, Any]) -> bytes:
-    """Insert `_staff` behind a row's last field; every other byte stays as and where it is.
+    """Insert `_staff` after a row's last field; all other bytes stay unchanged.
 
     Parameters
     ----------
     line
         A JSON object.
     staff
-        What is inserted, as compact ASCII JSON.
+        The value to insert, as compact ASCII JSON.
 
     Raises
     ------
     StaffError
-        If the row has a field of this name, from an earlier export: readers differ in
-        which of two they take.
+        If the row already has a field with this name, from an earlier export: readers differ in
+        which of two they use.
     """
     if f'"{STAFF}"'.encode() in line and STAFF in json.loads(line):
-        raise StaffError(f"the row has a field {STAFF!r} already, from an earlier export with scores")
+        raise StaffError(f"the row already has a field {STAFF!r}, from an earlier export with scores")
     body = line[: line.rindex(b"}")].rstrip()
     comma = b"" if body.endswith(b"{") else b", "
     field = json.dumps({STAFF: staff}, allow_nan=False)[1:-1].encode("ascii")
@@ -37,9 +37,9 @@ def with_staff(line: bytes, staff: dict[str, Any]) -> bytes:
 
 
 def write_lines(out: BinaryIO, rows: Iterator[bytes], *, array: bool = False) -> int:
-    """Write JSON texts one a line, each ended by a line feed, or as one JSON array; return how many.
+    """Write JSON texts, one per line or as one JSON array; return their number.
 
-    An array's rows are the same bytes too, with brackets around and commas between them.
+    The rows of an array are the same bytes, with brackets around and commas between them.
     """
     count = 0
     opening, between, closing = (b"[\n", b",\n", b"\n]\n") if array else (b"", b"\n", b"\n")

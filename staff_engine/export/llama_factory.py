@@ -13,10 +13,10 @@ from staff_engine.errors import StaffError
 from staff_engine.system.files import replaced
 
 SUFFIXES = (".json", ".jsonl")
-"""LLaMA-Factory tells a file's type by its name."""
+"""LLaMA-Factory determines a file's type from its name."""
 
 INFO_FILE = "dataset_info.json"
-"""Where LLaMA-Factory looks for the entry: in the folder of the file."""
+"""LLaMA-Factory reads the entry from this file, in the folder of the data."""
 
 SPEAKS_FIRST = ("user", "tool")
 ANSWERS = ("assistant",)
@@ -25,11 +25,11 @@ ANSWERS = ("assistant",)
 def entry(file_name: str) -> dict[str, Any]:
     """The complete description of a file of `messages`.
 
-    LLaMA-Factory reads every `columns` and `tags` entry that is not listed as absent as
-    soon as one of them is listed (`DatasetAttr.join`); without `system_tag` it would skip
-    every sample with a system turn. So all tags are listed; of the columns the file has one.
-    The formatting is `sharegpt` with the role names of `messages`: `openai` writes a line
-    of its own into the system prompt (`OpenAIDatasetConverter`).
+    As soon as one `columns` or `tags` entry is listed, LLaMA-Factory treats all unlisted ones
+    as absent (`DatasetAttr.join`). Without `system_tag`, it would skip every sample with a
+    system turn. So all tags are listed, and the only column of the file. The formatting is
+    `sharegpt` with the role names of `messages`, because `openai` adds a line to the system
+    prompt (`OpenAIDatasetConverter`).
     """
     return {
         "file_name": file_name,
@@ -48,7 +48,7 @@ def entry(file_name: str) -> dict[str, Any]:
 
 
 def skips(turns: Sequence[Turn]) -> bool:
-    """Whether LLaMA-Factory leaves a sample out: its turns must alternate, question first, answer last."""
+    """Whether LLaMA-Factory skips a sample: its turns must alternate, question first, answer last."""
     roles = [turn["role"] for turn in turns]
     if roles[:1] == ["system"]:
         roles = roles[1:]
@@ -57,35 +57,35 @@ def skips(turns: Sequence[Turn]) -> bool:
 
 
 def dataset_name(out: Path) -> str:
-    """The name under which training finds the file: its stem, without the commas that part names there."""
+    """The file's name in training: its stem, without commas, because they separate names there."""
     return re.sub(r"[^\w.-]+", "_", out.stem).strip("_") or "coreset"
 
 
 def with_entry(out: Path) -> dict[str, Any]:
-    """The content of the dataset_info.json beside `out`, with the entry of `out` added.
+    """The content of the dataset_info.json next to `out`, with the entry of `out` added.
 
     Raises
     ------
     StaffError
-        If `out` is no name that LLaMA-Factory reads, the file that is there is no JSON object,
-        or it has an entry of this name for other data.
+        If LLaMA-Factory cannot read a file named `out`, the existing file is not a JSON object,
+        or it has an entry with this name for other data.
     """
     if out.suffix not in SUFFIXES:
-        raise StaffError(f"{out.name}: LLaMA-Factory knows the file by its name: {' or '.join(SUFFIXES)}")
+        raise StaffError(f"{out.name}: LLaMA-Factory needs a file name that ends in {' or '.join(SUFFIXES)}")
     path, name = out.with_name(INFO_FILE), dataset_name(out)
     known = _read(path)
     if name in known and (not isinstance(known[name], dict) or known[name].get("file_name") != out.name):
-        raise StaffError(f"{path} has an entry {name!r} for other data; give the file another name")
+        raise StaffError(f"{path} has an entry {name!r} for other data; choose another file name")
     return {**known, **own_entry(out.name)}
 
 
 def own_entry(file_name: str) -> dict[str, Any]:
-    """What dataset_info.json needs to contain about a file."""
+    """The entry of dataset_info.json for a file."""
     return {dataset_name(Path(file_name)): entry(file_name)}
 
 
 def write_info(path: Path, content: dict[str, Any]) -> None:
-    """Write dataset_info.json, in ASCII: LLaMA-Factory opens it in the encoding of the system."""
+    """Write dataset_info.json in ASCII, because LLaMA-Factory opens it in the system's encoding."""
     with replaced(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
 
@@ -96,7 +96,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise StaffError(f"{path} is no JSON, so that no entry can be added: {error}") from None
+        raise StaffError(f"{path} is not JSON, so no entry can be added: {error}") from None
     if not isinstance(content, dict):
         raise StaffError(f"{path} is a {type(content).__name__}, should be an object of datasets")
     return content

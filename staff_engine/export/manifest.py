@@ -1,4 +1,4 @@
-"""The manifest of an export: what made it, from which data, by which settings, and what came out."""
+"""The manifest of an export: program, data, settings and results."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 def describe(results: Results, selection: Selection, settings: dict[str, Any]) -> dict[str, Any]:
-    """All that a manifest says but its files.
+    """The content of a manifest, without its files.
 
     Parameters
     ----------
     results
         The run.
     selection, settings
-        The coreset, and the selection settings that gave it.
+        The coreset, and its selection settings.
 
     Returns
     -------
     dict
-        JSON-ready. `made_with` are the packages that scored the samples, as the run noted
-        them when it was created; `to_verify` counts the samples that these settings would
-        have verified and that are not: the coreset is provisional while it is over 0.
+        JSON-ready. `made_with` are the packages that scored the samples, as recorded when the
+        run was created. `to_verify` counts the samples that these settings would verify and
+        that are not verified yet: the coreset is provisional while it is above 0.
     """
     import staff_engine
 
@@ -72,7 +72,7 @@ def describe(results: Results, selection: Selection, settings: dict[str, Any]) -
 
 
 def strata_counts(selection: Selection) -> list[dict[str, Any]]:
-    """Bounds and counts of each stratum, from the arrays: pandas stays out of an export."""
+    """Bounds and counts of each stratum, from the arrays, so that an export does not import pandas."""
     columns = {
         "low": selection.edges[:-1],
         "high": selection.edges[1:],
@@ -87,7 +87,7 @@ def strata_counts(selection: Selection) -> list[dict[str, Any]]:
 
 
 def _or_none(column: np.ndarray) -> list[float | int | None]:
-    """The values of a column, None where JSON has no NaN."""
+    """The values of a column, with None for NaN, which JSON does not have."""
     return [None if value != value else value for value in column.tolist()]
 
 

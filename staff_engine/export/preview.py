@@ -1,4 +1,4 @@
-"""The first rows of a coreset as an export will write them."""
+"""The first rows of a coreset, as an export writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOKED_AT = 1_000
 """Rows from which the preview takes the columns of a table and the fields of Alpaca."""
 
 WIDEST = 2_000
-"""Characters of a line that are shown."""
+"""Maximum characters of a line that are shown."""
 
 
 def preview_export(
@@ -29,14 +29,14 @@ def preview_export(
 ) -> str:
     """The beginning of the file that an export would write, as text.
 
-    Long lines are cut, and say how much is left out. A Parquet file shows its columns and
-    types, and its rows as JSON. Columns, and the fields that Alpaca has only where samples
-    need them, are those of the first `LOOKED_AT` rows of the coreset.
+    Long lines are truncated, with the number of missing characters. A Parquet file shows its
+    columns and types, and its rows as JSON. Columns, and the optional fields of Alpaca, are
+    those of the first `LOOKED_AT` rows of the coreset.
 
     Raises
     ------
     PlanError
-        If the format is unknown, or cannot hold scores.
+        If the format is unknown, or cannot include scores.
     StaffError
         If one of these rows does not fit the format.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from staff_engine.samples.decisions import Decisions
 
 Layout = Callable[[Sequence[Turn]], Record]
-"""Lays the turns of a sample out as a record. Raises StaffError if they do not fit."""
+"""Lays out the turns of a sample as a record. Raises StaffError if they do not fit."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Rows:
     imported
         The folder of the import.
     facts
-        What is known of the import.
+        Facts about the import.
     row_ids
         int64 (m,), ascending.
     decisions
         The scores and strata of all imported rows.
     with_scores
-        Whether each row carries its scores under `_staff`.
+        Whether each row has its scores in a field `_staff`.
     """
 
     imported: Path
@@ -84,7 +84,7 @@ class Rows:
 
 
 def _of_row(row_id: int, step: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a step; name the row in its error."""
+    """Call a step, and add the row to its error."""
     try:
         return step(*arguments)
     except StaffError as error:

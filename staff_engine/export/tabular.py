@@ -1,4 +1,4 @@
-"""JSON rows → CSV and Parquet: one set of columns, found in a first pass over the rows."""
+"""JSON rows → CSV and Parquet: one set of columns, collected in a first pass over the rows."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Rows = Callable[[], Iterable[Row]]
-"""Starts a pass over the rows: they are read again for each pass, and never all held."""
+"""Starts a pass over the rows: they are read again for each pass, and never all in memory."""
 
 CHUNK = 2_000
 MOST_FIELDS = 100
-"""An object with more different keys than this, over all rows, is a lookup table: it goes out as text."""
+"""An object with more different keys than this, over all rows, is a lookup table and written as text."""
 
 
 def write_csv(path: Path, rows: Rows) -> int:
-    """Write rows as CSV in UTF-8 with a header; return how many.
+    """Write rows as CSV in UTF-8 with a header; return their number.
 
-    Columns are the fields of all rows, in the order in which they first appear. Text goes
-    out as it is; a missing field and null are an empty cell; numbers, booleans, lists and
-    objects are JSON text. Half a surrogate pair, which UTF-8 cannot hold, becomes "?".
+    Columns are the fields of all rows, in order of first appearance. Text is unchanged; a
+    missing field or null is an empty cell; numbers, booleans, lists and objects are JSON text.
+    An unpaired surrogate, which UTF-8 cannot represent, becomes "?".
     """
     columns = list(dict.fromkeys(name for row in rows() for name in row))
     count = 0
@@ -40,12 +40,12 @@ def write_csv(path: Path, rows: Rows) -> int:
 
 
 def write_parquet(path: Path, rows: Rows) -> int:
-    """Write rows as Parquet, compressed with zstd; return how many.
+    """Write rows as Parquet, compressed with zstd; return their number.
 
     A column has the type that pyarrow infers from its values: integers and floats together
-    are floats, objects get the keys of all rows, and null is where a row lacks one. Where
-    values have no type in common, or one that Parquet or 64 bits cannot hold, the column is
-    text: strings as they are, anything else as JSON.
+    are floats, objects get the keys of all rows, and missing values are null. If values have
+    no common type, or one that Parquet or 64 bits cannot represent, the column is text:
+    strings unchanged, anything else as JSON.
     """
     types = _column_types(rows)
     while True:
@@ -56,7 +56,7 @@ def write_parquet(path: Path, rows: Rows) -> int:
 
 
 class _Misfit(Exception):
-    """A value does not go into the type that the chunks of its column have in common."""
+    """A value does not fit the common type of its column."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -89,7 +89,7 @@ def _column(name: str, values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _column_types(rows: Rows) -> dict[str, pa.DataType]:
-    """The type of each column over all chunks of rows, in the order in which columns first appear."""
+    """The type of each column over all chunks of rows, in order of first appearance."""
     types: dict[str, pa.DataType] = {}
     for chunk in _chunks(rows()):
         for name in dict.fromkeys(name for row in chunk for name in row):
@@ -118,7 +118,7 @@ def _unified(first: pa.DataType, second: pa.DataType) -> pa.DataType:
 
 
 def _storable(kind: pa.DataType) -> pa.DataType:
-    """The type, or text where Parquet lacks it (an object without keys) or it would have too many fields."""
+    """The type, or text if Parquet lacks it (an object without keys) or it would have too many fields."""
     leaves = _leaves(kind)
     return _string() if 0 in leaves or len(leaves) > MOST_FIELDS else kind
 

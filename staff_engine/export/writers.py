@@ -1,4 +1,4 @@
-"""How the rows of an export become a file: JSON texts, tables and row numbers."""
+"""Write the rows of an export to a file: JSON texts, tables and row numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Writer(Protocol):
     def write(self, rows: Rows, path: Path, suffix: str) -> int:
         """Write all rows to `path` and return their number.
 
-        `suffix` is that of the file's final name, which can choose between two notations.
+        `suffix` is that of the file's final name, which can choose between two layouts.
         """
 
     def preview(self, rows: Rows, count: int, *, complete: bool) -> str:
@@ -69,7 +69,7 @@ def laid_out(layout: Layout, *, has_optional: bool = False) -> Callable[[Rows], 
     Parameters
     ----------
     has_optional
-        Whether some records of the layout have fields of `layouts.OPTIONAL`. A first pass then finds
+        Whether some records of the layout have fields of `layouts.OPTIONAL`. A first pass then collects
         those that any row needs, because readers expect one set of columns.
     """
 

@@ -1,1 +1,1 @@
-"""Rows as people look at them."""
+"""Samples for display."""

@@ -1,4 +1,4 @@
-"""What is known of every imported row under a selection, as columns that filters and tables read."""
+"""Columns for filters and tables: scores, lengths and decisions of every imported row."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SampleColumns(Decisions):
-    """The decisions on all rows, and how long each is; every array is (rows,), by row id."""
+    """The decisions on all rows, and their lengths; every array is (rows,), by row id."""
 
     prompt_tokens: np.ndarray
-    """int64: tokens of the prompt, for the small model; 0 where the row is unscorable."""
+    """int64: tokens of the prompt, for the small model; 0 if the row is unscorable."""
     response_tokens: np.ndarray
-    """int64: tokens of the response likewise."""
+    """int64: tokens of the response, for the small model; 0 if the row is unscorable."""
 
     def __len__(self) -> int:
         return len(self.speculative)
 
     @property
     def scorable(self) -> np.ndarray:
-        """bool: whether the small model gave the row a score."""
+        """bool: whether the row has a score on the small model."""
         return np.isfinite(self.speculative)
 
     @property
     def verified(self) -> np.ndarray:
-        """bool: whether the target gave the row a score."""
+        """bool: whether the row has a score on the target."""
         return np.isfinite(self.verification)
 
 

@@ -1,4 +1,4 @@
-"""The decision on every imported row: its scores, its stratum, kept or not, and why."""
+"""The decision on every imported row: its scores, its stratum, and why it is kept or not."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ ROW_GROUP = 1_000_000
 
 @dataclass(frozen=True)
 class Decisions:
-    """What is known of each imported row; every array is (rows,), in the order of the row ids."""
+    """Scores and decision of each imported row; every array is (rows,), in the order of the row ids."""
 
     speculative: np.ndarray
-    """float64: the selection's score on the small model; NaN where the row is unscorable."""
+    """float64: the selection's score on the small model; NaN if the row is unscorable."""
     loss: np.ndarray
-    """float64: mean loss on the small model; NaN likewise."""
+    """float64: mean loss on the small model; NaN if the row is unscorable."""
     verification: np.ndarray
-    """float64: the same score on the target; NaN where the row is not verified."""
+    """float64: the same score on the target; NaN if the row is not verified."""
     strata: np.ndarray
-    """int32: the stratum; `DROPPED` or `NO_SCORE` where there is none."""
+    """int32: the stratum; `DROPPED` or `NO_SCORE` if there is none."""
     kept: np.ndarray
     """bool: whether the row is in the coreset."""
     unscorable: Mapping[int, str]
     """row_id → why it cannot be scored."""
 
     def staff(self, row_id: int) -> dict[str, int | float | None]:
-        """What a kept row carries under `_staff`."""
+        """The content of a kept row's field `_staff`."""
         verified = float(self.verification[row_id])
         return {
             "row_id": row_id,
@@ -50,7 +50,7 @@ class Decisions:
         }
 
     def reasons(self) -> tuple[np.ndarray, list[str]]:
-        """Why each row is kept or not: int32 codes (rows,), and the words that they stand for."""
+        """Why each row is kept or not: int32 codes (rows,), and the text of each code."""
         words = [
             "kept",
             f"dropped: among the {(self.strata == DROPPED).sum()} hardest",

@@ -1,4 +1,4 @@
-"""One sample in full: its turns, the loss of each response token, where it stands, why it was kept or not."""
+"""Details of one sample: its turns, the loss of each response token, its rank, why it was kept or not."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     from staff_engine.selection.coreset import Selection
 
 CONTEXT = 8
-"""Tokens before a response that its first one is decoded behind."""
+"""Tokens before a response that are decoded with its first token."""
 
 LONGEST_LINE = 5000
 
 HALF = "\ufffd"
-"""What a tokenizer says of bytes that are only a part of a character."""
+"""How a tokenizer decodes bytes that are only a part of a character."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A text of one token, or of several that are parts of the same character."""
+    """The text of one token, or of several tokens that are parts of the same character."""
 
     text: str
     loss: float
     """Negative log-likelihood in nats, summed over the tokens."""
     tokens: int = 1
     special: bool = False
-    """Whether it is a mark of the tokenizer, such as the end of a response, and no text of the sample."""
+    """Whether it is a special token, such as the end of a response, and not text of the sample."""
 
 
 @dataclass(frozen=True)
 class TurnDetail:
-    """A turn, and the pieces of it that were scored.
+    """A turn, and its scored pieces.
 
-    `before`, the texts of the pieces that are not special, and `after` make up the text,
-    but for blanks around it.
+    `before`, the texts of the pieces that are not special, and `after` together are the text,
+    except for spaces around it.
     """
 
     role: str
@@ -60,22 +60,22 @@ class TurnDetail:
     before: str = ""
     after: str = ""
     altered: bool = False
-    """Whether template or tokenizer made another text of the turn, which is the one given."""
+    """Whether template or tokenizer changed the text of the turn; `text` is then the changed one."""
 
 
 @dataclass(frozen=True)
 class SampleDetail:
-    """A sample's turns, and why no token losses are shown where there are none."""
+    """A sample's turns, and why it has no token losses, if it has none."""
 
     row_id: int
     turns: tuple[TurnDetail, ...]
     no_losses: str | None = None
     line: str | None = None
-    """The row as it stands in the file, cut to `LONGEST_LINE` characters, where it has no turns."""
+    """The row as in the file, truncated to `LONGEST_LINE` characters; only if it has no turns."""
 
 
 def sample_detail(results: Results, row_id: int) -> SampleDetail:
-    """Read one sample: its turns, and the loss of each response token where the run kept them."""
+    """Read one sample: its turns, and the loss of each response token if the run stored them."""
     turns = next(turns for _, turns in selected_turns(results.imported.folder, np.array([row_id])))
     roles_and_texts = [(turn["role"], turn["content"]) for turn in turns]
     plain = tuple(TurnDetail(role, text) for role, text in roles_and_texts)
@@ -87,43 +87,43 @@ def sample_detail(results: Results, row_id: int) -> SampleDetail:
     spans = _spans(results.folder, row_id)
     if isinstance(spans, str):
         return SampleDetail(row_id, plain, spans)
-    responses = [place for place, (role, _) in enumerate(roles_and_texts) if role == "assistant"]
+    responses = [index for index, (role, _) in enumerate(roles_and_texts) if role == "assistant"]
     if len(spans) > len(responses):
-        return SampleDetail(row_id, plain, "The tokens of this sample do not lie along its turns.")
+        return SampleDetail(row_id, plain, "The tokens of this sample do not match its turns.")
     detailed = list(plain)
-    for place, pieces in zip(responses[len(responses) - len(spans) :], spans, strict=True):
-        detailed[place] = _along(*roles_and_texts[place], pieces)
+    for index, pieces in zip(responses[len(responses) - len(spans) :], spans, strict=True):
+        detailed[index] = _along(*roles_and_texts[index], pieces)
     return SampleDetail(row_id, tuple(detailed))
 
 
 def decode_pieces(
     tokenizer: Tokenizer, ids: Sequence[int], losses: Sequence[float], context: Sequence[int] = ()
 ) -> tuple[Piece, ...]:
-    """What each token says; their texts together are what all tokens say.
+    """Decode each token; the texts joined are the text of all tokens.
 
-    Tokens that are parts of one character make one piece.
+    Tokens that are parts of one character are one piece.
 
     Parameters
     ----------
     ids, losses
-        Token ids and their losses in nats, equally long.
+        Token ids and their losses in nats, same length.
     context
-        Token ids before them: many tokenizers say the same token otherwise at the beginning
-        of a text.
+        Token ids before them, because many tokenizers decode a token differently at the
+        beginning of a text.
     """
     marks = {token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special}
     pieces: list[Piece] = []
     before, group, cost = list(context), list[int](), 0.0
     for token, loss, following in zip_longest(ids, losses, ids[1:]):
         group, cost = [*group, token], cost + loss
-        text = _says(tokenizer, before, group)
+        text = _decoded(tokenizer, before, group)
         if not text.endswith(HALF) or following is None or following in marks or token in marks:
             pieces.append(Piece(text, cost, len(group), token in marks))
             before, group, cost = group, [], 0.0
     return tuple(pieces)
 
 
-def _says(tokenizer: Tokenizer, before: list[int], group: list[int]) -> str:
+def _decoded(tokenizer: Tokenizer, before: list[int], group: list[int]) -> str:
     start = tokenizer.decode(before, skip_special_tokens=False)
     whole = tokenizer.decode([*before, *group], skip_special_tokens=False)
     if before and whole.startswith(start):
@@ -132,21 +132,21 @@ def _says(tokenizer: Tokenizer, before: list[int], group: list[int]) -> str:
 
 
 def _spans(folder: Path, row_id: int) -> list[tuple[Piece, ...]] | str:
-    """The pieces of each response that was scored, in order; or why there are none."""
+    """The pieces of each scored response, in order; or why there are none."""
     losses = _token_losses(folder / "token_loss", row_id)
     if losses is None:
-        return "This run kept no token losses; runs that are started now do."
+        return "This run has no token losses. New runs store them."
     if not (folder / "tokenizer.json").exists() or not (folder / "tokens.arrow").exists():
-        return "The small model's tokenizer cannot say what its tokens are; no token losses are shown."
+        return "Token losses cannot be shown, because this run has no tokenizer file or no token file."
     tokenizer = _tokenizer(*_stamp(folder / "tokenizer.json"))
     tokens = _tokens(*_stamp(folder / "tokens.arrow"))
-    place = int(np.searchsorted(tokens.row_ids, row_id))
-    if place == len(tokens) or tokens.row_ids[place] != row_id:
+    index = int(np.searchsorted(tokens.row_ids, row_id))
+    if index == len(tokens) or tokens.row_ids[index] != row_id:
         return "This sample was not tokenized."
-    sample = tokens[place]
+    sample = tokens[index]
     ids, mask = np.asarray(sample.input_ids), np.asarray(sample.response_mask)
     if mask.sum() != len(losses):
-        return "This run's token losses do not fit its tokens."
+        return "This run's token losses do not match its tokens."
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     spans, read = [], 0
     for start, end in edges.reshape(-1, 2).tolist():
@@ -158,40 +158,40 @@ def _spans(folder: Path, row_id: int) -> list[tuple[Piece, ...]] | str:
 
 
 def _along(role: str, text: str, pieces: tuple[Piece, ...]) -> TurnDetail:
-    """Lay the pieces along a turn's text, which may have been cut on either side."""
-    said = "".join(piece.text for piece in pieces if not piece.special)
-    if said.startswith(" ") and not text.startswith(" ") and not pieces[0].special:
-        pieces = (replace(pieces[0], text=pieces[0].text[1:]), *pieces[1:])  # the tokenizer's, not the text's
-        said = said[1:]
-    if text.endswith(said):
-        return TurnDetail(role, text, pieces, before=text[: len(text) - len(said)])
-    if text.startswith(said):
-        return TurnDetail(role, text, pieces, after=text[len(said) :])
-    return TurnDetail(role, said, pieces, altered=said.strip() != text.strip())
+    """Align the pieces with a turn's text, which may be truncated on either side."""
+    scored = "".join(piece.text for piece in pieces if not piece.special)
+    if scored.startswith(" ") and not text.startswith(" ") and not pieces[0].special:
+        pieces = (replace(pieces[0], text=pieces[0].text[1:]), *pieces[1:])  # a space from the tokenizer
+        scored = scored[1:]
+    if text.endswith(scored):
+        return TurnDetail(role, text, pieces, before=text[: len(text) - len(scored)])
+    if text.startswith(scored):
+        return TurnDetail(role, text, pieces, after=text[len(scored) :])
+    return TurnDetail(role, scored, pieces, altered=scored.strip() != text.strip())
 
 
 def _token_losses(folder: Path, row_id: int) -> np.ndarray | None:
-    """float64 (tokens,): the loss of each response token in nats; None where it was not kept."""
+    """float64 (tokens,): the loss of each response token in nats; None if the run did not store it."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     for path in sorted(folder.glob("part-*.parquet")):
         with pq.ParquetFile(path) as file:
-            places = np.flatnonzero(to_numpy(file.read(["row_id"])["row_id"]) == row_id)
-            if not len(places):
+            indices = np.flatnonzero(to_numpy(file.read(["row_id"])["row_id"]) == row_id)
+            if not len(indices):
                 continue
-            place = int(places[0])
+            index = int(indices[0])
             groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             ends = np.cumsum(groups)
-            group = int(np.searchsorted(ends, place, side="right"))
+            group = int(np.searchsorted(ends, index, side="right"))
             losses = file.read_row_group(group, ["losses"])["losses"]
-            own = losses.slice(place - int(ends[group] - groups[group]), 1)
+            own = losses.slice(index - int(ends[group] - groups[group]), 1)
             return pc.list_flatten(own).to_numpy().astype(np.float64)
     return None
 
 
 def _stamp(path: Path) -> tuple[Path, int]:
-    """A file and when it was changed: what it is remembered by once it has been read."""
+    """A file and its modification time: the cache key of its content."""
     return path, path.stat().st_mtime_ns
 
 
@@ -209,21 +209,21 @@ def _tokens(path: Path, changed: int) -> TokenTable:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a score stands among others."""
+    """The rank of a score among others."""
 
     score: float
     below: float
-    """Share of the others that are lower, 0 to 1."""
+    """Fraction of the others that are lower, 0 to 1."""
     others: int
 
 
 def standing(scores: np.ndarray, row_id: int) -> Standing | None:
-    """Where a row's score stands among all that there are; None if it has none.
+    """The rank of a row's score among all scores; None if it has none.
 
     Parameters
     ----------
     scores
-        float (rows,), NaN where there is none.
+        float (rows,), NaN for rows without a score.
     """
     score = float(scores[row_id])
     if not np.isfinite(score):
@@ -239,20 +239,20 @@ _TAKEN = {
         ", the hardest, and this one is not among them.",
     ),
     "diverse": (
-        ", those that represent the others best, and this one is among them.",
-        ", those that represent the others best, and this one is not among them.",
+        ", those that best represent the others, and this one is among them.",
+        ", those that best represent the others, and this one is not among them.",
     ),
 }
-"""By how a stratum's samples are taken: what ends the sentence on one that is kept, and on another."""
+"""By how samples are drawn within a stratum: the end of the sentence for a kept sample, and for another."""
 
 
 def why(columns: SampleColumns, selection: Selection, row_id: int, *, within: str = "random") -> str:
-    """Why a row is in the coreset or not, in a sentence.
+    """One sentence on why a row is in the coreset or not.
 
     Parameters
     ----------
     within
-        How a stratum's samples are taken, as the plan has it.
+        How samples are drawn within a stratum, as in the plan.
 
     Raises
     ------
@@ -272,8 +272,8 @@ def why(columns: SampleColumns, selection: Selection, row_id: int, *, within: st
     if budget == size:
         everything = f"all of its {size:,} samples" if size > 1 else "its only sample"
         return f"Kept: stratum {stratum} keeps {everything}."
-    of_all = f"{budget:,} of its {size:,} samples" if size > 1 else "not even its only sample"
-    sentence = f"{'Kept' if kept else 'Not kept'}: stratum {stratum} keeps {of_all}"
+    keeps = f"keeps {budget:,} of its {size:,} samples" if size > 1 else "does not keep its only sample"
+    sentence = f"{'Kept' if kept else 'Not kept'}: stratum {stratum} {keeps}"
     if not budget:
         return f"{sentence}."
     chosen, left_out = _TAKEN[within]

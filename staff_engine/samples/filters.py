@@ -1,4 +1,4 @@
-"""Which samples to look at: a filter that says itself in words, in a link and as a mask."""
+"""A filter of samples: as words, as link parameters and as a mask."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Range = tuple[float, float]
 
 _Values = Callable[["SampleColumns", "np.ndarray | None"], np.ndarray]
-"""What a range is compared with, float (rows,), given the columns and the places on the map."""
+"""The values that a range applies to, float (rows,), from the columns and the map coordinates."""
 
 
 def _on_map(axis: int) -> _Values:
     def values(columns: SampleColumns, coordinates: np.ndarray | None) -> np.ndarray:
         if coordinates is None:
-            raise TypeError("a filter by places on the map needs the coordinates")
+            raise TypeError("a filter by map position needs the map coordinates")
         return coordinates[:, axis]
 
     return values
@@ -35,22 +35,22 @@ _RANGES: dict[str, tuple[str, _Values]] = {
     "verification": ("score on the target", lambda columns, _: columns.verification),
     "loss": ("loss", lambda columns, _: columns.loss),
     "tokens": ("response tokens", lambda columns, _: columns.response_tokens),
-    "map_x": ("map, across", _on_map(0)),
-    "map_y": ("map, up", _on_map(1)),
+    "map_x": ("map x", _on_map(0)),
+    "map_y": ("map y", _on_map(1)),
 }
-"""Parts that are a range: their words, and what they compare."""
+"""Parts that are a range: their name, and the values that they compare."""
 
 _CHOICES = {
     "kept": ("kept", "not kept"),
     "verified": ("verified on the target", "not verified"),
     "scorable": ("with a score", "without a score"),
 }
-"""Parts that are yes or no, each a column of that name: their words for yes and for no."""
+"""Parts that are yes or no, each a column with that name: their words for yes and for no."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Samples pass that pass every part which is set; a range holds both its ends."""
+    """A sample passes if it passes every part that is set. Ranges include both ends."""
 
     strata: tuple[int, ...] = ()
     score: Range | None = None
@@ -69,7 +69,7 @@ class Filter:
         return replace(self, **changes)
 
     def without(self, name: str) -> Filter:
-        """Return the filter with one part taken out."""
+        """Return the filter without one part."""
         return replace(self, **{name: getattr(Filter(), name)})
 
     @property
@@ -78,7 +78,7 @@ class Filter:
         return self == Filter()
 
     def words(self) -> list[tuple[str, str]]:
-        """The parts that are set: the name of each and what it says, for people."""
+        """The parts that are set: the name and the description of each."""
         parts = []
         if self.strata:
             parts.append(("strata", f"{noun(len(self.strata), 'stratum', 'strata')} {_runs(self.strata)}"))
@@ -91,11 +91,11 @@ class Filter:
             if choice is not None:
                 parts.append((name, yes if choice else no))
         if self.text:
-            parts.append(("text", f"text has “{self.text}”"))
+            parts.append(("text", f"text contains “{self.text}”"))
         return parts
 
     def to_query(self) -> dict[str, str]:
-        """The parts that are set as parameters of a link."""
+        """The parts that are set, as link parameters."""
         query = {}
         if self.strata:
             query["strata_in"] = _runs(self.strata)
@@ -113,12 +113,12 @@ class Filter:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Filter:
-        """Read the parameters that `to_query` writes, and no others.
+        """Read the parameters that `to_query` writes; ignore others.
 
         Raises
         ------
         PlanError
-            If one does not say what it should; says its value and what is allowed.
+            If a value is invalid. The message contains the value and what is allowed.
         """
         parts: dict[str, Any] = {}
         if "strata_in" in query:
@@ -134,18 +134,18 @@ class Filter:
         return cls(**parts, text=query.get("text", ""))
 
     def mask(self, columns: SampleColumns, coordinates: np.ndarray | None = None) -> np.ndarray:
-        """Which rows pass, bool (rows,); of all parts but the text, which needs the rows' texts.
+        """Which rows pass, bool (rows,), by all parts except the text, which needs the rows' texts.
 
         Parameters
         ----------
         coordinates
-            float (rows, 2), where a part of the map is chosen: where each row lies on it,
-            NaN for one that does not.
+            float (rows, 2): each row's position on the map, NaN for rows without one. Needed
+            only if `map_x` or `map_y` is set.
 
         Raises
         ------
         TypeError
-            If a part of the map is chosen and there are no coordinates.
+            If `map_x` or `map_y` is set and there are no coordinates.
         """
         mask = np.ones(len(columns), dtype=bool)
         if self.strata:
@@ -163,11 +163,11 @@ class Filter:
 
 
 QUERY_NAMES = frozenset({f.name if f.name in (*_CHOICES, "text") else f"{f.name}_in" for f in fields(Filter)})
-"""Every parameter that a filter can stand for in a link."""
+"""Every link parameter of a filter."""
 
 
 def _runs(numbers: tuple[int, ...]) -> str:
-    """Numbers as "1, 4-7": what lies side by side is drawn together."""
+    """Numbers as "1,4-7", with consecutive numbers as a range."""
     parts: list[list[int]] = []
     for number in sorted(set(numbers)):
         if parts and number == parts[-1][1] + 1:
@@ -184,10 +184,10 @@ def _number(value: float) -> str:
 def _read_strata(text: str) -> tuple[int, ...]:
     strata: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(-?\d{1,5})(?:-(\d{1,5}))?\s*", part)
-        if not found or (found[2] and int(found[2]) < int(found[1])):
-            raise PlanError(f"strata_in is {text!r}; allowed: numbers and ranges of them, as 1,4-7")
-        strata += range(int(found[1]), int(found[2] or found[1]) + 1)
+        match = re.fullmatch(r"\s*(-?\d{1,5})(?:-(\d{1,5}))?\s*", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise PlanError(f"strata_in is {text!r}; allowed: numbers and ranges, for example 1,4-7")
+        strata += range(int(match[1]), int(match[2] or match[1]) + 1)
     return tuple(sorted(set(strata)))
 
 
@@ -198,5 +198,5 @@ def _read_range(name: str, text: str) -> Range:
     except ValueError:
         dots = ""
     if not dots or not bounds[0] <= bounds[1]:
-        raise PlanError(f"{name} is {text!r}; allowed: two numbers, the smaller first, as 1.5..2.5")
+        raise PlanError(f"{name} is {text!r}; allowed: two numbers, the smaller first, for example 1.5..2.5")
     return bounds

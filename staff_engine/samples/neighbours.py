@@ -1,4 +1,4 @@
-"""Samples that are alike: the nearest by embedding, and a map of all of them."""
+"""Similar samples: nearest neighbours by embedding, and a map of all samples."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
 
 MAP_FILE = "map.npz"
 MAP_VERSION = 1
-"""Changes when the map is made otherwise, so that one made before is not read."""
+"""Increase it when the computation of the map changes, so that older maps are not read."""
 
 BLOCK = 32_768
 """Embeddings in memory at a time."""
 
 FIT_WORK = 4e11
-"""Multiplications; where all samples would take more, the axes of the map are found from some of them."""
+"""Multiplications; if all samples would take more, the map's axes are computed from a random part."""
 
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Every sample's place on a plane: the first two principal components of the embeddings."""
+    """Every sample's position on a plane: the first two principal components of the embeddings."""
 
     coordinates: np.ndarray
-    """float32 (rows, 2): NaN where a row has no embedding."""
+    """float32 (rows, 2): NaN for rows without an embedding."""
     explained: tuple[float, float]
     """Share of the embeddings' variance along each axis, 0 to 1."""
 
     @property
     def empty(self) -> bool:
-        """Whether no row has a place."""
+        """Whether no row has a position."""
         return not np.isfinite(self.coordinates).any()
 
 
 def nearest(folder: Path, row_id: int, count: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """The samples whose embeddings point most nearly the same way; exact, over all of them.
+    """The samples with the most similar embeddings by cosine; exact, over all samples.
 
     Parameters
     ----------
     folder
         A run's folder.
     row_id
-        The sample whose neighbours are looked for; it is none of them.
+        The sample whose neighbours are searched; it is not in the result.
     count
-        Most neighbours.
+        Maximum number of neighbours.
 
     Returns
     -------
     row_ids : int64 (n,)
-        The nearest first, equal ones by row id; none where the sample has no embedding.
+        The nearest first, ties by row id; empty if the sample has no embedding.
     similarities : float32 (n,)
-        Cosine of the angle between the embeddings, -1 to 1, higher is nearer.
+        Cosine of the angle between the embeddings, -1 to 1; higher is more similar.
     """
     own = _embedding(folder, row_id)
     row_ids, similarities = np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -78,17 +78,17 @@ def nearest(folder: Path, row_id: int, count: int = 8) -> tuple[np.ndarray, np.n
 
 
 def map_coordinates(results: Results) -> np.ndarray:
-    """Where each row lies on the map: float32 (rows, 2), NaN where it has no embedding."""
+    """Each row's position on the map: float32 (rows, 2), NaN for rows without an embedding."""
     return embedding_map(results).coordinates
 
 
 def embedding_map(results: Results) -> EmbeddingMap:
-    """The map of a run's embeddings: read from its folder, or made and kept there.
+    """The map of a run's embeddings: read from its folder, or computed and stored there.
 
-    Principal components by the covariance of all embeddings, summed block by block: memory
-    does not grow with the samples. Where there are many and wide ones, some, drawn at
-    random, give the axes, and all are placed. Each axis points to where its greatest weight
-    is positive, so that the map of the same embeddings is always the same.
+    Principal components from the covariance of all embeddings, summed block by block, so memory
+    does not grow with the number of samples. If there are too many or too wide embeddings, the
+    axes come from a random part of them, and all are mapped. The largest weight of each axis is
+    positive, so that the same embeddings always give the same map.
     """
     path = results.folder / MAP_FILE
     key = _key(results)
@@ -100,12 +100,12 @@ def embedding_map(results: Results) -> EmbeddingMap:
         with replaced(path) as part, part.open("wb") as file:
             np.savez(file, key=key, coordinates=made.coordinates, explained=made.explained)
     except OSError:
-        pass  # a folder that cannot be written to has its map made anew each time
+        pass  # without write access, the map is computed each time
     return made
 
 
 def _key(results: Results) -> str:
-    """Says what a map was made from: other parts, other key."""
+    """Identifies the embeddings that a map was computed from."""
     parts = [
         f"{path.name} {status.st_size} {status.st_mtime_ns}"
         for path in sorted((results.folder / "embedding").glob("part-*.parquet"))
@@ -119,8 +119,8 @@ def _read_map(path: Path, key: str) -> EmbeddingMap | None:
         with path.open("rb") as file, np.load(file) as content:
             if str(content["key"]) != key:
                 return None
-            across, up = content["explained"].tolist()
-            return EmbeddingMap(content["coordinates"], (across, up))
+            first, second = content["explained"].tolist()
+            return EmbeddingMap(content["coordinates"], (first, second))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
@@ -148,7 +148,7 @@ def _principal_axes(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[flo
         if not len(vectors):
             continue
         if not count:
-            shift = vectors.mean(axis=0)  # sums of what is near 0 keep their digits in float32
+            shift = vectors.mean(axis=0)  # sums of values near 0 keep their precision in float32
             total, products = np.zeros(width), np.zeros((width, width))
         vectors = vectors - shift
         count += len(vectors)
@@ -168,18 +168,18 @@ def _principal_axes(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[flo
 
 
 def _embedding(folder: Path, row_id: int) -> np.ndarray | None:
-    """A sample's embedding, float32 (h,), at length 1; None if it has none that points anywhere."""
+    """A sample's embedding, float32 (h,), scaled to length 1; None if it has none, or one of length 0."""
     for rows, vectors in _blocks(folder, row_id):
-        places = np.flatnonzero(rows == row_id)
-        if len(places):
-            own: np.ndarray = vectors[places[0]]
+        indices = np.flatnonzero(rows == row_id)
+        if len(indices):
+            own: np.ndarray = vectors[indices[0]]
             length = np.linalg.norm(own)
             return own / length if np.isfinite(length) and length > 0 else None
     return None
 
 
 def _blocks(folder: Path, holding: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield row ids and embeddings, float32 (n, h), that are finite; only of parts holding a row."""
+    """Yield row ids and finite embeddings, float32 (n, h); only of parts that contain row `holding`."""
     import pyarrow.parquet as pq
 
     for path in sorted((folder / "embedding").glob("part-*.parquet")):

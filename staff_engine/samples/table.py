@@ -1,4 +1,4 @@
-"""The sample table: which rows, in which order, and what stands in one page of it."""
+"""The sample table: its rows, their order, and the content of one page."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ PREVIEW = 200
 """Characters of a prompt or response that a table shows."""
 
 SORTED_BY = 80
-"""Characters of a prompt or response that its place in the alphabet depends on."""
+"""Characters of a prompt or response that are used for sorting."""
 
 TEXTS = {"prompt": "user", "response": "assistant"}
-"""The texts of a sample, and whose they are: the first of the user, the last of the assistant."""
+"""The texts of a sample and their roles: the first of the user, the last of the assistant."""
 
 _SORTS: dict[str, Callable[[SampleColumns], np.ndarray]] = {
     "row_id": lambda columns: np.arange(len(columns)),
@@ -41,20 +41,20 @@ _SORTS: dict[str, Callable[[SampleColumns], np.ndarray]] = {
     "tokens": lambda columns: np.where(columns.scorable, columns.response_tokens, np.nan),
     "kept": lambda columns: columns.kept,
 }
-"""What the table is sorted by, NaN where a row has none."""
+"""The values to sort by, NaN for rows without one."""
 
 SORTS = (*_SORTS, *TEXTS)
-"""What the table can be sorted by."""
+"""The names to sort by."""
 
 
 def filter_mask(results: Results, columns: SampleColumns, chosen: Filter) -> np.ndarray:
-    """Which rows pass a filter, all its parts: bool (rows,).
+    """Which rows pass all parts of a filter: bool (rows,).
 
     Parameters
     ----------
     results
-        The run, whose map and texts are read where the filter asks for them; the rows of the
-        last few texts are remembered.
+        The run. Its map and texts are read only if the filter needs them; the results of the
+        last few texts are cached.
     columns
         The columns of its rows.
     """
@@ -71,7 +71,7 @@ def _remembered_mask(imported: Path, text: str) -> np.ndarray:
 
 
 def text_mask(imported: Path, text: str) -> np.ndarray:
-    """Which rows have a text in any of their turns, in upper or lower case: bool (rows,).
+    """Which rows contain a text in any of their turns, ignoring case: bool (rows,).
 
     The rows are read batch by batch from the memory-mapped file.
 
@@ -80,26 +80,26 @@ def text_mask(imported: Path, text: str) -> np.ndarray:
     imported
         The folder of an import.
     text
-        Taken as it is, not as a pattern.
+        Literal text, not a pattern.
     """
     import pyarrow.compute as pc
 
     masks = [np.zeros(0, dtype=bool)]
     for turns in _batches(imported):
-        found = pc.match_substring(pc.struct_field(turns.flatten(), "content"), text, ignore_case=True)
+        matches = pc.match_substring(pc.struct_field(turns.flatten(), "content"), text, ignore_case=True)
         rows = np.repeat(np.arange(len(turns)), np.diff(turns.offsets.to_numpy()))
         mask = np.zeros(len(turns), dtype=bool)
-        mask[rows[found.to_numpy(zero_copy_only=False)]] = True
+        mask[rows[matches.to_numpy(zero_copy_only=False)]] = True
         masks.append(mask)
     return np.concatenate(masks)
 
 
 def text_ranks(imported: Path, which: str) -> np.ndarray:
-    """The place of every row in the alphabet, by its prompt or response: int64 (rows,).
+    """The alphabetical rank of every row, by its prompt or response: int64 (rows,).
 
-    The prompt is the first thing that the user says, the response the last that the
-    assistant does; their first `SORTED_BY` characters count, in upper or lower case.
-    Rows whose beginnings are equal have the same rank.
+    The prompt is the first user turn, the response the last assistant turn. Only their first
+    `SORTED_BY` characters are compared, ignoring case. Rows with equal beginnings have the
+    same rank.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def text_ranks(imported: Path, which: str) -> np.ndarray:
     if which not in TEXTS:
         raise PlanError(f"text is {which!r}; allowed: {', '.join(TEXTS)}")
     heads = [
-        pc.utf8_lower(pc.utf8_slice_codeunits(_said(turns, which), 0, SORTED_BY))
+        pc.utf8_lower(pc.utf8_slice_codeunits(_texts(turns, which), 0, SORTED_BY))
         for turns in _batches(imported)
     ]
     if not heads:
@@ -136,7 +136,7 @@ def sorted_rows(
 ) -> np.ndarray:
     """Row ids that pass a filter, int64, in the order of the table.
 
-    Rows that have no value stand last in either order; equal values stand by row id.
+    Rows without a value are last in either order; ties are sorted by row id.
 
     Parameters
     ----------
@@ -147,12 +147,12 @@ def sorted_rows(
     sort
         One of `SORTS`.
     ranks
-        What `text_ranks` gave, where the table is sorted by prompt or response.
+        The result of `text_ranks`, if the table is sorted by prompt or response.
 
     Raises
     ------
     PlanError
-        If the table cannot be sorted by it.
+        If `sort` is unknown.
     """
     if sort not in SORTS:
         raise PlanError(f"sort is {sort!r}; allowed: {', '.join(SORTS)}")
@@ -173,11 +173,11 @@ def _sort_values(columns: SampleColumns, sort: str, ranks: np.ndarray | None) ->
 
 
 def table_page(imported: Path, columns: SampleColumns, row_ids: np.ndarray) -> pd.DataFrame:
-    """What the table shows of some rows, in their order.
+    """The table's content for some rows, in their order.
 
-    Columns: row_id; prompt and response, cut to `PREVIEW` characters; score and
-    verification, the efforts on the small model and on the target; stratum; loss; tokens,
-    of the response; kept; why. What a row does not have is missing.
+    Columns: row_id; prompt and response, truncated to `PREVIEW` characters; score and
+    verification, the efforts on the small model and on the target; stratum; loss; tokens
+    of the response; kept; why. Values that a row does not have are missing.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def table_page(imported: Path, columns: SampleColumns, row_ids: np.ndarray) -> p
     columns
         The columns of all rows.
     row_ids
-        int64 (n,), each once; few, since their texts are read.
+        int64 (n,), unique; only a few, because their texts are read.
     """
     import pandas as pd
 
@@ -214,7 +214,7 @@ def table_page(imported: Path, columns: SampleColumns, row_ids: np.ndarray) -> p
 
 
 def preview(text: str) -> str:
-    """The beginning of a text on one line, with an ellipsis where there is more."""
+    """The beginning of a text on one line, with an ellipsis if it is truncated."""
     line = " ".join(text[: 2 * PREVIEW].split())
     cut = len(line) > PREVIEW or len(text) > 2 * PREVIEW
     return f"{line[: PREVIEW - 1].rstrip()}…" if cut else line
@@ -227,23 +227,23 @@ def _previews(turns: list[Turn]) -> tuple[str, str]:
     return preview("".join(prompts[:1])), preview("".join(responses[-1:]))
 
 
-def _said(turns: pa.ListArray, which: str) -> pa.Array:
-    """The text of `_previews` for every row of a batch; null where there is none."""
+def _texts(turns: pa.ListArray, which: str) -> pa.Array:
+    """The text of `_previews` for every row of a batch; null if there is none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    said = turns.flatten()
+    flat = turns.flatten()
     offsets = turns.offsets.to_numpy() - turns.offsets[0].as_py()
     starts, ends = offsets[:-1], offsets[1:]
     role = TEXTS[which]
-    places = np.flatnonzero(pc.equal(pc.struct_field(said, "role"), role).to_numpy(zero_copy_only=False))
-    near = np.searchsorted(places, starts) if which == "prompt" else np.searchsorted(places, ends) - 1
-    inside = (near >= 0) & (near < len(places))
-    place = np.where(inside, np.append(places, 0)[np.where(inside, near, 0)], -1)
-    inside = (place >= starts) & (place < ends)
-    taken = to_arrow(np.where(inside, place, 0), inside)
+    indices = np.flatnonzero(pc.equal(pc.struct_field(flat, "role"), role).to_numpy(zero_copy_only=False))
+    near = np.searchsorted(indices, starts) if which == "prompt" else np.searchsorted(indices, ends) - 1
+    inside = (near >= 0) & (near < len(indices))
+    index = np.where(inside, np.append(indices, 0)[np.where(inside, near, 0)], -1)
+    inside = (index >= starts) & (index < ends)
+    taken = to_arrow(np.where(inside, index, 0), inside)
     return (
-        pc.take(pc.struct_field(said, "content"), taken) if len(said) else pa.nulls(len(turns), pa.string())
+        pc.take(pc.struct_field(flat, "content"), taken) if len(flat) else pa.nulls(len(turns), pa.string())
     )
 
 

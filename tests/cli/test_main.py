@@ -112,7 +112,7 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
             r"allocation is 'best': input should be 'paper', 'normalized' or 'proportional'",
         ),
         (["--prompt-column", "q"], r"prompt_column and response_column are given together"),
-        (["--export-format", "xml", "--out", "x"], r"export format is 'xml'; it can be jsonl, json"),
+        (["--export-format", "xml", "--out", "x"], r"unknown export format 'xml'; allowed: jsonl, json"),
         (["--small", "builtin:none"], r"model 'builtin:none' is not built in; built in are"),
         (["--strata"], r"Option '--strata' requires an argument"),
         (["--shards", "2"], r"No such option: --shards"),
@@ -273,7 +273,11 @@ def test_export_writes_the_planned_coreset_in_another_format(scored, tmp_path, c
     assert main(["export", "scored", "--format", "json", "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"30 samples written to {out}\n"
     assert len(json.loads(out.read_text())) == 30
-    assert_wrong_input(["export", "scored", "--format", "xml", "--out", str(out)], "format is 'xml'", capsys)
+    assert_wrong_input(
+        ["export", "scored", "--format", "xml", "--out", str(out)],
+        "unknown export format 'xml'; allowed: jsonl",
+        capsys,
+    )
 
 
 # status, list, delete

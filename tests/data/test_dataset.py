@@ -98,7 +98,10 @@ def test_bom_line_ends_and_blank_lines_are_no_part_of_a_row(tmp_path, content):
         (b'{"prompt": "q', r"line 2: not JSON \(Unterminated string"),
         (b'{"prompt": "\xff", "completion": "a"}', r"line 2: not UTF-8 \(byte 13\)"),
         (b'{"prompt": "\x00", "completion": "a"}', "line 2: not JSON .Invalid control character"),
-        (b'{"prompt": "\\ud800", "completion": "a"}', r"line 2: \\ud800 is half a character"),
+        (
+            b'{"prompt": "\\ud800", "completion": "a"}',
+            r"line 2: \\ud800 is an unpaired surrogate, not valid text",
+        ),
         (b"[" * 100_000, "line 2: not JSON .maximum recursion"),
         (b"9" * 5000, "line 2: not JSON .Exceeds the limit"),
         (b"[1, 2]", "line 2: is a JSON list, should be an object"),
@@ -132,24 +135,24 @@ def test_odd_rows_that_can_be_used_are_used(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.jsonl", b"", "a.jsonl has no row that can be used: it is empty"),
-        ("a.jsonl", b"\n \n", "a.jsonl has no row that can be used: it is empty"),
-        ("a.jsonl", b"{\n{", "a.jsonl has no row that can be used: line 1: not JSON"),
+        ("a.jsonl", b"", "a.jsonl has no usable row: it is empty"),
+        ("a.jsonl", b"\n \n", "a.jsonl has no usable row: it is empty"),
+        ("a.jsonl", b"{\n{", "a.jsonl has no usable row: line 1: not JSON"),
         (
             "a.jsonl",
             b'{"prompt": "", "completion": ""}',
-            "a.jsonl has no row that can be used: line 1: no response",
+            "a.jsonl has no usable row: line 1: no response",
         ),
-        ("a.jsonl", b'{"text": "a"}', "recognised in the columns text"),
+        ("a.jsonl", b'{"text": "a"}', "no known record format has the columns text"),
         ("a.json", b"{", "a.json is not JSON: Expecting"),
-        ("a.json", b"3", "a.json holds a int; an array of rows is needed"),
+        ("a.json", b"3", "a.json contains a int, not an array of rows"),
         ("a.json", b'{"a": [], "b": []}', "is a JSON object with 2 lists"),
         ("a.csv", b"", "a.csv is empty"),
-        ("a.csv", b"prompt,completion\na,b\nc\n", "a.csv, line 3: 1 fields, the header has 2"),
-        ("a.csv", b"prompt,prompt\na,b\n", "a column name stands twice in line 1"),
+        ("a.csv", b"prompt,completion\na,b\nc\n", "a.csv, line 3: 1 fields, but the header has 2"),
+        ("a.csv", b"prompt,prompt\na,b\n", "duplicate column name in line 1"),
         ("a.csv", b'prompt,completion\n"a,b\n', "a.csv, line 2: unexpected end of data"),
-        ("a.parquet", b"no", "a.parquet is no Parquet file"),
-        ("a.txt", LINE, r"a.txt' is of no known kind; allowed are .jsonl .json .csv .parquet"),
+        ("a.parquet", b"no", "a.parquet is not a Parquet file"),
+        ("a.txt", LINE, r"a.txt' has an unknown file type; allowed: .jsonl .json .csv .parquet"),
         ("a.jsonl.gz", gzip.compress(LINE * 99, mtime=0)[:-9], "a.jsonl.gz' cannot be read: Truncated"),
         ("a.jsonl.zst", zstd(LINE * 99)[:-9], "a.jsonl.zst' cannot be read: Truncated"),
         ("a.jsonl.zst", LINE, "a.jsonl.zst' cannot be read: ZSTD"),
@@ -164,12 +167,12 @@ def test_a_file_that_cannot_be_used_is_an_error_that_names_it(tmp_path, name, co
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("builtin:poems", "'builtin:poems' is not built in; built in are docstrings, kazakh, chat"),
+        ("builtin:poems", "unknown built-in data set 'builtin:poems'; allowed: docstrings, kazakh, chat"),
         ("nowhere.jsonl", "'nowhere.jsonl' does not exist"),
         ("./nowhere", "'./nowhere' does not exist"),
         ("nobody/data.jsonl", "'nobody/data.jsonl' does not exist"),
-        ("nobody/Data-2.5", "'nobody/Data-2.5' is no file on this machine, and the hub cannot be reached"),
-        ("nobody/nothing", "'nobody/nothing' is no file on this machine, and the hub cannot be reached"),
+        ("nobody/Data-2.5", "'nobody/Data-2.5' is not a file on this machine, and the hub cannot be reached"),
+        ("nobody/nothing", "'nobody/nothing' is not a file on this machine, and the hub cannot be reached"),
     ],
 )
 def test_a_source_that_is_not_there_is_named(tmp_path, monkeypatch, source, says):
@@ -226,13 +229,13 @@ def test_a_limit_counts_the_rows_of_the_split(tmp_path):
 
 
 def test_a_split_that_a_task_has_not_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="split 'test' is none of builtin:chat; its splits are train and"):
+    with pytest.raises(DatasetError, match="unknown split 'test' of builtin:chat; allowed: train and"):
         import_dataset("builtin:chat", tmp_path / "imported", split="test")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_an_import_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="holds no imported data set"):
+    with pytest.raises(DatasetError, match="does not contain an imported data set"):
         open_imported(tmp_path)
 
 

@@ -81,7 +81,7 @@ def test_every_kind_of_file_shows_its_first_rows_and_what_it_is(tmp_path, name):
     assert not first.more
     words = {"a.jsonl": "JSON lines", "a.json": "JSON array", "a.csv": "CSV", "a.parquet": "Parquet"}
     said = in_words(str(path), first.unit)
-    assert said.startswith(words.get(name, "JSON lines, packed with"))
+    assert said.startswith(words.get(name, "JSON lines, compressed with"))
 
 
 def test_a_table_in_another_encoding_shows_the_bytes_that_are_no_text(tmp_path):
@@ -112,13 +112,13 @@ def test_only_the_beginning_of_a_large_file_is_read(tmp_path, monkeypatch):
 def test_what_must_be_read_whole_and_is_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "READ_WHOLE", 3000)
     (tmp_path / "a.json").write_text(json.dumps({"data": [{"prompt": "p" * 5000, "response": "r"}]}))
-    with pytest.raises(DatasetError, match="has to be read whole"):
+    with pytest.raises(DatasetError, match="must be read whole"):
         first_rows(str(tmp_path / "a.json"))
     (tmp_path / "a.jsonl").write_bytes(b"x" * 5000)
     with pytest.raises(DatasetError, match="first line"):
         first_rows(str(tmp_path / "a.jsonl"))
     (tmp_path / "a.parquet.gz").write_bytes(b"x" * 5000)
-    with pytest.raises(DatasetError, match="unpack it first"):
+    with pytest.raises(DatasetError, match="decompress it first"):
         first_rows(str(tmp_path / "a.parquet.gz"))
 
 
@@ -140,13 +140,13 @@ def test_a_path_is_found_with_blanks_quotes_and_the_home_folder(tmp_path, monkey
 def test_a_wrong_path_says_what_is_near(tmp_path):
     write(tmp_path / "train.jsonl", [PAIR])
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(DatasetError, match=r"does not exist; near it are train\.jsonl"):
+    with pytest.raises(DatasetError, match=r"does not exist; similar names are train\.jsonl"):
         find_file(str(tmp_path / "trian.jsonl"))
-    with pytest.raises(DatasetError, match=r"is a folder; data files in it are train\.jsonl$"):
+    with pytest.raises(DatasetError, match=r"is a folder; data files in it: train\.jsonl$"):
         find_file(str(tmp_path))
-    with pytest.raises(DatasetError, match="of no known kind"):
+    with pytest.raises(DatasetError, match="has an unknown file type"):
         find_file(str(tmp_path / "notes.txt"))
-    with pytest.raises(DatasetError, match="does not exist; a data file is needed"):
+    with pytest.raises(DatasetError, match="does not exist; give a data file"):
         find_file("/nowhere/at all.jsonl")
 
 

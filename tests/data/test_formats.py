@@ -70,7 +70,7 @@ def test_an_entry_in_the_registry_is_all_that_a_new_format_needs(monkeypatch):
 
 
 def test_a_mapping_of_an_unknown_format_is_an_error_and_no_pair():
-    with pytest.raises(DatasetError, match="format is 'xml'; it can be messages"):
+    with pytest.raises(DatasetError, match="unknown format 'xml'; allowed: messages"):
         normalise({"p": "q", "r": "a"}, Mapping("xml", "p", "r"))
 
 
@@ -129,8 +129,8 @@ def test_a_pair_that_cannot_be_used_says_why(row, says):
         ([{"content": "q"}], "an entry of 'messages' has no 'role'"),
         (["q"], "an entry of 'messages' has no 'role'"),
         ([{"role": "user"}], "an entry of 'messages' has no 'content'"),
-        ([{"role": "narrator", "content": "q"}], "role is 'narrator'; known are"),
-        ([{"role": "user", "content": [{"type": "image"}]}], "'content' has a part that is no text"),
+        ([{"role": "narrator", "content": "q"}], "role is 'narrator'; allowed:"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "'content' has a part that is not text"),
     ],
 )
 def test_a_conversation_that_cannot_be_used_says_why(messages, says):
@@ -146,13 +146,13 @@ def test_a_conversation_in_a_csv_field_is_read_as_json():
 def test_formats_that_fit_some_rows_each_are_counted():
     rows = [{"prompt": "a", "completion": "b"}, {"question": "a", "answer": "b"}]
     with pytest.raises(
-        DatasetError, match=r"most of the first 2 rows \(1 as prompt-completion, 1 as question-answer\)"
+        DatasetError, match=r"most of the first 2 rows \(prompt-completion fits 1, question-answer fits 1\)"
     ):
         detect_format(rows)
 
 
 def test_unknown_columns_are_named():
-    with pytest.raises(DatasetError, match="in the columns text, label; give --prompt-column"):
+    with pytest.raises(DatasetError, match="has the columns text, label; set --prompt-column"):
         detect_format([{"text": "a", "label": 1}])
 
 
@@ -165,10 +165,10 @@ def test_any_two_columns_can_be_mapped():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("xml", None, None), "format is 'xml'; it can be messages"),
+        (("xml", None, None), "unknown format 'xml'; allowed: messages"),
         (("columns", None, None), "needs --prompt-column and --response-column"),
-        (("alpaca", None, None), "'alpaca' needs the columns instruction, output; found are text"),
-        ((None, "text", "reply"), "needs the columns text, reply; found are text"),
+        (("alpaca", None, None), "'alpaca' needs the columns instruction, output; the data has text"),
+        ((None, "text", "reply"), "needs the columns text, reply; the data has text"),
     ],
 )
 def test_a_mapping_that_does_not_fit_is_refused(arguments, says):

@@ -101,7 +101,7 @@ def test_the_fall_back_is_logged_once_for_a_data_set(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "staff_engine"):
         tokenize_dataset(rows, tokenizer, tmp_path / "tokens", max_length=99, conversation=True)
     assert [record.getMessage() for record in caplog.records] == [
-        "the chat template of 3 samples cannot be cut into prompts and responses; they have the plain one"
+        "the chat template cannot be split into prompts and responses for 3 samples; they use the plain one"
     ]
 
 

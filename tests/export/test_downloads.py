@@ -115,18 +115,18 @@ def test_an_export_that_is_not_whole_is_made_again_and_what_a_killed_process_lef
     content = prepared.files["coreset"].read_bytes()
     prepared.files["coreset"].unlink()
     (run.folder / "exports" / "jsonl-00.part").mkdir()
-    with pytest.raises(RunError, match="not there any more"):
+    with pytest.raises(RunError, match="no longer exists"):
         find_prepared(run.id, prepared.key)
     assert prepare(run, {}).files["coreset"].read_bytes() == content
     assert not (run.folder / "exports" / "jsonl-00.part").exists()
 
 
 def test_what_cannot_be_exported_leaves_nothing(run):
-    with pytest.raises(PlanError, match="export format is 'xml'"):
+    with pytest.raises(PlanError, match="unknown export format 'xml'"):
         prepare(run, {}, "xml")
-    with pytest.raises(PlanError, match="export format is 'xml'"):
+    with pytest.raises(PlanError, match="unknown export format 'xml'"):
         file_name("xml")
-    with pytest.raises(PlanError, match="indices hold row ids only"):
+    with pytest.raises(PlanError, match="indices contains only row ids"):
         prepare(run, {}, "indices", True)
     with pytest.raises(PlanError, match=r"pruning_rate is 1\.5"):
         prepare(run, {"pruning_rate": 1.5})
@@ -161,10 +161,10 @@ def test_names_of_other_characters_are_refused(run, run_id, key):
 def test_runs_and_exports_that_are_not_there_are_named(run):
     with pytest.raises(RunError, match="run 'no-run' does not exist"):
         find_prepared("no-run", "jsonl-0123456789abcdef")
-    with pytest.raises(RunError, match="export 'jsonl-0123456789abcdef' is not there any more"):
+    with pytest.raises(RunError, match="export 'jsonl-0123456789abcdef' no longer exists"):
         find_prepared(run.id, "jsonl-0123456789abcdef")
     (run.folder / "exports" / "other").mkdir(parents=True)
-    with pytest.raises(RunError, match="export 'other' is not there"):
+    with pytest.raises(RunError, match="export 'other' no longer exists"):
         find_prepared(run.id, "other")
 
 
@@ -195,7 +195,7 @@ def test_files_are_written_to_a_place_and_replaced_only_when_asked(run, tmp_path
     manifest = write_out(run, {"pruning_rate": 0.5}, out)
     assert manifest["counts"]["selected"] == len(out.read_bytes().splitlines())
     assert (tmp_path / "mine.decisions.parquet").exists()
-    with pytest.raises(StaffError, match=r"mine\.jsonl is there already"):
+    with pytest.raises(StaffError, match=r"mine\.jsonl already exists"):
         write_out(run, {}, out)
     assert write_out(run, {}, out, replace=True)["counts"]["selected"] == len(out.read_bytes().splitlines())
 
@@ -252,7 +252,7 @@ def test_the_default_format_is_the_same_everywhere():
 def test_a_format_says_what_it_cannot_carry():
     told = {name for name, format in EXPORT_FORMATS.items() if format.cannot_carry}
     assert told == {"alpaca", "prompt-completion", "messages", "sharegpt", "llama-factory"}
-    sentence = "ShareGPT does not carry the tool calls of a row; JSON lines does."
+    sentence = "ShareGPT does not include the tool calls of a row; JSON lines does."
     assert EXPORT_FORMATS["sharegpt"].cannot_carry == sentence
 
 
@@ -306,7 +306,7 @@ def test_a_long_line_says_how_much_is_left_out(tmp_path, monkeypatch):
 
 def test_what_has_no_preview_says_why(run):
     results = open_results(run.folder)
-    with pytest.raises(PlanError, match="export format is 'xml'"):
+    with pytest.raises(PlanError, match="unknown export format 'xml'"):
         preview_export(results, results.select(), "xml")
-    with pytest.raises(PlanError, match="indices hold row ids only"):
+    with pytest.raises(PlanError, match="indices contains only row ids"):
         preview_export(results, results.select(), "indices", True)

@@ -115,7 +115,7 @@ def test_indices_are_row_ids_one_a_line_or_a_numpy_array(pairs, tmp_path):
 
 
 def test_indices_hold_no_scores(pairs, tmp_path):
-    with pytest.raises(PlanError, match="indices hold row ids only"):
+    with pytest.raises(PlanError, match="indices contains only row ids"):
         export(pairs[0], tmp_path / "ids.txt", format="indices", with_scores=True)
 
 
@@ -222,7 +222,7 @@ def test_rows_whose_tool_calls_a_layout_leaves_out_are_counted_in_the_manifest(t
     rows[3]["tools"] = [{"type": "function"}]
     results = make_run(tmp_path / "run", write_rows(tmp_path / "rows.jsonl", rows))
     _, manifest = export(results, tmp_path / "out.json", format=format, **ALL)
-    assert f"{format} does not carry the tool calls of 2 rows (1, 3); jsonl does" in manifest["warnings"]
+    assert f"{format} does not include the tool calls of 2 rows (1, 3); jsonl does" in manifest["warnings"]
     _, manifest = export(results, tmp_path / "kept.jsonl", format="messages", **ALL)
     assert not any("tool calls" in warning for warning in manifest["warnings"])
     assert read_lines(tmp_path / "kept.jsonl") == rows

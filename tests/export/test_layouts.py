@@ -123,7 +123,7 @@ def test_an_entry_is_added_to_an_existing_dataset_info_without_losing_others(tmp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no JSON"),
+        ("{", "is not JSON"),
         ("[]", "a list, should be an object"),
         ('{"coreset": {"file_name": "other.json"}}', "entry 'coreset' for other data"),
         ('{"coreset": 3}', "entry 'coreset' for other data"),

@@ -100,7 +100,7 @@ def test_columns_that_no_format_knows_are_chosen_by_hand_with_a_live_preview(wri
 def test_a_format_that_does_not_fit_says_so(write, look_at):
     app = look_at(write(ROWS))
     app.selectbox(key="data_format").set_value("messages").run()
-    assert "needs the columns messages; found are question, answer" in said(app.warning)
+    assert "needs the columns messages; the data has question, answer" in said(app.warning)
     assert button(app, "Use this data").disabled
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_holds_no_rows_is_refused_in_a_sentence(tmp_path, look_at, c
 
 def test_a_path_that_is_wrong_is_refused_in_a_sentence(tmp_path, look_at, write):
     write(ROWS, "train.jsonl")
-    assert "near it are train.jsonl" in said(look_at(tmp_path / "tran.jsonl").error)
+    assert "similar names are train.jsonl" in said(look_at(tmp_path / "tran.jsonl").error)
     assert "is a folder" in said(look_at(tmp_path).error)
 
 

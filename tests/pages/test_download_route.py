@@ -60,7 +60,7 @@ def test_what_is_not_there_is_a_sentence_and_404(finished_run, client):
     prepared = prepare(finished_run, {})
     for path, words in (
         ("/download/no-such-run/jsonl-0123456789abcdef", "Run 'no-such-run' does not exist."),
-        (f"/download/{finished_run.id}/jsonl-0123456789abcdef", "is not there any more; prepare it again"),
+        (f"/download/{finished_run.id}/jsonl-0123456789abcdef", "no longer exists; prepare it again"),
         (
             address(prepared, "entry"),
             "An export has no 'entry'; it has coreset, manifest, decisions and zip.",

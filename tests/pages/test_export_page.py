@@ -72,9 +72,9 @@ def test_every_format_has_a_preview_and_can_be_prepared(finished_run, open_page,
 
 def test_the_page_says_what_a_format_does_not_carry(finished_run, open_page):
     app = open_page("export", run=finished_run.id, export_format="sharegpt")
-    assert "ShareGPT does not carry the tool calls of a row" in said(app.caption)
+    assert "ShareGPT does not include the tool calls of a row" in said(app.caption)
     app.selectbox(key="export_format").set_value("json").run()
-    assert "does not carry" not in said(app.caption)
+    assert "does not include" not in said(app.caption)
 
 
 def test_what_is_downloaded_is_the_coreset_and_its_manifest_is_shown(finished_run, open_page):
@@ -144,7 +144,7 @@ def test_files_are_written_to_this_machine_and_not_over_others(finished_run, ope
     assert out.read_bytes() == b"".join(lines_of(finished_run))
     assert (tmp_path / "mine.jsonl.manifest.json").exists()
     button(app, "Write the files").click().run()
-    assert "is there already" in app.error[0].value
+    assert "already exists" in app.error[0].value
     app.checkbox(key="export_replace").check()
     button(app, "Write the files").click().run()
     assert not app.error

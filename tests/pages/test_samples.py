@@ -159,7 +159,7 @@ class TestSample:
         app = open_page("samples", run=run.id, row=3)
         assert [element.value for element in app.text].count(evil) == 2
         assert not any(evil in str(element.value) for kind in (app.markdown, app.caption) for element in kind)
-        assert "tokenizer cannot say" in texts(app)
+        assert "has no tokenizer file" in texts(app)
 
     def test_a_row_that_is_not_there_is_refused(self, open_page, finished_run):
         app = open_page("samples", run=finished_run.id, row=5000)

@@ -178,7 +178,7 @@ class TestDetail:
         path = written.folder / "token_loss/part-00000.parquet"
         values = pa.array([[1.0]], pa.large_list(pa.float16()))
         pq.write_table(pa.table({"row_id": [0], "losses": values}), path)
-        assert "do not fit" in sample_detail.sample_detail(written, 0).no_losses
+        assert "do not match" in sample_detail.sample_detail(written, 0).no_losses
 
 
 class TestAlong:
@@ -240,7 +240,7 @@ class TestWhy:
         [
             (3, 3, "Kept: stratum 0 keeps all of its 3 samples."),
             (1, 1, "Kept: stratum 0 keeps its only sample."),
-            (1, 0, "Not kept: stratum 0 keeps not even its only sample."),
+            (1, 0, "Not kept: stratum 0 does not keep its only sample."),
             (2, 0, "Not kept: stratum 0 keeps 0 of its 2 samples."),
         ],
     )

@@ -63,7 +63,7 @@ def test_a_filter_says_itself_in_words():
         "strata": "strata 1-2,5",
         "score": "score on the small model 0.5 to 1.235e+04",
         "kept": "not kept",
-        "text": "text has “tea”",
+        "text": "text contains “tea”",
     }
     assert Filter(strata=(3,)).words() == [("strata", "stratum 3")]
     assert Filter().words() == []
@@ -105,5 +105,5 @@ def test_a_part_of_the_map_needs_the_coordinates(columns):
     chosen = Filter(map_x=(2, 6), map_y=(0, 5)).mask(columns, places)
     assert np.flatnonzero(chosen).tolist() == [1, 2]
     for name in ("map_x", "map_y"):
-        with pytest.raises(TypeError, match="places on the map needs the coordinates"):
+        with pytest.raises(TypeError, match="map position needs the map coordinates"):
             Filter(**{name: (2, 6)}).mask(columns)

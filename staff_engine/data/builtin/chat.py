@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from staff_engine.data.builtin.split import digest
 
 ANSWERS_TO_ONE = frozenset({"computers", "emotion"})
-"""Files in whose conversations all statements answer the first; in the others each answers the one before."""
+"""Files in which all statements answer the first one; in other files, each answers the one before it."""
 
 
 def chat() -> Iterator[dict[str, str]]:
-    """`builtin:chat`: answer what is said to a chat bot.
+    """`builtin:chat`: answer a message to a chat bot.
 
-    A question may have several answers, each a row of its own; pairs that are alike in
-    both count once. The order is that of a hash of the prompt: the first rows are of
-    all categories.
+    A question may have several answers, each in its own row; equal pairs count once. Rows
+    are sorted by a hash of the prompt, so that the first rows cover all categories.
 
     Yields
     ------
     dict
-        `prompt`: a statement; `response`: what answers it; `category`: the file it is in.
+        `prompt`: a statement; `response`: its answer; `category`: the name of its file.
     """
     from importlib.resources import files
 
@@ -36,12 +35,12 @@ def chat() -> Iterator[dict[str, str]]:
 
 
 def pairs(text: str, *, one_question: bool = False) -> Iterator[tuple[str, str]]:
-    """The pairs of statements in a file of conversations, those of which one is empty left out.
+    """The pairs of statements in a file of conversations, without pairs that have an empty part.
 
     Parameters
     ----------
     text
-        YAML with a list `conversations`, each a list of statements; what is no list is no conversation.
+        YAML with a list `conversations`, each a list of statements; anything else in it is skipped.
     one_question
         Whether all statements of a conversation answer its first, or each the one before it.
     """
@@ -58,7 +57,7 @@ def pairs(text: str, *, one_question: bool = False) -> Iterator[tuple[str, str]]
 
 
 def cleaned(statement: str) -> str:
-    """A statement without blanks at the ends of its lines; if it is one line, with one between words."""
+    """A statement without trailing spaces; in a single line, also with single spaces between words."""
     lines = statement.strip().splitlines()
     if len(lines) > 1:
         return "\n".join(line.rstrip() for line in lines)  # code among them keeps its indentation

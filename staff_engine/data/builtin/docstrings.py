@@ -1,4 +1,4 @@
-"""`builtin:docstrings`: functions of the running Python's standard library, and what they do."""
+"""`builtin:docstrings`: functions of Python's standard library, and their docstrings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCSTRING_TEST_FOLDERS = frozenset({"test", "tests", "idle_test", "site-packages
 
 
 def documented_functions(source: str) -> Iterator[tuple[str, str]]:
-    """Every function of a Python module that has a docstring and a body beside it.
+    """Every function of a Python module that has both a docstring and a body.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def documented_functions(source: str) -> Iterator[tuple[str, str]]:
     ------
     (prompt, response)
         The function's source without its docstring, dedented, and the docstring's
-        first paragraph on one line; in the order of the source.
+        first paragraph on one line; in source order.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def documented_functions(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _indented_as_docstring(text: str) -> str:
-    """cleandoc strips the common margin of all lines but the first; give it an empty first."""
+    """Add an empty first line: cleandoc ignores the first line when it removes the common margin."""
     return "\n" + text.expandtabs(8)
 
 
@@ -70,16 +70,16 @@ def _first_paragraph(docstring: str) -> list[str]:
 
 
 def docstrings() -> Iterator[dict[str, str]]:
-    """`builtin:docstrings`: say in a paragraph what a function of the standard library does.
+    """`builtin:docstrings`: describe a function of the standard library in a paragraph.
 
-    Read from the running Python, its own tests left out; functions with the same
-    source count once. The order is that of the file paths, then of the lines.
+    Read from the running Python, without its tests; functions with the same source count
+    once. Rows are sorted by file path, then by line.
 
     Yields
     ------
     dict
         `prompt`: source of the function without its docstring; `response`: the
-        docstring's first paragraph; `module`: the file it came from.
+        docstring's first paragraph; `module`: its file.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
     seen: set[str] = set()
@@ -90,7 +90,7 @@ def docstrings() -> Iterator[dict[str, str]]:
         try:
             pairs = list(documented_functions(path.read_text(encoding="utf-8")))
         except (SyntaxError, ValueError):
-            continue  # lib2to3 and others keep files that are wrong on purpose
+            continue  # lib2to3 and others contain files that are invalid on purpose
         for prompt, response in pairs:
             if response and prompt not in seen:
                 seen.add(prompt)

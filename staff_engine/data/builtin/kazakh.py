@@ -1,4 +1,4 @@
-"""`builtin:kazakh`: names, dates and quantities from English to Kazakh, out of Babel's CLDR data."""
+"""`builtin:kazakh`: names, dates and quantities from English to Kazakh, from Babel's CLDR data."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ INSTRUCTION = "Translate into Kazakh ({kind}): {english}"
 CYRILLIC = re.compile("[\u0400-\u04ff]")
 LATIN_WORD = re.compile("[A-Za-z]{2,}")
 MIXED_WORD = re.compile("[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
-"""CLDR has Latin letters that look like Cyrillic ones in some words."""
+"""Some words in CLDR contain Latin letters that look like Cyrillic ones."""
 
 ROMAN_NUMERAL = re.compile(r"\b[IVX]+\b")
 
 FIRST_DAY = datetime.date(1925, 1, 1)
 DAYS_SPANNED = 73_043
-"""Two hundred years, as a prime: steps of any size visit every day before one comes again."""
+"""About 200 years, a prime number: steps of any size reach every day before one repeats."""
 STEP = 28_657
 
 DATE_FORMATS = {"full": 160, "long": 130, "medium": 90}
-"""How many dates in each of the locale's formats."""
+"""Number of dates in each of the locale's formats."""
 
 DATE_SKELETONS = {"MMMMd": 80, "MMMEd": 80, "yMMMM": 80, "yMMMEd": 80, "yQQQQ": 50, "GyMMMd": 60}
-"""How many in each CLDR skeleton. None has the number of a week: the two locales count weeks differently."""
+"""Number of dates in each CLDR skeleton. None has a week number: the two locales count weeks differently."""
 
 SECONDS = {
     "year": 365 * 86400, "month": 30 * 86400, "week": 7 * 86400, "day": 86400,
     "hour": 3600, "minute": 60, "second": 1,
 }  # fmt: skip
-"""What Babel takes each unit of a relative time for."""
+"""The length of each unit of a relative time in Babel."""
 
 FEW = (1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 15, 18, 20, 24, 25, 30, 36, 40, 48, 50, 60, 75, 90, 100)
 MANY = (120, 144, 180, 200, 250, 365, 480, 500, 640, 720, 999, 1_000, 1_250, 4_800, 12_000, 75_500, 320_000)
@@ -49,25 +49,25 @@ FRACTIONS = (0.5, 1.2, 1.5, 2.25, 2.8, 3.75, 4.6, 8.1, 12.4, 36.6, 45.3, 99.9, 1
 
 Width = Literal["long", "short"]
 WIDTHS: dict[Width, tuple[Width, ...]] = {"long": ("long", "short"), "short": ("short",)}
-"""Of a unit's name in English, and where it is looked for in Kazakh: CLDR leaves out a long form that is
-the short one."""
+"""Width of a unit's name in English, and widths to try in Kazakh: CLDR omits a long form that equals the
+short one."""
 
 
 def kazakh() -> Iterator[dict[str, str]]:
-    """`builtin:kazakh`: put a name, a date, a time or a quantity into Kazakh.
+    """`builtin:kazakh`: translate a name, a date, a time or a quantity into Kazakh.
 
     Names of territories, languages, scripts, currencies, units, cities, time zones and
-    of the calendar's parts; and what Babel formats: dates, relative times, amounts of
-    money, quantities. What the Kazakh locale does not have, so that Babel would fall
-    back on other text, is left out, as is English with several translations of its
-    kind. Spaces that do not break are plain spaces. The order is that of a hash of the
-    prompt: the first rows are of all kinds.
+    parts of the calendar; and texts that Babel formats: dates, relative times, amounts of
+    money, quantities. Entries that are missing in the Kazakh locale are left out, because
+    Babel would fall back to other text. English texts with several translations of the same
+    kind are left out too. Non-breaking spaces become plain spaces. Rows are sorted by a hash
+    of the prompt, so that the first rows cover all kinds.
 
     Yields
     ------
     dict
-        `prompt`: the English behind an instruction that says its kind; `response`: the
-        Kazakh; `kind`. No prompt comes twice.
+        `prompt`: an instruction that names the kind, and the English; `response`: the
+        Kazakh; `kind`. Every prompt is unique.
     """
     from babel import Locale
 
@@ -94,11 +94,11 @@ def is_kazakh(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split())  # which splits at spaces that do not break too
+    return " ".join(text.split())  # split() also splits at non-breaking spaces
 
 
 def _common(kind: str, english: Mapping[Any, Any], target: Mapping[Any, Any]) -> Iterator[Pair]:
-    """What has a name in both."""
+    """Entries that have a name in both."""
     for key, name in english.items():
         if key in target:
             yield kind, name, target[key]
@@ -151,8 +151,8 @@ def _units(english: Locale, target: Locale) -> Iterator[Pair]:
 def _dates(english: Locale, target: Locale) -> Iterator[Pair]:
     from babel.dates import format_date, format_skeleton
 
-    places = itertools.count()
-    days = (FIRST_DAY + datetime.timedelta(days=place * STEP % DAYS_SPANNED) for place in places)
+    numbers = itertools.count()
+    days = (FIRST_DAY + datetime.timedelta(days=number * STEP % DAYS_SPANNED) for number in numbers)
     for width, count in DATE_FORMATS.items():
         for day in itertools.islice(days, count):
             yield _in_both("date", english, target, format_date, day, width)
@@ -176,10 +176,10 @@ def _relative_times(english: Locale, target: Locale) -> Iterator[Pair]:
 def _amounts(english: Locale, target: Locale) -> Iterator[Pair]:
     from babel.numbers import format_compact_decimal, format_currency
 
-    for place, code in enumerate(target.currencies):
+    for index, code in enumerate(target.currencies):
         for amounts in (FEW, MANY):
             yield _in_both(
-                "amount of money", english, target, format_currency, amounts[place % len(amounts)], code,
+                "amount of money", english, target, format_currency, amounts[index % len(amounts)], code,
                 format="#,##0", currency_digits=False, format_type="name",
             )  # fmt: skip
     for power, count in itertools.product((3, 6, 9, 12), FEW):
@@ -190,9 +190,9 @@ def _amounts(english: Locale, target: Locale) -> Iterator[Pair]:
 def _quantities(english: Locale, target: Locale) -> Iterator[Pair]:
     from babel.units import format_unit
 
-    for place, unit in enumerate(target.unit_display_names):
+    for index, unit in enumerate(target.unit_display_names):
         for numbers in (FEW, FRACTIONS):
-            number = numbers[place % len(numbers)]
+            number = numbers[index % len(numbers)]
             for width, widths in WIDTHS.items():
                 translations = (format_unit(number, unit, each, locale=target) for each in widths)
                 translation = next(filter(is_kazakh, translations), "")

@@ -1,4 +1,4 @@
-"""The built-in tasks: data that every machine has or pip brings, so that all runs offline."""
+"""The built-in tasks: data from Python or from packages, so that everything works offline."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PREFIX = "builtin:"
 
 @dataclass(frozen=True)
 class Task:
-    """Data that is made on this machine."""
+    """Data that is generated on this machine."""
 
     name: str
-    sentence: str  # what is asked
+    sentence: str  # the task in one sentence
     license: str
-    metric: Literal["rouge-l", "chrf"]  # what an answer is measured by
-    rows: Callable[[], Iterator[dict[str, str]]]  # all of them: prompt, response, and what else there is
-    packages: tuple[tuple[str, str], ...] = ()  # what the rows are made from: name in imports, name for pip
+    metric: Literal["rouge-l", "chrf"]  # the metric for answers
+    rows: Callable[[], Iterator[dict[str, str]]]  # all rows: prompt, response and further fields
+    packages: tuple[tuple[str, str], ...] = ()  # required packages: name in imports, name for pip
 
 
 TASKS = {
@@ -35,7 +35,7 @@ TASKS = {
     for task in (
         Task(
             "docstrings",
-            "Say in a paragraph what a function of Python's standard library does.",
+            "Describe a function of Python's standard library in a paragraph.",
             "PSF License 2.0 (Python)",
             "rouge-l",
             docstrings,
@@ -61,37 +61,37 @@ TASKS = {
 
 
 def is_task(source: str) -> bool:
-    """Whether a data set's name is one for a built-in task, be it there or not."""
+    """Whether a data set's name has the form of a built-in task, whether it exists or not."""
     return source.startswith(PREFIX)
 
 
 def task_of(source: str) -> Task:
-    """The task of a name as `builtin:chat`. Raises DatasetError if there is none."""
+    """The task of a name such as `builtin:chat`. Raises DatasetError if it is unknown."""
     name = source.removeprefix(PREFIX)
     if name not in TASKS:
-        raise DatasetError(f"data set {source!r} is not built in; built in are {', '.join(TASKS)}")
+        raise DatasetError(f"unknown built-in data set {source!r}; allowed: {', '.join(TASKS)}")
     return TASKS[name]
 
 
 def check_task(source: str, split: str = "train") -> Task:
-    """Say before any work whether a task's rows can be made.
+    """Check before any work that a task's rows can be generated.
 
     Raises
     ------
     DatasetError
-        If there is no such task or split, or a package is missing that it is made from.
+        If the task or the split is unknown, or a required package is missing.
     """
     task = task_of(source)
     if split not in SPLITS:
-        raise DatasetError(f"split {split!r} is none of {source}; its splits are {' and '.join(SPLITS)}")
+        raise DatasetError(f"unknown split {split!r} of {source}; allowed: {' and '.join(SPLITS)}")
     missing = " ".join(name for module, name in task.packages if importlib.util.find_spec(module) is None)
     if missing:
-        raise DatasetError(f"{source} cannot be made without {missing}; get it with pip install {missing}")
+        raise DatasetError(f"{source} needs {missing}; install with: pip install {missing}")
     return task
 
 
 def task_rows(source: str, split: str = "train") -> Iterator[dict[str, str]]:
-    """The rows of one side of a task, in its order: `train`, nine prompts in ten, or `held_out`.
+    """The rows of one split of a task, in order: `train`, nine of ten prompts, or `held_out`.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def task_rows(source: str, split: str = "train") -> Iterator[dict[str, str]]:
 
 
 def made_with(source: str) -> dict[str, str]:
-    """The versions that a task's rows depend on: Python's, and those of its packages that are here."""
+    """The versions that a task's rows depend on: Python's, and those of its installed packages."""
     versions = {"python": platform.python_version()}
     for _, name in task_of(source).packages:
         try:

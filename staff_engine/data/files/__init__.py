@@ -1,1 +1,1 @@
-"""Data files: their kinds, and the rows in them."""
+"""Data files: their types, and the rows in them."""

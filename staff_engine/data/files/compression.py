@@ -1,4 +1,4 @@
-"""Compressed files: which there are, and how they are opened."""
+"""Compressed files: the known compressions, and how to open them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Compression:
 
     suffix: str
     codec: str
-    """As pyarrow calls it."""
+    """Its name in pyarrow."""
     label: str
-    """As people read it."""
+    """Its name for people."""
 
 
 COMPRESSIONS = {
@@ -31,7 +31,7 @@ COMPRESSED = tuple(COMPRESSIONS)
 
 
 def compression_of(path: Path) -> Compression | None:
-    """How a file is compressed, by its name; None if it is not."""
+    """The compression of a file, by its name; None if it is not compressed."""
     return COMPRESSIONS.get(path.suffix.lower())
 
 
@@ -42,13 +42,13 @@ def bare(path: Path) -> Path:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading bytes, unpacked if it is compressed; a damaged one raises OSError."""
+    """Open a file for reading bytes, decompressed if needed. A damaged file raises OSError."""
     compression = compression_of(path)
     if compression is None:
         with path.open("rb") as file:
             yield file
         return
-    import pyarrow as pa  # of the unpackers at hand the one that notices a file cut short
+    import pyarrow as pa  # unlike others, it detects a truncated file
 
     with pa.OSFile(str(path), "rb") as packed, pa.CompressedInputStream(packed, compression.codec) as stream:
         yield io.BufferedReader(stream)

@@ -1,10 +1,10 @@
-"""JSON arrays → rows, one after the other: only a piece of the file is in memory.
+"""JSON arrays → rows, one after the other: only a part of the file is in memory.
 
-Python's own decoder reads each element, so that every value is what `json.loads` makes of it. An
+Python's own decoder reads each element, so every value is the same as with `json.loads`. An
 array of 200 MB takes 0.9 s of processor time and 5 MB of memory; read whole it took 730 MB. ijson
-3.6 with its C backend takes 0.6 s, but it reads other values: it refuses NaN, Infinity, bytes that
-are not UTF-8, a byte order mark and UTF-16, returns floats as Decimal or refuses 1e400, and
-replaces an unpaired surrogate by "?".
+3.6 with its C backend takes 0.6 s, but it reads other values: it rejects NaN, Infinity, bytes that
+are not UTF-8, a byte order mark and UTF-16, returns floats as Decimal or rejects 1e400, and
+replaces an unpaired surrogate with "?".
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from staff_engine.data.files.compression import opened
 from staff_engine.errors import DatasetError
 
 CHUNK = 2**18
-"""Bytes that are read at a time; more where a single element is larger."""
+"""Bytes that are read at a time; more if a single element is larger."""
 
 MARGIN = 16
 """Characters that must follow a value, or an error, for it to be final.
 
-A number, a literal (`-Infinity`) or an escape (`\\ud83d\\ude00`) may go on behind the piece.
+A number, a literal (`-Infinity`) or an escape (`\\ud83d\\ude00`) may continue after the piece.
 """
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -35,21 +35,21 @@ _DECODER = json.JSONDecoder()
 def json_rows(file: IO[bytes], path: Path) -> Generator[Any]:
     """The elements of a JSON array, or of the only list in a JSON object.
 
-    Memory grows with the largest element and not with the file. An object is read twice, because
-    its end decides which list is the only one.
+    Memory grows with the largest element, not with the file. An object is read twice, because
+    only its end shows which list is the only one.
 
     Parameters
     ----------
     file
-        The open file, in UTF-8, UTF-16 or UTF-32. A byte that is no text becomes an unpaired
-        surrogate, so that it makes its row unusable and not the file.
+        The open file, in UTF-8, UTF-16 or UTF-32. An invalid byte becomes an unpaired
+        surrogate, so only its row is unusable, not the file.
     path
         Its path.
 
     Raises
     ------
     DatasetError
-        If the file is not JSON, as far as it is read, or has no array of rows.
+        If the part that is read is not JSON, or has no array of rows.
     """
     try:
         text = _Text(file)
@@ -63,13 +63,13 @@ def json_rows(file: IO[bytes], path: Path) -> Generator[Any]:
         else:
             kind = type(text.value()).__name__
             text.end()
-            raise DatasetError(f"{path} holds a {kind}; an array of rows is needed")
+            raise DatasetError(f"{path} contains a {kind}, not an array of rows")
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON: {error}") from None
 
 
 def _only_list(text: _Text, path: Path) -> int:
-    """Which member of the object that comes next is its only list; of equal names the last counts."""
+    """The index of the only list in the next object; of equal names the last counts."""
     lists: dict[str, int | None] = {}
     for number, name in enumerate(text.members()):
         if text.peek() == "[":
@@ -82,12 +82,14 @@ def _only_list(text: _Text, path: Path) -> int:
     text.end()
     numbers = [number for number in lists.values() if number is not None]
     if len(numbers) != 1:
-        raise DatasetError(f"{path} is a JSON object with {len(numbers)} lists; an array of rows is needed")
+        raise DatasetError(
+            f"{path} is a JSON object with {len(numbers)} lists; it needs exactly one, or an array of rows"
+        )
     return numbers[0]
 
 
 def _list_of(text: _Text, wanted: int) -> Iterator[Any]:
-    """The elements of one member, which is a list, of the object that comes next."""
+    """The elements of one member, a list, of the next object."""
     for number, _ in enumerate(text.members()):
         if number == wanted:
             yield from text.elements()
@@ -96,28 +98,28 @@ def _list_of(text: _Text, wanted: int) -> Iterator[Any]:
 
 
 class _Text:
-    """The text of a file, read piece by piece and taken apart from its beginning.
+    """The text of a file, read piece by piece and parsed from its beginning.
 
-    Errors are `ValueError`s, worded as those of `json`; their places count from the start of the file.
+    Errors are `ValueError`s with the wording of `json`; their positions are those in the file.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        head = file.read(max(CHUNK, 4))  # four bytes tell the encoding
+        head = file.read(max(CHUNK, 4))  # four bytes determine the encoding
         encoding = json.detect_encoding(head)
         self._decode = codecs.getincrementaldecoder(encoding)("surrogateescape").decode
         self._ended = not head
         self._text = self._decode(head, self._ended)
-        self._place = 0
+        self._index = 0
         # of the first character of the piece, in the file
         self._first, self._line, self._column = 0, 1, 1
 
     def peek(self) -> str:
         """The next character that is not a space; "" at the end."""
         while True:
-            self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
-            if self._place < len(self._text) or self._ended:
-                return self._text[self._place : self._place + 1]
+            self._index = _SPACE.match(self._text, self._index).end()  # type: ignore[union-attr]
+            if self._index < len(self._text) or self._ended:
+                return self._text[self._index : self._index + 1]
             self._read_on()
 
     def value(self) -> Any:
@@ -125,28 +127,28 @@ class _Text:
         self.peek()
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._place)
+                value, end = _DECODER.raw_decode(self._text, self._index)
             except json.JSONDecodeError as error:
                 if self._ended or not self._may_end_later(error):
                     raise self._error(error.msg, error.pos) from None
             else:
                 if self._ended or end + MARGIN <= len(self._text):
-                    self._place = end
+                    self._index = end
                     return value
             self._read_on()
 
     def elements(self) -> Iterator[Any]:
-        """The elements of the array that comes next."""
+        """The elements of the next array."""
         return self._items("[", "]", self.value)
 
     def members(self) -> Iterator[str]:
-        """The names of the object that comes next; the caller takes the value after each."""
+        """The names in the next object; the caller reads the value after each."""
         return self._items("{", "}", self._name)
 
     def end(self) -> None:
         """Raise an error if anything follows."""
         if self.peek():
-            raise self._error("Extra data", self._place)
+            raise self._error("Extra data", self._index)
 
     def _items(self, opening: str, closing: str, take: Callable[[], Any]) -> Iterator[Any]:
         self._take(opening)
@@ -162,35 +164,35 @@ class _Text:
 
     def _name(self) -> str:
         if self.peek() != '"':
-            raise self._error("Expecting property name enclosed in double quotes", self._place)
+            raise self._error("Expecting property name enclosed in double quotes", self._index)
         name: str = self.value()
         self._take(":")
         return name
 
     def _take(self, character: str) -> None:
         if self.peek() != character:
-            raise self._error(f"Expecting {character!r} delimiter", self._place)
-        self._place += 1
+            raise self._error(f"Expecting {character!r} delimiter", self._index)
+        self._index += 1
 
     def _may_end_later(self, error: json.JSONDecodeError) -> bool:
         """Whether a value may be wrong only because the piece ends in it."""
         return error.msg.startswith("Unterminated string") or error.pos + MARGIN > len(self._text)
 
     def _read_on(self) -> None:
-        """Drop what has been taken, and read another piece; twice as much where that was not enough."""
-        self._first, self._line, self._column = self._position(self._place)
-        self._text = self._text[self._place :]
-        self._place = 0
+        """Drop the parsed part and read another piece, twice as large if one was not enough."""
+        self._first, self._line, self._column = self._position(self._index)
+        self._text = self._text[self._index :]
+        self._index = 0
         raw = self._file.read(max(CHUNK, len(self._text)))
         self._ended = not raw
         self._text += self._decode(raw, self._ended)
 
-    def _position(self, place: int) -> tuple[int, int, int]:
-        """Number of the character in the file, from 0; its line and column, from 1."""
-        lines = self._text.count("\n", 0, place)
-        column = place - self._text.rfind("\n", 0, place) if lines else self._column + place
-        return self._first + place, self._line + lines, column
+    def _position(self, index: int) -> tuple[int, int, int]:
+        """Index of the character in the file, from 0; its line and column, from 1."""
+        lines = self._text.count("\n", 0, index)
+        column = index - self._text.rfind("\n", 0, index) if lines else self._column + index
+        return self._first + index, self._line + lines, column
 
-    def _error(self, message: str, place: int) -> ValueError:
-        number, line, column = self._position(place)
+    def _error(self, message: str, index: int) -> ValueError:
+        number, line, column = self._position(index)
         return ValueError(f"{message}: line {line} column {column} (char {number})")

@@ -1,4 +1,4 @@
-"""Source files → source.jsonl: the kinds of files that can be read."""
+"""Source files → source.jsonl: the file types that can be read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from staff_engine.errors import DatasetError
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind of data file."""
+    """A type of data file."""
 
     suffix: str
     label: str
-    """As people read it."""
+    """Its name for people."""
     rows: Callable[[IO[bytes], Path], Generator[Any]] | None = None
-    """Reads the rows of an open file, of which the path says the name; None: each line is a row."""
+    """Reads the rows of an open file, given its path too; None: each line is a row."""
     aliases: tuple[str, ...] = ()
-    """Other suffixes of this kind."""
+    """Other suffixes of this type."""
 
 
 _JSON_LINES = FileKind(".jsonl", "JSON lines", aliases=(".ndjson",))
@@ -47,31 +47,31 @@ SUFFIXES = tuple(KINDS)
 _BY_NAME = {suffix: kind for kind in _KINDS for suffix in (kind.suffix, *kind.aliases)}
 
 ALL_SUFFIXES = tuple(_BY_NAME)
-"""The suffixes with all aliases."""
+"""All suffixes, with aliases."""
 
 
 def is_data_file(path: Path) -> bool:
-    """Whether a file is of a known kind, by its name."""
+    """Whether a file has a known type, by its name."""
     return bare(path).suffix.lower() in _BY_NAME
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix of a file's kind, whether it is compressed or not. Raises DatasetError if it is unknown."""
+    """The suffix of a file's type, compressed or not. Raises DatasetError if the type is unknown."""
     if not is_data_file(path):
         raise DatasetError(
-            f"data file {str(path)!r} is of no known kind; allowed are {' '.join(SUFFIXES)}, "
-            f"also with {' '.join(COMPRESSED)} behind"
+            f"data file {str(path)!r} has an unknown file type; allowed: {' '.join(SUFFIXES)}, "
+            f"also followed by {' or '.join(COMPRESSED)}"
         )
     return _BY_NAME[bare(path).suffix.lower()].suffix
 
 
 def kind_of(path: Path) -> FileKind:
-    """The kind of a file by its name, and by its content where a .json file has JSON lines.
+    """The type of a file by its name; a .json file with JSON lines is recognised by its content.
 
     Raises
     ------
     DatasetError
-        If the kind is unknown.
+        If the type is unknown.
     OSError
         If the file cannot be read.
     """
@@ -80,22 +80,22 @@ def kind_of(path: Path) -> FileKind:
 
 
 def write_source(path: Path, target: Path, limit: int | None = None) -> bool:
-    """Write the rows of a data file as JSON lines; those of a .jsonl file as they are, byte for byte.
+    """Write the rows of a data file as JSON lines; those of a .jsonl file are copied byte for byte.
 
     Parameters
     ----------
     limit
-        Most rows, from the first on; what stands behind them is not read.
+        Maximum number of rows, from the first; the rest of the file is not read.
 
     Returns
     -------
     bool
-        Whether the lines are the file's own.
+        Whether the lines are copied from the file.
 
     Raises
     ------
     DatasetError
-        If the file cannot be read, is damaged or of no known kind; names it and the line.
+        If the file cannot be read, is damaged or has an unknown type. The message names file and line.
     """
     try:
         kind = kind_of(path)
@@ -103,7 +103,7 @@ def write_source(path: Path, target: Path, limit: int | None = None) -> bool:
             if kind.rows is None:
                 copy_lines(file, target, limit)
             else:
-                with closing(kind.rows(file, path)) as rows:  # before the file that it reads
+                with closing(kind.rows(file, path)) as rows:  # close it before its file
                     write_rows(itertools.islice(rows, limit), target)
     except OSError as error:
         raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""Files of JSON lines: where each line is, and the object in it."""
+"""Files of JSON lines: the position of each line, and the object in it."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from staff_engine.errors import DatasetError
 BOM = b"\xef\xbb\xbf"
 
 LONGEST = 2**25
-"""Bytes of a first line that are read to see whether it is a row."""
+"""Maximum bytes of a first line that are read to check whether it is a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a file that is not blank, without its line end."""
+    """A line of a file that is not blank, without its line ending."""
 
     number: int  # in the file, from 1
-    start: int  # place of its first byte
-    end: int  # place behind its last byte
+    start: int  # offset of its first byte
+    end: int  # offset after its last byte
     text: bytes
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    """The lines that are not blank; a byte order mark is no part of the first."""
-    place = 0
+    """The lines that are not blank, without a byte order mark before the first."""
+    offset = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
-            start = place + (len(BOM) if number == 1 and raw.startswith(BOM) else 0)
-            text = raw[start - place :].rstrip(b"\r\n")
+            start = offset + (len(BOM) if number == 1 and raw.startswith(BOM) else 0)
+            text = raw[start - offset :].rstrip(b"\r\n")
             if text.strip():
                 yield Line(number, start, start + len(text), text)
-            place += len(raw)
+            offset += len(raw)
 
 
 def parse_line(line: Line) -> dict[str, Any]:
-    """The object in a line. Raises DatasetError that says what is wrong with it."""
+    """The object in a line. Raises DatasetError with the problem."""
     try:
         row = json.loads(line.text.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -54,9 +54,9 @@ def parse_line(line: Line) -> dict[str, Any]:
 
 
 def is_lines(path: Path) -> bool:
-    """Whether a .json file is JSON lines after all: its first line is a whole object and there is another.
+    """Whether a .json file contains JSON lines: its first line is a complete object and another line follows.
 
-    At most `LONGEST` bytes of a line are read: a JSON array can be one endless line.
+    At most `LONGEST` bytes of a line are read, because a JSON array can be one very long line.
     """
     with opened(path) as file:
         first, ended = _next_line(file)
@@ -69,13 +69,13 @@ def is_lines(path: Path) -> bool:
 
 
 def starts_object(path: Path) -> bool:
-    """Whether the first character of a file that is no space opens a JSON object."""
+    """Whether the first character of a file that is not a space opens a JSON object."""
     with opened(path) as file:
         return _next_line(file)[0].startswith(b"{")
 
 
 def _next_line(file: IO[bytes]) -> tuple[bytes, bool]:
-    """The next line that is not blank, or its first `LONGEST` bytes; and whether a line feed ended it."""
+    """The next line that is not blank, or its first `LONGEST` bytes; and whether it ends with a line feed."""
     while raw := file.readline(LONGEST):
         if line := raw.removeprefix(BOM).strip():
             return line, raw.endswith(b"\n")

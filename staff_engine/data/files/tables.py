@@ -1,4 +1,4 @@
-"""Tables, as CSV and Parquet files hold them → rows."""
+"""CSV and Parquet files → rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from staff_engine.errors import DatasetError
 
 
 def csv_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
-    """The rows of a CSV file, one after the other. Raises DatasetError that names the line."""
+    """The rows of a CSV file, one after the other. Raises DatasetError with the line number."""
     import csv
 
     csv.field_size_limit(2**31 - 1)
@@ -21,13 +21,13 @@ def csv_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
     try:
         header = next(reader, None)
         if not header:
-            raise DatasetError(f"{path} is empty; a first line with the names of the columns is needed")
+            raise DatasetError(f"{path} is empty; its first line must contain the column names")
         if len(set(header)) < len(header):
-            raise DatasetError(f"{path}: a column name stands twice in line 1")
+            raise DatasetError(f"{path}: duplicate column name in line 1")
         for fields in reader:
             if fields and len(fields) != len(header):
                 raise DatasetError(
-                    f"{path}, line {reader.line_num}: {len(fields)} fields, the header has {len(header)}"
+                    f"{path}, line {reader.line_num}: {len(fields)} fields, but the header has {len(header)}"
                 )
             if fields:
                 yield dict(zip(header, fields, strict=True))
@@ -47,8 +47,8 @@ def parquet_rows(file: IO[bytes], path: Path) -> Generator[dict[str, Any]]:
         table = pq.ParquetFile(io.BytesIO(file.read()) if packed else path)
         names = table.schema_arrow.names
         if len(set(names)) < len(names):
-            raise DatasetError(f"{path}: a column name stands twice in {', '.join(names)}")
+            raise DatasetError(f"{path}: duplicate column name in {', '.join(names)}")
         for batch in table.iter_batches(1000):
             yield from batch.to_pylist()
     except pa.ArrowException as error:
-        raise DatasetError(f"{path} is no Parquet file: {error}") from None
+        raise DatasetError(f"{path} is not a Parquet file: {error}") from None

@@ -1,1 +1,1 @@
-"""The look at every row of a data set."""
+"""Check every row of a data set."""

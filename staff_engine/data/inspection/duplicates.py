@@ -9,10 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of at least two members."""
+    """Groups with at least two members."""
 
-    order: np.ndarray  # int64 (n,): indices, those of a group together, ascending in each
-    starts: np.ndarray  # int64 (g,): where in `order` each group begins; the greatest group first
+    order: np.ndarray  # int64 (n,): indices, grouped, ascending within each group
+    starts: np.ndarray  # int64 (g,): where in `order` each group begins; the largest group first
     sizes: np.ndarray  # int64 (g,)
 
     def __len__(self) -> int:
@@ -26,7 +26,7 @@ class Groups:
 
 
 def repeated(keys: np.ndarray) -> Groups:
-    """The keys that stand more than once.
+    """The keys that occur more than once.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def repeated(keys: np.ndarray) -> Groups:
     Returns
     -------
     Groups
-        The greatest first; of equally great ones the one that begins first.
+        The largest first; groups of equal size in order of their first index.
     """
     order, starts, sizes = _runs(keys)
     many = sizes > 1
@@ -46,13 +46,13 @@ def repeated(keys: np.ndarray) -> Groups:
 
 
 def first_of_each(keys: np.ndarray) -> np.ndarray:
-    """The index at which each key stands first, ascending; int64."""
+    """The index of the first occurrence of each key, ascending; int64."""
     order, starts, _ = _runs(keys)
     return np.sort(order[starts])
 
 
 def _runs(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices sorted by key, where each key begins among them, and how often it stands."""
+    """Indices sorted by key, where each key begins among them, and how often it occurs."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     begins = np.ones(len(keys), dtype=bool)

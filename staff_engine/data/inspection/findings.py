@@ -1,4 +1,4 @@
-"""What a look at every row of a data set found, as numbers that can be kept and shown."""
+"""The results of checking every row of a data set, as numbers that can be stored and shown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 BINS = 40
-"""About how many bars a histogram of lengths has."""
+"""Approximate number of bars in a histogram of lengths."""
 
 LONG_TAIL = 15
-"""Where the longest is over so many times the median, lengths are counted on a log scale."""
+"""If the maximum is over this multiple of the median, lengths are counted on a log scale."""
 
 
 class _Frozen(BaseModel):
@@ -20,7 +20,7 @@ class _Frozen(BaseModel):
 
 
 class DataChoice(_Frozen):
-    """What is read, and how: the fields of a plan that say so."""
+    """What data is read, and how: the fields of a plan for data."""
 
     dataset: str
     format: str | None = None
@@ -31,38 +31,38 @@ class DataChoice(_Frozen):
 
     @property
     def changed(self) -> dict[str, str | int]:
-        """The fields that differ from a plan's defaults, and the data set."""
+        """The data set, and the fields that differ from a plan's defaults."""
         return self.model_dump(exclude_defaults=True)
 
     def into(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """A plan's settings with these in the place of what they said of data before."""
+        """A plan's settings, with the data settings replaced by these."""
         others = {name: value for name, value in settings.items() if name not in type(self).model_fields}
         return others | self.changed
 
 
 class Lengths(_Frozen):
-    """How long the texts of the usable rows are, in characters."""
+    """Text lengths of the usable rows, in characters."""
 
     least: int
     median: float
     greatest: int
     empty: int
-    log: bool  # whether the edges stand on a log scale, from 1 on; the empty are not in the counts then
+    log: bool  # whether the edges are on a log scale from 1; empty texts are then not in the counts
     edges: tuple[float, ...]
     counts: tuple[int, ...]  # of each [edge, next edge)
 
 
 class Same(_Frozen):
-    """Rows that share something: where they are, and what they say, cut short."""
+    """Rows that share something: their numbers and their texts, truncated."""
 
     rows: int
-    numbers: tuple[int, ...]  # of the first of them
+    numbers: tuple[int, ...]  # of the first rows
     prompt: str
-    responses: tuple[str, ...]  # different ones
+    responses: tuple[str, ...]  # the different ones
 
 
 class Duplicates(_Frozen):
-    """Groups of rows that share something, and the greatest of these groups."""
+    """Groups of rows that share something, and the largest groups."""
 
     groups: int
     rows: int
@@ -70,12 +70,12 @@ class Duplicates(_Frozen):
 
     @property
     def extra(self) -> int:
-        """Rows beside the first of each group."""
+        """Number of rows without the first of each group."""
         return self.rows - self.groups
 
 
 class Findings(_Frozen):
-    """What was found in all rows of a data set."""
+    """The results of checking all rows of a data set."""
 
     format: str
     prompt_column: str | None
@@ -83,47 +83,47 @@ class Findings(_Frozen):
     unit: str  # what `numbers` count, from 1: "line" of the file, or "row"
     rows: int
     usable: int
-    prompt: Lengths | None  # None where no row is usable
+    prompt: Lengths | None  # None if no row is usable
     response: Lengths | None
-    same: Duplicates  # prompt and response alike
-    conflicts: Duplicates  # prompts alike, responses different
+    same: Duplicates  # equal prompt and response
+    conflicts: Duplicates  # equal prompts, different responses
     reasons: dict[str, int]  # why rows cannot be used → how many, the most frequent first
     listed: int  # rows in problems.parquet
 
 
 def in_sentences(findings: Findings) -> list[str]:
-    """What was found, a sentence each."""
+    """The results, one sentence each."""
     unit = findings.unit
     columns = f" ({findings.prompt_column} → {findings.response_column})" if findings.prompt_column else ""
-    said = [
+    sentences = [
         f"format: {findings.format}{columns}",
-        f"{findings.rows:,} rows, {findings.usable:,} can be used",
+        f"{findings.rows:,} rows, {findings.usable:,} usable",
     ]
     for name, lengths in (("prompt", findings.prompt), ("response", findings.response)):
         if lengths is not None:
-            said.append(
+            sentences.append(
                 f"{name}: {lengths.least:,} to {lengths.greatest:,} characters, median {lengths.median:,.0f}"
             )
-    said += [
-        f"{findings.same.extra:,} rows repeat another",
-        f"{findings.conflicts.groups:,} prompts have different responses",
+    sentences += [
+        f"{findings.same.extra:,} rows are duplicates of another row",
+        f"{findings.conflicts.groups:,} prompts have several different responses",
     ]
-    said += [f"{count:,} cannot be used: {reason}" for reason, count in findings.reasons.items()]
-    for name, duplicates in (("alike", findings.same), ("one prompt", findings.conflicts)):
+    sentences += [f"{count:,} rows cannot be used: {reason}" for reason, count in findings.reasons.items()]
+    for name, duplicates in (("duplicates", findings.same), ("same prompt", findings.conflicts)):
         if duplicates.examples:
             numbers = ", ".join(f"{number:,}" for number in duplicates.examples[0].numbers)
-            said.append(f"{name}, for example: {unit}s {numbers}")
-    return said
+            sentences.append(f"{name}, for example: {unit}s {numbers}")
+    return sentences
 
 
 def measure(values: np.ndarray) -> Lengths | None:
-    """Count lengths, int (n,), in bars of an equal width, or of equal ratio where the tail is long."""
+    """Count lengths, int (n,), in bars of equal width, or of equal ratio if the tail is long."""
     if not len(values):
         return None
     median, greatest = float(np.median(values)), int(values.max())
     log = greatest > LONG_TAIL * max(median, 1.0)
     edges = _log_edges(greatest) if log else _even_edges(int(values.min()), greatest)
-    counts, _ = np.histogram(values, edges)  # the last edge is above all, so that it closes no bar
+    counts, _ = np.histogram(values, edges)  # the last edge is above all values
     return Lengths(
         least=int(values.min()),
         median=median,
@@ -136,7 +136,7 @@ def measure(values: np.ndarray) -> Lengths | None:
 
 
 def _even_edges(least: int, greatest: int) -> np.ndarray:
-    """Edges at multiples of a round whole number; the last is above the greatest."""
+    """Edges at multiples of a round whole number; the last edge is above the maximum."""
     rough = max((greatest - least) / BINS, 1.0)
     power = 10.0 ** np.floor(np.log10(rough))
     steps = (1.0, 2.0, 2.5, 5.0, 10.0) if power > 1 else (1.0, 2.0, 5.0, 10.0)
@@ -146,7 +146,7 @@ def _even_edges(least: int, greatest: int) -> np.ndarray:
 
 
 def _log_edges(greatest: int) -> np.ndarray:
-    """Whole numbers from 1 on, ten to each power of ten where there are so many."""
+    """Whole numbers from 1, ten for each power of ten if there are that many."""
     count = int(np.ceil(10 * np.log10(greatest + 1))) + 1
     edges: np.ndarray = np.unique(np.round(10.0 ** (np.arange(count + 1) / 10)))
     return edges[: int(np.searchsorted(edges, greatest, side="right")) + 1]

@@ -1,8 +1,8 @@
-"""Every row of a data set looked at: what can be used, how long it is, what stands there twice.
+"""Check every row of a data set: whether it is usable, how long it is, whether it is a duplicate.
 
-Memory grows by 40 bytes a row, and by about as much again for a moment while duplicates are
-sorted out: 10,000,000 rows take below 1 GB. Duplicates are found by digests of 64 bits; that two
-different ones among 10,000,000 rows are taken for the same has a chance of 3 in a million.
+Memory grows by 40 bytes per row, and briefly by about as much again while duplicates are
+searched: 10,000,000 rows take less than 1 GB. Duplicates are detected by 64-bit digests. The chance
+that two different rows among 10,000,000 have the same digest is 3 in a million.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced
 
 EXAMPLES = 20
-"""Duplicates that are shown, those that stand most often first."""
+"""Maximum number of duplicates that are shown, the most frequent first."""
 
 NUMBERS_SHOWN = 10
 ANSWERS_SHOWN = 3
@@ -41,10 +41,10 @@ TEXT_SHOWN = 600
 TEXT_LISTED = 1000
 
 LISTED = 100_000
-"""Most rows that are listed with what is wrong with them; all are counted."""
+"""Maximum number of unusable rows that are listed with their problem; all are counted."""
 
 REASONS = 30
-"""Most reasons that are told apart."""
+"""Maximum number of different reasons."""
 
 FIRST_FILE = "first.jsonl"
 PROBLEMS_FILE = "problems.parquet"
@@ -76,22 +76,22 @@ class _Seen:
 def inspect_data(
     choice: DataChoice, folder: Path, on_progress: Callable[[int, float], None] | None = None
 ) -> Findings:
-    """Read a data set as a run would, and count.
+    """Read a data set as a run would, and check every row.
 
-    A hub data set is fetched with the `datasets` library, which is imported for it.
+    A hub data set is downloaded with the `datasets` library, which is imported only then.
 
     Parameters
     ----------
     folder
-        Takes `first.jsonl`, the first rows, and `problems.parquet`, the rows that cannot be used
-        (columns number, reason, detail, text; the first `LISTED`).
+        Where to write `first.jsonl`, the first rows, and `problems.parquet`, the rows that cannot
+        be used (columns number, reason, detail, text; the first `LISTED`).
     on_progress
-        Called now and then with the number of rows that were looked at, and the share of all.
+        Called regularly with the number of checked rows, and their share of all rows.
 
     Raises
     ------
     DatasetError
-        If it cannot be read or no format fits; not if rows cannot be used, be it all of them.
+        If it cannot be read or no format fits; not if rows, or even all rows, cannot be used.
     """
     lines, own = _lines(choice, folder)
     unit = "line" if own else "row"
@@ -105,7 +105,7 @@ def inspect_data(
 
 
 def prompt_and_response(turns: Iterable[Turn]) -> tuple[list[Turn], list[Turn]]:
-    """The turns that a model reads, and those that it is to say: the assistant's."""
+    """The turns that a model reads, and those that it must produce: the assistant's."""
     prompt: list[Turn] = []
     response: list[Turn] = []
     for turn in turns:
@@ -114,14 +114,14 @@ def prompt_and_response(turns: Iterable[Turn]) -> tuple[list[Turn], list[Turn]]:
 
 
 def reason_of(problem: str) -> str:
-    """What is wrong with a row without what is special to it, so that alike ones count as one."""
+    """A row's problem without its details, so that similar problems count as one reason."""
     if problem.startswith("\\u"):
-        return "half a character, no text"
+        return "unpaired surrogate, not valid text"
     return re.sub(r" \(.*\)$", "", problem, flags=re.DOTALL)
 
 
 def _lines(choice: DataChoice, folder: Path) -> tuple[Path, bool]:
-    """A file of JSON lines with the rows, and whether they are the source's own; made unless there is one."""
+    """A file of JSON lines with the rows, written if needed; and whether they are the source's own lines."""
     path = Path(choice.dataset).expanduser()
     if path.is_file() and not compression_of(path) and suffix_of(path) == ".jsonl":
         return path, True
@@ -173,7 +173,7 @@ def _look_at(
 
 
 def _keep_first(lines: Path, target: Path) -> None:
-    """Copy the first rows of what is no file here, so that they can be shown."""
+    """Copy the first rows, so that they can be shown without the source."""
     with replaced(target) as part, part.open("wb") as out:
         for line in itertools.islice(read_lines(lines), FIRST + 1):
             out.write(line.text + b"\n")
@@ -181,7 +181,7 @@ def _keep_first(lines: Path, target: Path) -> None:
 
 @contextmanager
 def _problem_table(path: Path) -> Iterator[Callable[[Line, str, str], None]]:
-    """Give a function that lists a row in a Parquet file; it does nothing after `LISTED` rows."""
+    """Yield a function that adds a row to a Parquet file; it does nothing after `LISTED` rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -212,7 +212,7 @@ def _problem_table(path: Path) -> Iterator[Callable[[Line, str, str], None]]:
 
 
 def _duplicates(seen: _Seen, turns_at: Callable[[int], list[Turn]]) -> tuple[Duplicates, Duplicates]:
-    """Rows that are alike, and different ones that have one prompt."""
+    """Groups of equal rows, and groups of different rows with the same prompt."""
     pairs = np.frombuffer(seen.pairs, np.uint64)
     different = first_of_each(pairs)
     alike = repeated(pairs)
@@ -249,6 +249,6 @@ def _joined(turns: list[Turn]) -> str:
 
 
 def _digest(turns: Iterable[Turn]) -> int:
-    """64 bits that stand for roles and texts."""
+    """A 64-bit digest of roles and texts."""
     parts = (f"{turn['role']} {len(turn['content'])} {turn['content']}" for turn in turns)
     return int.from_bytes(blake2b("".join(parts).encode(), digest_size=8).digest(), "little")

@@ -56,8 +56,12 @@ def test_the_sides_are_cut_from_the_rows_as_they_come():
 @pytest.mark.parametrize(
     ("source", "split", "says"),
     [
-        ("builtin:poems", "train", "'builtin:poems' is not built in; built in are docstrings, kazakh, chat"),
-        ("builtin:chat", "test", "split 'test' is none of builtin:chat; its splits are train and held_out"),
+        (
+            "builtin:poems",
+            "train",
+            "unknown built-in data set 'builtin:poems'; allowed: docstrings, kazakh, chat",
+        ),
+        ("builtin:chat", "test", "unknown split 'test' of builtin:chat; allowed: train and held_out"),
     ],
 )
 def test_a_task_or_split_that_is_not_there_is_named_with_those_that_are(source, split, says):
@@ -76,9 +80,7 @@ def test_a_task_or_split_that_is_not_there_is_named_with_those_that_are(source, 
 )
 def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch, module, name, pip):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        DatasetError, match=f"^builtin:{name} cannot be made without {pip}; .*pip install {pip}$"
-    ):
+    with pytest.raises(DatasetError, match=f"^builtin:{name} needs {pip}; .*pip install {pip}$"):
         check_task(f"builtin:{name}")
     assert check_task("builtin:docstrings")
 

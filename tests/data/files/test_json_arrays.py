@@ -121,12 +121,15 @@ def test_the_only_list_of_an_object_is_read_and_of_equal_names_the_last(file, mo
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        ('{"a": [1], "b": [2]}', "is a JSON object with 2 lists; an array of rows is needed"),
+        (
+            '{"a": [1], "b": [2]}',
+            "is a JSON object with 2 lists; it needs exactly one, or an array of rows",
+        ),
         ('{"a": {"b": [1]}}', "is a JSON object with 0 lists"),
         ("{}", "is a JSON object with 0 lists"),
-        ('"text"', "holds a str; an array of rows is needed"),
-        ("12.5", "holds a float"),
-        ("null", "holds a NoneType"),
+        ('"text"', "contains a str, not an array of rows"),
+        ("12.5", "contains a float"),
+        ("null", "contains a NoneType"),
     ],
 )
 def test_what_has_no_array_of_rows_says_what_it_is(file, monkeypatch, raw, says, chunk):

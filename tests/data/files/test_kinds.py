@@ -23,7 +23,7 @@ def test_a_kind_is_known_by_its_suffix_in_any_case_and_behind_a_compression(suff
 @pytest.mark.parametrize("name", ["data.txt", "data", "data.gz", "data.txt.gz", "jsonl"])
 def test_other_names_are_of_no_known_kind(name):
     assert not is_data_file(Path(name))
-    with pytest.raises(DatasetError, match=r"'.*' is of no known kind; allowed are \.jsonl \.json \.csv"):
+    with pytest.raises(DatasetError, match=r"'.*' has an unknown file type; allowed: \.jsonl \.json \.csv"):
         suffix_of(Path(name))
 
 

@@ -114,7 +114,7 @@ def test_data_that_cannot_be_read_is_a_failure_with_a_sentence(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n')
     found = inspect_here(DataChoice(dataset=str(tmp_path / "a.jsonl")))
     assert found.state == "failed"
-    assert "no record format is recognised in the columns a" in found.message
+    assert "no known record format has the columns a" in found.message
 
 
 def test_one_that_is_stopped_is_forgotten(choice, home, monkeypatch):
@@ -222,8 +222,8 @@ def test_the_command_says_what_was_found(choice):
     runner = CliRunner()
     said = runner.invoke(main.app, ["inspect", "--dataset", choice.dataset])
     assert said.exit_code == 0
-    assert "13 rows, 10 can be used" in said.output
-    assert "2 cannot be used: not JSON" in said.output
+    assert "13 rows, 10 usable" in said.output
+    assert "2 rows cannot be used: not JSON" in said.output
     found = json.loads(runner.invoke(main.app, ["inspect", "--dataset", choice.dataset, "--json"]).output)
     assert (found["rows"], found["usable"]) == (13, 10)
 
