@@ -37,6 +37,9 @@ ExportFormat = Annotated[
     str,
     typer.Option("--export-format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F"),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that are not from an earlier export, too.")
+]
 WithScores = Annotated[
     bool, typer.Option("--with-scores", help="Put each row's scores into it, under _staff.")
 ]
@@ -89,6 +92,7 @@ def run(
     out: Out = None,
     export_format: ExportFormat = "jsonl",
     with_scores: WithScores = False,
+    overwrite: Overwrite = False,
     name: Annotated[
         str | None, typer.Option(help="What to call the run; made up where not given.", metavar="TEXT")
     ] = None,
@@ -101,7 +105,7 @@ def run(
     from staff_engine.pipelines.forecast.job import keep_forecast
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
-    delivery = plan_delivery(out, export_format, with_scores, plan) if out else None
+    delivery = plan_delivery(out, export_format, with_scores, plan, overwrite=overwrite) if out else None
     check_source(plan.dataset, plan.split)
     for model in (plan.small, plan.target):
         find_model(model)
@@ -119,6 +123,7 @@ def select(
     out: Out = None,
     export_format: ExportFormat = "jsonl",
     with_scores: WithScores = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Select anew from a run's scores with other settings; no model runs. The run's plan gives the rest."""
@@ -129,7 +134,9 @@ def select(
 
     found = scored(run)
     results = open_results(found.folder)
-    delivery = plan_delivery(out, export_format, with_scores, results.plan) if out else None
+    delivery = (
+        plan_delivery(out, export_format, with_scores, results.plan, overwrite=overwrite) if out else None
+    )
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
     lengths = response_lengths(results, selection.indices)
@@ -143,7 +150,13 @@ def select(
     }
     if delivery is not None:
         export_coreset(
-            results, selection, chosen, delivery.out, format=delivery.format, with_scores=delivery.with_scores
+            results,
+            selection,
+            chosen,
+            delivery.out,
+            format=delivery.format,
+            with_scores=delivery.with_scores,
+            overwrite=overwrite,
         )
         answer |= {"out": str(delivery.out), "format": delivery.format}
     elif as_json:
@@ -267,12 +280,13 @@ def export(
         str, typer.Option("--format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
     ] = "jsonl",
     with_scores: WithScores = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the coreset of a run's own plan in any format."""
     from staff_engine.export.delivery import deliver, plan_delivery
 
     found = scored(run)
-    delivery = plan_delivery(out, format, with_scores, control.read_record(found).plan)
+    delivery = plan_delivery(out, format, with_scores, control.read_record(found).plan, overwrite=overwrite)
     typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
 
 

@@ -10,6 +10,7 @@ from staff_engine.errors import PlanError, StaffError
 from staff_engine.export.formats import DEFAULT_FORMAT, find_format
 from staff_engine.export.manifest import describe, describe_file, write_manifest
 from staff_engine.export.rows import Rows
+from staff_engine.export.targets import refuse_foreign_files, refuse_run_files
 from staff_engine.samples.decisions import decide
 from staff_engine.system.files import replaced
 
@@ -30,6 +31,7 @@ def export_coreset(
     *,
     format: str = DEFAULT_FORMAT,
     with_scores: bool = False,
+    overwrite: bool = False,
 ) -> Manifest:
     """Write a coreset to a file, and next to it the decision on every row and the manifest.
 
@@ -55,6 +57,8 @@ def export_coreset(
         Give each row a field `_staff`: row_id, speculative_score, verification_score (null
         if the target did not score it), stratum. It is inserted after the last field of a line,
         which is otherwise unchanged. In CSV, each value has its own column.
+    overwrite
+        Replace files that are not from an earlier export to the same path, too.
 
     Returns
     -------
@@ -66,16 +70,17 @@ def export_coreset(
     PlanError
         If the format is unknown, or cannot include scores.
     StaffError
-        If `out` cannot be written, would replace the data, or a row does not fit the layout.
+        If `out` cannot be written, would replace the data, a file of a run or somebody else's file,
+        or a row does not fit the layout.
     """
     out = Path(out)
     check_export(out, format, with_scores=with_scores)
     chosen = find_format(format)
     companion = chosen.companion
-    decisions_path = out.with_name(f"{out.stem}.decisions.parquet")
-    manifest_path = out.with_name(f"{out.name}.manifest.json")
     beside = [out.with_name(companion.name)] if companion else []
-    _refuse_sources(results, [out, decisions_path, manifest_path, *beside])
+    _refuse_sources(results, [*written_to(out), *beside])
+    check_targets(out, overwrite=overwrite)
+    _, decisions_path, manifest_path = written_to(out)
 
     decisions = decide(results, selection)
     facts = results.imported.facts
@@ -123,6 +128,25 @@ def check_export(out: Path, format: str, *, with_scores: bool = False) -> None:
         raise StaffError(f"{out.name}: exports are not compressed; remove {out.suffix}")
     if chosen.companion:
         chosen.companion.content(out)
+
+
+def written_to(out: Path) -> tuple[Path, Path, Path]:
+    """The files of an export: the rows, the decisions and the manifest."""
+    return out, out.with_name(f"{out.stem}.decisions.parquet"), out.with_name(f"{out.name}.manifest.json")
+
+
+def check_targets(out: Path, *, overwrite: bool) -> None:
+    """Check before any work that an export replaces no file of a run, and none of somebody else's.
+
+    Raises
+    ------
+    StaffError
+        With the file; a file inside a run's folder is refused also with `overwrite`.
+    """
+    files = written_to(out)
+    refuse_run_files(files)
+    if not overwrite:
+        refuse_foreign_files(files)
 
 
 def _refuse_sources(results: Results, targets: list[Path]) -> None:

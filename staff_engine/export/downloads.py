@@ -212,13 +212,19 @@ def write_out(
         without `replace`.
     """
     results = open_results(run.folder)
-    delivery = plan_delivery(out, format, with_scores, results.plan)
+    delivery = plan_delivery(out, format, with_scores, results.plan, overwrite=replace)
     if delivery.out.exists() and not replace:
         raise StaffError(f"{delivery.out} already exists; choose to replace it, or choose another file")
     chosen = results.settings(**settings)
     try:
         return export_coreset(
-            results, results.select(**chosen), chosen, delivery.out, format=format, with_scores=with_scores
+            results,
+            results.select(**chosen),
+            chosen,
+            delivery.out,
+            format=format,
+            with_scores=with_scores,
+            overwrite=replace,
         )
     except OSError as error:
         raise StaffError(f"{delivery.out} cannot be written: {error.strerror}") from error

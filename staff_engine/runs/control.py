@@ -35,6 +35,7 @@ from staff_engine.runs.status import (
 )
 from staff_engine.runs.summary import load_summary, load_timings
 from staff_engine.system.files import write_json
+from staff_engine.system.home import home
 from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
 
 __all__ = [
@@ -186,7 +187,21 @@ def cancel(run: Run, *, grace: float = 20.0) -> Status:
 
 
 def delete(run: Run) -> None:
-    """Remove a run's folder. Raises RunError while a process works on it."""
+    """Remove a run's folder.
+
+    Raises
+    ------
+    RunError
+        While a process works on it, or if the folder is not certainly a run: it has to be in the runs
+        folder itself, no link, and have a readable plan.json.
+    """
+    runs = home() / "runs"
+    if run.folder.is_symlink() or run.folder.parent.resolve() != runs.resolve():
+        raise RunError(f"{run.folder} is not in the runs folder {runs}; only runs in it can be deleted")
+    try:
+        read_record(run)
+    except RunError as error:
+        raise RunError(f"{run.folder} may not be a run: {error}; remove the folder yourself") from None
     with launching(run):
         status = read_status(run)
         if status.state in ACTIVE and status.pid is not None:

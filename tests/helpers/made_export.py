@@ -38,10 +38,12 @@ def write_part(folder, **columns):
     pq.write_table(pa.table(columns), folder / "part-00000.parquet")
 
 
-def export(results, out, *, format="jsonl", with_scores=False, **changes):
+def export(results, out, *, format="jsonl", with_scores=False, overwrite=False, **changes):
     selection = results.select(**changes)
     settings = results.settings(**changes)
-    manifest = export_coreset(results, selection, settings, out, format=format, with_scores=with_scores)
+    manifest = export_coreset(
+        results, selection, settings, out, format=format, with_scores=with_scores, overwrite=overwrite
+    )
     return selection, manifest
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -207,8 +208,30 @@ def test_damaged_and_half_created_folders_are_listed_not_raised(plan, staff_home
         assert status.state == "damaged" and wrong in status.message
         with pytest.raises(RunError, match="is damaged"):
             control.resume(run)
+    for run in (no_status, bad_status):
         control.delete(run)
-    assert list_runs() == []
+    for run in (bad_plan, empty):  # nothing says that they are runs
+        with pytest.raises(RunError, match=r"may not be a run: .*plan.json .*; remove the folder yourself"):
+            control.delete(run)
+    assert {run.id for run in list_runs()} == {bad_plan.id, empty.id}
+
+
+def test_only_a_run_in_the_runs_folder_is_deleted(plan, staff_home, tmp_path):
+    run = create_run(plan)
+    elsewhere = tmp_path / "project"
+    shutil.copytree(run.folder, elsewhere)
+    (elsewhere / "thesis.txt").write_text("years of work")
+    link = staff_home / "runs" / "linked"
+    link.symlink_to(elsewhere)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "plan.json").write_text('{"pruning_rate": 0.9}')
+    for folder in (elsewhere, link, tmp_path / "own", tmp_path):
+        with pytest.raises(RunError, match=r"is not in the runs folder .*; only runs in it can be deleted"):
+            control.delete(Run(folder.name, folder))
+    assert (elsewhere / "thesis.txt").read_text() == "years of work" and link.is_symlink()
+    assert (tmp_path / "own" / "plan.json").exists()
+    control.delete(find_run(str(run.folder)))
+    assert not run.folder.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 700])
