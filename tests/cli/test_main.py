@@ -111,7 +111,7 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
             ["--allocation", "best"],
             r"allocation is 'best': input should be 'paper', 'normalized' or 'proportional'",
         ),
-        (["--prompt-column", "q"], r"prompt_column and response_column are given together"),
+        (["--prompt-column", "q"], r"give both prompt_column and response_column, or neither"),
         (["--export-format", "xml", "--out", "x"], r"export format is 'xml'; it can be jsonl, json"),
         (["--small", "builtin:none"], r"model 'builtin:none' is not built in; built in are"),
         (["--strata"], r"Option '--strata' requires an argument"),
