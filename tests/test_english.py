@@ -1,5 +1,6 @@
 """The texts of the project avoid phrases that are not plain English."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,6 +13,25 @@ TEXTS = [
     ROOT / "assets" / "card.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "assets" / "models").rglob("*.md")),
+]
+
+FOLDERS = [
+    "benchmarks",
+    "staff_engine/__init__.py",
+    "staff_engine/errors.py",
+    "staff_engine/evaluation",
+    "staff_engine/models",
+    "staff_engine/plan.py",
+    "staff_engine/program.py",
+    "staff_engine/scoring",
+    "staff_engine/selection",
+]
+"""Folders and modules of the code whose string literals and docstrings are checked too."""
+
+MODULES = [
+    path
+    for each in FOLDERS
+    for path in sorted(ROOT.glob(each if each.endswith(".py") else f"{each}/**/*.py"))
 ]
 
 PHRASES = {
@@ -39,9 +59,21 @@ PHRASES = {
     r"\bwhat (becomes|stays) of\b": "what happens to",
     r"\bis worth something\b": "has a benefit",
     r"\b(buys?|bought) nothing\b": "has no benefit",
+    r"\bis there already\b": "already exists",
+    r"\b(known|found|allowed|built in) are\b": "allowed: …",
     r"\bcould not be opened\b|\bwhere this was written\b": "cite the source",
 }
 """A pattern, searched without regard to case and across line ends, and the plain wording."""
+
+
+def literals_of(path):
+    """Every string literal and docstring of a module; "…" in place of each value of an f-string."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def phrases_in(text):
@@ -59,6 +91,24 @@ def test_a_text_is_in_plain_english(path):
     assert phrases_in(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_texts_of_a_module_are_in_plain_english(path):
+    assert [phrase for text in literals_of(path) for phrase in phrases_in(text)] == []
+
+
+def test_every_string_of_a_module_is_read(tmp_path):
+    (tmp_path / "a.py").write_text(
+        '"""Of the module."""\n'
+        "# a comment that was said\n"
+        "def f(x):\n"
+        "    '''Of the function.'''\n"
+        '    raise ValueError(f"{x!r} is no part " f"of {x}" + "a" "b")\n'
+    )
+    assert {"Of the module.", "Of the function.", "… is no part of …", "ab"} <= set(
+        literals_of(tmp_path / "a.py")
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -73,6 +123,8 @@ def test_a_text_is_in_plain_english(path):
         "What each does stands at the foot of the page.",
         "What the method itself reckons is counted.",
         "row 3 is half a character, no text",
+        "out.jsonl is there already",
+        "role is 'x'; known are user, assistant",
     ],
 )
 def test_a_phrase_that_nobody_would_say_is_noticed(text):

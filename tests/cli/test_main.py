@@ -113,7 +113,7 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
         ),
         (["--prompt-column", "q"], r"give both prompt_column and response_column, or neither"),
         (["--export-format", "xml", "--out", "x"], r"export format is 'xml'; it can be jsonl, json"),
-        (["--small", "builtin:none"], r"model 'builtin:none' is not built in; built in are"),
+        (["--small", "builtin:none"], r"unknown built-in model 'builtin:none'; available: "),
         (["--strata"], r"Option '--strata' requires an argument"),
         (["--shards", "2"], r"No such option: --shards"),
         (["--plan", "nowhere.json"], r"plan file 'nowhere.json' cannot be read: No such file"),

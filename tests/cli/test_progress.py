@@ -113,7 +113,7 @@ def test_the_closing_table_says_it_and_the_advice(run):
 
 def test_the_closing_table_says_which_number_format_was_taken_and_why(run):
     results = open_results(run.folder)
-    chosen = {"dtype": "float32", "dtype_chosen": "The models work in float32: 9 samples are too few."}
+    chosen = {"dtype": "float32", "dtype_chosen": "The models use float32: 9 samples are too few."}
     console = Console(width=120, record=True, file=io.StringIO())
     progress.print_summary({"summary": {**results.summary, **chosen}, "timings": results.timings}, console)
     said = console.export_text()
