@@ -1,11 +1,11 @@
-"""How fast the app answers, in a real browser: Select's figures as settings move, and the first page.
+"""Measure the response time of the app in a real browser: Select after a change of settings, and Home.
 
     python -m benchmarks.app
 
-It makes finished runs of that many made-up rows, opens Select in headless Chromium, moves the
-strata and the pruning rate by the arrow keys, and takes the time from the key press to the
-last change in any figure. Writes docs/measured/app.json and docs/measured/app.md. `--quick` does
-it with a few rows and writes nothing. No test: it asserts nothing.
+It makes finished runs with simulated rows, opens Select in headless Chromium, changes the strata
+and the pruning rate with the arrow keys, and measures the time from the key press to the last
+change in any figure. It writes docs/measured/app.json and docs/measured/app.md. `--quick` uses a
+few rows and writes nothing. It asserts nothing.
 """
 
 import json
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "docs" / "measured"
 ROWS, QUICK_ROWS = (100_000, 1_000_000), (2_000,)
 STARTS, MOVES = 3, 12
-QUIET = 700  # ms without a change: the answer is complete
+QUIET = 700  # ms without a change: the page is complete
 
 WATCH = """
 () => {
@@ -60,14 +60,14 @@ def measure_moves(chromium, address: str) -> dict[str, list[float]]:
     select.evaluate(WATCH)
     seconds = {}
     for name in ("Strata (K)", "Pruning rate"):
-        move(select, name, "ArrowLeft")  # the first loads what is loaded once
+        move(select, name, "ArrowLeft")  # the first one also loads what is cached later
         seconds[name] = [move(select, name, "ArrowLeft") for _ in range(MOVES)]
     select.close()
     return seconds
 
 
 def measure_start(chromium) -> float:
-    """Seconds from `streamlit run` until the Home page stands, with an empty home."""
+    """Seconds from `streamlit run` until the Home page is shown, with an empty STAFF_HOME."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         home.mkdir()
@@ -83,7 +83,7 @@ def measure_start(chromium) -> float:
 
 
 def measure_run(chromium, count: int) -> dict[str, list[float]]:
-    """Seconds of each move on Select, for a finished run of so many made-up rows."""
+    """Seconds of each change on Select, for a finished run with a number of simulated rows."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         home.mkdir()
@@ -94,7 +94,7 @@ def measure_run(chromium, count: int) -> dict[str, list[float]]:
 
 
 def page(content: dict) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     rows = [_row("`streamlit run` until the Home page is shown, cold start", content["start_seconds"])]
     rows += [
         _row(f"{name} changed, {int(count):,} rows", seconds)
@@ -120,9 +120,9 @@ def _row(what: str, seconds: list[float]) -> tuple[str, ...]:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="A few rows, to see that it works; writes nothing.")] = False,
+    quick: Annotated[bool, typer.Option(help="Use a few rows to test the benchmark. Write nothing.")] = False,
 ) -> None:
-    """Measure, print the page, and keep it."""
+    """Measure, print the page, and write it."""
     content = {**machine_facts("python -m benchmarks.app"), "moves": MOVES}
     with browser() as chromium:
         content["start_seconds"] = [round(measure_start(chromium), 2) for _ in range(1 if quick else STARTS)]

@@ -1,11 +1,11 @@
-"""How long each baseline takes to choose, and how much memory, from made-up scores.
+"""Measure the time and memory of each baseline on simulated scores.
 
     python -m benchmarks.baselines
 
-Each method at each size has a process of its own, which makes N lognormal scores and N embeddings
-of 256 dimensions in 200 groups, then chooses at a pruning rate of 0.9. Writes
-docs/measured/baselines.json and docs/measured/baselines.md. `--quick` does small sizes and writes
-nothing. No test: it asserts nothing.
+Each method at each size runs in its own process, which makes N lognormal scores and N embeddings of
+256 dimensions in 200 groups, then selects at a pruning rate of 0.9. It writes
+docs/measured/baselines.json and docs/measured/baselines.md. `--quick` uses small sizes and writes
+nothing. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def made_up(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure_here(method: str, count: int) -> dict[str, Any]:
-    """Seconds, and the memory that this process took at most: before the choice and in all, in bytes."""
+    """Seconds, and the peak memory of this process in bytes: before the selection and in total."""
     scores, embedding = made_up(count)
     if method in FROM_BOTH:
         FROM_BOTH[method](scores[:50], embedding[:50], pruning_rate=RATE)  # loads scikit-learn
@@ -69,7 +69,7 @@ def _peak() -> int:
 
 
 def measure(method: str, count: int) -> dict[str, Any]:
-    """The same in a process of its own."""
+    """The same in a new process."""
     command = [sys.executable, "-m", "benchmarks.baselines", "--one", method, "--samples", str(count)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -90,7 +90,7 @@ memory* is that of the process; *added memory* excludes its libraries and the da
 
 
 def page(content: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     rows = [
         (
             row["method"],
@@ -111,11 +111,11 @@ def page(content: dict[str, Any]) -> str:
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes; write nothing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Use small sizes. Write nothing.")] = False,
     one: Annotated[str | None, typer.Option(hidden=True)] = None,
     samples: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
-    """Measure, print the page, and keep it."""
+    """Measure, print the page, and write it."""
     if one is not None:
         print(json.dumps(measure_here(one, samples)))
         return

@@ -1,4 +1,4 @@
-"""Runs that a benchmark knows by name, so that one that was stopped is gone on with."""
+"""Runs that a benchmark finds by name, so that it can resume a run that was stopped."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from staff_engine.runs.status import ACTIVE
 
 
 def finished(name: str, plan: Plan) -> control.Run:
-    """The run of that name and plan, done; made where there is none."""
+    """Return the finished run with this name and plan. Create or resume it if necessary."""
     run = named(name) or control.create_run(plan, name=name)
     known = control.read_record(run).plan
     if known != plan:
         other = [each for each, value in plan if value != getattr(known, each)]
-        raise SystemExit(f"run {run.id} was made with other {', '.join(other)}; delete it to measure anew")
+        raise SystemExit(f"run {run.id} was made with other {', '.join(other)}; delete it to measure again")
     carry_out(run)
     return run
 
 
 def carry_out(run: control.Run) -> None:
-    """See a run through to its end, whatever state it is in."""
+    """Start or resume a run and wait until it is finished."""
     status = control.read_status(run)
     if status.state != "finished":
         if status.pid is None or status.state not in ACTIVE:
@@ -32,5 +32,5 @@ def carry_out(run: control.Run) -> None:
 
 
 def named(name: str) -> control.Run | None:
-    """The run of that name; None if there is none."""
+    """The run with this name; None if there is none."""
     return next((run for run in control.list_runs() if control.read_record(run).name == name), None)

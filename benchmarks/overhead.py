@@ -1,12 +1,12 @@
-"""The selection overhead of STAFF on the whole docstrings task, against the target's own work, both done.
+"""Measure the selection overhead of STAFF on the whole docstrings task, relative to the target's own work.
 
     python -m benchmarks.overhead
 
-Two runs, one after the other, on all training rows with the settings of the README's run: one as it
-is, and one in which the target takes the small model's place, so that it is fine-tuned on everything
-and scores everything. They stay under STAFF_HOME; what is there is not done again. Writes
-docs/measured/overhead.json and .md. `--quick` does the same with a few samples and writes nothing. No
-test: it asserts nothing.
+Two runs, one after the other, on all training rows with the settings of the README's run. In the
+second, the target is also the small model, so it is fine-tuned on everything and scores everything.
+The runs stay under STAFF_HOME, and finished runs are not repeated. It writes
+docs/measured/overhead.json and .md. `--quick` uses a few samples and writes nothing. It asserts
+nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAPER_BEST = 0.295
 
 
 def measure(settings: dict[str, int]) -> dict[str, Any]:
-    """Carry out both runs, and read what they took."""
+    """Do both runs and read their times."""
     plan = Plan.make(
         dataset="builtin:docstrings", small=SMALL, target=TARGET, strata=STRATA,
         verify_per_stratum=VERIFY_PER_STRATUM, seed=0, **settings,
@@ -90,13 +90,13 @@ takes {times:.1f} times as long as fine-tuning the small model. Verifying {verif
 same time for any size of data.
 
 Every run reports this share. It does not fine-tune the target, so it uses an estimate ([how it is
-made](../understand/method.md#what-selection-costs)). Here the estimate was {said:.1%}: {full:.0f} s for
+made](../understand/method.md#what-selection-costs)). Here the estimate was {estimated:.1%}: {full:.0f} s for
 scoring (actual: {full_found:.0f} s) and {training:.0f} s for fine-tuning (actual: {training_found:.0f} s).
 """
 
 
 def page(content: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     staff, target = content["staff"], content["target"]
     whole = sum(target["seconds"][stage] for stage in STAGES[:2])
     own = sum(staff["seconds"].values())
@@ -117,15 +117,17 @@ def page(content: dict[str, Any]) -> str:
         seconds=table(("", "STAFF, small model", "target"), rows),
         overhead=own / whole, best=PAPER_BEST,
         times=target["seconds"]["fine-tune"] / staff["seconds"]["fine-tune"],
-        said=estimate["overhead"], full=estimate["full"], training=estimate["training"],
+        estimated=estimate["overhead"], full=estimate["full"], training=estimate["training"],
         full_found=target["seconds"]["speculate"], training_found=target["seconds"]["fine-tune"],
     )  # fmt: skip
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="Use a few samples to test the benchmark. Write nothing.")
+    ] = False,
 ) -> None:
-    """Measure, print the page, and keep it."""
+    """Measure, print the page, and write it."""
     if quick:
         with tempfile.TemporaryDirectory() as home:
             os.environ["STAFF_HOME"] = home

@@ -24,7 +24,7 @@ MODULES = {
     "selection": "selection",
     "similarity": "similarity",
 }
-"""Name of each measured page, and the module in benchmarks that makes its text."""
+"""Name of each measured page → module in benchmarks that makes its text."""
 
 
 def text_of(name: str) -> str:

@@ -1,11 +1,10 @@
-"""The README's run and larger ones of the same data: where the time goes, and how far the forecast was off.
+"""Measure the README's run and larger ones on the same data: time of each stage, and forecast error.
 
     python -m benchmarks.run
 
-Forecasts and carries out runs of 600, 2,400 and 6,000 docstrings, one after the other, each as the
-README's command does it; then selects again from 100,000 made-up samples. Writes docs/measured/run.json
-and docs/measured/run.md. `--quick` does the same with a few samples and writes nothing. No test: it
-asserts nothing.
+It forecasts and does runs with 600, 2,400 and 6,000 docstrings, one after the other, each with the
+README's command. Then it selects again from 100,000 simulated samples. It writes docs/measured/run.json
+and docs/measured/run.md. `--quick` uses a few samples and writes nothing. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ REPEATS = 5
 
 
 def run_options(samples: int, *, quick: bool) -> list[str]:
-    """The README's command with that many samples."""
+    """The README's command with this number of samples."""
     [block] = re.findall(r"<!-- ci: run -->\n```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     words = block.replace("\\\n", " ").split()
     del words[: words.index("run") + 1]
@@ -50,7 +49,7 @@ def run_options(samples: int, *, quick: bool) -> list[str]:
 
 
 def measure(arguments: list[str], home: Path, *, every: float = 0.2) -> tuple[float, float, str]:
-    """Wall seconds, peak memory in MB of the largest process that was started, and the output."""
+    """Wall time in seconds, peak memory of the largest child process in MB, and the output."""
     peak = 0.0
     start = time.perf_counter()
     process = subprocess.Popen(
@@ -77,7 +76,7 @@ def measure(arguments: list[str], home: Path, *, every: float = 0.2) -> tuple[fl
 
 
 def measure_run(samples: int, *, quick: bool) -> dict[str, Any]:
-    """Forecast a run, carry it out, and read what it left."""
+    """Forecast a run, do it, and read its results."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         options = run_options(samples, quick=quick)
@@ -110,7 +109,7 @@ def measure_run(samples: int, *, quick: bool) -> dict[str, Any]:
 
 
 def measure_selecting(samples: int) -> list[float]:
-    """Wall seconds of `select` from a finished run of so many made-up samples."""
+    """Wall time in seconds of `select` for a finished run with a number of simulated samples."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         home.mkdir()
@@ -173,7 +172,7 @@ writing the coreset: median {median:.2f} s of {selecting}.
 
 
 def page(content: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     found = content["runs"]
     sizes = tuple(f"{run['samples']:,} samples" for run in found)
     names = [name for name in found[0]["stages"] if any(run["stages"][name] >= 0.05 for run in found)]
@@ -233,9 +232,11 @@ def _off(compared: dict[str, float] | None, unit: float = 1.0) -> str:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="Use a few samples to test the benchmark. Write nothing.")
+    ] = False,
 ) -> None:
-    """Measure, print the page, and keep it."""
+    """Measure, print the page, and write it."""
     sizes, selected_from = (QUICK_SIZES, QUICK_SELECTED_FROM) if quick else (SIZES, SELECTED_FROM)
     content = {
         **facts(COMMAND),

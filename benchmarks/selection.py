@@ -1,9 +1,9 @@
-"""How long selecting takes, beside a sort of the same scores in the same process, and its memory.
+"""Measure the time of selecting, relative to a sort of the same scores in the same process, and the memory.
 
     python -m benchmarks.selection
 
-Writes docs/measured/selection.json and docs/measured/selection.md. `--quick` does small sizes and
-writes nothing. No test: it asserts nothing.
+It writes docs/measured/selection.json and docs/measured/selection.md. `--quick` uses small sizes and
+writes nothing. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SORT = "np.sort of the scores"
 
 
 class Bench:
-    """Scores, the verified ones, a pool of them, and values that no earlier call has seen."""
+    """Scores, verified scores, a pool of the scores, and setting values that no earlier call has used."""
 
     def __init__(self, count: int) -> None:
         self.rng = np.random.default_rng(SEED)
@@ -48,7 +48,7 @@ class Bench:
         self.verified = self._target(self.drawn)
         self.more = draw_verification(self.pool, num_strata=50, per_stratum=2 * PER_STRATUM, seed=SEED)
         self.seeds = itertools.count(SEED + 1)
-        # A number comes again long after the pool has let its strata go.
+        # A number repeats only long after the pool has discarded its strata.
         self.strata = itertools.cycle(self.rng.permutation(np.setdiff1d(np.arange(20, 120), 50)).tolist())
         self.allocations = itertools.cycle(["normalized", "paper"])
 
@@ -74,7 +74,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Case:
-    """A name; what makes its arguments, which is not measured; what is; the goal in times of the sort."""
+    """A name, a function for its arguments (not timed), the timed function, and the goal in sort times."""
 
     name: str
     values: Callable[[Bench], dict[str, Any]]
@@ -106,32 +106,32 @@ CASES = [
 
 
 def measure(count: int, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each case, each time it was called; the cases take turns."""
+    """Milliseconds of each call of each case. The cases alternate."""
     bench = Bench(count)
     took: dict[str, list[float]] = {case.name: [] for case in CASES}
     for turn in range(repeats + 1):
         for case in CASES:
-            bench.select(pruning_rate=bench.prune())  # the run is open under the settings at hand
+            bench.select(pruning_rate=bench.prune())  # as with a run that is open with these settings
             bench.draw()
             values = case.values(bench)
             began = time.perf_counter()
             case.call(bench, **values)
             seconds = time.perf_counter() - began
-            if turn:  # the first time warms up
+            if turn:  # the first call is a warm-up
                 took[case.name].append(round(1000 * seconds, 4))
     return took
 
 
 def peak_of_all_cases(count: int) -> float:
-    """GB at most in use by a process of its own that does every case, with Python and the scores."""
-    # Its peak is never below that of the process that starts it, so that has to be small still.
+    """Peak memory in GB of a new process that does every case, including Python and the scores."""
+    # Its peak is at least that of the parent process, so call this while the parent is still small.
     command = [sys.executable, "-m", "benchmarks.selection", "--peak-at", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """A line of the table for each case and size."""
+    """One table row per case and size."""
     lines = []
     for count, took in found.items():
         sort = statistics.median(took[SORT])
@@ -152,7 +152,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def page(content: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     return f"""# Speed of selecting
 
 After reading this page, you know how long a selection takes, from scratch and after a change of one
@@ -174,10 +174,10 @@ scores: {content["peak_gb"]:.2f} GB (goal: at most {MOST_MEMORY} GB).
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="Small sizes, few calls, nothing written.")] = False,
+    quick: Annotated[bool, typer.Option(help="Use small sizes and few calls. Write nothing.")] = False,
     peak_at: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
-    """Measure and print the table; keep it in docs/ unless it is the quick one."""
+    """Measure and print the table. Write it to docs/ unless --quick is given."""
     if peak_at:
         measure(peak_at, repeats=1)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)

@@ -1,11 +1,11 @@
-"""How alike the built-in models score the three tasks: each nano beside each mini.
+"""Measure how similarly the built-in models score the three tasks: each nano compared with each mini.
 
     python -m benchmarks.similarity
 
-Two similarity runs a task, under STAFF_HOME: the minis fine-tuned on a few samples apart from
-those that are scored, and on all. A run that was stopped goes on when it is called again, one
-that is finished is not done again. Writes docs/measured/similarity.json and .md. `--quick` compares on
-a few chats and writes nothing. No test: it asserts nothing.
+Two similarity runs per task, under STAFF_HOME: with the minis fine-tuned on a few samples that are not
+scored, and on all samples. A stopped run is resumed when the command is called again. A finished run
+is not repeated. It writes docs/measured/similarity.json and .md. `--quick` uses a few chats and writes
+nothing. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TASKS = ("docstrings", "kazakh", "chat")
 EFFORTS = ("effort, all", "effort, last_block")
 LIMIT, SAMPLE, EPOCHS, SEED, FEW = 600, 300, 3, 0, 60
 STATES = (0, FEW, LIMIT)
-"""Rows that a target is fine-tuned on; of all that it can read, for the last."""
+"""Number of rows on which a target is fine-tuned; the last one means all that it can read."""
 SMALLS, TARGETS = (tuple(f"builtin:{family}-{size}" for family in FAMILIES) for size in SIZES)
 
 
@@ -45,12 +45,12 @@ MEASURED = {"limit": LIMIT, "sample": SAMPLE, "epochs": EPOCHS, "seed": SEED, "f
 
 
 def run_named(name: str, plan: Plan, sample: int, before: control.Run | None) -> control.Run:
-    """Finish the run of that name; a new one takes over what `before` did with the small models."""
+    """Finish the run with this name. A new run copies the results of `before` for the small models."""
     found = next((run for run in control.list_runs() if control.read_record(run).name == name), None)
     if found is None:
         compared = SimilarityPlan.make(smalls=SMALLS, targets=TARGETS, sample=sample)
         found = control.create_run(plan, name=name, similarity=compared)
-        if before is not None:  # the same files, as only the targets' fine-tuning differs
+        if before is not None:  # the same files, because only the fine-tuning of the targets differs
             for part in ("dataset", "sample.parquet", *(f"models/small-{i}" for i in range(len(SMALLS)))):
                 _copy(before.folder / part, found.folder / part)
     if control.read_status(found).state != "finished":
@@ -66,7 +66,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def measure(task: str, settings: dict[str, int]) -> dict[str, Any]:
-    """What the two runs of a task found, and the seconds that each stage took."""
+    """The results of the two runs of a task, and the seconds of each stage."""
     shared = {
         "dataset": f"builtin:{task}", "dtype": "float32", "small": SMALLS[0], "target": TARGETS[0],
         **{name: settings[name] for name in ("limit", "epochs", "seed")},
@@ -137,7 +137,7 @@ Rank correlation of the effort with the number of response tokens.
 
 
 def page(content: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     head = HEAD.format(
         **{name: content[name] for name in ("date", "machine", "python")}, **content["settings"]
     )
@@ -198,7 +198,7 @@ def _words(state: int) -> str:
 
 
 def _pairs(content: dict[str, Any], task: str, state: int, score: str) -> dict[tuple[str, str], dict]:
-    """The pairs of a task, a target's state and a score, by target and small model."""
+    """The pairs for a task, a state of the target and a score, by target and small model."""
     wanted = {0: lambda n: n == 0, FEW: lambda n: n == FEW}.get(state, lambda n: n > FEW)
     return {
         (pair["target"], pair["small"]): pair
@@ -236,10 +236,14 @@ def _table(heading: tuple[str, ...], rows: Any) -> str:
 
 
 def main(
-    task: Annotated[list[str] | None, typer.Option(help="only these tasks, without writing the page")] = None,
-    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Measure only these tasks, without writing the page.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Use a few samples to test the benchmark. Write nothing.")
+    ] = False,
 ) -> None:
-    """Measure, or go on measuring; with all three tasks, write the page."""
+    """Start or continue the measurement. With all three tasks, write the page."""
     if quick:
         with tempfile.TemporaryDirectory() as home:
             os.environ["STAFF_HOME"] = home

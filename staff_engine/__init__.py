@@ -1,6 +1,6 @@
 """STAFF Studio's engine: which samples of a fine-tuning set are worth training on.
 
-The names here need numpy only; the other modules are imported by name.
+The names in `__all__` need only NumPy. Import the other modules by their full names.
 """
 
 from staff_engine.selection.coreset import Selection, select_coreset

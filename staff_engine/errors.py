@@ -1,15 +1,15 @@
-"""The named errors of the engine: each carries one line that a person can act on."""
+"""The named errors of the engine. Each has a message of one line that the user can act on."""
 
 
 class StaffError(Exception):
-    """An error whose message says what is wrong, the value, and what is allowed.
+    """An error whose message states what is wrong, the value, and what is allowed.
 
-    The command line prints it and exits with 2; a page shows it and stops.
+    The command line prints the message and exits with code 2. A page shows it and stops.
     """
 
 
 class DatasetError(StaffError):
-    """The data cannot be read, or not as samples."""
+    """The data cannot be read, or cannot be read as samples."""
 
 
 class PlanError(StaffError):

@@ -1,4 +1,4 @@
-"""The plan: every setting of a run, with its default, bounds and one sentence."""
+"""The plan: every setting of a run, with its default, bounds and help text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 SELECTION_FIELDS = (
     "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest", "seed",
 )  # fmt: skip
-"""The settings that turn scores into a coreset: they move without running a model."""
+"""The settings that determine the coreset for given scores. Changing them runs no model."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ PRESETS = {
     for preset in (
         Preset(
             "paper", "Paper",
-            "Algorithm 1 of STAFF (Zhang et al., ICLR 2025): effort, strata of equal width, target score over"
-            " small score.",
+            "Algorithm 1 of STAFF (Zhang et al., ICLR 2025): effort, strata of equal width, ratios of target"
+            " score to small score.",
             {
                 "score": "effort", "strata": 50, "strata_by": "width", "ratio": "paper",
                 "allocation": "paper", "within": "random", "drop_hardest": 0.1,
@@ -52,8 +52,8 @@ PRESETS = {
         ),
         Preset(
             "studio", "Studio",
-            "Ours: length-adjusted effort, strata of equal size, calibrated ratios, budget in proportion to"
-            " size, samples that represent the others best.",
+            "Ours: length-adjusted effort, strata of equal size, calibrated ratios, budget in"
+            " proportion to size, samples that represent the others best.",
             {
                 "score": "length-adjusted", "strata": 20, "strata_by": "quantile", "ratio": "calibrated",
                 "allocation": "proportional", "within": "diverse", "drop_hardest": 0.1,
@@ -64,12 +64,12 @@ PRESETS = {
 
 
 def with_preset(settings: Mapping[str, object]) -> dict[str, object]:
-    """Replace `preset` among some settings by what it stands for; settings that are given win.
+    """Replace `preset` by the settings that it names. Settings given explicitly take precedence.
 
     Raises
     ------
     PlanError
-        If there is no such preset.
+        If the preset is unknown.
     """
     given = dict(settings)
     name = given.pop("preset", None)
@@ -81,7 +81,7 @@ def with_preset(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 def preset_of(settings: Mapping[str, object]) -> str | None:
-    """The name of the preset that selection settings are those of; None where they are of none."""
+    """The name of the preset that the selection settings match; None if they match none."""
     for preset in PRESETS.values():
         if all(settings[name] == value for name, value in preset.settings.items()):
             return preset.name
@@ -101,111 +101,120 @@ class Plan(BaseModel):
     format: str | None = Field(
         None,
         description="The record format: messages, sharegpt, prompt-completion, alpaca, query-response,"
-        " question-answer or columns; detected where it is not given.",
+        " question-answer or columns. Detected by default.",
     )
-    prompt_column: str | None = Field(None, description="The column that holds the prompt.")
-    response_column: str | None = Field(None, description="The column that holds the response.")
+    prompt_column: str | None = Field(None, description="The column of the prompt.")
+    response_column: str | None = Field(None, description="The column of the response.")
     split: str = Field(
         "train",
-        description="The split of a hub data set; of built-in data train, nine tenths of it, or held_out.",
+        description="Split of a hub data set. For built-in data: train (nine tenths of it) or held_out.",
     )
-    limit: int | None = Field(None, ge=2, description="Read only the first rows; all where it is not given.")
+    limit: int | None = Field(None, ge=2, description="Read only the first N rows. Leave empty to read all.")
 
     small: str = Field(
         min_length=1,
-        description="The small model, which scores all samples: hub name, folder, .gguf file, builtin:NAME.",
+        description="The small model, which scores all samples: hub name, folder, .gguf file or"
+        " builtin:NAME.",
     )
     target: str = Field(
         min_length=1,
-        description="The target model, which verifies: hub name, folder, .gguf file or builtin:NAME.",
+        description="The target model, which scores the verified samples: hub name, folder, .gguf file or"
+        " builtin:NAME.",
     )
     device: str = Field(
-        "auto", description="cpu, cuda, cuda:N, mps, or auto: the first of CUDA, MPS, CPU there is."
+        "auto", description="cpu, cuda, cuda:N, mps or auto: the first available of CUDA, MPS and CPU."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
         "auto",
-        description="Number format of the weights; auto takes bfloat16 where a few samples show that it is"
-        " faster and ranks alike, else float32.",
+        description="Number format of the weights. auto: bfloat16 if a test on a few samples shows that it is"
+        " faster and ranks samples the same, else float32.",
     )
 
     max_length: int = Field(
-        1024, ge=8, description="Most tokens of a sample; what is over is cut, prompts first."
+        1024, ge=8, description="Maximum tokens per sample. Longer samples are truncated, prompt first."
     )
     epochs: int = Field(
         3,
         ge=1,
         le=100,
-        description="Passes over the data in which the small model is fine-tuned, and over its own samples a"
-        " target that is tuned.",
+        description="Epochs of fine-tuning: the small model on the data, and the target on its tuning"
+        " samples.",
     )
-    batch_size: int = Field(8, ge=1, description="Samples in each step of fine-tuning.")
+    batch_size: int = Field(8, ge=1, description="Samples per fine-tuning step.")
     learning_rate: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Peak learning rate; 1e-4, or what the model's card says, where not given.",
+        description="Peak learning rate. Default: 1e-4, or the value on the card of a built-in model.",
     )
     lora_rank: int = Field(8, ge=1, le=512, description="Rank of the LoRA matrices.")
-    lora_alpha: int = Field(16, ge=1, description="LoRA scale: its product is multiplied by alpha / rank.")
+    lora_alpha: int = Field(
+        16, ge=1, description="LoRA scale. The product of the LoRA matrices is multiplied by alpha / rank."
+    )
     tune_target: int = Field(
         0,
         ge=0,
         le=10_000,
-        description="Samples on which the target is fine-tuned before it verifies others; 0 leaves it"
-        " untouched, as the paper does.",
+        description="Number of samples on which the target is fine-tuned before it verifies others. 0: the"
+        " target is not fine-tuned, as in the paper.",
     )
 
     scored_parameters: Literal["all", "last_block"] = Field(
         "all",
-        description="Whose gradient is the effort: every lora_B, or only the last decoder block's (faster).",
+        description="Parameters whose gradient norm is the effort: every lora_B, or only those of the last"
+        " decoder block (faster).",
     )
     tokens_per_batch: int = Field(
-        1024, ge=64, description="Most tokens, padding counted, that one scoring batch holds."
+        1024, ge=64, description="Maximum tokens in one scoring batch, including padding."
     )
 
-    pruning_rate: Share = Field(0.9, description="Fraction of the scorable samples that is removed.")
+    pruning_rate: Share = Field(0.9, description="Fraction of the scorable samples to remove.")
     score: Literal["effort", "length-adjusted", "loss"] = Field(
         "effort",
-        description="What samples are ranked and verified by: effort (the paper), effort times the square"
-        " root of the response's tokens, or loss.",
+        description="The score that ranks the samples: effort (the paper), effort times the square root of"
+        " the number of response tokens, or loss.",
     )
-    strata: int = Field(50, ge=1, le=10_000, description="K, the number of score regions.")
+    strata: int = Field(50, ge=1, le=10_000, description="K, the number of score regions (strata).")
     strata_by: Literal["width", "log", "quantile"] = Field(
         "width",
-        description="How regions are cut: equal width of score (the paper), of log score, or equal count.",
+        description="How the score is divided into strata: equal width of the score (the paper), equal width"
+        " of the log score, or an equal number of samples.",
     )
     verify_per_stratum: int = Field(
-        10, ge=0, description="b_v, the samples that the target scores in each stratum."
+        10, ge=0, description="b_v, the number of samples that the target scores in each stratum."
     )
     drop_hardest: Share = Field(
-        0.1, description="Fraction of the highest speculative scores left out before stratifying."
+        0.1,
+        description="Fraction of the samples, those with the highest speculative scores, to leave out before"
+        " stratifying.",
     )
     ratio: Literal["paper", "calibrated", "released"] = Field(
         "paper",
-        description="How verified samples become ratios: target score over small score (the paper); over what"
-        " the small model's score predicts, shrunken; or of scores scaled to 0 to 1 (the released code).",
+        description="How the ratio of a stratum is computed: target score over small score (the paper);"
+        " target score over the score predicted from the small model's, shrunk towards 1; or the quotient of"
+        " scores scaled to 0 to 1 (the released code).",
     )
     allocation: Literal["paper", "normalized", "proportional"] = Field(
         "paper",
-        description="How ratios become counts: as in the paper, as in the released code, or in proportion to"
-        " size times ratio.",
+        description="How ratios determine the number of samples per stratum: as in the paper, as in the"
+        " released code, or in proportion to size times ratio.",
     )
     within: Literal["random", "hardest", "diverse"] = Field(
         "random",
-        description="Which samples of a stratum are taken: drawn (the paper), the highest scores, or those"
-        " that represent the others best by embedding.",
+        description="Which samples of a stratum to keep: random ones (the paper), those with the highest"
+        " scores, or those whose embeddings represent the others best.",
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of fine-tuning and of every draw.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed for fine-tuning and for every random draw.")
 
     @model_validator(mode="after")
     def _columns_come_in_pairs(self) -> Self:
         if (self.prompt_column is None) != (self.response_column is None):
-            raise ValueError("prompt_column and response_column are given together or not at all")
+            raise ValueError("give both prompt_column and response_column, or neither")
         return self
 
     @classmethod
     def make(cls, **settings: object) -> Self:
-        """Build a plan, or say in one line which setting is wrong.
+        """Build a plan, or report in one line which setting is wrong.
 
         Raises
         ------
@@ -214,88 +223,97 @@ class Plan(BaseModel):
 
         Notes
         -----
-        `preset` stands for the settings of one of `PRESETS`; what is given beside it wins.
+        `preset` names one of `PRESETS`. Settings given explicitly take precedence over its settings.
         """
         return _made(cls, with_preset(settings))
 
     def but(self, **changes: object) -> Self:
-        """Return the plan with some settings changed, checked anew. Raises PlanError."""
+        """Return a validated copy of the plan with some settings changed. Raises PlanError."""
         return self.make(**{**self.model_dump(), **with_preset(changes)})
 
 
 class SimilarityPlan(BaseModel):
-    """Which models are compared, and on how many samples; a plan beside it says the rest. Frozen."""
+    """Which models are compared, and on how many samples. The run's plan has all other settings. Frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     smalls: tuple[str, ...] = Field(
-        min_length=1, description="Small models that may speak for a target: as in a plan."
+        min_length=1, description="Candidate small models for the targets, each given as in a plan."
     )
-    targets: tuple[str, ...] = Field(min_length=1, description="Targets: as in a plan.")
+    targets: tuple[str, ...] = Field(min_length=1, description="Target models, each given as in a plan.")
     sample: int = Field(
-        300, ge=10, le=10_000, description="Samples that every model scores, drawn from all alike."
+        300,
+        ge=10,
+        le=10_000,
+        description="Number of samples that every model scores, drawn uniformly from all samples.",
     )
     strata: int = Field(
         10,
         ge=2,
         le=1_000,
-        description="K, the strata whose agreement is measured; few, for few samples.",
+        description="K, the number of strata for the agreement measure. Use few strata for few samples.",
     )
 
     @classmethod
     def make(cls, **settings: object) -> Self:
-        """Build one, or say in one line which setting is wrong. Raises PlanError."""
+        """Build a plan, or report in one line which setting is wrong. Raises PlanError."""
         return _made(cls, settings)
 
 
 class EvaluationPlan(BaseModel):
-    """Which coresets the target is fine-tuned on, and how it is judged; a plan beside it says the rest.
+    """Which coresets the target is fine-tuned on, and how it is judged. Frozen.
 
-    Frozen. Seed s, of `seeds` from the plan's own on, is that of a coreset's selection and
-    of the fine-tuning on it.
+    The run's plan has all other settings. The seeds are plan.seed to plan.seed + seeds - 1. Each
+    is the seed of both the selection of a coreset and the fine-tuning on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(min_length=1, description="The folder of the run whose coresets are evaluated.")
-    methods: tuple[str, ...] = Field(min_length=1, description="Methods that choose the coresets.")
+    methods: tuple[str, ...] = Field(min_length=1, description="Methods that select the coresets.")
     pruning_rates: tuple[Share, ...] = Field(
-        min_length=1, description="Fractions of the scorable samples that are removed."
+        min_length=1, description="Fractions of the scorable samples to remove."
     )
-    seeds: int = Field(3, ge=1, le=100, description="Seeds; each repeats selection and fine-tuning.")
+    seeds: int = Field(
+        3, ge=1, le=100, description="Number of seeds. Selection and fine-tuning are repeated for each."
+    )
     budget: Literal["epochs", "steps", "both"] = Field(
         "epochs",
-        description="How long each coreset is trained on: the plan's epochs over it, or as many steps as"
-        " the full data takes in these.",
+        description="How long to train on each coreset: for the plan's epochs, for as many steps as the full"
+        " data needs for these epochs, or both.",
     )
     baseline_scores: Literal["small", "target"] = Field(
         "small",
-        description="Whose scores the other methods read: those of the run's small model, or, as in the"
-        " paper, of the target, which is fine-tuned on the data and scores all of it.",
+        description="The scores that the other methods use: those of the run's small model, or, as in the"
+        " paper, those of the target after fine-tuning on all data.",
     )
     beta: Share | None = Field(
         None,
-        description="Fraction of the hardest that CCS and D2 leave out; the plan's drop_hardest if none.",
+        description="Fraction of the hardest samples that CCS and D2 leave out. Default: the plan's"
+        " drop_hardest.",
     )
     also: dict[str, str] = Field(
-        {}, description="Further finished runs on the same data, whose own STAFF coresets join."
+        {}, description="Other finished runs on the same data, whose STAFF coresets are also evaluated."
     )
     held_out: str | None = Field(
         None,
-        description="A file of samples kept apart, needed for data of your own; built-in data has a held-out"
+        description="A file of held-out samples. Required for your own data. Built-in data has a held-out"
         " split.",
     )
     held_out_samples: int = Field(
-        200, ge=2, le=100_000, description="Most held-out samples whose loss is measured."
+        200, ge=2, le=100_000, description="Maximum number of held-out samples whose loss is measured."
     )
     answers: int = Field(
-        100, ge=0, le=100_000, description="Held-out samples to which an answer is generated; 0 for none."
+        100,
+        ge=0,
+        le=100_000,
+        description="Number of held-out samples for which an answer is generated. 0: none.",
     )
-    answer_tokens: int = Field(64, ge=1, le=4096, description="Most tokens of a generated answer.")
+    answer_tokens: int = Field(64, ge=1, le=4096, description="Maximum tokens of a generated answer.")
     metric: Literal["auto", "rouge-l", "chrf"] = Field(
         "auto",
-        description="What answers are measured by; auto: a built-in task's own, else rouge-l, or chrf where"
-        " most letters are not Latin.",
+        description="Metric for the answers. auto: the metric of the built-in task; for other data rouge-l,"
+        " or chrf if most letters are not Latin.",
     )
 
     @field_validator("methods", "pruning_rates")
@@ -305,11 +323,11 @@ class EvaluationPlan(BaseModel):
 
     @classmethod
     def make(cls, **settings: object) -> Self:
-        """Build one, or say in one line which setting is wrong. Raises PlanError."""
+        """Build a plan, or report in one line which setting is wrong. Raises PlanError."""
         return _made(cls, settings)
 
     def but(self, **changes: object) -> Self:
-        """Return it with some settings changed, checked anew. Raises PlanError."""
+        """Return a validated copy with some settings changed. Raises PlanError."""
         return self.make(**{**self.model_dump(), **changes})
 
 
@@ -325,7 +343,7 @@ def _sentence(error: Any) -> str:
     if error["type"] == "missing":
         return f"{name} is missing"
     if error["type"] == "extra_forbidden":
-        return f"{name} is no setting of a plan; the settings are {', '.join(Plan.model_fields)}"
+        return f"unknown setting {name!r}; the settings are {', '.join(Plan.model_fields)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"{name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,4 +1,4 @@
-"""What the program is called, the command that people type, and where its app and assets are."""
+"""The name of the program, the command that users type, and the location of the app and its assets."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 NAME = "STAFF Studio"
 
 SCRIPT = "staff-studio"
-"""The command that an installed package brings; also the name of the package."""
+"""The command of the installed package, and the name of the package."""
 
 MODULE = "python -m staff_engine"
-"""The command of a checkout."""
+"""The command in a checkout."""
 
 _ENGINE = Path(__file__).resolve().parent
 
 
 def app_folder() -> Path:
-    """The folder that has `app.py`, `pages`, `assets` and `.streamlit`.
+    """The folder that contains `app.py`, `pages`, `assets` and `.streamlit`.
 
-    In a checkout this is its root; the build of the package places them in `staff_engine/studio`.
+    In a checkout this is the root. In an installed package it is `staff_engine/studio`.
     """
     installed = _ENGINE / "studio"
     return installed if installed.is_dir() else _ENGINE.parent
@@ -34,13 +34,13 @@ def asset(name: str) -> Path:
 def find_command() -> str:
     """The command that starts this copy of the program: `staff-studio`, or `python -m staff_engine`.
 
-    It is `staff-studio` if the first one on PATH was installed for the Python that runs now, and
-    runs this copy: a checkout may stand beside an installed package.
+    It is `staff-studio` if the first `staff-studio` on PATH was installed for the current Python and
+    runs this copy. A checkout and an installed package can exist on the same machine.
     """
-    found = shutil.which(SCRIPT)
-    if found is None:
+    script = shutil.which(SCRIPT)
+    if script is None:
         return MODULE
-    folder = Path(found).resolve().parent
+    folder = Path(script).resolve().parent
     for scheme in (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")):
         paths = sysconfig.get_paths(scheme)
         if Path(paths["scripts"]).resolve() == folder:
@@ -50,4 +50,4 @@ def find_command() -> str:
 
 
 COMMAND = find_command()
-"""The command in texts that people copy."""
+"""The command to use in texts that users copy."""

@@ -1,14 +1,14 @@
-"""Does STAFF's coreset train as well? Coresets of all methods, on three tasks and three families.
+"""Measure how coresets of all methods train, on three tasks and three model families.
 
     python -m benchmarks.evidence
 
-For each task and family: a run (the nano speculates, the mini is the target), one whose target was
-tuned first, and an evaluation that fine-tunes the target on each method's coreset, under STAFF_HOME.
-What is there is not done again: an evaluation that was stopped goes on at the next cell, and cells that
-docs/measured/evidence.json holds are put back where STAFF_HOME is a new one, if they are of the same
-rows and settings. After each evaluation docs/measured/evidence.json and .md are written anew, at the
-end the pictures (`benchmarks.evidence.picture`). `--task` and `--family` do a part, `--quick` a few samples
-without writing. No test: it asserts nothing.
+For each task and family, it does a run (nano as the small model, mini as the target), a run with a
+tuned target, and an evaluation that fine-tunes the target on the coreset of each method, under
+STAFF_HOME. Finished work is not repeated: a stopped evaluation continues with the next cell, and with a
+new STAFF_HOME, cells in docs/measured/evidence.json are used again if their rows and settings are the
+same. After each evaluation, it writes docs/measured/evidence.json and .md, and at the end the pictures
+(`benchmarks.evidence.picture`). `--task` and `--family` select a part. `--quick` uses a few samples and
+writes nothing. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FAMILIES, TASKS = ("llama", "gemma", "mistral"), ("docstrings", "kazakh", "chat"
 METHODS = ("staff", "random", "grand", "el2n", "ccs", "d2")
 TUNED = "STAFF, target tuned"
 RATES = {"llama": (0.9, 0.8, 0.7, 0.5, 0.2), "gemma": (0.9,), "mistral": (0.9,)}
-"""Added one by one, that of all families first: the table tells something early, and each takes longer."""
+"""Rates, added one by one: the rate of all families first, for early results; later ones take longer."""
 
 SETTINGS = {
     "limit": 600, "epochs": 3, "strata": 20, "verify_per_stratum": 5, "seed": 0, "tune_target": 60,
@@ -55,15 +55,17 @@ QUICK = {
 OF_PLAN = ("limit", "epochs", "strata", "verify_per_stratum", "seed")
 OF_EVALUATION = ("seeds", "held_out_samples", "answers", "answer_tokens")
 LEFT_OUT = {"losses", "answers", "made_with"}
-"""What the file keeps of no cell: it is long, or the same for all of an evaluation."""
+"""Fields of a cell that are not in the file: long ones, and those that all cells of an evaluation share."""
 
 
 def main(
-    task: Annotated[list[str] | None, typer.Option(help="only these tasks")] = None,
-    family: Annotated[list[str] | None, typer.Option(help="only these families")] = None,
-    quick: Annotated[bool, typer.Option(help="A few samples, to see that it works; writes nothing.")] = False,
+    task: Annotated[list[str] | None, typer.Option(help="Measure only these tasks.")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="Measure only these families.")] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Use a few samples to test the benchmark. Write nothing.")
+    ] = False,
 ) -> None:
-    """Measure what is missing, and write the page anew."""
+    """Measure what is missing, and write the page."""
     if quick:
         with tempfile.TemporaryDirectory() as home:
             os.environ["STAFF_HOME"] = home
@@ -84,7 +86,7 @@ def main(
 def measure(
     task: str, family: str, rates: tuple[float, ...], settings: dict[str, int], before: dict[str, Any]
 ) -> dict[str, Any]:
-    """Finish the runs and the evaluation of a task and a family; what they found, as the file has it."""
+    """Finish the runs and the evaluation of a task and a family. Return their results for the file."""
     plan = Plan.make(
         dataset=f"builtin:{task}", small=f"builtin:{family}-nano", target=f"builtin:{family}-mini",
         dtype="float32", pruning_rate=RATES[family][0], **{name: settings[name] for name in OF_PLAN},
@@ -94,7 +96,7 @@ def measure(
     evaluation = evaluated(f"evidence {task} {family}, compared", source, tuned, rates, settings)
     put_back(evaluation, before)
     carry_out(evaluation)
-    if missing(evaluation):  # it was finished before rates were added
+    if missing(evaluation):  # it finished before rates were added
         control.start(evaluation)
         carry_out(evaluation)
     found = open_evaluation(evaluation.folder)
@@ -125,7 +127,7 @@ def measure(
 def evaluated(
     name: str, source: control.Run, tuned: control.Run, rates: tuple[float, ...], settings: dict[str, int]
 ) -> control.Run:
-    """The evaluation of that name, with these rates added where it has not got them."""
+    """The evaluation with this name, with these rates added if they are missing."""
     wanted: dict[str, Any] = {
         "methods": METHODS, "pruning_rates": rates, "baseline_scores": "target",
         "also": {TUNED: str(tuned.folder)}, **{name: settings[name] for name in OF_EVALUATION},
@@ -140,13 +142,13 @@ def evaluated(
 
 
 def missing(run: control.Run) -> int:
-    """Cells of an evaluation that are not there."""
+    """Number of missing cells of an evaluation."""
     found = open_evaluation(run.folder)
     return len(cells_of(found.plan, found.evaluation)) - len(found.cells)
 
 
 def put_back(run: control.Run, before: dict[str, Any]) -> None:
-    """Cells of the file, for the run to take where rows and settings are the same."""
+    """Write the cells of the file for the run, which uses them if rows and settings are the same."""
     for cell in before.get("cells", ()):
         known = Cell(**cell, losses=(), answers=(), made_with=before["made_with"])
         if read_cell(run.folder, known.asked) is None:
@@ -154,18 +156,18 @@ def put_back(run: control.Run, before: dict[str, Any]) -> None:
 
 
 def kept(task: str, family: str) -> dict[str, Any]:
-    """What the file has of a task and a family; nothing if it has none."""
+    """The content of the file for a task and a family; empty if there is none."""
     found = json.loads(FILE.read_text())["evaluations"] if FILE.exists() else []
     return next((each for each in found if (each["task"], each["family"]) == (task, family)), {})
 
 
 def planned(family: str) -> int:
-    """Cells of a task in a family: one of nothing, and for each seed the full data and every coreset."""
+    """Number of cells of a task and a family: one untouched, and per seed the full data and every coreset."""
     return 1 + SETTINGS["seeds"] * (1 + len(RATES[family]) * (len(METHODS) + 1))
 
 
 def keep(found: dict[str, Any]) -> None:
-    """Put it into the file, in its place, and write the page anew; another process may do the same."""
+    """Add an entry to the file and write the page. Other processes can do the same at the same time."""
     with FileLock(f"{FILE}.lock"):
         known = json.loads(FILE.read_text())["evaluations"] if FILE.exists() else []
         by_place = {(each["family"], each["task"]): each for each in [*known, found]}

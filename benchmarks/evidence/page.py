@@ -1,4 +1,4 @@
-"""The page on what coresets are worth, from the file that `benchmarks.evidence` wrote."""
+"""The page on how coresets train, from the file of `benchmarks.evidence`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from staff_engine.selection.baselines.ccs import CCS_STRATA
 
 BASELINES = ("random", "grand", "el2n", "ccs", "d2")
 BETTER = {"loss": -1, "metric": 1}
-"""The sign of a change for the better."""
+"""Sign of an improvement."""
 DIGITS = {"loss": 3, "metric": 1}
 
 Values = dict[int, float]
@@ -71,7 +71,7 @@ here are not significant. The number of cases is in brackets.
 
 
 def page(content: dict[str, Any]) -> str:
-    """The measured page, from the JSON's content."""
+    """The text of the measured page, from the content of its JSON file."""
     found = content["evaluations"]
     there = sum(len(each["cells"]) for each in found)
     planned = content["planned"]
@@ -103,13 +103,13 @@ def values_of(found: dict[str, Any], arm: str, rate: float | None, figure: str) 
 
 
 def difference(found: dict[str, Any], arm: str, other: str, rate: float, figure: str) -> Mean | None:
-    """The paired difference of two arms at a rate; None where they share no seed."""
+    """The paired difference of two arms at a rate; None if they share no seed."""
     other_rate = None if other == FULL else rate
     return paired_difference(values_of(found, arm, rate, figure), values_of(found, other, other_rate, figure))
 
 
 def verdict(mean: Mean | None, figure: str) -> str:
-    """better, worse or even: what the interval of a difference allows to say; "" without one."""
+    """ "better" or "worse" if the difference is significant, else "even"; "" without an interval."""
     if mean is None or mean.seeds < 2:
         return ""
     if not mean.tells:
@@ -118,7 +118,7 @@ def verdict(mean: Mean | None, figure: str) -> str:
 
 
 def arms_of(found: Iterable[dict[str, Any]]) -> list[str]:
-    """The arms that choose, STAFF's first."""
+    """The arms that select, STAFF's first."""
     names = dict.fromkeys(cell["arm"] for each in found for cell in each["cells"])
     own = [name for name in names if name not in (NOTHING, FULL, *BASELINES)]
     return [*own, *(name for name in BASELINES if name in names)]
@@ -192,20 +192,21 @@ def _in_short(found: list[dict[str, Any]]) -> str:
 
 
 def beside_random(found: list[dict[str, Any]], arm: str, figure: str) -> list[Mean]:
-    """The paired differences of an arm to random, one for each task, family and rate."""
+    """The paired differences of an arm from random, one for each task, family and rate."""
     means = (difference(each, arm, "random", rate, figure) for each in found for rate in rates_of(each))
     return [mean for mean in means if mean is not None]
 
 
 def tally(verdicts: Iterable[str]) -> tuple[int, int, int]:
-    """In how many something is better, even and worse."""
+    """Number of cases that are better, even and worse."""
     known = list(verdicts)
     better, even, worse = (known.count(word) for word in ("better", "even", "worse"))
     return better, even, worse
 
 
 def median_reach(found: list[dict[str, Any]], figure: str) -> float:
-    """Half the width of STAFF's intervals beside random, the median: less is not told apart."""
+    """Median half-width of STAFF's intervals of the difference from random: smaller differences are not
+    significant."""
     return float(np.median([mean.high - mean.value for mean in beside_random(found, "staff", figure)]))
 
 
@@ -219,7 +220,7 @@ def _beside_best(found: dict[str, Any], arm: str, rate: float, figure: str) -> s
 
 
 def _best(found: dict[str, Any], rate: float, figure: str) -> str | None:
-    """The baseline that does best at a rate; None where there is none."""
+    """The best baseline at a rate; None if there is none."""
     means = {}
     for other in BASELINES:
         values = values_of(found, other, rate, figure)
@@ -229,11 +230,11 @@ def _best(found: dict[str, Any], rate: float, figure: str) -> str | None:
 
 
 def _beside_paper(found: list[dict[str, Any]]) -> str:
-    """What the paper says of STAFF, and what was found here of both figures."""
+    """The paper's results for STAFF, and the results here for both figures."""
     rates = sorted({rate for each in found for rate in rates_of(each)})
 
     def gains(other: str, figure: str, wanted: list[float]) -> list[float]:
-        """By how much STAFF is better; several rates of a task and family count each."""
+        """The improvement by STAFF. Each rate of a task and family counts separately."""
         means = []
         for each, rate in itertools.product(found, wanted):
             rival = _best(each, rate, figure) if other == "best" else other

@@ -1,9 +1,9 @@
-"""Pictures of what coresets are worth, drawn by Chromium from the file that `benchmarks.evidence` wrote.
+"""Pictures of how coresets train, drawn by Chromium from the file of `benchmarks.evidence`.
 
     python -m benchmarks.evidence.picture
 
-Writes docs/measured/evidence_families.svg and evidence_rates.svg. Each says at its end what it was
-drawn from, so that a test can tell a picture that is older than the file.
+It writes docs/measured/evidence_families.svg and evidence_rates.svg. Each ends with a digest of its
+data, so that a test can detect a picture that is older than the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ARM_COLORS = {
 
 
 def families_frame(content: dict[str, Any]) -> pd.DataFrame:
-    """The paired difference to random at the highest rate: a row for each task, family, method and figure.
+    """Paired difference from random at the highest rate: a row for each task, family, method and figure.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def families_frame(content: dict[str, Any]) -> pd.DataFrame:
 
 
 def families_figure(frame: pd.DataFrame) -> go.Figure:
-    """A panel for each task and figure, methods below each other, a dot and its interval for each family."""
+    """A panel for each task and figure, a row for each method, a dot with its interval for each family."""
     tasks = list(dict.fromkeys(frame["task"]))
     arms = list(dict.fromkeys(frame["arm"]))
     families = list(dict.fromkeys(frame["family"]))
@@ -95,7 +95,7 @@ def _family_marker(family: str) -> dict[str, Any]:
 
 
 def rates_frame(content: dict[str, Any]) -> pd.DataFrame:
-    """The mean over the seeds at each rate, of evaluations with several: a row for each method and rate.
+    """The mean over the seeds at each rate, for evaluations with several rates: a row per method and rate.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def rates_frame(content: dict[str, Any]) -> pd.DataFrame:
 
 
 def rates_figure(frame: pd.DataFrame) -> go.Figure:
-    """A panel for each place and figure, a line over the rates for each method, dashed the full data."""
+    """A panel for each task, family and figure, a line for each method, a dashed line for the full data."""
     places = list(dict.fromkeys(frame["place"]))
     figure = _panels(places)
     for (where, arm, name), group in frame.groupby(["place", "arm", "figure"], sort=False):
@@ -166,13 +166,13 @@ PICTURES = {
 
 
 def origin(content: dict[str, Any]) -> str:
-    """What a picture says it was drawn from: the sha256 of what was found."""
+    """The digest in a picture: the sha256 of its data."""
     said = json.dumps(content["evaluations"], sort_keys=True)
     return f"<!-- drawn from {FILE.name}, evaluations {hashlib.sha256(said.encode()).hexdigest()} -->"
 
 
 def draw(content: dict[str, Any]) -> None:
-    """Write the pictures beside the file; one that has nothing to show yet is left out."""
+    """Write the pictures to the folder of the file, except those without data yet."""
     from tests.helpers.driving import browser
 
     with browser() as chromium:

@@ -1,4 +1,4 @@
-"""The cells of an evaluation: one fine-tuning of the target and what came of it, a file each."""
+"""The cells of an evaluation: each is one fine-tuning of the target and its results, in a file."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ Budget = Literal["epochs", "steps"]
 Scores = Literal["small", "target"]
 
 NOTHING, FULL = "nothing", "full"
-"""The cells beside the coresets: the target as it is, and fine-tuned on all samples."""
+"""The reference cells: the target without fine-tuning, and fine-tuned on all samples."""
 
 BUDGETS: dict[str, tuple[Budget, ...]] = {
     "epochs": ("epochs",), "steps": ("steps",), "both": ("epochs", "steps"),
 }  # fmt: skip
-"""What `EvaluationPlan.budget` asks for."""
+"""Value of `EvaluationPlan.budget` → budgets to evaluate."""
 
 SCORES: tuple[Scores, ...] = ("small", "target")
 RESERVED = (
     NOTHING, FULL, *SCORES, *METHODS, *(f"{method}-{scores}" for method in METHODS for scores in SCORES),
 )  # fmt: skip
-"""What no further run may be called: other arms, whose scores are read, beginnings of cells' files."""
+"""Labels that are not allowed for other runs: they are used for arms, scores and file names of cells."""
 
 LONGEST_LABEL = 40
-"""Characters of a further run's label."""
+"""Maximum number of characters of the label of another run."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a cell is to be: whose coreset, at which rate, by which scores, with which seed and budget."""
+    """The specification of a cell: arm, pruning rate, scores, seed and budget."""
 
     arm: str
-    """A method, the label of a further run, `NOTHING` or `FULL`."""
+    """A method, the label of another run, `NOTHING` or `FULL`."""
     seed: int = 0
     pruning_rate: float | None = None
-    scores: Scores | None = None  # None where no score is read, or the run's own are
+    scores: Scores | None = None  # None if the arm reads no scores, or those of its own run
     budget: Budget | None = None
-    beta: float | None = None  # fraction of the hardest that it cuts; None for none, or for what STAFF cuts
+    beta: float | None = None  # fraction of the hardest to leave out; None: none, or the same as STAFF
 
     @property
     def key(self) -> str:
-        """Its file's name, as people can read it: grand-target-p0.9-s0-epochs."""
+        """The readable name of its file, for example grand-target-p0.9-s0-epochs."""
         parts = [slug(self.arm)]
         parts += [self.scores] if self.scores else []
         parts += [f"b{self.beta:g}"] if self.beta is not None else []
@@ -68,7 +68,7 @@ class Asked:
 
     @property
     def words(self) -> str:
-        """What it is, in words."""
+        """The specification in words."""
         rate = f", {percent(self.pruning_rate)} removed" if self.pruning_rate is not None else ""
         budget = f", equal {self.budget}" if self.budget else ""
         beta = f", β {self.beta:g}" if self.beta is not None else ""
@@ -76,7 +76,7 @@ class Asked:
 
 
 class Cell(BaseModel):
-    """What came of a fine-tuning of the target; frozen."""
+    """The results of one fine-tuning of the target; frozen."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -87,49 +87,49 @@ class Cell(BaseModel):
     budget: Budget | None = None
     beta: float | None = None
     rows: int
-    """Samples that were trained on."""
+    """Number of samples in the training."""
     rows_sha256: str
-    """Of their row ids: int64, ascending, little-endian."""
+    """Digest of their row ids as int64, ascending, little-endian."""
     steps: int
     """Optimizer steps."""
     loss: float
-    """Held-out loss in nats: mean over the samples of the mean over a sample's response tokens."""
+    """Held-out loss in nats: the mean over samples of the mean over the response tokens of each."""
     metric: float | None
-    """Mean score of the generated answers, 0 to 100; None where none was generated."""
+    """Mean score of the generated answers, 0 to 100; None without answers."""
     losses: tuple[float, ...]
     """The loss of each held-out sample."""
     answers: tuple[float, ...]
     """The score of each generated answer."""
     seconds: dict[str, float]
-    """Of select, train (with loading the model) and evaluate."""
+    """Seconds of select, train (including loading the model) and evaluate."""
     made_with: dict[str, Any]
-    """All else that it depends on; a cell that was made with something else is not trusted."""
+    """Everything else that the cell depends on. A cell with other values is not used."""
 
     @property
     def asked(self) -> Asked:
-        """What it was to be."""
+        """The specification of the cell."""
         return Asked(self.arm, self.seed, self.pruning_rate, self.scores, self.budget, self.beta)
 
 
 def cells_of(plan: Plan, evaluation: EvaluationPlan) -> list[Asked]:
-    """Every cell of an evaluation, seed after seed, so that all arms are there early.
+    """Every cell of an evaluation, seed by seed, so that all arms have early results.
 
-    `NOTHING` once, `FULL` once a seed: on the full data equal steps are equal epochs.
+    `NOTHING` occurs once and `FULL` once per seed, because equal steps on the full data are equal epochs.
     """
-    found = [Asked(NOTHING, plan.seed)]
+    cells = [Asked(NOTHING, plan.seed)]
     for seed in range(plan.seed, plan.seed + evaluation.seeds):
-        found.append(Asked(FULL, seed))
-        found += [
+        cells.append(Asked(FULL, seed))
+        cells += [
             Asked(arm, seed, rate, _scores_read(arm, evaluation), budget, _beta(arm, plan, evaluation))
             for rate in evaluation.pruning_rates
             for arm in arms_of(evaluation)
             for budget in BUDGETS[evaluation.budget]
         ]
-    return found
+    return cells
 
 
 def arms_of(evaluation: EvaluationPlan) -> tuple[str, ...]:
-    """The methods, then the labels of the further runs."""
+    """The methods, then the labels of the other runs."""
     return (*evaluation.methods, *evaluation.also)
 
 
@@ -140,7 +140,7 @@ def _scores_read(arm: str, evaluation: EvaluationPlan) -> Scores | None:
 
 
 def needs_target_scores(evaluation: EvaluationPlan) -> bool:
-    """Whether one of its methods reads the scores of the fine-tuned target."""
+    """Whether a method of the evaluation reads the scores of the fine-tuned target."""
     return any(_scores_read(arm, evaluation) == "target" for arm in evaluation.methods)
 
 
@@ -151,30 +151,32 @@ def _beta(arm: str, plan: Plan, evaluation: EvaluationPlan) -> float | None:
 
 
 def check_arms(evaluation: EvaluationPlan) -> None:
-    """Raise PlanError for a method that there is not, or a label that is taken or has no letter or digit."""
+    """Raise PlanError if a method is unknown, or a label is taken, too long, or has no letter or digit."""
     for method in evaluation.methods:
         method_named(method)
     taken = [*RESERVED]
     for label in evaluation.also:
         if not slug(label) or len(label) > LONGEST_LABEL:
             raise PlanError(
-                f"label of a further run is {label!r}; allowed: up to {LONGEST_LABEL} characters,"
-                " among them a letter or a digit"
+                f"label of another run is {label!r}; allowed: up to {LONGEST_LABEL} characters,"
+                " including a letter or a digit"
             )
         if slug(label) in taken:
-            raise PlanError(f"label {label!r} is taken by a method or another run; allowed: any other")
+            raise PlanError(
+                f"label {label!r} is already used by a method or another run; allowed: any other label"
+            )
         taken.append(slug(label))
 
 
 def label_of(arm: str) -> str:
-    """What people call an arm."""
+    """Name of an arm for display."""
     if arm in METHODS:
         return METHODS[arm].label
     return {NOTHING: "nothing (target untouched)", FULL: "full data"}.get(arm, arm)
 
 
 def slug(text: str) -> str:
-    """A text as a part of a file's name: letters and digits of any script."""
+    """A text as part of a file name: letters and digits of any script."""
     return re.sub(r"[\W_]+", "-", text.lower()).strip("-")
 
 
@@ -184,19 +186,19 @@ def sha256_of(rows: np.ndarray) -> str:
 
 
 def write_cell(folder: Path, cell: Cell) -> None:
-    """Write a cell into an evaluation's folder, whole or not at all."""
+    """Write a cell into the folder of an evaluation, atomically."""
     (folder / CELLS_FOLDER).mkdir(exist_ok=True)
     write_json(_path(folder, cell.asked), cell.model_dump(mode="json"))
 
 
 def read_cell(folder: Path, asked: Asked) -> Cell | None:
-    """The cell of a key; None if there is none, or it is damaged."""
+    """The cell of a specification; None if it is missing or damaged."""
     path = _path(folder, asked)
     return next(_read([path]), None) if path.exists() else None
 
 
 def read_cells(folder: Path) -> list[Cell]:
-    """All cells of an evaluation's folder, whatever they were made with; damaged ones are left out."""
+    """All cells in the folder of an evaluation, including outdated ones but not damaged ones."""
     return list(_read(sorted((folder / CELLS_FOLDER).glob("*.json"))))
 
 
@@ -205,7 +207,7 @@ def _read(paths: list[Path]) -> Iterator[Cell]:
         try:
             yield read_model(path, Cell)
         except RunError as error:
-            log.warning("a cell is left out: %s", error)
+            log.warning("a damaged cell is ignored: %s", error)
 
 
 def _path(folder: Path, asked: Asked) -> Path:

@@ -1,4 +1,4 @@
-"""What an evaluation will take, before it starts: from the speeds of the run that it is about."""
+"""Estimate the time of an evaluation before it starts, from the speeds of its source run."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from staff_engine.runs.results import Results
 from staff_engine.selection.strata import coreset_size
 
 FORWARD = 1 / 3
-"""Of the time of a forward and a backward pass."""
+"""Time of a forward pass as a share of a forward and a backward pass."""
 
 CELL_SECONDS = 1.0
-"""Loading the model and the like, for each cell."""
+"""Fixed time per cell, mainly for loading the model."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that an evaluation will still take."""
+    """The remaining time of an evaluation, in seconds."""
 
     cells: int
-    """Cells that are still to be made."""
+    """Number of cells still to compute."""
     scoring: float
-    """Fine-tuning the target and scoring everything on it, for the methods that read its scores."""
+    """Fine-tuning the target and scoring all samples on it, for the methods that read its scores."""
     training: float
     """Fine-tuning in the cells."""
     evaluating: float
     """Held-out losses and answers in the cells."""
     basis: str
-    """What it was reckoned from."""
+    """What the estimate is based on."""
 
     @property
     def seconds(self) -> float:
-        """All of them."""
+        """The sum of all parts."""
         return self.scoring + self.training + self.evaluating
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Seconds of the target: of a token in fine-tuning and in scoring; of evaluating a cell."""
+    """Seconds of the target: per token in fine-tuning and in scoring, and for evaluating a cell."""
 
     train_token: float
     score_token: float
@@ -53,28 +53,28 @@ class Speeds:
 def estimate(
     plan: Plan, evaluation: EvaluationPlan, source: Results, done: Sequence[Cell] = ()
 ) -> Estimate | None:
-    """Reckon what an evaluation takes; None where the source run has verified nothing to reckon from.
+    """Estimate the time of an evaluation; None if the source run has no verified samples to base it on.
 
     Parameters
     ----------
     source
-        The run whose coresets are evaluated, finished.
+        The finished run whose coresets are evaluated.
     done
-        Cells that are there already: they need not be made, and their seconds are reckoned with.
+        Finished cells. They are not computed again, and the estimate uses their times.
 
     Notes
     -----
-    The target fine-tunes as many times slower than the small model as it scores slower, and
-    generates a token in the time in which it scores one. Held-out samples count as long as
-    those of the data.
+    Assumptions: the target is slower than the small model by the same factor in fine-tuning as in
+    scoring, it generates a token in the time in which it scores one, and held-out samples are as
+    long as those of the data.
     """
     speeds = source_speeds(evaluation, source)
     if speeds is None:
         return None
     tokens, samples = _size(source)
     speeds = _refined(speeds, done, tokens / samples * plan.batch_size)
-    there = {cell.asked for cell in done}
-    todo = [asked for asked in cells_of(plan, evaluation) if asked not in there]
+    finished = {cell.asked for cell in done}
+    todo = [asked for asked in cells_of(plan, evaluation) if asked not in finished]
     trained = sum(_share(asked, samples) for asked in todo) * plan.epochs * tokens
     scores = needs_target_scores(evaluation) and not any(cell.scores == "target" for cell in done)
     return Estimate(
@@ -87,7 +87,7 @@ def estimate(
 
 
 def source_speeds(evaluation: EvaluationPlan, source: Results) -> Speeds | None:
-    """The target's speeds, from what the source run took; None where that is not known."""
+    """The target's speeds, from the times of the source run; None if they are unknown."""
     scores, verification = source.scores, source.verification
     verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
     tokens, samples = _size(source)
@@ -106,13 +106,13 @@ def source_speeds(evaluation: EvaluationPlan, source: Results) -> Speeds | None:
 
 
 def _size(source: Results) -> tuple[float, int]:
-    """Tokens and samples of the source's data, as its small model reads them."""
+    """Number of tokens and samples of the source's data, as its small model reads them."""
     scores = source.scores
     return float((scores["prompt_tokens"] + scores["response_tokens"]).sum()), len(scores)
 
 
 def _refined(speeds: Speeds, done: Sequence[Cell], tokens_a_step: float) -> Speeds:
-    """The speeds of the cells that are there, where there are some that were trained."""
+    """The speeds measured in finished cells, if any of them was trained."""
     trained = [cell for cell in done if cell.steps]
     if not trained:
         return speeds
@@ -122,12 +122,12 @@ def _refined(speeds: Speeds, done: Sequence[Cell], tokens_a_step: float) -> Spee
         speeds,
         train_token=seconds / (steps * tokens_a_step),
         evaluate=statistics.mean(cell.seconds["evaluate"] for cell in done),
-        basis=f"{len(done):,} cells that are there",
+        basis=f"{len(done):,} finished cells",
     )
 
 
 def _share(asked: Asked, samples: int) -> float:
-    """How much of a fine-tuning on the full data a cell trains."""
+    """Training of a cell as a share of fine-tuning on the full data."""
     if asked.arm == NOTHING:
         return 0.0
     if asked.arm == FULL or asked.budget == "steps" or asked.pruning_rate is None:

@@ -1,4 +1,4 @@
-"""How well a fine-tuned model does on samples that it has not seen: its loss, and its own answers.
+"""How well a fine-tuned model performs on samples that it has not seen: its loss and its answers.
 
 Shapes: b samples of a batch, t positions, n response tokens of the batch, all samples together.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MOST_LOGITS = 2**25
-"""Response tokens times vocabulary that are held at once: 128 MB in float32."""
+"""Maximum logits (response tokens times vocabulary) in memory: 128 MB in float32."""
 
 Goes = Callable[[], None]
-"""Called before each batch; raises to stop."""
+"""Called before each batch. It raises an exception to stop."""
 
 
 def held_out_losses(
@@ -33,12 +33,12 @@ def held_out_losses(
     tokens_per_batch: int,
     goes: Goes = lambda: None,
 ) -> np.ndarray:
-    """The loss of each sample; no gradient is computed.
+    """Compute the loss of each sample, without gradients.
 
     Returns
     -------
     float64 (n,)
-        Mean negative log-likelihood of a sample's response tokens, nats.
+        Mean negative log-likelihood of the response tokens of each sample, in nats.
     """
     import torch
     from torch.nn import functional
@@ -47,25 +47,25 @@ def held_out_losses(
     vocabulary = model.get_output_embeddings().weight.shape[0]
     batches = _batches(tokens.lengths, tokens_per_batch, tokens.response_tokens, MOST_LOGITS // vocabulary)
     losses = np.empty(len(tokens))
-    for places in batches:
+    for indices in batches:
         goes()
-        batch = pad([tokens[place] for place in places], pad_token_id=pad_token_id, device=model.device)
+        batch = pad([tokens[index] for index in indices], pad_token_id=pad_token_id, device=model.device)
         with torch.no_grad():
             logits, _ = response_logits(model, batch)
             wide = logits if logits.dtype == torch.float64 else logits.float()
             each = functional.cross_entropy(wide, batch.targets, reduction="none")  # (n,)
-            sums = each.new_zeros(len(places)).index_add_(0, batch.rows, each)
-            losses[places] = (sums / torch.bincount(batch.rows)).cpu().numpy()
+            sums = each.new_zeros(len(indices)).index_add_(0, batch.rows, each)
+            losses[indices] = (sums / torch.bincount(batch.rows)).cpu().numpy()
     return losses
 
 
 def last_prompt(sample: EncodedSample) -> list[int]:
-    """The tokens before the last response of a sample, which an answer is to follow."""
+    """The tokens before the last response of a sample: the prompt for an answer."""
     mask = sample.response_mask
-    place = max(place for place, masked in enumerate(mask) if masked)
-    while mask[place - 1]:
-        place -= 1
-    return list(sample.input_ids[:place])
+    start = max(index for index, masked in enumerate(mask) if masked)
+    while mask[start - 1]:
+        start -= 1
+    return list(sample.input_ids[:start])
 
 
 def generate_answers(
@@ -78,25 +78,26 @@ def generate_answers(
     tokens_per_batch: int,
     goes: Goes = lambda: None,
 ) -> list[str]:
-    """Let a model answer prompts: greedily, so that the same model always says the same.
+    """Generate answers to prompts by greedy decoding, so that the same model always gives the same answers.
 
-    Prompts are padded on the left and answered many at a time, with a cache of keys and values.
+    Prompts are padded on the left and processed in batches, with a cache of keys and values.
 
     Parameters
     ----------
     prompts
         Token ids.
     new_tokens
-        Most tokens of an answer; it ends before with the tokenizer's or the model's own end token.
+        Maximum tokens of an answer. The end token of the tokenizer or of the model ends it earlier.
     longest
-        Most tokens of prompt and answer; a longer prompt loses its left, but for the first token.
+        Maximum tokens of prompt and answer. Longer prompts are truncated on the left, except for the
+        first token.
     tokens_per_batch
-        Most tokens of a batch, padding and answers counted.
+        Maximum tokens of a batch, including padding and answers.
 
     Returns
     -------
     list of str
-        Answers in the order of the prompts, without special tokens and outer white space.
+        Answers in the order of the prompts, without special tokens and surrounding white space.
     """
     model.eval()
     room = max(longest - new_tokens, 2)
@@ -105,12 +106,12 @@ def generate_answers(
     answers = [""] * len(fitted)
     with _caching(model):
         lengths = [len(prompt) + new_tokens for prompt in fitted]
-        for places in _batches(lengths, tokens_per_batch):
+        for indices in _batches(lengths, tokens_per_batch):
             goes()
-            ids = _generate(model, [fitted[place] for place in places], tokenizer, ends, new_tokens)
+            ids = _generate(model, [fitted[index] for index in indices], tokenizer, ends, new_tokens)
             texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-            for place, text in zip(places, texts, strict=True):
-                answers[place] = text.strip()
+            for index, text in zip(indices, texts, strict=True):
+                answers[index] = text.strip()
     return answers
 
 
@@ -121,14 +122,14 @@ def _generate(
     ends: list[int],
     new_tokens: int,
 ) -> list[list[int]]:
-    """Ids of the answers, each up to its end token."""
+    """Token ids of the answers, each up to its end token."""
     import torch
 
     width = max(map(len, prompts))
     ids = [[tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     with torch.no_grad():
-        found = model.generate(
+        generated = model.generate(
             input_ids=torch.tensor(ids, device=model.device),
             attention_mask=torch.tensor(mask, device=model.device),
             max_new_tokens=new_tokens,
@@ -138,11 +139,11 @@ def _generate(
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
         )
-    return [_up_to_end(row, ends) for row in found[:, width:].tolist()]
+    return [_up_to_end(row, ends) for row in generated[:, width:].tolist()]
 
 
 def _up_to_end(ids: list[int], ends: list[int]) -> list[int]:
-    stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    stop = next((index for index, token in enumerate(ids) if token in ends), len(ids))
     return ids[:stop]
 
 
@@ -156,32 +157,32 @@ def _batches(
     responses: Sequence[int] | np.ndarray | None = None,
     most_responses: int = 0,
 ) -> list[list[int]]:
-    """Places of like length together, the longest first, a sample at least in each batch.
+    """Batches of indices of samples with similar length, longest first, at least one sample in each.
 
     Parameters
     ----------
     most
-        Tokens of a batch, padding counted.
+        Maximum tokens of a batch, including padding.
     responses, most_responses
-        Response tokens of each sample, and how many a batch may hold; not bounded if None.
+        Response tokens of each sample, and their maximum per batch. None: no bound.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable").tolist()
     batches: list[list[int]] = []
     inside = 0
-    for place in order:
-        count = 0 if responses is None else int(responses[place])
+    for index in order:
+        count = 0 if responses is None else int(responses[index])
         batch = batches[-1] if batches else []
         full = (len(batch) + 1) * lengths[batch[0]] > most if batch else True
         if full or (responses is not None and inside + count > most_responses):
             batches.append([])
             inside = 0
-        batches[-1].append(place)
+        batches[-1].append(index)
         inside += count
     return batches
 
 
 def _end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokenizer's end token, and those that the model was published with."""
+    """The end tokens of the tokenizer and of the model's generation config."""
     own = getattr(model.generation_config, "eos_token_id", None)
     more = own if isinstance(own, list) else [own]
     return sorted({tokenizer.eos_token_id, *(token for token in more if token is not None)})
@@ -189,7 +190,7 @@ def _end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[in
 
 @contextmanager
 def _caching(model: PeftModel) -> Iterator[None]:
-    """The cache of keys and values, which training does without, for the time of the block."""
+    """Use the cache of keys and values, which is off for training, within the block."""
     before = model.config.use_cache
     model.config.use_cache = True
     try:

@@ -1,4 +1,4 @@
-"""How near a generated answer is to the reference: ROUGE-L or chrF, by their own packages."""
+"""How similar a generated answer is to its reference: ROUGE-L or chrF, from their own packages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import numpy as np
 Metric = Literal["rouge-l", "chrf"]
 
 Scorer = Callable[[str, str], float]
-"""An answer and its reference → 0 to 100, higher is nearer."""
+"""An answer and its reference → 0 to 100; higher is more similar."""
 
 
 def choose_metric(references: Sequence[str]) -> Metric:
-    """ROUGE-L, or chrF where most letters of the references are not Latin.
+    """ROUGE-L, or chrF if most letters of the references are not Latin.
 
-    rouge-score splits text at all that is neither a to z nor a digit, so that it sees
-    nothing of other scripts; chrF compares characters.
+    rouge-score keeps only a to z and digits, so it ignores other scripts. chrF compares characters.
     """
     letters = [letter for text in references for letter in text if letter.isalpha()]
     latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
@@ -38,7 +37,7 @@ def score_answers(metric: Metric, answers: Sequence[str], references: Sequence[s
     Returns
     -------
     float (n,)
-        0 to 100, higher is nearer.
+        0 to 100; higher is more similar.
     """
     score = METRICS[metric].scorer()
     return np.array([score(*pair) for pair in zip(answers, references, strict=True)], dtype=np.float64)
@@ -60,18 +59,18 @@ def _chrf() -> Scorer:
 
 @dataclass(frozen=True)
 class MetricKind:
-    """What an answer is measured by."""
+    """A metric for answers."""
 
     label: str
-    """Its name as it is written."""
+    """Name for display."""
     package: str
-    """The package that computes it, as pip knows it."""
+    """The package that computes it, by its name for pip."""
     scorer: Callable[[], Scorer]
-    """Imports the package."""
+    """Imports the package and returns the scoring function."""
 
 
 METRICS: dict[Metric, MetricKind] = {
     "rouge-l": MetricKind("ROUGE-L", "rouge-score", _rouge_l),
     "chrf": MetricKind("chrF", "sacrebleu", _chrf),
 }
-"""The only list of metrics; `EvaluationPlan.metric` allows these and "auto"."""
+"""All metrics. `EvaluationPlan.metric` allows these and "auto"."""

@@ -1,4 +1,4 @@
-"""Plan an evaluation or add to one: what `compare --evaluate` does with its options; which runs may join."""
+"""Plan a new evaluation or extend one, from the options of `compare --evaluate`; find runs to add."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def plan_evaluation(source: Run, *, seed: int | None = None, **settings: Any) ->
     Parameters
     ----------
     source
-        The run; its data, models and fine-tuning settings hold.
+        The run. Its data, models and fine-tuning settings are used.
     seed
-        The first seed; the plan's own where it is not given.
+        The first seed. Default: the seed of the run's plan.
     **settings
-        Of `EvaluationPlan`; those that are None are as by default.
+        Settings of `EvaluationPlan`. None means the default.
 
     Raises
     ------
     StaffError
-        If a setting is wrong, a run is not finished or does not fit, or there is no held-out data.
+        If a setting is wrong, a run is unfinished or on other data, or there is no held-out data.
     """
     plan = control.read_record(control.require_scores(source)).plan
     plan = plan if seed is None else plan.but(seed=seed)
@@ -53,10 +53,10 @@ def plan_evaluation(source: Run, *, seed: int | None = None, **settings: Any) ->
 
 
 def extended(run: Run, **settings: Any) -> EvaluationPlan:
-    """The plan of an evaluation that is there, with what is added to it.
+    """The plan of an existing evaluation, extended by new settings.
 
-    Methods, rates, seeds, further runs and budgets join those that are there; other
-    settings that are given replace them, and the cells are then made anew. Raises StaffError as
+    Methods, rates, seeds, other runs and budgets are added to the existing ones. Other settings
+    replace the existing values, and the cells are then computed again. Raises StaffError like
     `plan_evaluation`.
     """
     known = open_evaluation(run.folder)
@@ -74,57 +74,58 @@ def extended(run: Run, **settings: Any) -> EvaluationPlan:
 
 
 def further_runs(texts: Sequence[str]) -> dict[str, str]:
-    """Label → folder of further runs, given as LABEL=RUN or as RUN, whose name is then the label.
+    """Label → folder of other runs, given as LABEL=RUN, or as RUN with its name as the label.
 
     Raises
     ------
     RunError
         If a run does not exist or is not finished.
     PlanError
-        If a label is there twice.
+        If a label is given twice.
     """
-    found: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for text in texts:
         label, equals, name = text.partition("=")
         run = control.require_scores(control.find_run(name if equals else text, kind=Kind.CORESET))
         label = label.strip() if equals else _label(run, RESERVED)
-        if label in found:
-            raise PlanError(f"label {label!r} is given twice; give LABEL=RUN")
-        found[label] = str(run.folder)
-    return found
+        if label in folders:
+            raise PlanError(f"label {label!r} is given twice; give another label as LABEL=RUN")
+        folders[label] = str(run.folder)
+    return folders
 
 
 def runs_beside(source: Run, known: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Label → folder of the other finished runs on a run's data, the newest first; any of them may join.
+    """Label → folder of the other finished runs on the same data, newest first. Each can be added.
 
     Parameters
     ----------
     source
-        The run whose coresets are evaluated, finished.
+        The finished run whose coresets are evaluated.
     known
-        Further runs that the evaluation has: they are left out, and their labels are taken.
+        Other runs that the evaluation already has. They are left out, and their labels are not used
+        again.
 
     Notes
     -----
-    Labels are given from the oldest run on, so that those of others stay when one is added; a run
-    that is called as the source gets a label that tells the two apart.
+    Labels are assigned from the oldest run to the newest, so existing labels do not change when a run
+    is added. A run with the same name as the source gets a different label.
     """
     known = known or {}
     own = _fingerprint(source)
     taken = {*RESERVED, *map(slug, known)}
     taken.add(slug(_label(source, taken)))
-    found: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for run in reversed(control.list_runs()):
         if run.folder == source.folder or str(run.folder) in known.values() or not _selects(run, own):
             continue
         label = _label(run, taken)
         taken.add(slug(label))
-        found[label] = str(run.folder)
-    return dict(reversed(found.items()))
+        folders[label] = str(run.folder)
+    return dict(reversed(folders.items()))
 
 
 def _selects(run: Run, fingerprint: str) -> bool:
-    """Whether a run is finished and selects coresets of the data of a fingerprint."""
+    """Whether a run is finished and selects coresets from the data with this fingerprint."""
     if not (run.folder / SUMMARY_FILE).exists():
         return False
     try:
@@ -138,7 +139,7 @@ def _fingerprint(run: Run) -> str:
 
 
 def _label(run: Run, taken: Collection[str]) -> str:
-    """A run's name as a label that is free; without "=", which ends a label on the command line."""
+    """An unused label from the name of a run, without "=", which ends a label on the command line."""
     name = " ".join(control.read_record(run).name.replace("=", " ").split())
     label = f"STAFF, {name}"[:LONGEST_LABEL].strip()
     if slug(label) not in taken:
@@ -150,18 +151,18 @@ def _label(run: Run, taken: Collection[str]) -> str:
 def estimate_of(
     plan: Plan, evaluation: EvaluationPlan, run: Run | None = None, *, source: Results | None = None
 ) -> Estimate | None:
-    """What an evaluation will take, or what is left of one that is there; `source` if it is open already."""
+    """Estimate a new evaluation, or the rest of an existing one. Pass `source` if it is already open."""
     done = replace(open_evaluation(run.folder), evaluation=evaluation).cells if run is not None else []
     return estimate(plan, evaluation, source or open_results(Path(evaluation.source)), done)
 
 
 def create(plan: Plan, evaluation: EvaluationPlan, *, name: str | None = None) -> Run:
-    """Write the run's folder; `runs.start` sets it to work."""
+    """Create the folder of the run. `runs.start` starts it."""
     return control.create_run(plan, name=name, evaluation=evaluation)
 
 
 def add_to(run: Run, evaluation: EvaluationPlan) -> None:
-    """Give an evaluation a new plan, from `extended`. Raises RunError while a process works on it."""
+    """Save the plan from `extended` for an evaluation. Raises RunError while a process is running it."""
     status = control.read_status(run)
     if status.state in ACTIVE and status.pid is not None:
         raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")

@@ -1,4 +1,4 @@
-"""What an evaluation run left: cells, and what they say: means, intervals, differences to random, cost."""
+"""The results of an evaluation run: cells, means, intervals, differences from random, and cost."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ OLDER_FACTS_FILE = "comparison.json"
 """Its name in runs of older versions."""
 
 JUDGING = {"held_out", "held_out_samples", "answers", "answer_tokens", "metric"}
-"""Settings of an evaluation that say how every cell is judged."""
+"""Settings that define how every cell is evaluated."""
 
 CONFIDENCE = 0.95
 
 REFERENCE = "random"
-"""The arm that the others' differences are to."""
+"""The arm with which the others are compared."""
 
 
 class _Frozen(BaseModel):
@@ -53,7 +53,7 @@ class _Frozen(BaseModel):
 
 
 class Mean(_Frozen):
-    """A mean over seeds and the ends of its 95 % interval; the ends are NaN with a single seed."""
+    """A mean over seeds and the bounds of its 95 % interval; the bounds are NaN with one seed."""
 
     value: Number
     low: Number
@@ -62,32 +62,32 @@ class Mean(_Frozen):
 
     @property
     def tells(self) -> bool:
-        """Whether the interval is known and does not hold 0."""
+        """Whether the interval is known and does not include 0: a significant difference."""
         return bool(self.low > 0 or self.high < 0)
 
 
 class Facts(_Frozen):
-    """What an evaluation's cells were measured on; written before the first of them."""
+    """How the cells of an evaluation are measured; written before the first cell."""
 
     made_with: dict[str, Any]
     metric: Metric
     held_out: int
-    """Samples whose loss is measured."""
+    """Number of samples whose loss is measured."""
     answers: int
-    """Samples to which an answer is generated."""
+    """Number of samples for which an answer is generated."""
     samples: int
-    """Samples of the full data that the target can be trained on."""
+    """Number of samples of the full data on which the target can be trained."""
     selection_seconds: dict[str, float]
-    """Seconds of models in the runs before: of "small" scores, of "staff", of the further runs by label."""
+    """Seconds that models ran in earlier runs: for "small" scores, for "staff", for other runs by label."""
     warnings: tuple[str, ...] = ()
     judging: dict[str, Any] | None = None
-    """The settings that said how cells are judged; None where older versions did not keep them."""
+    """The settings that define how cells are evaluated; None in files of older versions."""
     coresets: dict[str, str] = {}
-    """Digest of every cell's rows by its key; a cell of other rows is made anew."""
+    """Cell key → digest of its rows. A cell with other rows is computed again."""
 
 
 class Row(_Frozen):
-    """What is known of one arm at one rate and budget."""
+    """The results of one arm at one rate and budget."""
 
     arm: str
     label: str
@@ -99,38 +99,38 @@ class Row(_Frozen):
     loss: Mean
     metric: Mean | None
     loss_to_random: Mean | None
-    """The paired difference; below 0: better than random."""
+    """Paired difference; below 0 is better than random."""
     metric_to_random: Mean | None
-    """The paired difference; above 0: better than random."""
+    """Paired difference; above 0 is better than random."""
     selection_seconds: float | None
-    """Wall time of choosing the coreset: fine-tuning and scoring models where it needs that."""
+    """Wall time of selecting the coreset, including fine-tuning and scoring models if needed."""
     selection_share: float | None
-    """That as a share of the fine-tuning on the full data."""
+    """The same as a share of the time of fine-tuning on the full data."""
     train_seconds: float
 
 
 class EvaluationReport(_Frozen):
-    """Everything that an evaluation found so far."""
+    """All results of an evaluation so far."""
 
     metric: str | None
     held_out: int
     answers: int
     samples: int
     cells: int
-    """Cells that are there."""
+    """Number of finished cells."""
     planned: int
     rows: tuple[Row, ...]
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """What JSON can say of it: null for NaN."""
+        """The report as JSON values, with null for NaN."""
         return json.loads(self.model_dump_json())
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation run's folder; `open_evaluation` makes it."""
+    """The folder of an evaluation run, opened by `open_evaluation`."""
 
     folder: Path
     plan: Plan
@@ -138,13 +138,13 @@ class Evaluation:
 
     @property
     def facts(self) -> Facts | None:
-        """What is measured; None before the first cell."""
+        """How cells are measured; None before the first cell."""
         path = _facts_path(self.folder)
         return read_model(path, Facts) if path.exists() else None
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """The cells that the plan asks for and that are there, in its order."""
+        """The finished cells of the plan, in its order."""
         facts = self.facts
         if facts is None or facts.judging not in (None, judging_of(self.evaluation)):
             return []
@@ -157,7 +157,7 @@ class Evaluation:
         return [known[asked] for asked in cells_of(self.plan, self.evaluation) if asked in known]
 
     def _model_seconds(self, facts: Facts) -> dict[str, float]:
-        """Seconds of the models that a selection needs, by arm or by whose scores it reads."""
+        """Seconds of the models that a selection needs, by arm or by the source of its scores."""
         own = _json_of(self.folder / TIMINGS_FILE)
         target = [own[stage.name] for stage in stages.TARGET_SCORES if stage.name in own]
         known = {"target": sum(target)} if len(target) == len(stages.TARGET_SCORES) else {}
@@ -165,10 +165,10 @@ class Evaluation:
 
     @cached_property
     def report(self) -> EvaluationReport:
-        """What was found so far. Raises RunError before the first cell."""
+        """The results so far. Raises RunError before the first cell."""
         facts = self.facts
         if facts is None:
-            raise RunError(f"run {self.folder.name} has no cell yet")
+            raise RunError(f"run {self.folder.name} has no finished cell yet")
         rows = tuple(_rows(self.evaluation, self.cells, self._model_seconds(facts)))
         metric = METRICS[facts.metric].label if facts.answers else None
         return EvaluationReport(
@@ -185,7 +185,7 @@ class Evaluation:
 
 
 def judging_of(evaluation: EvaluationPlan) -> dict[str, Any]:
-    """The settings of an evaluation that say how every cell is judged."""
+    """The settings that define how every cell is evaluated."""
     return evaluation.model_dump(include=JUDGING)
 
 
@@ -194,31 +194,31 @@ def _json_of(path: Path) -> dict[str, Any]:
 
 
 def open_evaluation(folder: Path) -> Evaluation:
-    """Open an evaluation run's folder. Raises RunError if it is none."""
+    """Open the folder of an evaluation run. Raises RunError if it is another kind of run."""
     record = read_model(folder / PLAN_FILE, RunRecord)
     if record.evaluation is None:
-        raise RunError(f"run {folder.name} evaluates no coresets")
+        raise RunError(f"run {folder.name} is not an evaluation")
     return Evaluation(folder, record.plan, record.evaluation)
 
 
 def read_evaluation(folder: Path) -> EvaluationReport | None:
-    """What an evaluation run found so far; None for other runs, and before its first cell."""
+    """The results of an evaluation run so far; None for other runs and before the first cell."""
     return open_evaluation(folder).report if _facts_path(folder).exists() else None
 
 
 def _facts_path(folder: Path) -> Path:
-    """Where the facts are, or where they will be; a run of an older version has them under another name."""
+    """Path of the facts file. In runs of older versions it has another name."""
     older = folder / OLDER_FACTS_FILE
     return older if older.exists() and not (folder / FACTS_FILE).exists() else folder / FACTS_FILE
 
 
 def mean_over_seeds(values: Sequence[float]) -> Mean:
-    """The mean and its 95 % interval by Student's t, which takes the values for normal.
+    """The mean and its 95 % interval by Student's t, which assumes normally distributed values.
 
     Parameters
     ----------
     values
-        One for each seed, at least one.
+        One value per seed, at least one.
     """
     array = np.asarray(values, dtype=np.float64)
     mean, count = float(array.mean()), len(array)
@@ -226,14 +226,14 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
         return Mean(value=mean, low=np.nan, high=np.nan, seeds=count)
     from scipy.stats import ttest_1samp
 
-    with warnings.catch_warnings():  # seeds can agree to the last digit, which is no loss of precision
+    with warnings.catch_warnings():  # seeds can agree exactly, which does not lose precision
         warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
         interval = ttest_1samp(array, 0.0).confidence_interval(CONFIDENCE)
     return Mean(value=mean, low=float(interval.low), high=float(interval.high), seeds=count)
 
 
 def paired_difference(values: dict[int, float], reference: dict[int, float]) -> Mean | None:
-    """The mean of the differences, seed by seed, with its interval; None where no seed is in both."""
+    """The mean of the differences per seed, with its interval; None if the two share no seed."""
     both = sorted(set(values) & set(reference))
     return mean_over_seeds([values[seed] - reference[seed] for seed in both]) if both else None
 
@@ -301,7 +301,7 @@ def _row(
 def _selection_seconds(
     arm: str, scores: Scores | None, cells: dict[int, Cell], model_seconds: dict[str, float]
 ) -> float | None:
-    """The models' seconds, and those of the choice itself; None where nothing is chosen or not known."""
+    """Seconds of the models and of the selection itself; None if nothing is selected or it is unknown."""
     if arm in (NOTHING, FULL):
         return None
     chosen = float(np.mean([cell.seconds["select"] for cell in cells.values()]))
@@ -312,16 +312,16 @@ def _selection_seconds(
 
 
 def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
-    """What may be said of STAFF beside random, rate by rate.
+    """Compare STAFF with random in sentences, rate by rate.
 
     Parameters
     ----------
     rows
-        Of a report; all of them, or those of a rate and a budget.
+        Rows of a report: all, or those of one rate and budget.
     metric
-        The report's.
+        The metric of the report.
     """
-    said = []
+    sentences = []
     both = len({row.budget for row in rows} - {None}) > 1
     for row in rows:
         if row.pruning_rate is None or (row.arm in METHODS and row.arm != "staff"):
@@ -329,27 +329,33 @@ def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
         where = f"At {percent(row.pruning_rate)} removed"
         where += f", equal {row.budget}" if both else ""
         if row.loss_to_random is not None:
-            said.append(f"{where}: {_told(row.label, 'held-out loss', row.loss_to_random, better=-1)}")
+            sentences.append(
+                f"{where}: {_sentence(row.label, 'held-out loss', row.loss_to_random, better=-1)}"
+            )
         if row.metric_to_random is not None and metric:
-            said.append(f"{where}: {_told(row.label, metric, row.metric_to_random, better=1)}")
-    return said
+            sentences.append(f"{where}: {_sentence(row.label, metric, row.metric_to_random, better=1)}")
+    return sentences
 
 
-def _told(label: str, what: str, difference: Mean, *, better: int) -> str:
+def _sentence(label: str, what: str, difference: Mean, *, better: int) -> str:
     if not np.isfinite(difference.value):
         return (
-            f"{label} cannot be set beside random by {what}: a fine-tuning came to no number (it diverged)."
+            f"{label} cannot be compared with random by {what}: a fine-tuning diverged (its result is not"
+            " a number)."
         )
     if difference.seeds < 2:
         return (
-            f"{label}'s {what} differs from random's by {difference.value:+.3g}; one seed does not say how"
-            " much of it is chance."
+            f"the {what} of {label} differs from that of random by {difference.value:+.3g}. One seed cannot"
+            " show how much of this is chance."
         )
-    ends = f"{difference.low:+.3g} to {difference.high:+.3g} ({difference.seeds} seeds)"
+    interval = f"{difference.low:+.3g} to {difference.high:+.3g} ({difference.seeds} seeds)"
     if not difference.tells:
         return (
-            f"{label} is not told apart from random by {what}: the interval of the difference, {ends},"
-            " holds 0."
+            f"{label} shows no significant difference from random in {what}: the 95 % interval of the"
+            f" difference, {interval}, includes 0."
         )
     word = "better" if difference.value * better > 0 else "worse"
-    return f"{label} is {word} than random by {what}: the difference is {difference.value:+.3g}, {ends}."
+    return (
+        f"{label} is {word} than random by {what}: the difference is {difference.value:+.3g}, 95 % interval"
+        f" {interval}."
+    )

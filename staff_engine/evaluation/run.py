@@ -1,7 +1,7 @@
-"""The steps of an evaluation run: the target, fine-tuned on each coreset, is judged on held-out samples.
+"""The steps of an evaluation run: fine-tune the target on each coreset, evaluate it on held-out samples.
 
-Each step looks at what the folder holds and does what is missing, as in `pipeline`. A cell is
-short: one that was not finished begins again.
+Each step checks the folder and does only what is missing, as in `pipelines`. Cells are short, so an
+unfinished cell starts again.
 """
 
 from __future__ import annotations
@@ -67,25 +67,25 @@ TARGET_SCORES = "target_scores"
 PACKAGES = ("torch", "transformers", "peft")
 
 Coresets = dict[Asked, tuple[np.ndarray, float]]
-"""Of each cell the row ids that it is trained on, ascending, and the seconds that choosing them took."""
+"""For each cell, the row ids of its training data, ascending, and the seconds of their selection."""
 
 log = logging.getLogger(__name__)
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
-    """Do whatever an evaluation run has not done yet, from the held-out samples to the last cell.
+    """Run all remaining steps of an evaluation run, from the held-out samples to the last cell.
 
     Parameters
     ----------
     folder
-        A run folder whose plan.json says what is compared.
+        A run folder with an evaluation in its plan.json.
     reporter
-        Told of each stage, of every step and of every cell.
+        Receives each stage, step and cell.
 
     Raises
     ------
     StaffError
-        If the source run, the held-out data or a model does not allow it; the message says why.
+        If the source run, the held-out data or a model cannot be used. The message gives the reason.
     """
     run = open_evaluation(folder)
     check_arms(run.evaluation)
@@ -110,47 +110,49 @@ def stages_of(run: Evaluation) -> tuple[str, ...]:
 
 
 def open_sources(plan: Plan, evaluation: EvaluationPlan) -> tuple[Results, dict[str, Results]]:
-    """The run whose coresets are evaluated, and the further ones by label.
+    """Open the run whose coresets are evaluated, and the other runs by label.
 
     Raises
     ------
     RunError
-        If one is gone or unfinished, is on other data, or has samples to verify for a rate.
+        If a run is missing or unfinished, uses other data, or has unverified samples for a rate.
     """
     source = _finished(Path(evaluation.source))
     further = {label: _finished(Path(folder)) for label, folder in evaluation.also.items()}
     own = source.imported.facts.fingerprint
     for label, other in further.items():
         if other.imported.facts.fingerprint != own:
-            raise RunError(f"run {other.folder.name} ({label}) is on other data than {source.folder.name}")
+            raise RunError(f"run {other.folder.name} ({label}) uses other data than {source.folder.name}")
         if other.plan.target != plan.target:
-            log.warning("run %s verified on %s, not on the target", other.folder.name, other.plan.target)
+            log.warning(
+                "run %s verified its samples on %s, not on the target", other.folder.name, other.plan.target
+            )
     selecting = [*([source] if "staff" in evaluation.methods else []), *further.values()]
     for results in selecting:
         for rate in evaluation.pruning_rates:
             missing = len(results.to_verify(pruning_rate=rate))
             if missing:
                 raise RunError(
-                    f"run {results.folder.name} has {missing:,} samples to verify for pruning rate {rate:g};"
-                    f" first: verify {results.folder.name} --pruning-rate {rate:g}"
+                    f"run {results.folder.name} has {missing:,} unverified samples for pruning rate {rate:g};"
+                    f" run this first: verify {results.folder.name} --pruning-rate {rate:g}"
                 )
     return source, further
 
 
 def _finished(folder: Path) -> Results:
     if not (folder / SUMMARY_FILE).exists():
-        raise RunError(f"run {folder.name} is gone or has not all scores; an evaluation needs it")
+        raise RunError(f"run {folder.name} is missing or unfinished; the evaluation needs all its scores")
     return open_results(folder)
 
 
 def _number_format(source: Results) -> str:
-    """What the source run's models worked in: its scores and the cells are to be reckoned alike."""
+    """The number format of the source run's models: its scores and the cells must use the same."""
     known = read_precision(source.folder) if source.plan.dtype == "auto" else None
     return known.dtype if known is not None else source.plan.dtype
 
 
 def _tokenize(run: Evaluation, source: Results, reporter: Reporter) -> TokenTable:
-    """All samples of the source as the target reads them."""
+    """Tokens of all samples of the source for the target."""
     path = run.folder / "tokens.arrow"
     if not path.exists():
         reporter.stage(stages.TOKENIZE, source.num_rows)
@@ -162,23 +164,23 @@ def _tokenize(run: Evaluation, source: Results, reporter: Reporter) -> TokenTabl
 def _target_scores(
     run: Evaluation, source: Results, tokens: TokenTable, reporter: Reporter
 ) -> ScoreTable | None:
-    """The fine-tuned target's scores of all samples, as the paper's baselines have them."""
+    """Scores of all samples on the fine-tuned target, as for the paper's baselines."""
     if not needs_target_scores(run.evaluation):
         return None
-    plan, place = run.plan, run.folder / TARGET_SCORES
+    plan, folder = run.plan, run.folder / TARGET_SCORES
     if not (run.folder / TARGET.adapter).exists():
         train_adapter(TARGET, plan, plan.target, tokens, run.folder, reporter)
-    done = set(to_numpy(read_parts(place / "speculative", ["row_id"])["row_id"]).tolist())
+    done = set(to_numpy(read_parts(folder / "speculative", ["row_id"])["row_id"]).tolist())
     if len(done) < len(tokens):
         reporter.stage(stages.SCORE_ON_TARGET, len(tokens), done=len(done))
         weights = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
         adapted = adapters.load_adapter(weights, run.folder / TARGET.adapter)
-        place.mkdir(exist_ok=True)
-        writer = PartWriter(place / "speculative", place / "embedding")
+        folder.mkdir(exist_ok=True)
+        writer = PartWriter(folder / "speculative", folder / "embedding")
         score_samples(plan, adapted, loading.load_tokenizer(plan.target), tokens, done, writer, reporter)
-    table = read_parts(place / "speculative", ["row_id", "effort"])
+    table = read_parts(folder / "speculative", ["row_id", "effort"])
     effort = by_row(source.num_rows, to_numpy(table["row_id"]), to_numpy(table["effort"]))
-    return read_scores(place, effort, source="target")
+    return read_scores(folder, effort, source="target")
 
 
 def _bench(run: Evaluation, source: Results, tokens: TokenTable, kept_apart: Path) -> Bench:
@@ -238,25 +240,25 @@ def _facts(
 
 @dataclass(frozen=True)
 class _Choice:
-    """Chooses the rows that a cell is trained on."""
+    """Selects the rows on which a cell is trained."""
 
     evaluation: EvaluationPlan
     source: Results
     further: dict[str, Results]
     small: ScoreTable
     target: ScoreTable | None
-    readable: np.ndarray  # row ids that the target can be trained on
+    readable: np.ndarray  # row ids on which the target can be trained
 
     def coresets(self, every: list[Asked]) -> Coresets:
-        """The coreset of every cell; those that differ in nothing which decides it are chosen once."""
+        """The coreset of every cell. Cells with the same coreset share one selection."""
         known: Coresets = {}
-        found: Coresets = {}
+        coresets: Coresets = {}
         for asked in every:
             same = replace(asked, budget=None, seed=asked.seed if self._draws(asked.arm) else 0)
             if same not in known:
                 known[same] = self._rows(same)
-            found[asked] = known[same]
-        return found
+            coresets[asked] = known[same]
+        return coresets
 
     def _draws(self, arm: str) -> bool:
         return arm in self.further or (arm in METHODS and METHODS[arm].draws)
@@ -270,23 +272,23 @@ class _Choice:
         if asked.arm in self.further:
             rows = self.further[asked.arm].select(**settings).indices
         else:
-            # The copy knows no neighbours yet: each coreset of D2 is charged with its own search for them.
+            # The copy has no cached graphs, so the time of each D2 coreset includes its own search.
             table = replace(self._table(asked.scores))
             rows = choose(asked.arm, self.source, table, beta=self.evaluation.beta, **settings)
         seconds = time.perf_counter() - begun
         return np.intersect1d(rows, self.readable), seconds
 
     def _table(self, scores: Scores | None) -> ScoreTable:
-        """The scores that a cell reads; the small model's also where a method reads none."""
+        """The scores that a cell reads; the small model's if the method reads none."""
         if scores != "target":
             return self.small
         if self.target is None:
-            raise RunError("a coreset reads the target's scores, which this evaluation has not made")
+            raise RunError("a coreset needs the target's scores, but this evaluation has not computed them")
         return self.target
 
 
 def _fill(folder: Path, bench: Bench, coresets: Coresets, reporter: Reporter) -> None:
-    """Make every cell that is not there, or was made with something else."""
+    """Compute every cell that is missing or outdated."""
     todo = [
         asked for asked, (rows, _) in coresets.items() if not _trusted(folder, asked, rows, bench.made_with)
     ]

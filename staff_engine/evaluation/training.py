@@ -1,4 +1,4 @@
-"""Making a cell of an evaluation: fine-tune the target on some rows, judge it on held-out samples."""
+"""Compute a cell of an evaluation: fine-tune the target on some rows, evaluate it on held-out samples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Bench:
-    """All that a cell needs beside its coreset."""
+    """Everything that a cell needs, except its coreset."""
 
     plan: Plan
     evaluation: EvaluationPlan
@@ -41,7 +41,7 @@ class Bench:
 
 
 def make_cell(bench: Bench, asked: Asked, rows: np.ndarray, seconds: float, reporter: Reporter) -> Cell:
-    """Fine-tune the target on some rows, and judge it."""
+    """Fine-tune the target on some rows and evaluate it."""
     log.info("%s: %d samples", asked.words, len(rows))
     reporter.message(asked.words)
     begun = time.perf_counter()
@@ -66,22 +66,22 @@ def make_cell(bench: Bench, asked: Asked, rows: np.ndarray, seconds: float, repo
 
 
 def _order(bench: Bench, asked: Asked, rows: np.ndarray) -> tuple[list[int], list[Any]]:
-    """The samples of every step, as places among those of the coreset; and these samples."""
-    places = np.flatnonzero(np.isin(bench.tokens.row_ids, rows))
-    lengths = bench.tokens.lengths[places]
+    """The samples of every step, as indices into those of the coreset, and these samples."""
+    indices = np.flatnonzero(np.isin(bench.tokens.row_ids, rows))
+    lengths = bench.tokens.lengths[indices]
     plan = bench.plan
     how = {"batch_size": plan.batch_size, "seed": asked.seed}
-    if not len(places):
+    if not len(indices):
         return [], []
     match asked.budget:
         case "steps":
             steps = count_steps(len(bench.tokens), epochs=plan.epochs, batch_size=plan.batch_size)
             order = order_of_steps(lengths, steps=steps, **how)
-        case "epochs" | None:  # on the full data both are the same
+        case "epochs" | None:  # the same on the full data
             order = training_order(lengths, epochs=plan.epochs, **how)
         case _:
             assert_never(asked.budget)
-    return order, [bench.tokens[place] for place in places.tolist()]
+    return order, [bench.tokens[index] for index in indices.tolist()]
 
 
 def _train(
@@ -106,7 +106,7 @@ def _train(
         on_step=on_step,
     )
     if not finished:
-        reporter.advance(0)  # raises: the run is being cancelled
+        reporter.advance(0)  # raises, because the run is being cancelled
 
 
 def _judge(bench: Bench, model: PeftModel, goes: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +121,7 @@ def _judge(bench: Bench, model: PeftModel, goes: Callable[[], None]) -> tuple[np
     texts = generate_answers(
         model,
         bench.tokenizer,
-        [last_prompt(held_out.tokens[place]) for place in held_out.answered.tolist()],
+        [last_prompt(held_out.tokens[index]) for index in held_out.answered.tolist()],
         new_tokens=bench.evaluation.answer_tokens,
         longest=length_bound(plan, plan.target),
         tokens_per_batch=plan.tokens_per_batch,

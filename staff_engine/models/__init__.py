@@ -1,1 +1,1 @@
-"""Load a model, adapt it, fine-tune it, run it forward."""
+"""Load a model, add LoRA, fine-tune it, and run forward passes."""

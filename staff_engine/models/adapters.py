@@ -1,4 +1,4 @@
-"""LoRA: the matrices added to a model, saved and loaded, and those of them that are scored."""
+"""LoRA: add the matrices to a model, save and load them, and find those that are scored."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
-    """Put fresh LoRA matrices on every linear layer but the head.
+    """Add new LoRA matrices to every linear layer except the head.
 
-    lora_A is drawn by Kaiming's uniform rule from `seed`, lora_B is zero, so that the
-    model computes what it did before. Raises ModelError if it has no linear layer.
+    lora_A is drawn from Kaiming's uniform distribution with `seed`. lora_B is zero, so the output of
+    the model does not change. Raises ModelError if the model has no linear layer.
     """
     import torch
     from peft import LoraConfig, TaskType, get_peft_model
@@ -37,7 +37,7 @@ def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> Pef
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put a fine-tuned adapter on the model it was made for. Raises ModelError if it is damaged."""
+    """Add a fine-tuned adapter to its base model. Raises ModelError if the adapter is damaged."""
     from peft import PeftModel
 
     with named_failure(str(folder), "adapter"):
@@ -45,7 +45,7 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
-    """Write the LoRA matrices of a model to a folder, as PEFT has them."""
+    """Write the LoRA matrices of a model to a folder in PEFT's format."""
     model.save_pretrained(str(folder))
 
 
@@ -56,7 +56,7 @@ def scored_layers(model: PeftModel, which: str) -> list[nn.Module]:
     ----------
     which
         "all", the learnable parameters φ of the paper (its lora_B half), or
-        "last_block", those of the last decoder block, as the released code has it.
+        "last_block", those of the last decoder block, as in the released code.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def scored_layers(model: PeftModel, which: str) -> list[nn.Module]:
 
 
 def last_block(model: nn.Module) -> nn.Module:
-    """The last decoder block: the last member of the module list that holds most parameters."""
+    """The last decoder block: the last element of the module list with the most parameters."""
     from torch import nn
 
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
@@ -85,4 +85,4 @@ def last_block(model: nn.Module) -> nn.Module:
 
 
 SCORED: dict[str, Callable[[nn.Module], nn.Module]] = {"all": lambda model: model, "last_block": last_block}
-"""Names of the parts of a model that can be scored → the part."""
+"""Name of scored parameters → function that returns this part of a model."""

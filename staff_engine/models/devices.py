@@ -1,4 +1,4 @@
-"""Where and in which number format a model computes."""
+"""The device and number format of a model."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     import torch
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-"""Number formats of weights, and the bytes of a number."""
+"""Number format of weights → bytes per number."""
 
 
 def bytes_each(dtype: str) -> int:
-    """Bytes of a number.
+    """Bytes per number of a number format.
 
     Parameters
     ----------
     dtype
-        As the plan has it; "auto" counts as float32, the larger of the two it chooses from.
+        As in the plan. "auto" counts as float32, the larger of its two choices.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def bytes_each(dtype: str) -> int:
 
 
 def torch_dtype(dtype: str) -> torch.dtype:
-    """A number format as torch has it. Raises ModelError if it is unknown."""
+    """A number format as a torch dtype. Raises ModelError if it is unknown."""
     import torch
 
     if dtype not in BYTES:
@@ -47,21 +47,21 @@ def choose_device(device: str) -> str:
     Raises
     ------
     ModelError
-        If the device is unknown or not on this machine.
+        If the device is unknown or not available on this machine.
     """
     import torch
 
-    found = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    available = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
     if device == "auto":
-        return found[0]
+        return available[0]
     kind, _, index = device.partition(":")
-    if kind not in found or (index and (not index.isdigit() or int(index) >= torch.cuda.device_count())):
-        raise ModelError(f"device is {device!r}; this machine has {', '.join(found)}")
+    if kind not in available or (index and (not index.isdigit() or int(index) >= torch.cuda.device_count())):
+        raise ModelError(f"device is {device!r}; this machine has {', '.join(available)}")
     return device
 
 
 def has_bfloat16(device: str) -> bool:
-    """Whether a device computes in bfloat16 itself, without widening every number first."""
+    """Whether a device computes in bfloat16 natively, without converting numbers to float32 first."""
     import torch
 
     if device.startswith("cuda"):

@@ -1,4 +1,4 @@
-"""Fine-tune a model with LoRA on the samples: transformers.Trainer and peft."""
+"""Fine-tune a model with LoRA on the samples, with transformers.Trainer and peft."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 def training_order(
     lengths: Sequence[int] | np.ndarray, *, epochs: int, batch_size: int, seed: int
 ) -> list[int]:
-    """The samples of all epochs in one list, like lengths beside each other.
+    """The samples of all epochs in one list, grouped by similar length.
 
-    Written out in advance, so that a fine-tuning that goes on after a kill sees the
-    same batches as one that was never disturbed.
+    The order is computed in advance, so that a fine-tuning that resumes after a kill uses the same
+    batches as an uninterrupted one.
 
     Parameters
     ----------
@@ -50,25 +50,25 @@ def training_order(
 
 
 def save_steps(steps: int) -> int:
-    """Steps from one checkpoint to the next: a tenth of all, 10 to 200."""
+    """Steps between checkpoints: a tenth of all steps, at least 10 and at most 200."""
     return max(10, min(200, steps // 10))
 
 
 def count_steps(samples: int, *, epochs: int, batch_size: int) -> int:
-    """Optimizer steps of a fine-tuning."""
+    """Number of optimizer steps of a fine-tuning."""
     return -(-samples * epochs // batch_size)
 
 
 def order_of_steps(
     lengths: Sequence[int] | np.ndarray, *, steps: int, batch_size: int, seed: int
 ) -> list[int]:
-    """The samples of so many full steps: passes one after the other, the last of them cut short.
+    """The samples of a number of full steps: successive epochs, the last one truncated.
 
-    Its beginning is the `training_order` of as many epochs as it takes.
+    It is the start of the `training_order` of as many epochs as needed.
     """
-    taken = steps * batch_size
-    epochs = -(-taken // len(lengths))
-    return training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)[:taken]
+    count = steps * batch_size
+    epochs = -(-count // len(lengths))
+    return training_order(lengths, epochs=epochs, batch_size=batch_size, seed=seed)[:count]
 
 
 def finetune(
@@ -87,24 +87,25 @@ def finetune(
 ) -> bool:
     """Train the LoRA parameters and write them to `folder` as a PEFT adapter.
 
-    As `train` does it, over `training_order`. Checkpoints lie beside, in the
-    `checkpoint_folder`, and training goes on from the last one.
+    Calls `train` with `training_order`. Checkpoints are written to the `checkpoint_folder`, and
+    training resumes from the last one.
 
     Parameters
     ----------
     model
-        With fresh LoRA matrices; they are trained, in their own dtype.
+        A model with new LoRA matrices, which are trained in their own dtype.
     samples, lengths
-        The samples (read as they are needed) and int (N,) their tokens.
+        The samples (read when needed), and their numbers of tokens, int (N,).
     on_step
-        Called after each step with the number of steps done; returning False saves and stops.
+        Called after each step with the number of finished steps. If it returns False, the training
+        saves a checkpoint and stops.
     on_loss
-        Called with the loss history so far: dicts of step, loss and learning_rate.
+        Called with the loss history so far: dictionaries with step, loss and learning_rate.
 
     Returns
     -------
     bool
-        Whether training was finished and the adapter written.
+        Whether the training is complete and the adapter is written.
     """
     finished = train(
         model,
@@ -138,34 +139,34 @@ def train(
 ) -> bool:
     """Train the LoRA parameters of a model on its samples in a given order.
 
-    AdamW, cosine schedule, the first tenth of the steps to warm up, no weight decay,
-    gradients clipped at norm 1; the loss is the mean over the response tokens of a
-    batch.
+    AdamW, cosine schedule with warm-up in the first tenth of the steps, no weight decay, gradients
+    clipped at norm 1. The loss is the mean over the response tokens of a batch.
 
     Parameters
     ----------
     model, samples, pad_token_id, batch_size, learning_rate, seed, on_loss
         As in `finetune`.
     order
-        Places of the samples, one after the other; a step takes the next `batch_size`.
+        Indices of the samples in the order of training. Each step uses the next `batch_size`.
     checkpoints
-        A folder to save to and to go on from; with None nothing is saved, and a training
-        that is stopped has to begin again.
+        A folder to save checkpoints to and to resume from. None: nothing is saved, and a stopped
+        training starts again from the beginning.
     on_step
-        Called after each step with the number of steps done; returning False stops.
+        Called after each step with the number of finished steps. If it returns False, the training
+        stops.
 
     Returns
     -------
     bool
-        Whether training was finished.
+        Whether the training is complete.
     """
     from transformers import TrainingArguments
 
     steps = -(-len(order) // batch_size)
     _train_only_lora(model)
-    with tempfile.TemporaryDirectory(prefix="staff-training-") as nowhere:  # Trainer makes its folder anyway
+    with tempfile.TemporaryDirectory(prefix="staff-training-") as unused:  # Trainer always creates its folder
         arguments = TrainingArguments(
-            output_dir=str(checkpoints or nowhere),
+            output_dir=str(checkpoints or unused),
             per_device_train_batch_size=batch_size,
             num_train_epochs=1,
             learning_rate=learning_rate,
@@ -192,12 +193,12 @@ def train(
 
 
 def checkpoint_folder(folder: Path) -> Path:
-    """Where the checkpoints of a fine-tuning into `folder` lie: two adapters' never mix."""
+    """The folder of the checkpoints for the adapter in `folder`. Each adapter has its own."""
     return folder.with_name(f"{folder.stem}_checkpoints")
 
 
 def steps_done(folder: Path) -> int:
-    """Steps that an unfinished fine-tuning into `folder` need not do again."""
+    """Number of steps in the last checkpoint of an unfinished fine-tuning into `folder`."""
     last = _last_checkpoint(checkpoint_folder(folder))
     return int(last.rpartition("-")[2]) if last else 0
 
@@ -215,7 +216,7 @@ def _train_only_lora(model: PeftModel) -> None:
 
 
 class _InOrder(Sequence[EncodedSample]):
-    """Samples read one by one in a given order."""
+    """Samples in a given order, read one by one."""
 
     def __init__(self, samples: Sequence[EncodedSample], order: Sequence[int]) -> None:
         self.samples, self.order = samples, order
@@ -241,7 +242,7 @@ def _make_trainer(
     from transformers.trainer_callback import PrinterCallback
 
     class ResponseTrainer(Trainer):  # type: ignore[misc]
-        """Trains on the response tokens, and computes logits for no other."""
+        """Trains on the response tokens, and computes logits only for them."""
 
         def compute_loss(
             self,

@@ -1,4 +1,4 @@
-"""A padded batch of samples, and the forward pass that computes logits only where a response is predicted.
+"""A padded batch of samples, and a forward pass that computes logits only for response tokens.
 
 Shapes: b samples, t positions, h hidden size, v vocabulary, n response tokens of the
 batch, all samples together.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples padded on the right, where a causal model does not look: padding changes no result."""
+    """Samples padded on the right. A causal model does not attend to the padding, so it changes no result."""
 
     ids: torch.Tensor  # (b, t)
     lengths: torch.Tensor  # (b,)
@@ -36,7 +36,7 @@ class Batch:
 
 
 def pad(samples: Sequence[EncodedSample], *, pad_token_id: int, device: torch.device | str = "cpu") -> Batch:
-    """Put samples side by side; `pad_token_id` may be any id of the vocabulary."""
+    """Combine samples into a batch. `pad_token_id` can be any id of the vocabulary."""
     import torch
 
     lengths = [len(sample.input_ids) for sample in samples]
@@ -53,8 +53,8 @@ def pad(samples: Sequence[EncodedSample], *, pad_token_id: int, device: torch.de
 def response_logits(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (n, v) at the positions that predict a response token, and the last hidden state (b, t, h).
 
-    The head is handed only those positions. What a model does to its logits after the
-    head (scaling, soft-capping) works on each of them alike, so it stays as it is.
+    The head gets only those positions. Operations after the head (scaling, soft-capping) are
+    elementwise, so they do not need a change.
     """
     hidden: list[torch.Tensor] = []
 
@@ -72,7 +72,7 @@ def response_logits(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch
 
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """For that time, a part of a model computes something else."""
+    """Replace the forward function of a module within the block."""
     own = vars(module).get("forward")
     module.forward = forward
     try:

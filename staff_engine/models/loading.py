@@ -24,7 +24,7 @@ DEFAULT_LEARNING_RATE = 1e-4
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model lies: what `from_pretrained` takes, and the .gguf file if it is one."""
+    """The location of a model: the argument of `from_pretrained`, and the .gguf file if it is one."""
 
     name: str
     location: str
@@ -32,35 +32,35 @@ class Source:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments that tokenizer, configuration and model have in common."""
+        """Keyword arguments for tokenizer, configuration and model."""
         safe = {"trust_remote_code": False}
         return {**safe, "gguf_file": self.gguf_file} if self.gguf_file else dict(safe)
 
 
 def builtin_models() -> list[str]:
-    """Names of the models that ship with the project, as `builtin:NAME` takes them."""
+    """Names of the models that ship with the project, for `builtin:NAME`."""
     return sorted(path.parent.name for path in BUILTIN_FOLDER.glob("*/config.json"))
 
 
 def short_name(name: str) -> str:
-    """A model's name as it is shown where there is little room: without its owner, folder or "builtin:"."""
+    """A short model name for display: without its owner, folder or "builtin:"."""
     return name.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
 
 
 def find_model(name: str) -> Source:
-    """Say where a model lies: hub name, local folder, .gguf file or builtin:NAME.
+    """Find a model by hub name, local folder, .gguf file or builtin:NAME.
 
     Raises
     ------
     ModelError
-        If a built-in model, folder or file of that name does not exist, or it would
-        have to come from a hub that cannot be reached. Whether the hub knows the name
-        shows when it is loaded.
+        If no built-in model, folder or file with this name exists, or the model must be
+        downloaded and the hub cannot be reached. Names on the hub are checked only when
+        the model is loaded.
     """
     if name.startswith("builtin:"):
         known = builtin_models()
         if name.removeprefix("builtin:") not in known:
-            raise ModelError(f"model {name!r} is not built in; built in are {', '.join(known) or 'none'}")
+            raise ModelError(f"unknown built-in model {name!r}; available: {', '.join(known) or 'none'}")
         return Source(name, str(BUILTIN_FOLDER / name.removeprefix("builtin:")))
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
@@ -74,12 +74,14 @@ def find_model(name: str) -> Source:
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"model folder {name!r} does not exist")
     if not in_hub_cache(name) and not hub_answers():
-        raise ModelError(f"model {name!r} is not on this machine, and the hub cannot be reached")
+        raise ModelError(
+            f"model {name!r} is not on this machine, and the hub cannot be reached to download it"
+        )
     return Source(name, name)
 
 
 def default_learning_rate(name: str) -> float:
-    """Peak learning rate of fine-tuning: what a built-in model's card says, else 1e-4."""
+    """Peak learning rate of fine-tuning: the value on the card of a built-in model, else 1e-4."""
     if not name.startswith("builtin:"):
         return DEFAULT_LEARNING_RATE
     card = Path(find_model(name).location) / "pretraining.json"
@@ -87,12 +89,12 @@ def default_learning_rate(name: str) -> float:
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer; one without a padding token pads with its end token.
+    """Load the tokenizer of a model. Without a padding token, it pads with its end token.
 
     Raises
     ------
     ModelError
-        If it cannot be had, or has no end-of-sequence token.
+        If it cannot be loaded, or has no end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
@@ -100,36 +102,38 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     with named_failure(name, "the tokenizer of"):
         tokenizer = AutoTokenizer.from_pretrained(source.location, **source.arguments)
     if tokenizer.eos_token_id is None:
-        raise ModelError(f"the tokenizer of {name!r} has no end-of-sequence token, which closes a response")
+        raise ModelError(
+            f"the tokenizer of {name!r} has no end-of-sequence token, which is needed to end a response"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> PreTrainedModel:
-    """Load a causal language model for scoring or fine-tuning, all its weights frozen.
+    """Load a causal language model for scoring or fine-tuning, with all weights frozen.
 
     Parameters
     ----------
     name
         Hub name, local folder, .gguf file or builtin:NAME. Only safetensors and .gguf
-        weights are read, and no code of the model's own is run.
+        weights are read. Code that comes with the model is never run.
     device
-        As the plan has it; see `devices.choose_device`.
+        As in the plan; see `devices.choose_device`.
     dtype
-        As the plan has it, once `precision.settle` has resolved auto.
+        As in the plan, after `precision.settle` has resolved auto.
 
     Raises
     ------
     ModelError
         If the model is unknown, its weights are damaged or missing, it does not fit
-        into memory, or it is no decoder.
+        into memory, or it is not a decoder.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     source = find_model(name)
-    place = choose_device(device)
+    chosen = choose_device(device)
     weights = _unpacked_gguf() if source.gguf_file else {"use_safetensors": True}
     with named_failure(name, "model"):
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -142,10 +146,10 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
         if report["missing_keys"] or report["mismatched_keys"]:
             wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
             raise ModelError(
-                f"the weights of {name!r} are incomplete: {len(wrong)} tensors missing or of another shape, "
-                f"the first {wrong[0]}"
+                f"the weights of {name!r} are incomplete: {len(wrong)} tensors are missing or have the"
+                f" wrong shape, the first is {wrong[0]}"
             )
-        model.to(torch.device(place)).eval()
+        model.to(torch.device(chosen)).eval()
         model.requires_grad_(False)
         model.config.use_cache = False
         _refuse_encoders(model, name)
@@ -153,21 +157,21 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
 
 
 def _unpacked_gguf() -> dict[str, Any]:
-    """Weights that are unpacked when they are loaded: gradients do not pass through packed ones."""
+    """Arguments that unpack weights when loading, because gradients do not pass through packed weights."""
     import transformers
 
-    if not hasattr(transformers, "GgufConfig"):  # before 5.17, which always unpacks them
+    if not hasattr(transformers, "GgufConfig"):  # versions before 5.17 always unpack them
         return {}
     return {"quantization_config": transformers.GgufConfig(dequantize=True)}
 
 
 def longest_input(model_config: Any) -> int | None:
-    """Most positions that a model knows, or None where its configuration sets no bound."""
+    """Maximum number of positions of a model; None if its configuration has no limit."""
     return getattr(model_config.get_text_config(), "max_position_embeddings", None)
 
 
 def context_length(name: str) -> int | None:
-    """Most tokens of one sample that a model takes, without loading its weights. Raises ModelError."""
+    """Maximum tokens per sample for a model, without loading its weights. Raises ModelError."""
     from transformers import AutoConfig
 
     source = find_model(name)
@@ -176,7 +180,7 @@ def context_length(name: str) -> int | None:
 
 
 def _refuse_encoders(model: PreTrainedModel, name: str) -> None:
-    """A decoder's first position does not see the second; an encoder's does."""
+    """Raise ModelError for an encoder: its first position depends on the second token."""
     import torch
 
     ids = torch.tensor([[3, 4], [3, 5]], device=model.device)
@@ -189,14 +193,14 @@ def _refuse_encoders(model: PreTrainedModel, name: str) -> None:
 
 @contextmanager
 def named_failure(name: str, what: str) -> Iterator[None]:
-    """Turn whatever the libraries raise into a ModelError of one line that names the model.
+    """Convert any exception of the libraries into a one-line ModelError that names the model.
 
     Parameters
     ----------
     name
-        The model.
+        The name of the model.
     what
-        What of it is loaded; begins the line.
+        The part that is loaded. The message starts with it.
     """
     try:
         with warnings.catch_warnings():
@@ -207,7 +211,7 @@ def named_failure(name: str, what: str) -> Iterator[None]:
     except Exception as error:
         if "out of memory" in str(error) or isinstance(error, MemoryError):
             raise ModelError(
-                f"{what} {name!r} does not fit into memory; take a smaller one or dtype bfloat16"
+                f"{what} {name!r} does not fit into memory; use a smaller one or dtype bfloat16"
             ) from error
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{what} {name!r} cannot be loaded: {reason[:300]}") from error

@@ -1,8 +1,7 @@
-"""Pairs of a small model and a target of one family, to choose from; nothing is loaded for it.
+"""Pairs of a small model and a target of one family, to choose from. No model is loaded.
 
-Names, licences and gates are those of the hub as of 2025. A count of parameters is that of
-the architecture built from the configuration the model is published with; weights that input
-and output share count once.
+Names, licences and access restrictions are those of the hub in 2025. The number of parameters is that of
+the architecture built from the published configuration. Weights that input and output share count once.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ SIZES = ("nano", "mini")
 
 @dataclass(frozen=True)
 class Preset:
-    """A small model that may speak for a target.
+    """A pair of a small model and a target.
 
     Attributes
     ----------
     family
-        What both belong to, as people call it.
+        Name of the model family for display.
     small, target
-        As the plan takes them: hub names, or builtin:NAME.
+        Names for the plan: hub names or builtin:NAME.
     small_parameters, target_parameters
-        How many numbers their weights are.
+        Number of parameters.
     license
-        The terms of both, as the hub names them.
+        Licences of both, by their names on the hub.
     gated
-        Whether the hub hands out one of them only to who has agreed to its terms.
+        Whether the hub requires users to accept terms before downloading one of them.
     note
-        One sentence: what the pair is for.
+        One sentence about the purpose of the pair.
     """
 
     family: str
@@ -60,38 +59,38 @@ HUB_PRESETS = (
         "Llama 2", "meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-13b-hf", 6_738_415_616, 13_015_864_320,
         "llama2", True, "A pair of the paper.",
     ),
-    # Mistral gated both in 2024; should it have opened them, asking for access is merely not needed.
+    # Mistral gated both in 2024. If they are open now, asking for access is just unnecessary.
     Preset(
         "Mistral", "mistralai/Mistral-7B-v0.1", "mistralai/Mistral-Nemo-Base-2407", 7_241_732_096,
         12_247_782_400, "apache-2.0", True,
-        "A pair of the paper, in its base models; the two have different tokenizers.",
+        "A pair of the paper, as base models. The two have different tokenizers.",
     ),
     Preset(
         "SmolLM2", "HuggingFaceTB/SmolLM2-135M", "HuggingFaceTB/SmolLM2-360M", 134_515_008, 361_821_120,
-        "apache-2.0", False, "Small enough for a machine without a graphics card.",
+        "apache-2.0", False, "Small enough for a machine without a GPU.",
     ),
     Preset(
         "SmolLM2", "HuggingFaceTB/SmolLM2-360M", "HuggingFaceTB/SmolLM2-1.7B", 361_821_120, 1_711_376_384,
-        "apache-2.0", False, "In bfloat16 the target's weights take 3.4 GB.",
+        "apache-2.0", False, "The weights of the target take 3.4 GB in bfloat16.",
     ),
     Preset(
         "Qwen2.5", "Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-7B", 494_032_768, 7_615_616_512, "apache-2.0", False,
-        "Open to all; the small model is a fifteenth of the target.",
+        "Free access. The small model has a fifteenth of the target's parameters.",
     ),
     Preset(
         "Qwen3", "Qwen/Qwen3-0.6B-Base", "Qwen/Qwen3-8B-Base", 596_049_920, 8_190_735_360, "apache-2.0",
-        False, "Open to all; the small model is a fourteenth of the target.",
+        False, "Free access. The small model has a fourteenth of the target's parameters.",
     ),
     Preset(
         "Llama 3", "meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.1-8B", 1_235_814_400, 8_030_261_248,
-        "llama3.2, llama3.1", True, "The small model was made from the target, by pruning and distillation.",
+        "llama3.2, llama3.1", True, "The small model was made from the target by pruning and distillation.",
     ),
     Preset(
         "Pythia", "EleutherAI/pythia-410m", "EleutherAI/pythia-6.9b", 405_334_016, 6_857_302_016,
         "apache-2.0", False, "For research: both were trained on the same data in the same order.",
     ),
 )  # fmt: skip
-"""Pairs that are loaded from the hub."""
+"""Pairs of models on the hub."""
 
 
 def presets() -> tuple[Preset, ...]:
@@ -100,12 +99,12 @@ def presets() -> tuple[Preset, ...]:
 
 
 def memory_bytes(parameters: int, dtype: str) -> int:
-    """Memory of a model's weights alone.
+    """Memory in bytes of the weights of a model.
 
     Parameters
     ----------
     dtype
-        As the plan has it; "auto" counts as float32, the most that it takes.
+        As in the plan. "auto" counts as float32, its largest choice.
 
     Raises
     ------
@@ -116,7 +115,7 @@ def memory_bytes(parameters: int, dtype: str) -> int:
 
 
 def _builtin_presets() -> Iterator[Preset]:
-    """A pair for each built-in family that has both sizes, that of the demo first."""
+    """A pair for each built-in family with both sizes, the family of the demo first."""
     known = builtin_models()
     families = {name.rpartition("-")[0] for name in known}
     for family in sorted(families, key=lambda family: (family != FIRST_FAMILY, family)):
@@ -130,12 +129,12 @@ def _builtin_presets() -> Iterator[Preset]:
                 _count_parameters(BUILTIN_FOLDER / target / "model.safetensors"),
                 "mit",
                 False,
-                "Ships with STAFF Studio, for trying it offline.",
+                "Ships with STAFF Studio. Use it to try the app offline.",
             )
 
 
 def _count_parameters(weights: Path) -> int:
-    """Numbers in a safetensors file; none of them is read."""
+    """Count the parameters in a safetensors file without reading them."""
     from safetensors import safe_open
 
     with safe_open(weights, framework="numpy") as file:

@@ -1,1 +1,1 @@
-"""One forward and backward pass to score tables on disk."""
+"""Score samples with one forward and backward pass, and store the scores on disk."""

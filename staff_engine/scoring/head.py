@@ -1,13 +1,12 @@
-"""What a model predicts at response positions, a few at a time: losses, EL2N, entropy, and the gradient.
+"""Predictions of a model at response positions, in chunks: losses, EL2N, entropy, and the gradient.
 
 Shapes: b samples, t positions, h hidden size, v vocabulary, n response tokens of the
-batch, all samples together; c of them are looked at together.
+batch, all samples together; c of them in a chunk.
 
-Neither the logits of a batch nor their gradient are ever held at once, so that memory
-does not grow with the vocabulary. Where a model's logits are what its head makes of the
-hidden states and nothing else, the loss's gradient at a hidden state is written down:
-(softmax(z) − onehot) W. Where it does more (scaling, soft-capping), the model's own
-forward pass and autograd find it.
+The logits of a whole batch and their gradient are never in memory at once, so memory does not
+grow with the vocabulary. If the logits of a model are just the output of its head, the gradient of
+the loss at a hidden state has a closed form: (softmax(z) − onehot) W. If the model does more
+(scaling, soft-capping), its own forward pass and autograd compute the gradient.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 LOGITS_AT_ONCE = 2**23
-"""Most logits (response tokens times vocabulary) held at once: 32 MB in float32."""
+"""Maximum logits (response tokens times vocabulary) in memory: 32 MB in float32."""
 
 FEWEST_AT_ONCE = 16
-"""Response tokens at once whatever the vocabulary: with fewer, the weights take longest to read."""
+"""Minimum response tokens per chunk: with fewer, reading the weights takes most of the time."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of n response tokens, in their order; in float32, of a float64 model in float64."""
+    """Predictions for n response tokens, in order; float32, or float64 for a float64 model."""
 
     loss: torch.Tensor  # (n,) negative log-likelihood, nats
     el2n: torch.Tensor  # (n,) ‖softmax(z) − onehot‖₂, 0 to √2
     entropy: torch.Tensor  # (n,) nats
-    gradient: torch.Tensor  # (n, h) of the token's loss at its hidden state
+    gradient: torch.Tensor  # (n, h) gradient of the token's loss at its hidden state
 
 
 class Head:
@@ -45,12 +44,12 @@ class Head:
     Parameters
     ----------
     model
-        With every weight frozen; with or without PEFT.
+        A model with every weight frozen, with or without PEFT.
 
     Raises
     ------
     ModelError
-        If the model does not say which part of it is the backbone.
+        If the backbone of the model cannot be identified.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -59,19 +58,19 @@ class Head:
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.backbone = self.model.base_model
         if self.backbone is self.model:
-            raise ModelError(f"{type(self.model).__name__} does not say which part of it is its backbone")
+            raise ModelError(f"the backbone of {type(self.model).__name__} cannot be identified")
         self.linear = self.model.get_output_embeddings()
-        self._output: type = BaseModelOutputWithPast  # what the model takes from its backbone
+        self._output: type = BaseModelOutputWithPast  # type of the output of the backbone
         self._buffers: dict[str, torch.Tensor] = {}
 
     def hidden_states(self, ids: torch.Tensor) -> torch.Tensor:
-        """(b, t, h): what the backbone makes of int (b, t) token ids."""
+        """Output of the backbone, (b, t, h), for token ids, int (b, t)."""
         output = self.backbone(input_ids=ids, use_cache=False)
         self._output = type(output)
         return output.last_hidden_state
 
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> Predictions:
-        """Predict the tokens `targets`, int (n,), from the hidden states (n, h) that stand before them."""
+        """Predict the tokens `targets`, int (n,), from the hidden states (n, h) before them."""
         import torch
 
         gradient = torch.empty_like(hidden)
@@ -87,11 +86,11 @@ class Head:
 
     @property
     def most_at_once(self) -> int:
-        """c, the response tokens that are looked at together."""
+        """c, the number of response tokens in a chunk."""
         return max(FEWEST_AT_ONCE, LOGITS_AT_ONCE // self.linear.weight.shape[0])
 
     def _is_linear(self, hidden: torch.Tensor) -> bool:
-        """Whether the model's logits are the head's output, bit by bit, even where they are very large."""
+        """Whether the model's logits equal the output of its head bit by bit, even for very large values."""
         import torch
 
         if type(self.linear) is not torch.nn.Linear or hasattr(self.linear, "_hf_hook"):
@@ -101,7 +100,7 @@ class Head:
             return torch.equal(self._logits(probe), self.linear(probe))
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The model's own logits for hidden states (1, c, h), whatever it does above its backbone."""
+        """The model's own logits for hidden states (1, c, h), including everything above its backbone."""
         import torch
 
         ids = torch.zeros(hidden.shape[:2], dtype=torch.int64, device=hidden.device)
@@ -137,7 +136,7 @@ class Head:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Loss, EL2N and entropy (3, c); (softmax − onehot) (c, v), not yet divided by the sums (c, 1).
 
-        Every pass over (c, v) numbers counts, so the exponentials are taken once and never
+        Every pass over (c, v) numbers takes time, so the exponentials are computed once and not
         divided: with e = exp(z − max z) and s = Σe, softmax is e/s and entropy log s − Σ e·(z − max z)/s.
         """
         import torch
@@ -159,7 +158,7 @@ class Head:
         return torch.stack([loss, el2n, entropy]), error, total[:, None]
 
     def _buffer(self, name: str, dtype: torch.dtype, rows: int) -> torch.Tensor:
-        """Room for (rows, v) numbers that is used again: asking the system for it each time takes longer."""
+        """A buffer for (rows, v) numbers that is used again, because allocating it each time takes longer."""
         import torch
 
         kept = self._buffers.get(name)

@@ -1,14 +1,13 @@
-"""LoRA layers while samples are scored: fewer passes over their outputs, and each sample's squared gradient.
+"""LoRA layers during scoring: fewer passes over their outputs, and the squared gradient of each sample.
 
 Shapes: b samples of a batch, t positions, r LoRA rank, o outputs of a layer.
 
-A layer computes y = W x + s·B A x. PEFT multiplies by s and adds in passes of their own;
-here the product is added while it is computed, in the number format of W (PEFT keeps A and
-B in float32 beside a half-precision W, and widens every x for it). With g the gradient at y, the gradient of
-sample i at B is s·Σ_t g_it ⊗ (A x)_it, so that g at y is all that is to be caught. Where B
-is zero, as in a target that is not tuned, the layer is W x, and only what is scored is
-computed beside it. A layer that is more than that (DoRA, dropout, a device of its own)
-is left to PEFT, and the output of its lora_B is watched instead.
+A layer computes y = W x + s·B A x. PEFT multiplies by s and adds in separate passes. Here the
+product is added while it is computed, in the number format of W (PEFT keeps A and B in float32
+for a half-precision W, and converts every x). If g is the gradient at y, the gradient of sample i at
+B is s·Σ_t g_it ⊗ (A x)_it, so only g at y must be recorded. If B is zero, as in a target that is not
+tuned, the layer is W x, and only A x of scored layers is computed in addition. A layer that does more
+(DoRA, dropout, its own device) is left to PEFT, and the output of its lora_B is recorded instead.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ ADAPTER = "default"
 
 
 class WatchedLora:
-    """The LoRA layers of a model, some of them scored; their weights may not change from here on.
+    """The LoRA layers of a model, some of them scored. Their weights must not change afterwards.
 
     Parameters
     ----------
     model
         A PEFT model with every weight frozen.
     scored
-        lora_B layers whose gradients count.
+        The lora_B layers whose gradients are scored.
     """
 
     def __init__(self, model: nn.Module, scored: Sequence[nn.Module]) -> None:
         from peft.tuners.lora import LoraLayer
 
-        found = [module for module in model.modules() if isinstance(module, LoraLayer)]
-        plain = [module for module in found if _is_plain(module)]
+        layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+        plain = [module for module in layers if _is_plain(module)]
         self._scored = {id(layer) for layer in scored}
         self._plain = [(module, self._is_scored(module), _is_idle(module)) for module in plain]
         ours = {id(module.lora_B[ADAPTER]) for module in plain}
@@ -52,9 +51,10 @@ class WatchedLora:
 
     @contextmanager
     def adding_to(self, squares: torch.Tensor) -> Iterator[None]:
-        """For one forward pass, whose backward pass adds ‖∂L_i/∂B‖² of every scored layer to squares[i].
+        """Within the block, prepare a forward pass whose backward pass adds ‖∂L_i/∂B‖² to squares[i].
 
-        Autograd's graph begins at the first scored layer: what lies below runs without one.
+        This sums over all scored layers. The autograd graph starts at the first of them; the layers
+        below run without a graph.
         """
         with ExitStack() as stack:
             for module, scored, idle in self._plain:
@@ -85,7 +85,7 @@ def _is_idle(module: Any) -> bool:
 
 
 def _forward(module: Any, squares: torch.Tensor | None, *, idle: bool) -> Callable[..., torch.Tensor]:
-    """W x + s·B A x of one layer; of a scored one the gradient is caught."""
+    """Forward function of one layer, W x + s·B A x; for a scored layer, the gradient is recorded."""
 
     down, up, scaling = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight, module.scaling[ADAPTER]
 
@@ -98,7 +98,7 @@ def _forward(module: Any, squares: torch.Tensor | None, *, idle: bool) -> Callab
             result = result.addmm_(inner, up.t().to(rows.dtype), alpha=scaling)
         if squares is not None:
             if not result.requires_grad:
-                result = result.detach().requires_grad_()  # the graph begins here
+                result = result.detach().requires_grad_()  # the graph starts here
             result.register_hook(_adds(squares, inner.detach(), scaling))
         return result.view(*x.shape[:-1], -1)
 
@@ -106,7 +106,7 @@ def _forward(module: Any, squares: torch.Tensor | None, *, idle: bool) -> Callab
 
 
 def _hook(squares: torch.Tensor) -> Any:
-    """The same by a forward hook on a lora_B layer."""
+    """The same with a forward hook on a lora_B layer."""
 
     def hook(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
         if not output.requires_grad:
@@ -123,7 +123,7 @@ def _adds(squares: torch.Tensor, inner: torch.Tensor, scaling: float) -> Callabl
     def at_backward(gradient: torch.Tensor) -> None:
         x = inner.reshape(len(squares), -1, inner.shape[-1]).to(squares.dtype)
         g = gradient.reshape(len(squares), -1, gradient.shape[-1]).to(squares.dtype)
-        found = torch.bmm(x.transpose(1, 2), g)  # (b, r, o)
-        squares.add_(found.square_().sum(dim=(1, 2)), alpha=scaling**2)
+        gradients = torch.bmm(x.transpose(1, 2), g)  # (b, r, o)
+        squares.add_(gradients.square_().sum(dim=(1, 2)), alpha=scaling**2)
 
     return at_backward

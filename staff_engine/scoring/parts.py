@@ -1,4 +1,4 @@
-"""Score tables on disk: numbered parquet parts, each whole or not there."""
+"""Score tables on disk: numbered Parquet parts, each written atomically."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from staff_engine.scoring.scorer import Scores
 
 PART_SECONDS = 15
-"""How much scoring a kill can lose."""
+"""Seconds of scoring between parts: the most that a kill can lose."""
 
 LISTS_IN_GROUP = 16_384
-"""Rows of embeddings or token losses that are read at a time."""
+"""Rows of embeddings or token losses in a row group, which is read at a time."""
 
 EMBEDDINGS_IN_BATCH = 32_768
 
@@ -30,16 +30,16 @@ SCORE_COLUMNS = (*COUNTS, "effort", "loss", "el2n", "entropy", "seconds")
 
 
 class PartWriter:
-    """Collects scored batches and writes a part of each folder whenever `PART_SECONDS` have passed.
+    """Collects scored batches and writes a part to each folder every `PART_SECONDS`.
 
     Parameters
     ----------
     folder
-        Takes the scores, a row for each sample.
+        For the scores, one row per sample.
     embeddings
-        Takes the embeddings, row_id and a float16 vector; None to leave them out.
+        For the embeddings: row_id and a float16 vector. None: not written.
     token_losses
-        Takes the loss of each response token, row_id and a list of float16; None to leave them out.
+        For the losses of the response tokens: row_id and a list of float16. None: not written.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PartWriter:
         self._since = time.monotonic()
 
     def add(self, tokens: TokenTable, batch: np.ndarray, scores: Scores, seconds: float) -> None:
-        """Take a scored batch: int (b,) places in `tokens`, its scores, and the seconds it took."""
+        """Add a scored batch: indices in `tokens`, int (b,), its scores, and its time in seconds."""
         self._append(
             row_id=tokens.row_ids[batch],
             prompt_tokens=(tokens.lengths - tokens.response_tokens)[batch],
@@ -75,7 +75,7 @@ class PartWriter:
             self.flush()
 
     def add_unscorable(self, rows: list[int]) -> None:
-        """Take row ids that the model cannot score: their scores are NaN, so that nobody asks again."""
+        """Add row ids that the model cannot score. Their scores are NaN, so they are not scored again."""
         nothing = np.full(len(rows), np.nan)
         zero = np.zeros(len(rows), dtype=np.int64)
         self._append(
@@ -90,7 +90,7 @@ class PartWriter:
             self._columns[name].append(column)
 
     def flush(self) -> None:
-        """Write what has been collected as the next part."""
+        """Write the collected batches as the next part."""
         import pyarrow as pa
 
         if not self._columns["row_id"]:
@@ -119,14 +119,14 @@ class PartWriter:
 def _write(folder: Path, number: int, table: Any, *, lists: bool = False) -> None:
     import pyarrow.parquet as pq
 
-    # A dictionary of a list's numbers, hardly any of them alike, makes reading three times as slow.
+    # Dictionary encoding of lists of mostly distinct numbers makes reading three times as slow.
     rows = LISTS_IN_GROUP if lists else None
     with replaced(folder / f"part-{number:05d}.parquet") as part:
         pq.write_table(table, part, use_dictionary=not lists, row_group_size=rows)
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    """All whole parts of a score folder in one table; an empty one where none is written yet."""
+    """All parts of a score folder in one table; an empty table if there are none yet."""
     import pyarrow as pa
 
     paths = sorted(folder.glob("part-*.parquet"))
@@ -139,19 +139,19 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def read_embeddings(folder: Path, rows: int) -> np.ndarray:
-    """Every row's embedding, float16 (rows, h): 0 where it has none, the greatest number where it overflowed.
+    """The embedding of every row, float16 (rows, h): 0 if it has none, the largest number if it overflowed.
 
-    h is 0 where the run kept no embeddings.
+    h is 0 if the run kept no embeddings.
     """
     import pyarrow.parquet as pq
 
-    found = np.zeros((rows, 0), np.float16)
+    embeddings = np.zeros((rows, 0), np.float16)
     for path in sorted((folder / "embedding").glob("part-*.parquet")):
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(EMBEDDINGS_IN_BATCH):
                 vector = batch.column("vector")
                 vectors = vector.flatten().to_numpy().reshape(len(vector), -1)
-                if not found.shape[1]:
-                    found = np.zeros((rows, vectors.shape[1]), np.float16)
-                found[batch.column("row_id").to_numpy()] = np.nan_to_num(vectors.astype(np.float16))
-    return found
+                if not embeddings.shape[1]:
+                    embeddings = np.zeros((rows, vectors.shape[1]), np.float16)
+                embeddings[batch.column("row_id").to_numpy()] = np.nan_to_num(vectors.astype(np.float16))
+    return embeddings

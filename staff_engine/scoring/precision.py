@@ -1,4 +1,4 @@
-"""Which number format `--dtype auto` means: bfloat16 only where, measured, it is faster and ranks alike."""
+"""The number format for `--dtype auto`: bfloat16 only if it is measurably faster and ranks the same."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ log = logging.getLogger(__name__)
 FILE = "dtype.json"
 
 ROWS, FEWEST = 64, 50
-"""Samples that are scored in both formats; with fewer, their ranks would say too little."""
+"""Maximum and minimum number of samples to score in both formats. Fewer give no reliable ranks."""
 
 FIRST_ROWS = 1000
-"""They are taken from the first rows, which a forecast reads too, so that both decide by the same."""
+"""The samples are from the first rows. A forecast reads the same rows, so both choose the same format."""
 
 MOST_TOKENS = 4096
-"""Tokens of those samples, all together: shorter ones are taken where it would be more."""
+"""Maximum total tokens of the samples. Shorter samples are used if the total would be larger."""
 
 ALIKE = 0.999
-"""Least Spearman correlation of the efforts in both formats."""
+"""Minimum Spearman correlation of the efforts in both formats."""
 
 FASTER = 1.3
-"""Times as fast, at least: less is within what a busy machine makes of a few seconds."""
+"""Minimum speed-up of bfloat16. Smaller ones can be noise on a busy machine."""
 
 
 class Precision(BaseModel):
-    """The content of dtype.json: the number format of a run's models, and what it was decided by; frozen."""
+    """The content of dtype.json: the number format of a run's models, and the reason for it; frozen."""
 
     model_config = ConfigDict(frozen=True)
 
     dtype: Literal["float32", "bfloat16"]
-    samples: int = 0  # scored in both formats; 0 where nothing had to be measured
+    samples: int = 0  # scored in both formats; 0 if nothing was measured
     speedup: float | None = None  # seconds in float32 / seconds in bfloat16
     spearman: float | None = None  # of their efforts
     reason: str
@@ -54,22 +54,26 @@ class Precision(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_older_runs(cls, content: Any) -> Any:
-        """They kept the name alone."""
-        return {"dtype": content, "reason": "as it began"} if isinstance(content, str) else content
+        """Older runs stored only the name."""
+        return (
+            {"dtype": content, "reason": "the format of the run so far"}
+            if isinstance(content, str)
+            else content
+        )
 
     @property
     def sentence(self) -> str:
-        """For people."""
-        return f"The models work in {self.dtype}: {self.reason}."
+        """The choice and its reason, for display."""
+        return f"The models use {self.dtype}: {self.reason}."
 
 
 def settle(plan: Plan, folder: Path, name: str, tokens: TokenTable) -> Plan:
-    """The plan with the number format that `auto` means in this run, decided once and kept in its folder.
+    """Replace `auto` in the plan by a number format. It is chosen once per run and stored in its folder.
 
     Parameters
     ----------
     name, tokens
-        The small model and the run's samples as it reads them.
+        The small model, and the tokens of the run's samples for it.
     """
     if plan.dtype != "auto":
         return plan
@@ -82,27 +86,27 @@ def settle(plan: Plan, folder: Path, name: str, tokens: TokenTable) -> Plan:
 
 
 def read_precision(folder: Path) -> Precision | None:
-    """What was decided in a run, None if nothing was (yet). Raises RunError if it cannot be read."""
+    """The choice for a run; None if there is none yet. Raises RunError if it cannot be read."""
     return read_model(folder / FILE, Precision) if (folder / FILE).exists() else None
 
 
 def choose_precision(
     plan: Plan, name: str, tokens: TokenTable, *, clock: Callable[[], float] = time.perf_counter
 ) -> Precision:
-    """Score a few short samples in float32 and in bfloat16 with the untouched small model, and compare.
+    """Score a few short samples in float32 and bfloat16 with the small model before fine-tuning; compare.
 
-    A few seconds; none where the device does not compute in bfloat16 itself, or there are
-    fewer than 50 samples among the first 1,000 rows: then it is float32.
+    This takes a few seconds. The choice is float32 without a measurement if the device does not compute
+    in bfloat16 natively, or if there are fewer than 50 samples in the first 1,000 rows.
     """
     device = devices.choose_device(plan.device)
     if not devices.has_bfloat16(device):
-        return Precision(dtype="float32", reason=f"{device} does not compute in bfloat16 itself")
-    places = _short(tokens)
-    if len(places) < FEWEST:
-        few = f"{len(places)} samples are too few to measure whether bfloat16 ranks alike"
+        return Precision(dtype="float32", reason=f"{device} does not compute in bfloat16 natively")
+    chosen = _short(tokens)
+    if len(chosen) < FEWEST:
+        few = f"{len(chosen)} samples are too few to test whether bfloat16 ranks samples the same"
         return Precision(dtype="float32", reason=few)
-    seconds, efforts = _measure(plan, name, tokens, places, clock)
-    return _decide(len(places), seconds[0] / seconds[1], _spearman(*efforts))
+    seconds, efforts = _measure(plan, name, tokens, chosen, clock)
+    return _decide(len(chosen), seconds[0] / seconds[1], _spearman(*efforts))
 
 
 def _decide(samples: int, speedup: float, spearman: float) -> Precision:
@@ -112,15 +116,15 @@ def _decide(samples: int, speedup: float, spearman: float) -> Precision:
         samples=samples,
         speedup=round(speedup, 3),
         spearman=round(spearman, 5) if np.isfinite(spearman) else None,
-        reason=f"on {samples} samples bfloat16 was {speedup:.2f} times as fast as float32, and their orders"
-        f" had a Spearman correlation of {spearman:.4f}; {FASTER} and {ALIKE} are asked for",
+        reason=f"on {samples} samples, bfloat16 was {speedup:.2f} times as fast as float32, and the Spearman"
+        f" correlation of the efforts was {spearman:.4f}; bfloat16 requires {FASTER} and {ALIKE}",
     )
 
 
 def _short(tokens: TokenTable) -> np.ndarray:
-    """Places of the samples to measure with: spread over all lengths as far as `MOST_TOKENS` allows."""
-    places = np.flatnonzero(tokens.row_ids < FIRST_ROWS)
-    order = places[np.argsort(tokens.lengths[places], kind="stable")]
+    """Indices of the samples for the measurement: spread over all lengths within `MOST_TOKENS`."""
+    indices = np.flatnonzero(tokens.row_ids < FIRST_ROWS)
+    order = indices[np.argsort(tokens.lengths[indices], kind="stable")]
     count = min(ROWS, len(order))
     for last in range(len(order), count, -1):
         chosen = order[np.linspace(0, last - 1, count).round().astype(int)]
@@ -130,23 +134,23 @@ def _short(tokens: TokenTable) -> np.ndarray:
 
 
 def _measure(
-    plan: Plan, name: str, tokens: TokenTable, places: np.ndarray, clock: Callable[[], float]
+    plan: Plan, name: str, tokens: TokenTable, chosen: np.ndarray, clock: Callable[[], float]
 ) -> tuple[list[float], list[np.ndarray]]:
-    """Seconds and efforts in both formats; batches by turns, so that both meet what else the machine does."""
+    """Seconds and efforts in both formats, alternating by batch, so that other load affects both equally."""
     scorers = [_scorer(plan, name, dtype) for dtype in ("float32", "bfloat16")]
-    batches = plan_batches(tokens.lengths[places], tokens=min(plan.tokens_per_batch, MOST_TOKENS // 4))
+    batches = plan_batches(tokens.lengths[chosen], tokens=min(plan.tokens_per_batch, MOST_TOKENS // 4))
     for scorer in scorers:
-        scorer.score([tokens[place] for place in places[batches[-1]]])  # warms up
+        scorer.score([tokens[index] for index in chosen[batches[-1]]])  # warm-up
     seconds = [0.0, 0.0]
-    efforts = [np.empty(len(places)), np.empty(len(places))]
+    efforts = [np.empty(len(chosen)), np.empty(len(chosen))]
     for batch in batches:
-        samples = [tokens[place] for place in places[batch]]
+        samples = [tokens[index] for index in chosen[batch]]
         for turn, scorer in enumerate(scorers):
             begun = clock()
             efforts[turn][batch] = scorer.score(samples).effort
             seconds[turn] += clock() - begun
     del scorers, scorer
-    gc.collect()  # PEFT's models hold themselves
+    gc.collect()  # PEFT's models have reference cycles
     return seconds, efforts
 
 
@@ -158,7 +162,7 @@ def _scorer(plan: Plan, name: str, dtype: str) -> Scorer:
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """NaN where an effort is not finite, or all are equal."""
+    """Spearman's correlation; NaN if a value is not finite or all values are equal."""
     from scipy.stats import rankdata
 
     if not (np.isfinite(one).all() and np.isfinite(other).all()) or np.ptp(one) == 0 or np.ptp(other) == 0:

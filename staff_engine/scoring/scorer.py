@@ -1,14 +1,14 @@
-"""One forward and one backward pass gives every sample its effort and its other scores.
+"""Compute the effort and the other scores of every sample with one forward and one backward pass.
 
 Shapes: b samples of a batch, t positions, h hidden size, n response tokens of the batch,
 all samples together.
 
-The effort of a sample is the norm of the gradient of its own mean loss. Samples of a
-batch do not mix in a decoder, so one backward pass of the summed losses carries the
-gradient of every sample, and a linear layer's weight gradient for sample i is
-Σ_t g_it ⊗ x_it, with x the layer's input and g the gradient at its output. Both are
-caught while they pass (`lora`); no sample is treated on its own. The backward pass begins
-at the hidden states, with the gradient that `head` finds at response positions.
+The effort of a sample is the norm of the gradient of its own mean loss. The samples of a batch
+are independent in a decoder, so one backward pass of the summed losses contains the gradient of
+every sample. The weight gradient of a linear layer for sample i is Σ_t g_it ⊗ x_it, where x is the
+input of the layer and g the gradient at its output. Both are recorded during the pass (`lora`), so
+no sample needs its own pass. The backward pass starts at the hidden states, with the gradient that
+`head` computes at response positions.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a batch of samples, in its order; float arrays (b,) but for the last two."""
+    """Scores of a batch of samples, in order; float arrays (b,) except the last two."""
 
-    effort: np.ndarray  # norm of the gradient, ≥ 0; higher: the sample asks for more learning
+    effort: np.ndarray  # norm of the gradient, ≥ 0; higher: harder
     loss: np.ndarray  # mean negative log-likelihood of the response tokens, nats
     el2n: np.ndarray  # mean over response tokens of ‖softmax(z) − onehot‖₂, 0 to √2
     entropy: np.ndarray  # mean entropy of the predictions, nats
     embedding: np.ndarray  # (b, h) float16, last hidden state averaged over the tokens
-    token_losses: list[np.ndarray]  # b times (n_i,) float16: of each predicted response token, nats
+    token_losses: list[np.ndarray]  # b arrays (n_i,) float16: loss of each response token, nats
 
     @property
     def finite(self) -> np.ndarray:
-        """(b,) bool: every score of the sample is a number."""
+        """(b,) bool: whether all scores of the sample are finite."""
         return np.isfinite(self.effort) & np.isfinite(self.loss) & np.isfinite(self.el2n)
 
 
 def plan_batches(lengths: np.ndarray, *, tokens: int) -> list[np.ndarray]:
-    """Cut samples into batches of like length, the longest first.
+    """Divide samples into batches of similar length, longest first.
 
     Parameters
     ----------
     lengths
-        int (N,): tokens of every sample.
+        int (N,): number of tokens of every sample.
     tokens
-        Most tokens of a batch, padding counted; a longer sample makes a batch of its own.
+        Maximum tokens of a batch, including padding. A longer sample is a batch of its own.
 
     Returns
     -------
     list of int arrays
-        Positions of the samples; every sample in exactly one batch. The longest come
-        first, so that memory that does not suffice shows at once.
+        Indices of the samples. Every sample is in exactly one batch. The longest batches are first,
+        so that insufficient memory shows immediately.
     """
     order = np.lexsort((np.arange(len(lengths)), -lengths))
     batches, start = [], 0
@@ -76,23 +76,24 @@ def plan_batches(lengths: np.ndarray, *, tokens: int) -> list[np.ndarray]:
 
 
 class Scorer:
-    """Scores batches of samples on one model; make it once, `score` many batches.
+    """Scores batches of samples on one model. Make it once, then `score` many batches.
 
     Parameters
     ----------
     model
-        A PEFT model with every weight frozen; its LoRA layers need not be trained.
+        A PEFT model with every weight frozen. Its LoRA layers can be untrained.
     layers
         The linear layers whose gradient is the effort, from `models.scored_layers`.
-        Autograd's graph begins at the first of them: what lies below runs without one.
+        The autograd graph starts at the first of them; the layers below run without a graph.
     pad_token_id
-        Any valid token id; padding stands right of a sample, where a causal model does
-        not see it, so it changes no score.
+        Any valid token id. Padding is on the right, where a causal model does not attend to it,
+        so it changes no score.
 
     Attributes
     ----------
     most_tokens
-        Padded tokens that a batch may hold since one did not fit into memory; None if all did.
+        Maximum tokens of a batch, including padding, after a batch did not fit into memory. None if
+        all batches did.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[nn.Module], *, pad_token_id: int) -> None:
@@ -103,41 +104,42 @@ class Scorer:
         self._head = Head(model)
 
     def score(self, samples: Sequence[EncodedSample]) -> Scores:
-        """Score a batch, in smaller ones where it does not fit into memory.
+        """Score a batch; if it does not fit into memory, score it in smaller batches.
 
         Raises ModelError if not even a single sample fits.
         """
         before = self.most_tokens
         done: list[Scores] = []
-        left = samples
-        while len(left):
-            batch = left[: self._fitting(left)]
+        rest = samples
+        while len(rest):
+            batch = rest[: self._fitting(rest)]
             scores = self._try(batch)
             if scores is not None:
                 done.append(scores)
-                left = left[len(batch) :]
+                rest = rest[len(batch) :]
             elif len(batch) == 1:
                 raise ModelError(
                     f"a single sample of {_longest(batch):,} tokens does not fit into memory; "
-                    "lower max_length, or take a smaller model or dtype bfloat16"
+                    "lower max_length, or use a smaller model or dtype bfloat16"
                 )
             else:
                 self.most_tokens = len(batch) // 2 * _longest(batch)
         if self.most_tokens != before:
             log.warning(
-                "A batch of %d samples did not fit into memory; batches hold at most %s tokens from here on.",
+                "A batch of %d samples did not fit into memory. The following batches have at most %s"
+                " tokens.",
                 len(samples), f"{self.most_tokens:,}",
             )  # fmt: skip
         return _joined(done)
 
     def _fitting(self, samples: Sequence[EncodedSample]) -> int:
-        """How many of these samples make a batch: all, until one did not fit; at least one."""
+        """The number of samples for the next batch: all, until a batch did not fit; at least one."""
         if self.most_tokens is None:
             return len(samples)
         return max(1, self.most_tokens // _longest(samples))
 
     def _try(self, samples: Sequence[EncodedSample]) -> Scores | None:
-        """The scores, or None where memory does not suffice; what the attempt took is free again then."""
+        """The scores, or None if memory is insufficient. The memory of the attempt is freed."""
         import torch
 
         try:
@@ -158,27 +160,27 @@ class Scorer:
         with torch.enable_grad(), self._lora.adding_to(squares):
             hidden = self._head.hidden_states(batch.ids)
         with torch.no_grad():
-            found = self._head.predict(hidden.detach()[batch.rows, batch.positions], batch.targets)
+            predicted = self._head.predict(hidden.detach()[batch.rows, batch.positions], batch.targets)
             gradient = torch.zeros_like(hidden)
-            gradient[batch.rows, batch.positions] = found.gradient / counts[batch.rows, None]
+            gradient[batch.rows, batch.positions] = predicted.gradient / counts[batch.rows, None]
             hidden.backward(gradient)
-            means = (found.loss, found.el2n, found.entropy)
+            means = (predicted.loss, predicted.el2n, predicted.entropy)
             loss, el2n, entropy = (_mean_by_row(values, batch.rows, counts) for values in means)
             embedding = _mean_embedding(hidden.detach(), batch.lengths)
             ends = np.cumsum(counts.cpu().numpy())[:-1]
-            token_losses = np.split(found.loss.half().cpu().numpy(), ends)
+            token_losses = np.split(predicted.loss.half().cpu().numpy(), ends)
         return Scores(_numbers(squares.sqrt()), loss, el2n, entropy, embedding, token_losses)
 
     @property
     def _accumulate(self) -> torch.dtype:
-        """Half-precision models are summed in float32."""
+        """The dtype of sums: at least float32, also for half-precision models."""
         import torch
 
         return torch.promote_types(next(self.model.parameters()).dtype, torch.float32)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory did not suffice, on a GPU or, where torch has no class for it, on a processor."""
+    """Whether an error means insufficient memory, on a GPU or, without a class in torch, on a CPU."""
     import torch
 
     words = ("can't allocate memory", "not enough memory", "out of memory")

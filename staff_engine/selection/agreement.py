@@ -1,8 +1,8 @@
-"""How well two models' scores of the same samples agree, also with response length held, with intervals.
+"""How well two models' scores of the same samples agree, with and without response length held constant.
 
-Effort is the gradient norm of a mean over the response's tokens, so it falls as responses get longer:
-two models can agree on it merely because both saw the same lengths. The partial rank correlation
-measures what is left once length is held.
+Effort is the gradient norm of a mean over the response tokens, so it falls as responses get longer.
+Two models can agree on it merely because both saw the same lengths. The partial rank correlation
+measures the agreement that remains when length is held constant.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 RESAMPLES = 500
 LARGEST_RESAMPLE = 4_000
 FEWEST = 3
-"""With fewer samples a rank correlation says nothing."""
+"""With fewer samples, a rank correlation has no meaning."""
 FEWEST_HELD = 8
-"""With fewer, a fit of three terms leaves too little to correlate."""
+"""Fewest samples for the partial correlation: the fit has three terms."""
 ROUNDING = 1e-9
-"""What a fit leaves below this share of a row's largest value is a rounding error."""
+"""Residuals below this share of the largest value in a row are rounding errors."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Correlations from -1 to 1; 1 is full agreement, 0 none; NaN where there is nothing to correlate."""
+    """Correlations from -1 to 1: 1 is full agreement, 0 is none, NaN is undefined."""
 
     samples: int
     """Samples that both models scored."""
@@ -37,7 +37,7 @@ class Agreement:
     pearson_log: float
     """Correlation of the logarithms of the scores above 0."""
     partial: float = np.nan
-    """Rank correlation with response length held; NaN where no lengths were given."""
+    """Rank correlation with response length held constant; NaN without lengths."""
     partial_low: float = np.nan
     """Lower end of its 95 % bootstrap interval."""
     partial_high: float = np.nan
@@ -45,22 +45,24 @@ class Agreement:
 
     @property
     def judged(self) -> tuple[float, float, float]:
-        """The correlation that counts, with its interval: with length held where lengths are known."""
+        """The correlation that decides, with its interval: the partial one if lengths are known."""
         if np.isfinite(self.partial):
             return self.partial, self.partial_low, self.partial_high
         return self.spearman, self.low, self.high
 
     @property
     def sentence(self) -> str:
-        """What the correlation that counts says, for people."""
+        """What the deciding correlation means, as a sentence for users."""
         value = self.judged[0]
         if not np.isfinite(value):
-            return f"{self.samples:,} samples scored by both are too few or too alike to compare the models."
+            return (
+                f"{self.samples:,} samples scored by both models are too few or too similar for a comparison."
+            )
         return next(sentence for bound, sentence in _SENTENCES if value >= bound)
 
     @property
     def figures(self) -> str:
-        """The figures in a sentence: the correlation, and what of it is left with length held."""
+        """The figures in a sentence: the correlation, without and with response length held constant."""
         samples = f"over {self.samples:,} samples that both models scored"
         plain = f"{_number(self.spearman)} (95 % interval {_number(self.low)} to {_number(self.high)})"
         if not np.isfinite(self.partial):
@@ -76,15 +78,22 @@ class Agreement:
 _SENTENCES = (
     (0.7, "Samples that are hard for the small model are, as a rule, hard for the target too."),
     (0.4, "Samples that are hard for the small model tend to be hard for the target, with many exceptions."),
-    (0.2, "What is hard for the small model says only a little about what is hard for the target."),
-    (-0.2, "What is hard for the small model says next to nothing about what is hard for the target."),
-    (-1.0, "What is hard for the small model tends to be easy for the target: do not rely on its scores."),
+    (
+        0.2,
+        "Samples that are hard for the small model are only slightly more likely to be hard for the target.",
+    ),
+    (-0.2, "The small model's scores show almost nothing about which samples are hard for the target."),
+    (
+        -1.0,
+        "Samples that are hard for the small model tend to be easy for the target: do not rely on its"
+        " scores.",
+    ),
 )
-"""From the least rank correlation on that each holds for."""
+"""The lowest rank correlation for which each sentence applies, and the sentence."""
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two float (n,) arrays, over finite pairs; NaN if it has none."""
+    """Spearman's rank correlation of two float (n,) arrays over their finite pairs; NaN if undefined."""
     both = np.isfinite(first) & np.isfinite(second)
     if both.sum() < FEWEST:
         return np.nan
@@ -100,24 +109,25 @@ def rank_agreement(
     Parameters
     ----------
     first, second : float (n,)
-        Scores of the same samples; a pair with one that is not finite is left out.
+        Scores of the same samples. A pair with a value that is not finite is left out.
     lengths : float (n,), optional
-        Response tokens of the samples. Where they are given, the correlation with length held is
-        computed too.
+        Response tokens of the samples. If given, the correlation with length held constant is
+        also computed.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Notes
     -----
-    Spearman's correlation, equal scores sharing their mean rank. With length held it is the
-    partial rank correlation: both models' ranks less their least-squares fit by a quadratic in the
-    rank of the length, then Pearson's correlation of the residuals. The quadratic also takes out a
-    relation that bends; a linear one would leave part of it. Where all lengths are equal both
-    correlations are the same; where length determines a model's ranks, there is none.
+    Spearman's correlation; equal scores share their mean rank. The correlation with length held
+    constant is the partial rank correlation: subtract from both models' ranks their least-squares
+    fit by a quadratic in the rank of the length, then take Pearson's correlation of the residuals.
+    The quadratic also removes a nonlinear relation, of which a linear fit would leave a part. If all
+    lengths are equal, both correlations are the same. If length determines the ranks of a model,
+    the partial correlation is undefined.
 
     The intervals are percentile bootstraps over samples. Above `LARGEST_RESAMPLE` samples, b of
-    the n are drawn each time and the deviations shrunk by √(b/n) (the m-out-of-n bootstrap), so
-    that the time is bounded whatever n is.
+    the n samples are drawn each time and the deviations are multiplied by √(b/n) (the m-out-of-n
+    bootstrap), which bounds the time for every n.
     """
     columns = [np.asarray(values, dtype=np.float64) for values in (first, second)]
     if lengths is not None:
@@ -144,7 +154,7 @@ def rank_agreement(
 def _estimate(
     statistic: Callable[..., np.ndarray], columns: list[np.ndarray], generator: np.random.Generator
 ) -> tuple[float, float, float]:
-    """A statistic of columns, float (n,) each, and the ends of its bootstrap interval."""
+    """A statistic of columns, float (n,) each, and the bounds of its bootstrap interval."""
     value = float(statistic(*(column[None] for column in columns))[0])
     if not np.isfinite(value):
         return value, np.nan, np.nan
@@ -168,14 +178,14 @@ def _estimate(
 
 
 def _partial_spearman(first: np.ndarray, second: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Rank correlation of each row with length held, float (r,) of float (r, n)."""
+    """Rank correlation of each row with length held constant, float (r,) of float (r, n)."""
     length = _ranks(lengths)
     residuals = (_without_fit(_ranks(values), length) for values in (first, second))
     return _correlation(*residuals)
 
 
 def _without_fit(ranks: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Each row less its least-squares fit by 1, length and length²; 0 where that leaves nothing."""
+    """Each row minus its least-squares fit by 1, length and length²; rounding errors become 0."""
     residual = _centred(ranks)
     scale = np.abs(residual).max(axis=1, keepdims=True)
     linear = _centred(length) / max(1, length.shape[1])  # of order 1, so that its square is too
@@ -185,7 +195,7 @@ def _without_fit(ranks: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 
 def _less(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Each row less its projection on a basis row; as it is where the basis row is 0."""
+    """Each row minus its projection on a basis row; unchanged where the basis row is 0."""
     squares = (basis**2).sum(axis=1, keepdims=True)
     products = (values * basis).sum(axis=1, keepdims=True)
     return values - basis * np.divide(
@@ -209,7 +219,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     ordered = np.take_along_axis(values, order, axis=1)
     begins = np.ones((rows, count), dtype=bool)
     begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    starts = np.flatnonzero(begins)  # over all rows: a row's first place always begins a group
+    starts = np.flatnonzero(begins)  # over all rows: the first value of a row always starts a group
     lengths = np.diff(starts, append=rows * count)
     means = starts % count + (lengths - 1) / 2
     ranks = np.empty((rows, count))
@@ -218,7 +228,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of each row; NaN where one side does not vary."""
+    """Pearson's correlation of each row; NaN where one side is constant."""
     first = first - first.mean(axis=1, keepdims=True)
     second = second - second.mean(axis=1, keepdims=True)
     spread = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
@@ -227,7 +237,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _number(value: float) -> str:
-    """Two digits, with a true minus; a dash where there is none."""
+    """Two decimals with a true minus sign; a dash for NaN."""
     if not np.isfinite(value):
         return "–"
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # adding 0 makes -0 a 0
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # adding 0 turns -0 into 0

@@ -1,4 +1,4 @@
-"""Sizes and ratios of strata to the number of samples that each gives to the coreset."""
+"""From sizes and ratios of strata to the number of samples of each stratum in the coreset."""
 
 from __future__ import annotations
 
@@ -13,37 +13,36 @@ _Rule = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 """Sizes, ratios and m → counts, each (K,)."""
 
 _Parts = Callable[[list[float]], list[float]]
-"""Ratios in the order of the walk → into how many parts, of which a stratum gets V_i, what is left is
-divided at its turn."""
+"""Ratios in the order of the walk → the divisor for each stratum: its share is left·V_i / divisor."""
 
 _ROUNDING = 1 + 1e-12
-"""A share that a rounding error put below a whole number is that number."""
+"""Factor that raises a share to a whole number if a rounding error put it just below."""
 
 
 def allocate(
     sizes: np.ndarray, ratios: np.ndarray, coreset_size: int, *, allocation: str = "paper"
 ) -> np.ndarray:
-    """Return how many samples each stratum gives, exactly `coreset_size` in all.
+    """Return the number of samples to select from each stratum, exactly `coreset_size` in total.
 
-    Strata are walked from the smallest to the largest, equal ones by index. Each gets
-    the floor of its share of what is left, at most its size:
+    Strata are processed in a walk from the smallest to the largest; equal sizes by index. Each gets
+    the floor of its share of the remaining budget ("left"), at most its size:
 
-    - "paper": left·V_i / |𝓑|, 𝓑 the strata from this one on (STAFF, Algorithm 1);
+    - "paper": left·V_i / |𝓑|, where 𝓑 is this stratum and all later ones (STAFF, Algorithm 1);
     - "normalized": left·V_i / Σ_{j∈𝓑} V_j (the released code);
-    - "proportional": to size times V_i, in one step and not by a walk (ours): with every ratio 1 the
-      coreset has the distribution of the data.
+    - "proportional": in proportion to size times V_i, in one step without a walk (ours). If every
+      ratio is 1, the coreset has the distribution of the data.
 
-    What is left after the walk of the first two is walked again over the strata with room. A walk that
-    places nothing is followed by one sample for each of them, greatest ratio first,
-    equal ones in the order of the walk.
+    For the first two rules, the walk is repeated over the strata with room until no budget is left. If
+    a walk assigns nothing, each stratum gets one sample, highest ratio first, equal ratios in the order
+    of the walk.
 
     Parameters
     ----------
     sizes : int (K,)
-        Samples in each stratum; an empty one is not served.
+        Samples in each stratum. Empty strata get nothing.
     ratios : float64 (K,)
-        Verification ratios V_i, finite and 0 or more; higher gets more. NaN marks a stratum without
-        one: "normalized" gives it left/|𝓑|, the others take 1.
+        Verification ratios V_i, finite and 0 or more; a higher ratio gets more samples. NaN marks a
+        stratum without a ratio: "normalized" gives it left/|𝓑|, the other rules use 1.
     coreset_size : int
         m, 0 to the sum of the sizes.
     allocation : {"paper", "normalized", "proportional"}
@@ -52,19 +51,19 @@ def allocate(
     Returns
     -------
     int64 (K,)
-        Counts, 0 to each stratum's size, with the sum m.
+        Counts, each from 0 to the size of the stratum; their sum is m.
 
     Raises
     ------
     PlanError
         If the rule is unknown.
     ValueError
-        If the strata hold fewer than m samples.
+        If the strata have fewer than m samples.
 
     Notes
     -----
-    The paper has one walk and so may end with fewer than m samples: ratios below 1
-    leave some, and so do small strata. The walks after the first are ours.
+    The paper has one walk, which can end with fewer than m samples if ratios are below 1 or strata
+    are small. The walks after the first are our addition.
     """
     if allocation not in ALLOCATIONS:
         raise PlanError(f"allocation is {allocation!r}; allowed: {', '.join(ALLOCATIONS)}")
@@ -75,7 +74,7 @@ def allocate(
 
 
 def _walked(parts: _Parts, *, without: float) -> _Rule:
-    """A rule that walks over the strata; `without` stands for the ratio of a stratum that has none."""
+    """A rule that walks over the strata; `without` is used for strata that have no ratio."""
 
     def rule(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> np.ndarray:
         ratios = np.where(np.isnan(ratios), without, ratios)
@@ -97,8 +96,8 @@ def _walked(parts: _Parts, *, without: float) -> _Rule:
 def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> np.ndarray:
     """Counts in proportion to size times ratio, at most each size, by the largest remainders.
 
-    Strata whose share exceeds their size give all they have, and the rest is shared anew. Where
-    only strata of ratio 0 are left, they share by size.
+    If the share of a stratum exceeds its size, all its samples are taken and the rest of the budget
+    is divided again. If only strata with ratio 0 remain, the budget is divided by size.
     """
     sizes, ratios = np.asarray(sizes, dtype=np.int64), np.where(np.isnan(ratios), 1.0, ratios)
     counts = np.zeros(len(sizes), dtype=np.int64)
@@ -107,7 +106,7 @@ def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> n
         weights = np.where(open_, sizes * ratios, 0.0)
         if not weights.any():
             weights = np.where(open_, sizes, 0).astype(np.float64)
-        weights /= weights.max()  # a sum of greatest floats overflows
+        weights /= weights.max()  # a sum of the largest floats overflows
         shares = left * (weights / weights.sum())
         full = open_ & (shares >= sizes)
         if full.any():
@@ -122,7 +121,7 @@ def _proportional(sizes: np.ndarray, ratios: np.ndarray, coreset_size: int) -> n
 
 
 def _serve(room: list[int], ratios: list[float], left: int, divide: _Parts) -> list[int]:
-    """What strata with room, in the order of the walk, get in one walk or in some equal ones."""
+    """Counts for strata with room, in the order of the walk, from one walk or several equal ones."""
     parts = divide(ratios)
     ratios = [1.0 if math.isnan(ratio) else ratio for ratio in ratios]
     counts = _walk(room, ratios, parts, left)
@@ -131,15 +130,15 @@ def _serve(room: list[int], ratios: list[float], left: int, divide: _Parts) -> l
         return _one_each(room, ratios, left)
     most = min(free // count for free, count in zip(room, counts, strict=True) if count)
     times = 1
-    # Shares fall with what is left, so the walks between two equal ones equal them. Ratios
-    # near 0 would take a million walks one by one.
+    # Shares fall with the remaining budget, so all walks between two equal ones are equal too.
+    # With ratios near 0, single walks would need a million steps.
     while 2 * times <= most and _walk(room, ratios, parts, left - (2 * times - 1) * placed) == counts:
         times *= 2
     return [times * count for count in counts]
 
 
 def _walk(room: list[int], ratios: list[float], parts: list[float], left: int) -> list[int]:
-    """The floor of each share, at most the stratum's room and what is left."""
+    """The floor of each share, at most the room of the stratum and the remaining budget."""
     counts = []
     for free, ratio, whole in zip(room, ratios, parts, strict=True):
         share = left * ratio / whole * _ROUNDING if whole else 0.0
@@ -149,23 +148,23 @@ def _walk(room: list[int], ratios: list[float], parts: list[float], left: int) -
 
 
 def _one_each(room: list[int], ratios: list[float], left: int) -> list[int]:
-    """One sample a stratum, by ratio, as often as a walk with less left places nothing either."""
+    """One sample per stratum, by ratio, repeated while a walk over the rest would also assign nothing."""
     times = min(left // len(room), *room)
     if times:
         return [times] * len(room)
     counts = [0] * len(room)
-    for place in sorted(range(len(room)), key=lambda place: -ratios[place])[:left]:
-        counts[place] = 1
+    for stratum in sorted(range(len(room)), key=lambda stratum: -ratios[stratum])[:left]:
+        counts[stratum] = 1
     return counts
 
 
 def _strata_to_serve(ratios: list[float]) -> list[float]:
-    """|𝓑| at each stratum's turn."""
+    """|𝓑| for each stratum of the walk."""
     return [float(count) for count in range(len(ratios), 0, -1)]
 
 
 def _ratios_to_serve(ratios: list[float]) -> list[float]:
-    """Σ_{j∈𝓑} V_j at each stratum's turn; |𝓑| at that of a stratum without a ratio."""
+    """Σ_{j∈𝓑} V_j for each stratum of the walk; |𝓑| for a stratum without a ratio."""
     sums = np.cumsum(np.nan_to_num(ratios)[::-1])[::-1].tolist()
     return [
         count if math.isnan(ratio) else whole

@@ -1,4 +1,4 @@
-"""Scores to a coreset: strata, ratios, counts and the draw, joined."""
+"""From scores to a coreset: strata, ratios, counts and the draw."""
 
 from __future__ import annotations
 
@@ -40,32 +40,32 @@ _DRAWS: dict[str, _Draw] = {"random": _at_random, "hardest": _hardest, "diverse"
 WITHIN = tuple(_DRAWS)
 
 LITTLE_BUT_SCORE = 0.8
-"""Share of the variance of ln V_i that 1/S explains, from which on a warning says so."""
+"""If 1/S explains at least this share of the variance of ln V_i, a warning is given."""
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """A coreset and how it came about; `select_coreset` makes it.
+    """A coreset and how it was selected; returned by `select_coreset`.
 
     Attributes
     ----------
     indices : int64 (m,)
         Row ids of the coreset, ascending, each once.
     labels : int16 (N,)
-        Stratum of every sample, read only, 0 the easiest; -1 where it is dropped as one of the
-        hardest, -2 where it has no score.
+        Stratum of every sample, read-only: 0 is the easiest, -1 a sample dropped as one of the
+        hardest, -2 a sample without a score.
     edges : float64 (K + 1,)
         Bounds of the strata, in the unit of the speculative score.
     sizes, verified, budget : int64 (K,)
-        Samples of each stratum, those that the target has scored, those in the coreset.
+        For each stratum, the number of samples, of verified samples, and of samples in the coreset.
     ratios : float64 (K,)
-        The ratios that moved the budget; NaN where a rule has none.
+        The ratios that determined the budget; NaN where the rule gives none.
     paper_ratios : float64 (K,)
-        The paper's V_i = ΣS^t / ΣS^s, whatever the rule.
+        The paper's V_i = ΣS^t / ΣS^s, for every rule.
     score : str
-        The name of the score, where it came from a run; see `scores.SCORES`.
+        The name of the score, if it comes from a run; see `scores.SCORES`.
     warnings : tuple of str
-        What a person should know before trusting the coreset, a sentence each.
+        What the user should know before using the coreset, one sentence each.
     """
 
     indices: np.ndarray
@@ -82,13 +82,13 @@ class Selection:
 
     @cached_property
     def strata(self) -> pd.DataFrame:
-        """A row for each stratum, also the empty ones, from the easiest to the hardest.
+        """A row for each stratum, including empty ones, from the easiest to the hardest.
 
-        Columns: stratum; low and high, its edges (high belongs to the next, and to the
-        last stratum itself); size, its samples; verified, those that the target has
-        scored; ratio, what moved its budget; ratio_low and ratio_high, the 95 % interval
-        of the quotient behind it (NaN where fewer than 2 are verified); paper_ratio, the
-        paper's; budget, its samples in the coreset. Made when first asked for.
+        Columns: stratum; low and high, its edges (high belongs to the next stratum, except
+        in the last one); size, its number of samples; verified, its verified samples; ratio,
+        which determined its budget; ratio_low and ratio_high, the 95 % interval of the
+        quotient behind the ratio (NaN if fewer than 2 are verified); paper_ratio, the
+        paper's ratio; budget, its samples in the coreset. Computed on first access.
         """
         import pandas as pd
 
@@ -123,35 +123,35 @@ def select_coreset(
     drop_hardest: float = 0.1,
     seed: int = 0,
 ) -> Selection:
-    """Select the coreset of STAFF's second stage from scores; no model runs.
+    """Select the coreset from scores, the second stage of STAFF. No model is run.
 
     Parameters
     ----------
     speculative : float (N,)
-        Effort of every sample on the small model, 0 or more, higher is harder; what is
-        not finite marks an unscorable sample, which is never selected. A `Pool` of them
-        answers faster where it is asked again, under other settings.
+        Effort of every sample on the small model, 0 or more, higher is harder. A value that
+        is not finite marks an unscorable sample, which is never selected. Pass a `Pool` of
+        the scores to select repeatedly: later calls are faster.
     verified_ids : int (n,)
         Row ids of the samples that the target has scored, each once, in any order.
     verified_scores : float (n,)
-        Their effort on the target, 0 or more; what is not finite is ignored.
+        Their effort on the target, 0 or more. Values that are not finite are ignored.
     pruning_rate : float
-        Fraction of the scorable samples that is removed, 0 or more and below 1.
+        Fraction of the scorable samples to remove, 0 or more and below 1.
     num_strata : int
         K, 1 to 10,000.
     strata_by : {"width", "log", "quantile"}
-        How the strata are cut; see `strata.stratify`.
+        How the score is divided into strata; see `strata.stratify`.
     ratio : {"paper", "calibrated", "released"}
-        How verified samples become ratios; see `ratios.rules.ratios_by`.
+        How the ratios are computed; see `ratios.rules.ratios_by`.
     allocation : {"paper", "normalized", "proportional"}
-        How ratios become counts; see `allocation.allocate`.
+        How ratios determine the counts; see `allocation.allocate`.
     within : {"random", "hardest", "diverse"}
-        Which samples of a stratum are taken: drawn (the paper), those of the greatest
-        scores (the released code), or those that represent the others best by embedding
+        Which samples of a stratum to keep: random ones (the paper), those with the highest
+        scores (the released code), or those whose embeddings represent the others best
         (`diverse.spread`; needs a `Pool` with embeddings).
     drop_hardest : float
-        Fraction of the greatest scores left out, 0 or more and below 1; less is left
-        out, with a warning, if the coreset needs the samples.
+        Fraction of the highest scores to leave out, 0 or more and below 1. Fewer samples are
+        left out, with a warning, if the coreset needs them.
     seed : int
         0 to 2**63 - 1.
 
@@ -172,8 +172,8 @@ def select_coreset(
 
     Notes
     -----
-    STAFF (Zhang et al., ICLR 2025), Algorithm 1, second stage. The hardest are dropped
-    as in the released code and in CCS; each module says where it departs.
+    STAFF (Zhang et al., ICLR 2025), Algorithm 1, second stage. The hardest samples are dropped
+    as in the released code and in CCS. Each module documents its deviations.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def _about_ratios(rule: str, paper: Ratios) -> tuple[str, ...]:
         return ()
     return (
         f"1/score explains {explained:.0%} of the ratios: the target's scores hardly depend on the small"
-        " model's, so the easiest strata get the budget. Calibrated ratios leave that out.",
+        " model's, so the easiest strata get most of the budget. Use calibrated ratios to avoid this effect.",
     )
 
 
@@ -234,17 +234,17 @@ def _warnings(
     if dropped < asked:
         warnings.append(
             f"The coreset needs {scorable - dropped:,} of {scorable:,} samples: the {dropped:,} hardest are"
-            f" dropped, not {asked:,} (drop_hardest {drop_hardest:g})."
+            f" dropped, not {asked:,} (drop_hardest is {drop_hardest:g})."
         )
     if ratios.ignored:
         warnings.append(f"{ratios.ignored:,} verified samples have no finite score and are ignored.")
     if not len(ratios.strata):
-        warnings.append("No sample in the strata is verified: every ratio is 1.")
+        warnings.append("No sample in the strata is verified, so every ratio is 1.")
     elif unverified:
         warnings.append(
-            f"{unverified:,} of the {np.count_nonzero(filled):,} strata in use have no verified sample: their"
-            " ratio is 1."
+            f"{unverified:,} of the {np.count_nonzero(filled):,} strata in use have no verified sample, so"
+            " their ratio is 1."
         )
     if len(ratios.strata) and not ratios.speculative.any():
-        warnings.append("The verified samples' scores sum to 0 on a model: every ratio is 1.")
+        warnings.append("The scores of the verified samples sum to 0 on one model, so every ratio is 1.")
     return tuple(warnings)

@@ -1,4 +1,4 @@
-"""Several coresets of the same data: how alike they are, and what of the data they reach."""
+"""Several coresets of the same data: how similar they are, and how much of the data they cover."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from dataclasses import dataclass
 import numpy as np
 
 CLUSTERS = 50
-"""Clusters of embeddings that a coreset may reach: as many as there are strata by default."""
+"""Number of clusters of embeddings: the same as the default number of strata."""
 
 MINI_BATCHES_FROM = 20_000
-"""From so many samples on, k-means looks at a part of them in each step."""
+"""From this number of samples on, k-means uses mini-batches."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """How a column of the data is spread in all samples and in each coreset."""
+    """The distribution of a column in all samples and in each coreset."""
 
     everything: np.ndarray
-    """float64 (q,): its `QUANTILES` over all scorable samples; NaN without any."""
+    """float64 (q,): its `QUANTILES` over all scorable samples; NaN if there are none."""
     coresets: np.ndarray
-    """float64 (c, q): likewise in each coreset."""
+    """float64 (c, q): the same for each coreset."""
 
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """C coresets set beside each other, in the order of `names`."""
+    """A comparison of c coresets, in the order of `names`."""
 
     names: tuple[str, ...]
     sizes: np.ndarray
-    """int64 (c,): samples."""
+    """int64 (c,): number of samples."""
     jaccard: np.ndarray
-    """float64 (c, c): samples in both over samples in either; 0 none, 1 the same coreset."""
+    """float64 (c, c): samples in both divided by samples in either; 0: none shared, 1: equal coresets."""
     strata: np.ndarray
-    """float64 (c,): share of the strata with samples from which it has one, 0 to 1."""
+    """float64 (c,): share of the non-empty strata from which the coreset has a sample, 0 to 1."""
     clusters: np.ndarray
-    """float64 (c,): share of the clusters of embeddings likewise; NaN without embeddings."""
+    """float64 (c,): the same for clusters of embeddings; NaN without embeddings."""
     num_strata: int
-    """Strata with samples."""
+    """Number of non-empty strata."""
     num_clusters: int
-    """Clusters with samples."""
+    """Number of non-empty clusters."""
     lengths: Profile
-    """Of the response, in tokens."""
+    """Response lengths in tokens."""
     losses: Profile
-    """On the model whose scores were read, in nats a token."""
+    """Losses on the model that computed the scores, in nats per token."""
 
 
 def measure_coverage(
@@ -57,20 +57,20 @@ def measure_coverage(
     lengths: np.ndarray,
     losses: np.ndarray,
 ) -> Coverage:
-    """Set coresets of the same N samples beside each other.
+    """Compare coresets of the same N samples.
 
     Parameters
     ----------
     coresets
-        Row ids, int64 (m,), each once, by name.
+        Name → row ids, int64 (m,), each once.
     strata : int (N,)
-        Stratum of each sample, below 0 where it is in none.
+        Stratum of each sample; below 0 if it is in none.
     clusters : int (N,)
-        Cluster of each sample likewise, as `cluster_embeddings` has them; None without embeddings.
+        Cluster of each sample, from `cluster_embeddings`; None without embeddings.
     lengths : int (N,)
         Response tokens.
     losses : float (N,)
-        NaN where a sample is unscorable: it counts among the lengths of all neither.
+        NaN marks an unscorable sample, which is left out of the profiles of all samples.
     """
     chosen = list(coresets.values())
     scorable = np.flatnonzero(np.isfinite(losses))
@@ -88,28 +88,31 @@ def measure_coverage(
 
 
 def overlaps(coresets: list[np.ndarray], total: int) -> np.ndarray:
-    """Jaccard index of every two coresets, float64 (c, c): samples in both over samples in either.
+    """Jaccard index of every two coresets, float64 (c, c): samples in both divided by samples in either.
 
     Parameters
     ----------
     coresets
-        Row ids, 0 to total - 1, each once; two empty coresets have nothing in common.
+        Row ids, 0 to total - 1, each once. The index of two empty coresets is 0.
     """
-    found = np.eye(len(coresets))
+    indices = np.eye(len(coresets))
     inside = np.zeros(total, dtype=bool)
     for i, first in enumerate(coresets):
         inside[:] = False
         inside[first] = True
         for j in range(i):
             shared = int(np.count_nonzero(inside[coresets[j]]))
-            found[i, j] = found[j, i] = shared / max(len(first) + len(coresets[j]) - shared, 1)
-    return found
+            indices[i, j] = indices[j, i] = shared / max(len(first) + len(coresets[j]) - shared, 1)
+    return indices
 
 
 def share_reached(groups: np.ndarray, ids: np.ndarray) -> float:
-    """Share of the groups, int (N,), below 0: in none, that have one of the row ids; NaN without groups."""
-    there = _count_groups(groups)
-    return _count_groups(groups[ids]) / there if there else float("nan")
+    """Share of the groups that contain one of the row ids; NaN without groups.
+
+    `groups`, int (N,), has the group of each sample, below 0 if it is in none.
+    """
+    total = _count_groups(groups)
+    return _count_groups(groups[ids]) / total if total else float("nan")
 
 
 def cluster_embeddings(
@@ -123,19 +126,19 @@ def cluster_embeddings(
     scorable : bool (N,)
         The samples to group.
     seed : int
-        Of the first centres; another gives other clusters.
+        Seed for the first centres. The clusters depend on it.
     num_clusters : int
-        Fewer where there are fewer different embeddings.
+        Fewer are used if there are fewer distinct embeddings.
 
     Returns
     -------
     int64 (N,)
-        Cluster of each sample, -1 where it is not scorable.
+        Cluster of each sample; -1 if it is not scorable.
 
     Notes
     -----
-    scikit-learn's k-means by Lloyd's steps, or by mini-batches from `MINI_BATCHES_FROM` samples
-    on; Euclidean distance, one start by k-means++.
+    scikit-learn's k-means with Lloyd's algorithm, or with mini-batches from `MINI_BATCHES_FROM`
+    samples on. Euclidean distance, one start with k-means++.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
@@ -145,13 +148,13 @@ def cluster_embeddings(
         return labels
     count = min(num_clusters, len(_different(vectors)))
     kind = MiniBatchKMeans if len(vectors) >= MINI_BATCHES_FROM else KMeans
-    found = kind(n_clusters=count, n_init=1, random_state=seed % 2**32).fit(vectors)
-    labels[scorable] = found.labels_
+    fitted = kind(n_clusters=count, n_init=1, random_state=seed % 2**32).fit(vectors)
+    labels[scorable] = fitted.labels_
     return labels
 
 
 def _different(vectors: np.ndarray) -> np.ndarray:
-    """The different rows of a float32 array, as bytes."""
+    """The distinct rows of a float32 array, as bytes."""
     rows = np.ascontiguousarray(vectors + 0.0)  # -0 becomes 0
     return np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))))
 

@@ -1,4 +1,4 @@
-"""Samples of each stratum in an order that spreads over the embeddings: facility location, greedily."""
+"""An order of each stratum's samples that covers the embeddings: greedy facility location."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from staff_engine.selection.drawing import Order
 from staff_engine.selection.strata import Strata
 
 BLOCK = 4096
-"""Samples that are compared with each other: the similarities of more would not fit in memory."""
+"""Samples that are compared with each other. The similarities of more would not fit in memory."""
 
 SCALE = 4096
-"""Similarities are kept as whole multiples of 1 / SCALE. Sums of them are exact, so the order is the
-same for every number of threads."""
+"""Similarities are stored as integers in units of 1 / SCALE. Their sums are exact, so the order does not
+depend on the number of threads."""
 
 AHEAD = 1.25
-"""How much further than asked an order is made, so that a slightly larger coreset is there already."""
+"""Factor by which an order is longer than requested, so that a slightly larger coreset needs no work."""
 
 
 @dataclass(eq=False)
 class DiverseOrder:
-    """The samples of K strata, in each in the order in which they are taken. Made as far as asked for.
+    """For each of K strata, its samples in the order of selection. Computed as far as needed.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class DiverseOrder:
     embedding : float16 or float32 (N, h)
         An embedding of each sample.
     order : Order
-        Samples in the order of their priority: it cuts large strata into blocks, and decides ties.
+        Samples in the order of their priority. It divides large strata into blocks and breaks ties.
     """
 
     strata: Strata
@@ -63,7 +63,7 @@ class DiverseOrder:
 
 
 def mean_embedding(embedding: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The mean of some rows, float64 (h,), added up block by block; zeros for no rows."""
+    """The mean of some rows, float64 (h,), summed block by block; zeros for no rows."""
     total = np.zeros(embedding.shape[1])
     for start in range(0, len(rows), BLOCK):
         total += embedding[rows[start : start + BLOCK]].astype(np.float64).sum(axis=0)
@@ -71,7 +71,7 @@ def mean_embedding(embedding: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def spread(members: np.ndarray, embedding: np.ndarray, centre: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` of some samples, each the one that represents the others best beside those before.
+    """Return `count` of the samples, greedily: each adds most to how well the samples are represented.
 
     Parameters
     ----------
@@ -80,39 +80,39 @@ def spread(members: np.ndarray, embedding: np.ndarray, centre: np.ndarray, count
     embedding : float (N, h)
         An embedding of each sample.
     centre : float64 (h,)
-        Subtracted from each: mean-pooled states of a language model share a large common part.
+        Subtracted from each embedding: mean-pooled states of a language model have a large common part.
     count : int
         0 to n.
 
     Returns
     -------
     int64 (count,)
-        Row ids, the first to be taken first: fewer are the first of more.
+        Row ids in the order of selection. A shorter result is a prefix of a longer one.
 
     Notes
     -----
-    Facility location (Wei, Iyer and Bilmes, ICML 2015): the set S that maximises Σ_i max_{j ∈ S} s_ij,
-    s the cosine similarity, by Minoux's lazy greedy algorithm, which is within 1 - 1/e of the best.
-    Its cost grows with n², so more than `BLOCK` samples are cut into equal blocks at random (by
-    priority), and the blocks' orders are merged evenly.
+    Facility location (Wei, Iyer and Bilmes, ICML 2015): find the set S that maximises
+    Σ_i max_{j ∈ S} s_ij, where s is the cosine similarity. Minoux's lazy greedy algorithm reaches at
+    least 1 - 1/e of the maximum. Its cost grows with n², so more than `BLOCK` samples are divided at
+    random (by priority) into equal blocks, and the orders of the blocks are merged evenly.
     """
     blocks = np.array_split(members, max(1, -(-len(members) // BLOCK)))
-    orders, places = [], []
+    orders, positions = [], []
     for block in blocks:
         wanted = min(len(block), -(-count * len(block) // max(1, len(members))) + 1)
         orders.append(block[_greedy(_similarities(embedding[block], centre), wanted)])
-        places.append((np.arange(wanted) + 0.5) / max(1, len(block)))
-    merged = np.argsort(np.concatenate(places), kind="stable")
+        positions.append((np.arange(wanted) + 0.5) / max(1, len(block)))
+    merged = np.argsort(np.concatenate(positions), kind="stable")
     return np.concatenate(orders)[merged][:count].astype(np.int64)
 
 
 def coverage_of(chosen: np.ndarray, similarities: np.ndarray) -> float:
-    """Facility location's objective: mean over all n of the greatest similarity to one that is chosen."""
+    """Objective of facility location: mean over all n of the highest similarity to a chosen sample."""
     return float(similarities[chosen].max(axis=0).mean()) / SCALE
 
 
 def _similarities(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Cosine similarities in units of 1 / SCALE, int16 (n, n); 0 to a vector that is the centre."""
+    """Cosine similarities in units of 1 / SCALE, int16 (n, n); 0 for a vector equal to the centre."""
     centred = vectors.astype(np.float64) - centre
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
     np.divide(centred, norms, out=centred, where=norms > 0)
@@ -122,26 +122,26 @@ def _similarities(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def _greedy(similarities: np.ndarray, count: int) -> np.ndarray:
-    """Places of the samples in the order of the greedy algorithm, int64 (count,); ties by place."""
-    best = np.full(len(similarities), -SCALE, np.int16)  # each one's greatest similarity so far
-    # What each would add to the sum of `best`; it can only fall, so an old figure is a bound.
+    """Indices of the samples in the order of the greedy algorithm, int64 (count,); ties by index."""
+    best = np.full(len(similarities), -SCALE, np.int16)  # highest similarity of each sample so far
+    # How much each sample would add to the sum of `best`. It can only fall, so an old value is a bound.
     gains = similarities.sum(axis=1, dtype=np.int64) + SCALE * len(similarities)
-    bounds = [(-int(gain), place) for place, gain in enumerate(gains)]
+    bounds = [(-int(gain), index) for index, gain in enumerate(gains)]
     heapq.heapify(bounds)
     chosen = np.empty(count, np.int64)
     gain_of = np.empty_like(best)
     for turn in range(count):
         while True:
-            bound, place = bounds[0]
-            if turn == 0 or bound == 0:  # exact already
+            bound, index = bounds[0]
+            if turn == 0 or bound == 0:  # already exact
                 break
-            np.subtract(similarities[place], best, out=gain_of)
+            np.subtract(similarities[index], best, out=gain_of)
             np.maximum(gain_of, 0, out=gain_of)
             gain = int(gain_of.sum(dtype=np.int64))
             if -gain == bound:
                 break
-            heapq.heapreplace(bounds, (-gain, place))
+            heapq.heapreplace(bounds, (-gain, index))
         heapq.heappop(bounds)
-        np.maximum(best, similarities[place], out=best)
-        chosen[turn] = place
+        np.maximum(best, similarities[index], out=best)
+        chosen[turn] = index
     return chosen

@@ -1,4 +1,4 @@
-"""In which order the samples of each stratum are drawn."""
+"""The order in which the samples of each stratum are drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from staff_engine.errors import PlanError
 from staff_engine.selection.strata import NO_SCORE, Strata, blocks
 
 VERIFICATION, SELECTION = 0, 1
-"""The streams of priorities: what is verified tells nothing about what is selected."""
+"""Streams of priorities: the verified samples are independent of the selected ones."""
 
 ROW_BITS, HASH_BITS = 28, 22
 _ROW = np.uint64(2**ROW_BITS - 1)
@@ -21,14 +21,14 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """N samples in the order in which they are drawn, whatever their strata.
+    """N samples in the order in which they are drawn, regardless of their strata.
 
     Attributes
     ----------
     row_ids : uint32 (N,)
-        The first to be drawn first.
+        Row ids in the order of the draw.
     ranks : uint32 (N,)
-        The place of each row in `row_ids`.
+        The index of each row in `row_ids`.
     """
 
     row_ids: np.ndarray
@@ -37,16 +37,16 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Queues:
-    """The samples of K strata, in each in the order in which they are drawn.
+    """For each of K strata, its samples in the order in which they are drawn.
 
     Attributes
     ----------
     row_ids : uint32 (n,)
         Stratum by stratum.
     starts : int64 (K,)
-        Where each stratum's queue starts in `row_ids`.
+        Index in `row_ids` where the queue of each stratum starts.
     total : int
-        N, the number of rows of which `row_ids` are some.
+        N, the number of all rows; `row_ids` can be a part of them.
     """
 
     row_ids: np.ndarray
@@ -58,7 +58,7 @@ class Queues:
         return _ascending(self._heads(counts), self.total)
 
     def without(self, mask: np.ndarray, *, reach: np.ndarray) -> Queues:
-        """Return the first `reach[i]` samples of each queue i, those of a mask, bool (N,), taken out."""
+        """Return the first `reach[i]` samples of each queue i, without those in a mask, bool (N,)."""
         row_ids = self._heads(reach)
         left = ~mask[row_ids]
         sizes = np.bincount(np.repeat(np.arange(len(reach)), reach)[left], minlength=len(reach))
@@ -74,8 +74,8 @@ class Queues:
 def priorities(seed: int, row_ids: np.ndarray, stream: int) -> np.ndarray:
     """Return the fixed pseudo-random priority of samples; the lowest is drawn first.
 
-    A priority depends on the seed, the stream and the sample's own row id alone, so a
-    draw is the same in any order, sharding or stratification of the samples.
+    A priority depends only on the seed, the stream and the row id of the sample. So a draw does
+    not depend on the order, sharding or stratification of the samples.
 
     Parameters
     ----------
@@ -89,20 +89,20 @@ def priorities(seed: int, row_ids: np.ndarray, stream: int) -> np.ndarray:
     Returns
     -------
     uint64 (n,)
-        22 bits of a hash of all three, then the 28 bits of the row id: so no two are
-        equal, and a sort of the values brings the row ids along.
+        22 bits of a hash of all three, then the 28 bits of the row id. So no two are equal, and
+        sorting the values also sorts the row ids.
 
     Raises
     ------
     PlanError
         If the seed is out of range.
     ValueError
-        If a row id is.
+        If a row id is out of range.
 
     Notes
     -----
     The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a counter-based
-    generator: sample d's number is mix(key + (d + 1)·γ), the key mixed from the seed
+    generator: the number of sample d is mix(key + (d + 1)·γ), where the key is mixed from the seed
     and the stream. The paper and the released code draw from an unseeded generator.
     """
     if not 0 <= seed < 2**63:
@@ -110,7 +110,7 @@ def priorities(seed: int, row_ids: np.ndarray, stream: int) -> np.ndarray:
     row_ids = np.asarray(row_ids)
     wrong = np.flatnonzero((row_ids < 0) | (row_ids >= 2**ROW_BITS))
     if len(wrong):
-        raise ValueError(f"row id {row_ids[wrong[0]]} is too low or high; allowed: 0 to {2**ROW_BITS - 1}")
+        raise ValueError(f"row id {row_ids[wrong[0]]} is out of range; allowed: 0 to {2**ROW_BITS - 1}")
     rows = row_ids.astype(np.uint64)
     hashed = _mix((rows + np.uint64(1)) * np.uint64(_GOLDEN) + np.uint64(_key(seed, stream)))
     hashed >>= np.uint64(64 - HASH_BITS)
@@ -124,7 +124,7 @@ def _key(seed: int, stream: int) -> int:
 
 
 def _mix(words: np.ndarray) -> np.ndarray:
-    """SplitMix64's finalizer, in place: a bijection of the 64-bit words."""
+    """The finalizer of SplitMix64, in place: a bijection of 64-bit words."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         words ^= words >> np.uint64(shift)
         words *= np.uint64(factor)
@@ -141,18 +141,18 @@ def order_at_random(count: int, *, seed: int, stream: int) -> Order:
     row_ids, ranks = np.empty((2, count), dtype=np.uint32)
     for block in blocks(count):
         row_ids[block] = keys[block] & _ROW
-        ranks[_places(row_ids[block])] = np.arange(block.start, block.stop, dtype=np.uint32)
+        ranks[_as_index(row_ids[block])] = np.arange(block.start, block.stop, dtype=np.uint32)
     return Order(row_ids, ranks)
 
 
 def order_hardest_first(scores: np.ndarray) -> np.ndarray:
-    """Row ids, uint32, of the finite scores: greatest first, equal ones by row id (as released)."""
+    """Row ids, uint32, of the finite scores: highest first, equal scores by row id (as released)."""
     keys = _keys_hardest_first(scores)
     row_ids = np.empty(len(keys), dtype=np.uint32)
     for block in blocks(len(keys)):
         row_ids[block] = keys[block] & _ROW
-    # The keys know the scores to 25 bits after the first. Scores that are equal to them lie side
-    # by side, by row id, so that a stable sort of all such puts each into its group's places.
+    # The keys contain the scores to 25 bits after the first. Scores with equal keys are adjacent,
+    # by row id, so one stable sort of all of them keeps each within its group.
     keys >>= np.uint64(ROW_BITS)
     again = keys[1:] == keys[:-1]
     alike = np.flatnonzero(np.append(again, False) | np.append(False, again))
@@ -162,9 +162,9 @@ def order_hardest_first(scores: np.ndarray) -> np.ndarray:
 
 
 def _keys_hardest_first(scores: np.ndarray) -> np.ndarray:
-    """Of the finite scores, in ascending order: the inverted score, cut short, and the row id."""
-    # The bits of a float of 0 or more, without the sign's, rise with it. A plain sort of such
-    # keys takes a fraction of an argsort.
+    """Keys of the finite scores, ascending: the inverted score, truncated, and the row id."""
+    # The bits of a non-negative float, without the sign, increase with its value. Sorting such
+    # keys takes a fraction of the time of an argsort.
     keys = np.empty(len(scores), dtype=np.uint64)
     for block in blocks(len(scores)):
         rows = np.arange(block.start, block.stop, dtype=np.uint64)
@@ -174,11 +174,11 @@ def _keys_hardest_first(scores: np.ndarray) -> np.ndarray:
 
 
 def queue_at_random(strata: Strata, order: Order) -> Queues:
-    """Queue each stratum's samples in an order at random (the paper's draw)."""
+    """Queue the samples of each stratum in random order (the paper's draw)."""
     count = len(strata.labels)
     bits = count.bit_length()
-    # A sort by stratum and rank, in one number; of half the width, where both fit, it takes
-    # half the time. A label below 0, of a sample in no stratum, wraps to one of the greatest.
+    # Sort by stratum and rank in one number. If both fit into half the width, it takes half the
+    # time. A label below 0 (a sample in no stratum) wraps to one of the largest numbers.
     fits = len(strata.sizes) - NO_SCORE <= 2 ** (32 - bits)
     keys: np.ndarray = strata.labels.astype(np.uint32 if fits else np.uint64)
     keys <<= keys.dtype.type(bits)
@@ -187,31 +187,30 @@ def queue_at_random(strata: Strata, order: Order) -> Queues:
     keys = keys[: strata.sizes.sum()]
     row_ids = np.empty(len(keys), dtype=np.uint32)
     for block in blocks(len(keys)):
-        row_ids[block] = order.row_ids[_places(keys[block]) & (2**bits - 1)]
+        row_ids[block] = order.row_ids[_as_index(keys[block]) & (2**bits - 1)]
     return Queues(row_ids, _starts(strata.sizes), count)
 
 
 def queue_hardest_first(strata: Strata, order: np.ndarray) -> Queues:
-    """Queue each stratum's samples in the order of `order_hardest_first`."""
+    """Queue the samples of each stratum in the order of `order_hardest_first`."""
     row_ids = order[strata.labels[order] >= 0]
-    # Strata rise with the score: the queue of the last stratum comes first.
+    # Strata are in the order of the score, so the queue of the last stratum comes first.
     return Queues(row_ids, _starts(strata.sizes[::-1])[::-1], len(strata.labels))
 
 
 def _ascending(row_ids: np.ndarray, total: int) -> np.ndarray:
     """The rows, uint32, in ascending order as int64."""
-    # Few are sorted; of many, a mark is set at each and the marks are read off. Where one
-    # overtakes the other was measured.
+    # Sort few rows; for many, mark each row and read the marks. The threshold was measured.
     if 5 * len(row_ids) < total:
         return np.sort(row_ids).astype(np.int64)
     marked = np.zeros(total, dtype=bool)
     for block in blocks(len(row_ids)):
-        marked[_places(row_ids[block])] = True
+        marked[_as_index(row_ids[block])] = True
     return np.flatnonzero(marked)
 
 
-def _places(numbers: np.ndarray) -> np.ndarray:
-    """As NumPy indexes fastest: of any other type it converts them one by one."""
+def _as_index(numbers: np.ndarray) -> np.ndarray:
+    """The numbers as intp, the fastest index type: NumPy converts any other type one by one."""
     return numbers.astype(np.intp)
 
 

@@ -1,4 +1,4 @@
-"""STAFF and what it is measured against, by name: what each reads, and how it chooses."""
+"""STAFF and its baselines, by name: what each method reads, and how it selects a coreset."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from staff_engine.selection.baselines.ranked import select_el2n, select_grand, s
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """What the methods read, by row id; float64 (N,) but for the embedding, NaN where unscorable.
+    """What the methods read, by row id: float64 (N,) except the embedding, NaN where unscorable.
 
-    A sample is scorable where its effort is a number, whatever else is known of it: so every
-    method takes as many samples, from the same ones.
+    A sample is scorable if its effort is finite, regardless of its other values. So every method
+    selects the same number of samples, from the same samples.
     """
 
     effort: np.ndarray
-    """Norm of the gradient, 0 or more, higher is harder."""
+    """Norm of the gradient, 0 or more; higher is harder."""
     el2n: np.ndarray
     """Mean error norm of the predictions, 0 to √2."""
     loss: np.ndarray
@@ -32,28 +32,28 @@ class ScoreTable:
     embedding: np.ndarray
     """float16 (N, h): last hidden state averaged over the tokens; 0 where unscorable."""
     source: Literal["small", "target"]
-    """Whose scores they are."""
+    """The model that computed the scores."""
     graphs: dict[tuple[int, int], Graph] = field(default_factory=dict, init=False, repr=False)
-    """What D2 has found of nearest neighbours, so that another pruning rate need not look again."""
+    """Nearest-neighbour graphs of D2, kept so that they can be used for other pruning rates."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to choose a coreset."""
+    """A method of selecting a coreset."""
 
     name: str
     label: str
-    """What people call it."""
+    """Name for display."""
     sentence: str
     reads: Literal["nothing", "scores", "embedding", "both", "staff"]
-    """What it needs of a `ScoreTable`; "staff": the run's own results instead."""
+    """What it needs from a `ScoreTable`; "staff": the results of the run instead."""
     draws: bool
-    """Whether another seed gives another coreset."""
+    """Whether the coreset depends on the seed."""
     cuts: bool
-    """Whether it leaves the hardest out, by β."""
+    """Whether it leaves out the fraction β of the hardest samples."""
     choose: Callable[..., np.ndarray] | None
-    """Row ids, int64 (m,), ascending, given a `ScoreTable`, `pruning_rate`, `seed` and, if it cuts,
-    `beta`; None: the run's own selection."""
+    """Returns row ids, int64 (m,), ascending, for a `ScoreTable`, `pruning_rate`, `seed` and, if it
+    cuts, `beta`. None: use the selection of the run."""
 
 
 METHODS = {
@@ -61,43 +61,45 @@ METHODS = {
     for method in (
         Method(
             "staff", "STAFF",
-            "Draws from strata of the small model's effort, more where the target finds more.",
+            "Draws from strata of the small model's effort, and more from strata that are harder for the"
+            " target.",
             "staff", draws=True, cuts=False,
             choose=None,
         ),
         Method(
             "random", "Random",
-            "Draws without looking at scores.",
+            "Draws samples uniformly, without using scores.",
             "nothing", draws=True, cuts=False,
             choose=lambda table, **how: select_random(table.effort, **how),
         ),
         Method(
             "grand", "GraNd",
-            "Takes the greatest effort, the norm of the gradient.",
+            "Keeps the samples with the highest effort (norm of the gradient).",
             "scores", draws=False, cuts=False,
             choose=lambda table, **how: select_grand(table.effort, **how),
         ),
         Method(
             "el2n", "EL2N",
-            "Takes the greatest error of the predicted probabilities.",
+            "Keeps the samples with the largest error of the predicted probabilities.",
             "scores", draws=False, cuts=False,
             choose=lambda table, **how: select_el2n(table.el2n, **how),
         ),
         Method(
             "ccs", "CCS",
-            "Cuts the hardest, then draws as many from each stratum of the effort.",
+            "Removes the hardest samples, then draws an equal number from each stratum of the effort.",
             "scores", draws=True, cuts=True,
             choose=lambda table, **how: select_ccs(table.effort, **how),
         ),
         Method(
             "d2", "D2",
-            "Cuts the hardest, then takes what is hard among the hard, each pushing its neighbours down.",
+            "Removes the hardest samples, then keeps samples that are hard and have hard neighbours; each"
+            " kept sample lowers the rank of its neighbours.",
             "both", draws=False, cuts=True,
             choose=lambda table, **how: select_d2(table.effort, table.embedding, graphs=table.graphs, **how),
         ),
         Method(
             "moderate", "Moderate",
-            "Takes those in the middle of the distances to the median embedding.",
+            "Keeps the samples whose distances to the median embedding are in the middle of all distances.",
             "embedding", draws=False, cuts=False,
             choose=lambda table, **how: select_moderate(table.effort, table.embedding, **how),
         ),
@@ -106,12 +108,12 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """The method of a name. Raises PlanError if there is none."""
+    """The method with this name. Raises PlanError if the name is unknown."""
     if name not in METHODS:
         raise PlanError(f"method is {name!r}; allowed: {', '.join(METHODS)}")
     return METHODS[name]
 
 
 def needs_embedding(name: str) -> bool:
-    """Whether a method reads embeddings. Raises PlanError if there is no such method."""
+    """Whether a method reads embeddings. Raises PlanError if the name is unknown."""
     return method_named(name).reads in ("embedding", "both")

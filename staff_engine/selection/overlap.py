@@ -1,4 +1,4 @@
-"""Two selections of one run: what they share, and what only one of them has."""
+"""The overlap of two selections of one run."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from staff_engine.selection.coreset import Selection
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Row ids of two coresets, a and b: in both, and in only one; all arrays int64, ascending."""
+    """Row ids of two coresets, a and b: in both, or in only one. All arrays are int64, ascending."""
 
     shared: np.ndarray
     only_a: np.ndarray
     only_b: np.ndarray
     scorable: int
-    """Samples that both were selected from."""
+    """Number of samples that both were selected from."""
 
     @property
     def jaccard(self) -> float:
-        """Shared over all rows in either: 0 none, 1 the same coreset."""
+        """Rows in both divided by rows in either. 0: none shared, 1: the same coreset."""
         return len(self.shared) / (len(self.shared) + len(self.only_a) + len(self.only_b))
 
     @property
     def jaccard_by_chance(self) -> float:
-        """What two coresets of these sizes, drawn without looking, would have on average (to first order)."""
+        """Expected value for two random coresets of these sizes, to first order."""
         first, second = len(self.shared) + len(self.only_a), len(self.shared) + len(self.only_b)
         return jaccard_by_chance(first, second, self.scorable)
 
 
 def jaccard_by_chance(first: int, second: int, scorable: int) -> float:
-    """The overlap, to first order, of two coresets of these sizes drawn without looking, on average."""
+    """Expected Jaccard index of two random coresets of these sizes, to first order."""
     shared = first * second / scorable
     return shared / (first + second - shared)
 
 
 def overlap_of(a: Selection, b: Selection) -> Overlap:
-    """What two selections from the same scores share, and what only one of them has.
+    """Compare two selections from the same scores.
 
     Raises
     ------
     ValueError
-        If they come from data of different length.
+        If the selections are from data with different numbers of rows.
     """
     if len(a.labels) != len(b.labels):
         raise ValueError(
-            f"the selections are of {len(a.labels)} and {len(b.labels)} rows; allowed: one run's"
+            f"the selections are from {len(a.labels)} and {len(b.labels)} rows; allowed: both of one run"
         )
     return Overlap(
         shared=np.intersect1d(a.indices, b.indices, assume_unique=True),

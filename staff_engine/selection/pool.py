@@ -1,4 +1,4 @@
-"""Scores opened once, to be selected from time and again."""
+"""Scores that are loaded once and used for many selections."""
 
 from __future__ import annotations
 
@@ -30,42 +30,41 @@ from staff_engine.selection.strata import (
 )
 
 KEPT = {"ranked": 1, "strata": 4, "random order": 4, "hardest first": 1, "queues": 4, "diverse": 2}
-"""How many of each are kept. Of 10 million samples one takes 80 MB (scores ranked, a random
-order), 40 MB (hardest first, queues) or 20 MB (strata)."""
+"""How many intermediate results of each kind are cached. For 10 million samples, one takes 80 MB
+(ranked scores, random order), 40 MB (hardest first, queues) or 20 MB (strata)."""
 
 _Made = TypeVar("_Made")
 
 
 class Pool:
-    """The speculative scores of N samples, and what selecting from them needs again and again.
+    """The speculative scores of N samples, with a cache of intermediate results of selections.
 
-    `select_coreset` and `draw_verification` take a pool in the place of scores. The answer
-    is the same; what was made for an earlier one (the order of the draw, the strata, their
-    queues) is used again where the settings that it depends on are the same. Threads may
-    share a pool.
+    `select_coreset` and `draw_verification` accept a pool instead of scores. The results are the
+    same. Intermediate results (the order of the draw, the strata, their queues) are used again if
+    the settings that they depend on are the same. Threads can share a pool.
 
     Parameters
     ----------
     speculative : float (N,)
-        Effort of every sample on the small model, 0 or more; what is not finite marks an
-        unscorable sample. A float64 array is not copied: leave it as it is.
+        Effort of every sample on the small model, 0 or more. A value that is not finite marks an
+        unscorable sample. A float64 array is not copied: do not change it.
     embedding : callable, optional
-        Gives an embedding of every sample, float16 or float32 (N, h), when one is first needed:
-        by `within="diverse"`.
+        Returns the embeddings of all samples, float16 or float32 (N, h). Called when they are
+        first needed, by `within="diverse"`.
 
     Attributes
     ----------
     scores : float64 (N,)
-        The same, read only.
+        The speculative scores, read-only.
     scorable : int
-        How many are finite.
+        Number of finite scores.
 
     Raises
     ------
     DatasetError
         If no score is finite.
     ValueError
-        If a score is negative, or they are not one-dimensional.
+        If a score is negative, or the scores are not one-dimensional.
 
     Examples
     --------
@@ -90,15 +89,15 @@ class Pool:
 
     @classmethod
     def of(cls, speculative: Sequence[float] | np.ndarray | Pool) -> Pool:
-        """A pool of scores, or the pool that is given."""
+        """Make a pool of scores; a pool is returned unchanged."""
         return speculative if isinstance(speculative, Pool) else cls(speculative)
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def strata(self, *, num_strata: int, by: str, dropped: int) -> Strata:
-        """The strata of `strata.stratify`; their arrays are read only."""
-        # Checked before they are a key: 2.0 equals 2 but is not allowed.
+        """The strata of `strata.stratify`; their arrays are read-only."""
+        # Check them before they become a key: 2.0 equals 2 but is not allowed.
         num_strata = check_cut(num_strata, by)
         return self._keep("strata", (num_strata, by, dropped), lambda: self._cut(num_strata, by, dropped))
 
@@ -116,7 +115,7 @@ class Pool:
         return self._keep("queues", (strata,), lambda: queue_hardest_first(strata, self._hardest_first()))
 
     def order_at_random(self, *, seed: int, stream: int) -> Order:
-        """The order of `drawing.order_at_random`: the priorities are sorted once."""
+        """The order of `drawing.order_at_random`; the priorities are sorted once."""
         seed = operator.index(seed)
         return self._keep(
             "random order", (seed, stream), lambda: order_at_random(len(self), seed=seed, stream=stream)
@@ -131,9 +130,9 @@ class Pool:
             If the pool has no embeddings.
         """
         if self._embedding is None:
-            raise PlanError("within is 'diverse', which needs embeddings, and there are none")
+            raise PlanError("within is 'diverse', which needs embeddings, but there are none")
         seed, embedding = operator.index(seed), self._embedding
-        with self._lock:  # an order grows when more of it is asked for
+        with self._lock:  # an order grows when more of it is requested
             made = self._keep(
                 "diverse",
                 (strata, seed, stream),
@@ -148,17 +147,17 @@ class Pool:
         ranked = self._keep("ranked", None, lambda: rank_scores(self.scores))
         strata = stratify(self.scores, num_strata=num_strata, by=by, dropped=dropped, ranked=ranked)
         for array in (strata.labels, strata.edges, strata.sizes):
-            _read_only(array)  # selections share them
+            _read_only(array)  # shared by selections
         return strata
 
     def _keep(self, kind: str, key: Hashable, make: Callable[[], _Made]) -> _Made:
-        """What was made for a key, or make it; of each kind the last few in use are kept."""
-        # One lock for all, held while something is made: two threads that want the same
-        # get the same, and the memory for making it is taken once.
+        """Return the cached value of a key, or make it. The last few used values of each kind are kept."""
+        # One lock for all, held while a value is made: two threads with the same key get the same
+        # value, and the memory for making it is needed only once.
         with self._lock:
             kept = self._kept[kind]
             made = kept.pop(key) if key in kept else make()
-            kept[key] = made  # behind all others: a dict is in the order of insertion
+            kept[key] = made  # now the last: a dict keeps the order of insertion
             if len(kept) > KEPT[kind]:
                 del kept[next(iter(kept))]
             return made

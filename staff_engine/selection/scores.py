@@ -1,4 +1,4 @@
-"""What samples are ranked by: scores made from what a model measured of each sample."""
+"""The scores that rank samples, computed from what a model measured for each sample."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from staff_engine.errors import PlanError
 
 @dataclass(frozen=True)
 class Score:
-    """A score of every sample, 0 or more; higher is harder."""
+    """A score for every sample, 0 or more; higher is harder."""
 
     name: str
     label: str
-    """What people call it."""
+    """Name for display."""
     sentence: str
     reads: tuple[str, ...]
-    """The measured columns that it is made of: effort, loss, response_tokens."""
+    """The measured columns that it uses: effort, loss, response_tokens."""
     make: Callable[..., np.ndarray]
-    """From these columns, float64 (N,) each, to the score, float64 (N,); NaN stays NaN."""
+    """Computes the score, float64 (N,), from these columns, float64 (N,) each. NaN stays NaN."""
 
 
 SCORES = {
@@ -30,7 +30,7 @@ SCORES = {
         Score(
             "effort",
             "Effort",
-            "The gradient norm of the mean loss over the response's tokens (the paper). It falls as responses"
+            "The gradient norm of the mean loss over the response tokens (the paper). It falls as responses"
             " get longer.",
             ("effort",),
             lambda effort: effort,
@@ -38,14 +38,14 @@ SCORES = {
         Score(
             "length-adjusted",
             "Length-adjusted effort",
-            "Effort times the square root of the response's tokens: it hardly depends on the length.",
+            "Effort times the square root of the number of response tokens. It hardly depends on the length.",
             ("effort", "response_tokens"),
             lambda effort, response_tokens: effort * np.sqrt(response_tokens),
         ),
         Score(
             "loss",
             "Loss",
-            "The mean loss over the response's tokens, in nats.",
+            "The mean loss over the response tokens, in nats.",
             ("loss",),
             lambda loss: loss,
         ),
@@ -54,23 +54,23 @@ SCORES = {
 
 
 def score_named(name: str) -> Score:
-    """The score of a name. Raises PlanError if there is none."""
+    """The score with this name. Raises PlanError if the name is unknown."""
     if name not in SCORES:
         raise PlanError(f"score is {name!r}; allowed: {', '.join(SCORES)}")
     return SCORES[name]
 
 
 def make_score(name: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A score of every sample from measured columns, float64 (N,).
+    """Compute a score for every sample from measured columns, float64 (N,).
 
-    Effort is the norm of the gradient of a mean over n tokens. Where the tokens' gradients point in
-    unrelated directions, the norm of their mean shrinks like 1/√n; the length-adjusted effort takes
-    that out.
+    Effort is the norm of the gradient of a mean over n tokens. If the gradients of the tokens point in
+    unrelated directions, the norm of their mean shrinks like 1/√n. The length-adjusted effort corrects
+    for this.
 
     Raises
     ------
     PlanError
-        If there is no score of that name.
+        If the name is unknown.
     """
     score = score_named(name)
     return score.make(*(columns[each] for each in score.reads))

@@ -1,4 +1,4 @@
-"""How reliable the small model is for the target on this data, from the samples that both scored."""
+"""How reliable the small model is for the target on this data, based on the samples that both scored."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from staff_engine.selection.agreement import Agreement
 from staff_engine.system.words import counted
 
 HIGH, HIGH_AT_LEAST = 0.7, 0.5
-"""High: a rank correlation of at least the first, with an interval that begins at the second or above."""
+"""High: the rank correlation is at least the first, and the lower end of its interval at least the second."""
 FAIR = 0.4
-"""Fair: a rank correlation of at least this; below it, or without one, trust is low."""
+"""Fair: a rank correlation of at least this. Lower or undefined correlations give low."""
 
 _OTHER = {"all": "last_block", "last_block": "all"}
-"""What else could be scored."""
+"""The other choice of scored parameters."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """One word, what the agreement says, and at low trust what to do about it."""
+    """The rating in one word, the agreement in a sentence, and advice if the rating is low."""
 
     word: Literal["high", "fair", "low"]
     sentence: str
@@ -32,14 +32,14 @@ class Trust:
 def judge_trust(
     agreement: Agreement, *, epochs: int, scored_parameters: str, target_tuned: bool = False
 ) -> Trust:
-    """Judge how reliable the small model's scores are as a stand-in for the target's.
+    """Rate how reliable the small model's scores are as a substitute for the target's.
 
     Parameters
     ----------
     agreement
-        Of the verified samples' scores, speculative and verified.
+        Agreement of the speculative and the verification scores of the verified samples.
     epochs, scored_parameters
-        As the plan has them, for the advice.
+        As in the plan; used in the advice.
     target_tuned
         Whether the target was fine-tuned before it scored.
 
@@ -50,11 +50,11 @@ def judge_trust(
 
     Notes
     -----
-    The word rests on the correlation with response length held, where lengths are known: that both
-    models give short responses a high effort does not make one a stand-in for the other. The paper
-    has no such judgement; it assumes that models of one family agree. The verified samples are
-    drawn evenly over the strata and without the hardest dropped, so hard ones count for more than
-    in the data.
+    The rating is based on the correlation with response length held constant, if lengths are known:
+    two models that both give short responses a high effort do not agree on anything else. The paper
+    has no such rating and assumes that models of one family agree. The verified samples are
+    drawn evenly over the strata, without the hardest dropped, so hard samples are a larger part of
+    them than of the data.
     """
     value, low, _ = agreement.judged
     if not np.isfinite(value):

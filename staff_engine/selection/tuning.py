@@ -1,4 +1,4 @@
-"""Tuning: on which samples the target itself is fine-tuned before it verifies others."""
+"""Tuning: the samples on which the target is fine-tuned before it verifies others."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def draw_tuning(
 ) -> np.ndarray:
     """Draw the samples on which the target is fine-tuned before it verifies.
 
-    They come from the strata that verification draws from, as many from each, or all
-    that a stratum has to give. In a stratum they are the last ones in the order of
-    verification: a later draw, of more samples or from other strata, comes to them last.
+    They are from the strata that verification draws from, an equal number from each, or all that
+    a stratum has. In a stratum they are the last ones in the order of verification. So a later
+    draw, of more samples or from other strata, reaches them last.
 
     Parameters
     ----------
     speculative, num_strata, strata_by, drop_hardest, pruning_rate, seed
         As in `verification.draw_verification`.
     count : int
-        Samples to draw, 0 or more.
+        Number of samples to draw, 0 or more.
     apart_from : int (n,)
-        Row ids, 0 to N - 1, that are not drawn: those that are or will be verified.
+        Row ids, 0 to N - 1, that must not be drawn: samples that are or will be verified.
 
     Returns
     -------
     int64
-        Row ids, ascending: `count` of them, or all there are where those are fewer.
+        Row ids, ascending: `count` of them, or all available ones if there are fewer.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def draw_tuning(
     PlanError
         If a setting is out of range.
     ValueError
-        If a score is negative, or a row id is not one of the N.
+        If a score is negative, or a row id is out of range.
 
     Notes
     -----
-    Not in the paper, whose target is untouched. There is no stream of priorities for it,
-    since the one after `SELECTION` is the next seed's for verification.
+    Not in the paper, where the target is not fine-tuned. Tuning has no stream of priorities of its
+    own, because the stream after `SELECTION` is the verification stream of the next seed.
     """
     pool = Pool.of(speculative)
     strata = strata_to_draw_from(pool, num_strata, strata_by, drop_hardest, pruning_rate)

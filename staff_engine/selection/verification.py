@@ -1,4 +1,4 @@
-"""Verification: which samples the target scores, and what its scores say of each stratum."""
+"""Verification: the samples that the target scores, and the ratio of each stratum from its scores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from staff_engine.selection.strata import Strata, check_scores, coreset_size, co
 
 CONFIDENCE = 0.95
 PRIOR_DEGREES = 4
-"""What the spread in all strata counts for, in degrees of freedom, beside a stratum's own."""
+"""Weight of the pooled variance of all strata, in degrees of freedom."""
 NOTHING = 1e-200
-"""A share of the speculative scores up to this is none: a quotient by it could overflow."""
+"""Shares of the scores up to this count as 0, because a quotient by them could overflow."""
 
 
 def draw_verification(
@@ -32,36 +32,36 @@ def draw_verification(
     verified: Sequence[int] | np.ndarray = (),
     excluded: Sequence[int] | np.ndarray = (),
 ) -> np.ndarray:
-    """Draw the samples that the target has still to score.
+    """Draw the samples that the target still has to score.
 
-    Each stratum B_i is to have min(b_v, |B_i|) verified samples. Those that it has
-    already count, whatever strata they were drawn for; the rest are its samples of
-    lowest priority. With nothing verified that is the paper's draw, and what was
-    verified once serves every later one.
+    Each stratum B_i needs min(b_v, |B_i|) verified samples. Samples that are already verified
+    count, even if they were drawn for other strata. The rest are the samples of lowest priority in
+    the stratum. If nothing is verified yet, this is the paper's draw. Verified samples are used
+    again in every later draw.
 
     Parameters
     ----------
     speculative : float (N,)
-        Effort of every sample on the small model, 0 or more; NaN where it is unscorable.
-        A `Pool` of them answers faster where it is asked again.
+        Effort of every sample on the small model, 0 or more; NaN if it is unscorable.
+        Pass a `Pool` of the scores to draw repeatedly: later calls are faster.
     num_strata : int
         K, 1 to 10,000.
     strata_by : {"width", "log", "quantile"}
-        How the strata are cut; see `strata.stratify`.
+        How the score is divided into strata; see `strata.stratify`.
     per_stratum : int
         b_v, 0 or more.
     drop_hardest : float
-        Fraction of the greatest scores left out, 0 or more and below 1.
+        Fraction of the highest scores to leave out, 0 or more and below 1.
     pruning_rate : float, optional
-        0 or more and below 1. Where it is below `drop_hardest`, `select_coreset` drops
-        fewer samples and so has other strata: given here, those are the ones drawn from.
+        0 or more and below 1. If the coreset of this rate needs some of the hardest samples,
+        `select_coreset` drops fewer and has other strata. Then the draw uses these strata.
     seed : int
         0 to 2**63 - 1.
     verified : int (n,)
-        Row ids, 0 to N - 1, that the target has scored, or could not; in any order.
+        Row ids, 0 to N - 1, that the target has scored or failed to score, in any order.
     excluded : int (n,)
-        Row ids that are never to be verified, as those on which the target was tuned: B_i
-        is then what its stratum holds beside them.
+        Row ids that must never be verified, for example those on which the target was tuned.
+        They do not count as members of B_i.
 
     Returns
     -------
@@ -75,11 +75,11 @@ def draw_verification(
     PlanError
         If a setting is out of range.
     ValueError
-        If a score is negative, or a verified or excluded row id is not one of the N.
+        If a score is negative, or a verified or excluded row id is out of range.
 
     Notes
     -----
-    STAFF (Zhang et al., ICLR 2025), Algorithm 1, where B_i* is drawn anew each time.
+    STAFF (Zhang et al., ICLR 2025), Algorithm 1. There, B_i* is drawn again each time.
     """
     per_stratum = _check_per_stratum(per_stratum)
     pool = Pool.of(speculative)
@@ -90,21 +90,21 @@ def draw_verification(
     missing = np.maximum(np.minimum(per_stratum, strata.sizes - barred_of) - verified_of, 0)
     queues = pool.queue_at_random(strata, seed=seed, stream=VERIFICATION)
     taken = mark_rows(np.concatenate([barred, have]), len(pool), "taken")
-    # So many of a queue are sure to hold as many as are missing that are not taken.
+    # This many of a queue always include the missing number of samples that are not taken.
     return queues.without(taken, reach=missing + verified_of + barred_of).first(missing)
 
 
 def strata_to_draw_from(
     pool: Pool, num_strata: int, strata_by: str, drop_hardest: float, pruning_rate: float | None
 ) -> Strata:
-    """The strata that samples are drawn from for the target; arguments as in `draw_verification`."""
+    """The strata from which samples are drawn for the target; arguments as in `draw_verification`."""
     keep = 1 if pruning_rate is None else coreset_size(pool.scorable, pruning_rate)
     dropped = count_dropped(pool.scorable, drop_hardest, keep=keep)
     return pool.strata(num_strata=num_strata, by=strata_by, dropped=dropped)
 
 
 def mark_rows(row_ids: Sequence[int] | np.ndarray, count: int, name: str) -> np.ndarray:
-    """Bool (count,): True at some row ids. Raises ValueError, with their name, if one is no row's."""
+    """Bool (count,): True at the given row ids. Raises ValueError, with `name`, if one is out of range."""
     marked = np.zeros(count, dtype=bool)
     marked[_check_row_ids(row_ids, count, name)] = True
     return marked
@@ -116,7 +116,7 @@ def _check_per_stratum(per_stratum: int) -> int:
     except TypeError:
         count = -1
     if count < 0:
-        raise PlanError(f"per_stratum is {per_stratum!r}; allowed: whole numbers from 0")
+        raise PlanError(f"per_stratum is {per_stratum!r}; allowed: integers from 0")
     return count
 
 
@@ -124,7 +124,7 @@ def _check_row_ids(row_ids: Sequence[int] | np.ndarray, count: int, name: str = 
     ids = np.asarray(row_ids)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise ValueError(
-            f"{name} row ids are {ids.dtype} of shape {ids.shape}; allowed: whole numbers, one dimension"
+            f"{name} row ids are {ids.dtype} of shape {ids.shape}; allowed: integers, one dimension"
         )
     unknown = np.flatnonzero((ids < 0) | (ids >= count))
     if len(unknown):
@@ -134,20 +134,20 @@ def _check_row_ids(row_ids: Sequence[int] | np.ndarray, count: int, name: str = 
 
 @dataclass(frozen=True, eq=False)
 class Ratios:
-    """What the verified samples say of each of K strata.
+    """The verification ratios of K strata, and the verified samples behind them.
 
     Attributes
     ----------
     values : float64 (K,)
-        V_i, 0 or more; above 1 the target finds the stratum harder than the small model
-        has it, beside the other strata. 1 where no verified sample says anything.
+        V_i, 0 or more. Above 1, the stratum is harder for the target than for the small model,
+        relative to the other strata. 1 if there is no information from verified samples.
     verified : int64 (K,)
-        Samples behind each ratio.
+        Number of verified samples of each stratum.
     ignored : int
-        Verified samples whose score is not finite.
+        Number of verified samples whose score is not finite.
     strata, speculative, verification : int64, float64, float64 (n,)
-        Of the verified samples in the strata, by stratum and row id: the stratum, and
-        both scores as shares of their sums.
+        For the verified samples in the strata, in the order of stratum and row id: the stratum,
+        and both scores as shares of their sums.
     """
 
     values: np.ndarray
@@ -158,21 +158,21 @@ class Ratios:
     verification: np.ndarray
 
     def log_variances(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return how uncertain ln V_i is, with the degrees of freedom of that estimate.
+        """Return the variance of ln V_i, with the degrees of freedom of this estimate.
 
         Returns
         -------
         variances, degrees : float64 (K,)
-            NaN and 0 where no sample is verified or a sum of scores is 0; NaN everywhere where
+            NaN and 0 if no sample is verified or a sum of scores is 0. All variances are NaN if
             no stratum has two verified samples.
 
         Notes
         -----
-        Of the delta method: a sample's residual is S^t - V_i·S^s, and the variance of ln V_i is
-        that of the residuals' mean in units of the mean S^t. Few samples estimate a variance
-        badly, so each stratum's is averaged with that of all strata, which counts for
-        `PRIOR_DEGREES` samples (a moderated variance, as in Smyth, Statistical Applications in
-        Genetics and Molecular Biology 2004, with the prior's weight fixed).
+        By the delta method: the residual of a sample is S^t - V_i·S^s, and the variance of ln V_i is
+        that of the mean residual in units of the mean S^t. An estimate from few samples is
+        unreliable, so the variance of each stratum is averaged with that of all strata, which has
+        the weight of `PRIOR_DEGREES` samples (a moderated variance, as in Smyth, Statistical
+        Applications in Genetics and Molecular Biology 2004, with a fixed weight of the prior).
         """
         count = len(self.values)
         target = np.bincount(self.strata, self.verification, count)
@@ -180,7 +180,7 @@ class Ratios:
         residuals = self.verification - self.values[self.strata] * self.speculative
         squares = np.bincount(self.strata, residuals**2, count)
         own = np.where(known, self.verified - 1, 0)
-        # The variance of one sample's residual in units of the stratum's mean S^t, times `own`.
+        # The variance of a residual in units of the mean S^t of the stratum, times `own`.
         relative = np.divide(squares * self.verified**2, target**2, out=np.zeros(count), where=known)
         variances, degrees = np.full(count, np.nan), np.zeros(count)
         if own.sum():
@@ -191,20 +191,20 @@ class Ratios:
         return variances, degrees
 
     def intervals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the 95 % interval of each ratio: Student's, on the logarithm, moderated variances.
+        """Return the 95 % interval of each ratio: Student's t on the logarithm, with moderated variances.
 
-        The scale, which all strata share, is held.
+        The scale, which all strata share, is treated as fixed.
 
         Returns
         -------
         low, high : float64 (K,)
-            NaN where fewer than 2 samples are verified or a sum of scores is 0.
+            NaN if fewer than 2 samples are verified or a sum of scores is 0.
 
         Notes
         -----
-        A percentile bootstrap of 3 or 10 samples holds the true ratio 0.7 or 0.88 of the time,
-        this one about 0.95: `tests/selection/test_verification.py` simulates it. The paper gives
-        no intervals.
+        The interval of a percentile bootstrap with 3 or 10 samples includes the true ratio in 70 %
+        or 88 % of cases, this one in about 95 %: `tests/selection/test_verification.py` simulates
+        it. The paper has no intervals.
         """
         from scipy.special import stdtrit  # the quantile of Student's t
 
@@ -233,20 +233,20 @@ def verification_ratios(
     verified_ids : int (n,)
         Row ids, 0 to N - 1, each once, in any order.
     verified_scores : float (n,)
-        Their effort on the target, 0 or more; what is not finite is ignored.
+        Their effort on the target, 0 or more. Values that are not finite are ignored.
 
     Raises
     ------
     ValueError
-        If there are not as many row ids as scores, a row id is unknown or given twice,
-        or a score is negative.
+        If the numbers of row ids and scores differ, a row id is unknown or given twice, or a
+        score is negative.
 
     Notes
     -----
     The paper's V_i is divided by the same quotient over all verified samples in the
-    strata: the units of the two models cancel. A stratum's ratio is 1 if none of its
-    samples is verified or their speculative scores sum to 0, and every ratio is 1 if
-    the verified samples' scores on one of the models sum to 0.
+    strata, so the units of the two models cancel. The ratio of a stratum is 1 if none of its
+    samples is verified or their speculative scores sum to 0. Every ratio is 1 if the
+    scores of the verified samples sum to 0 on one of the models.
     """
     ids = _check_row_ids(verified_ids, len(speculative))
     scores = check_scores(verified_scores, "verified_scores")
@@ -269,7 +269,7 @@ def verification_ratios(
 
 
 def _by_stratum(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Order by stratum and row id: a sum of floats, and so a ratio, depends on the order."""
+    """Order by stratum and row id, because a sum of floats, and so a ratio, depends on the order."""
     by_row = np.argsort(ids, kind="stable")
     again = np.flatnonzero(np.diff(ids[by_row]) == 0)
     if len(again):
@@ -278,8 +278,8 @@ def _by_stratum(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _shares(speculative: np.ndarray, verification: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as shares of their sums; zeros if a sum is 0, as there is no ratio then."""
-    # By a power of 2, which is exact, to at most 1: no sum overflows.
+    """Both scores as shares of their sums; zeros if a sum is 0, because then there is no ratio."""
+    # Scale by a power of 2, which is exact, to at most 1, so that no sum overflows.
     both = [np.ldexp(scores, -np.frexp(scores.max(initial=0))[1]) for scores in (speculative, verification)]
     sums = [scores.sum() for scores in both]
     if not all(sums):
@@ -288,7 +288,7 @@ def _shares(speculative: np.ndarray, verification: np.ndarray) -> tuple[np.ndarr
 
 
 def ratio_of_sums(verification: np.ndarray, speculative: np.ndarray) -> np.ndarray:
-    """Their quotient, and 1 where the speculative scores sum to nothing and there is none."""
+    """The quotient; 1 where the speculative scores sum to 0 and there is none."""
     ratio = np.ones(verification.shape)
     np.divide(verification, speculative, out=ratio, where=speculative > NOTHING)
     return ratio

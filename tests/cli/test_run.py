@@ -70,7 +70,7 @@ def test_options_override_the_plan_file(data, tmp_path, monkeypatch):
     [
         ("[1]", "holds a list; an object"),
         ("{", "is not JSON"),
-        ('{"stratum": 1}', "stratum is no setting of a plan"),
+        ('{"stratum": 1}', "unknown setting 'stratum'"),
     ],
 )
 def test_a_wrong_plan_file_is_named(content, line, tmp_path, capsys):

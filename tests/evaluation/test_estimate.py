@@ -81,7 +81,7 @@ def test_what_is_there_is_not_counted_and_its_times_are_reckoned_with(source):
     passes = 1 + 2 * 3 * (0.1 + 0.5)
     steps = passes * 3 * 200 / source.plan.batch_size
     assert found.training == pytest.approx(steps * a_step + CELL_SECONDS * found.cells)
-    assert "1 cells that are there" in estimate_words(found)
+    assert "1 finished cells" in estimate_words(found)
 
 
 def test_all_that_is_there_takes_nothing(source):

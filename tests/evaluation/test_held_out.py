@@ -36,7 +36,7 @@ def write_rows(path, completions):
 def test_built_in_data_brings_its_own_split():
     plan = Plan.make(dataset="builtin:chat", small="s", target="t")
     assert held_out_source(plan, evaluation()) == ("builtin:chat", "held_out")
-    with pytest.raises(PlanError, match="made on the held_out split"):
+    with pytest.raises(PlanError, match="run uses the held_out split"):
         held_out_source(plan.but(split="held_out"), evaluation())
 
 
@@ -85,4 +85,4 @@ def test_only_samples_that_can_be_used_are_looked_for_in_the_data(tmp_path, sour
         plan = Plan.make(dataset="own.jsonl", small="s", target="t")
         place = import_held_out(tmp_path / name, plan, evaluation(held_out=path), Watch())
         said[name] = shared_samples(place, open_results(folder))
-    assert said == {"apart": [], "shared": ["1 of 2 held-out samples stand in the data too."]}
+    assert said == {"apart": [], "shared": ["1 of 2 held-out samples are also in the training data."]}

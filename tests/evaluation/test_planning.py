@@ -1,4 +1,4 @@
-"""Which further runs may join an evaluation, and what they are called."""
+"""Which other runs can be added to an evaluation, and their labels."""
 
 import shlex
 import shutil

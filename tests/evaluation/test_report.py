@@ -97,9 +97,10 @@ def test_what_is_said_follows_from_the_interval(tmp_path):
     assert sentence.startswith("At 90% removed: STAFF is better than random by held-out loss")
     alike = {**LOSSES, "staff": [2.3, 2.3, 2.45]}
     (sentence,) = make(tmp_path / "b", losses=alike, answers=0).report.sentences
-    assert "STAFF is not told apart from random by held-out loss" in sentence and "holds 0" in sentence
+    assert "STAFF shows no significant difference from random in held-out loss" in sentence
+    assert "the 95 % interval of the difference" in sentence and sentence.endswith("includes 0.")
     (sentence,) = make(tmp_path / "c", evaluation(seeds=1), answers=0).report.sentences
-    assert "one seed does not say how much of it is chance" in sentence
+    assert "One seed cannot show how much of this is chance" in sentence
 
 
 def test_better_is_a_lower_loss_and_a_higher_metric(tmp_path):
@@ -167,11 +168,11 @@ def test_only_methods_that_read_scores_say_whose():
     "changes, line",
     [
         ({"methods": ("best",)}, "method is 'best'; allowed: staff, random"),
-        ({"also": {"Random": "runs/b"}}, "label 'Random' is taken"),
-        ({"also": {"…": "runs/b"}}, "label of a further run is '…'"),
-        ({"also": {"a b": "runs/b", "A.b": "runs/c"}}, "label 'A.b' is taken"),
-        ({"also": {"Target": "runs/b"}}, "label 'Target' is taken"),
-        ({"also": {"GraNd target": "runs/b"}}, "label 'GraNd target' is taken"),
+        ({"also": {"Random": "runs/b"}}, "label 'Random' is already used"),
+        ({"also": {"…": "runs/b"}}, "label of another run is '…'"),
+        ({"also": {"a b": "runs/b", "A.b": "runs/c"}}, "label 'A.b' is already used"),
+        ({"also": {"Target": "runs/b"}}, "label 'Target' is already used"),
+        ({"also": {"GraNd target": "runs/b"}}, "label 'GraNd target' is already used"),
     ],
 )
 def test_a_wrong_arm_is_refused(changes, line):
@@ -232,8 +233,8 @@ def test_a_cell_of_other_rows_than_the_coreset_has_now_does_not_count(tmp_path):
 def test_a_fine_tuning_that_diverged_is_called_so(tmp_path):
     report = make(tmp_path, losses={**LOSSES, "staff": [2.0, float("nan"), 2.3]}, answers=0).report
     assert report.sentences == (
-        "At 90% removed: STAFF cannot be set beside random by held-out loss: a fine-tuning came to no number"
-        " (it diverged).",
+        "At 90% removed: STAFF cannot be compared with random by held-out loss: a fine-tuning diverged"
+        " (its result is not a number).",
     )
 
 
@@ -245,14 +246,14 @@ def test_the_report_is_json_without_nan(tmp_path):
 
 def test_before_the_first_cell_there_is_no_report(tmp_path):
     assert read_evaluation(tmp_path) is None
-    with pytest.raises(RunError, match="has no cell yet"):
+    with pytest.raises(RunError, match="has no finished cell yet"):
         _ = Evaluation(tmp_path, PLAN, evaluation()).report
 
 
 def test_other_runs_are_no_evaluation(tmp_path):
     record = {"name": "a", "created": "2026-01-01T00:00:00Z", "versions": {}, "plan": PLAN.model_dump()}
     write_json(tmp_path / "plan.json", record)
-    with pytest.raises(RunError, match="evaluates no coresets"):
+    with pytest.raises(RunError, match="is not an evaluation"):
         open_evaluation(tmp_path)
 
 

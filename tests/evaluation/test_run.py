@@ -305,13 +305,13 @@ def test_a_further_runs_coreset_joins_under_its_label(tmp_path, source, sources,
 def test_a_further_run_on_other_data_is_refused(tmp_path, source, sources, held_out):
     other = finished_source(tmp_path / "other", sources, limit=30)
     folder = make_run(tmp_path / "run", source, held_out, also={"fewer": str(other)})
-    with pytest.raises(RunError, match=r"run other \(fewer\) is on other data"):
+    with pytest.raises(RunError, match=r"run other \(fewer\) uses other data"):
         evaluation_run.execute(folder, Watch())
 
 
 def test_samples_that_staff_has_still_to_verify_are_asked_for(tmp_path, source, held_out):
     folder = make_run(tmp_path / "run", source, held_out, pruning_rates=(0.8, 0.0))
-    with pytest.raises(RunError, match="samples to verify for pruning rate 0; first: verify"):
+    with pytest.raises(RunError, match="unverified samples for pruning rate 0; run this first: verify"):
         evaluation_run.execute(folder, Watch())
     folder = make_run(tmp_path / "run", source, held_out, pruning_rates=(0.0,), methods=("random",), seeds=1)
     evaluation_run.execute(folder, Watch())
@@ -332,7 +332,8 @@ def test_a_coreset_by_the_targets_scores_is_never_made_by_the_small_models(sourc
     choice = evaluation_run._Choice(
         run.evaluation, results, {}, small_scores(results), None, np.arange(results.num_rows)
     )
-    with pytest.raises(RunError, match="reads the target's scores, which this evaluation has not made"):
+    line = "needs the target's scores, but this evaluation has not computed them"
+    with pytest.raises(RunError, match=line):
         choice.coresets(cells_of(run.plan, run.evaluation))
 
 
@@ -366,7 +367,7 @@ def test_held_out_samples_that_stand_in_the_data_are_told_of(tmp_path, source, s
     folder = make_run(tmp_path / "run", source, sources["dataset"], methods=("random",), seeds=1)
     evaluation_run.execute(folder, Watch())
     (warning,) = open_evaluation(folder).report.warnings
-    assert warning == "58 of 58 held-out samples stand in the data too."  # two have no response
+    assert warning == "58 of 58 held-out samples are also in the training data."  # two have no response
 
 
 def test_a_held_out_file_that_was_changed_is_read_again(tmp_path, source, held_out):
@@ -396,7 +397,7 @@ def test_a_source_that_is_gone_is_named(tmp_path, source, held_out):
     record = json.loads((folder / "plan.json").read_text())
     record["evaluation"]["source"] = str(tmp_path / "deleted")
     write_json(folder / "plan.json", record)
-    with pytest.raises(RunError, match="run deleted is gone or has not all scores"):
+    with pytest.raises(RunError, match="run deleted is missing or unfinished"):
         evaluation_run.execute(folder, Watch())
 
 

@@ -33,7 +33,7 @@ def test_the_dtype_can_be_asked_for(folder):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("builtin:llama-giant", "'builtin:llama-giant' is not built in; built in are"),
+        ("builtin:llama-giant", "unknown built-in model 'builtin:llama-giant'; available: "),
         ("./nowhere", "'./nowhere' does not exist"),
         ("/no/such/model", "'/no/such/model' does not exist"),
         ("some.gguf", "'some.gguf' does not exist"),
@@ -68,7 +68,7 @@ def test_damaged_weights_are_an_error_of_one_line(folder):
 def test_missing_weights_are_not_filled_with_random_numbers(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
-    with pytest.raises(ModelError, match="incomplete: 9 tensors missing"):
+    with pytest.raises(ModelError, match="incomplete: 9 tensors are missing"):
         loading.load_model(str(folder))
 
 

@@ -102,7 +102,7 @@ def test_one_at_work_shows_its_stages_and_what_is_there(open_page, finished_run,
     app = open_at(open_page, finished_run)
     assert "3 of 7 fine-tunings are done" in texts(app)
     assert [button for button in app.button if button.key == "evaluation_resume"]
-    assert "one seed does not say how much of it is chance" not in texts(app)  # random's is not there yet
+    assert "One seed cannot show how much of this is chance" not in texts(app)  # random's is not there yet
 
 
 def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no_process):

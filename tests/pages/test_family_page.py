@@ -85,7 +85,7 @@ def test_names_of_ones_own_are_taken(open_page):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("smalls", ["builtin:nothing"], "'builtin\\:nothing' is not built in"),
+        ("smalls", ["builtin:nothing"], "Unknown built-in model 'builtin\\:nothing'"),
         ("targets", ["/nowhere/at/all"], "'/nowhere/at/all' does not exist"),
         ("smalls", [], "Choose a small model"),
         ("targets", [], "Choose a target"),

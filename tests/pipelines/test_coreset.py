@@ -41,7 +41,7 @@ def test_a_run_keeps_the_number_format_that_it_began_in(tmp_path, sources, monke
     assert loaded == ["bfloat16"] * 3
     summary = open_results(folder).summary
     assert summary.dtype == "bfloat16"
-    assert summary.dtype_chosen.startswith("The models work in bfloat16: on 58 samples")
+    assert summary.dtype_chosen.startswith("The models use bfloat16: on 58 samples")
 
 
 def test_every_scorable_row_has_a_score_and_every_other_a_reason(finished):

@@ -102,5 +102,5 @@ def test_the_backbone_is_itself_again_afterwards():
 
 
 def test_a_model_without_a_backbone_of_its_own_is_refused():
-    with pytest.raises(ModelError, match="LlamaModel does not say which part of it is its backbone"):
+    with pytest.raises(ModelError, match="the backbone of LlamaModel cannot be identified"):
         Head(make_model().model)

@@ -51,7 +51,7 @@ def test_a_device_without_bfloat16_takes_float32_and_measures_nothing(name, monk
     monkeypatch.setattr(loading, "load_model", lambda *a, **k: pytest.fail("a model was loaded"))
     found = choose_precision(make_plan(), name, TOKENS)
     assert (found.dtype, found.samples) == ("float32", 0)
-    assert found.sentence == "The models work in float32: cpu does not compute in bfloat16 itself."
+    assert found.sentence == "The models use float32: cpu does not compute in bfloat16 natively."
 
 
 def test_too_few_samples_to_compare_ranks_take_float32(name, bfloat16):

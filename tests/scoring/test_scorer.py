@@ -148,7 +148,7 @@ class TestMemory:
         scorer.score(make_samples((8,) * 8))
         assert seen == [(5, 8), (3, 8)]
         assert [record.getMessage() for record in caplog.records] == [
-            "A batch of 8 samples did not fit into memory; batches hold at most 40 tokens from here on."
+            "A batch of 8 samples did not fit into memory. The following batches have at most 40 tokens."
         ]
 
     def test_a_single_sample_that_does_not_fit_says_what_to_do(self, monkeypatch):

@@ -138,7 +138,7 @@ def test_with_nothing_verified_every_stratum_gives_an_equal_share():
     selection = select(np.arange(1000.0), num_strata=9)
     assert selection.budget.tolist() == [11] * 8 + [12]
     assert selection.ratios.tolist() == [1] * 9
-    assert selection.warnings == ("No sample in the strata is verified: every ratio is 1.",)
+    assert selection.warnings == ("No sample in the strata is verified, so every ratio is 1.",)
 
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
@@ -209,7 +209,7 @@ def test_if_too_few_would_be_left_fewer_are_dropped_and_a_warning_says_so():
     selection = select(scores, dict(enumerate(scores)), pruning_rate=0.1, drop_hardest=0.3)
     assert selection.indices.tolist() == np.sort(np.argsort(scores)[:90]).tolist()
     assert selection.warnings == (
-        "The coreset needs 90 of 100 samples: the 10 hardest are dropped, not 30 (drop_hardest 0.3).",
+        "The coreset needs 90 of 100 samples: the 10 hardest are dropped, not 30 (drop_hardest is 0.3).",
     )
     assert not select(scores, dict(enumerate(scores)), pruning_rate=0.1, drop_hardest=0.1).warnings
 
@@ -254,7 +254,9 @@ def test_verified_scores_that_sum_to_0_are_as_good_as_none_and_a_warning_says_so
         selection.indices.tolist()
         == select(scores, pruning_rate=0.5, drop_hardest=0, num_strata=2).indices.tolist()
     )
-    assert selection.warnings == ("The verified samples' scores sum to 0 on a model: every ratio is 1.",)
+    assert selection.warnings == (
+        "The scores of the verified samples sum to 0 on one model, so every ratio is 1.",
+    )
 
 
 def test_verified_scores_that_are_not_finite_are_ignored_and_counted():
@@ -266,7 +268,7 @@ def test_verified_scores_that_are_not_finite_are_ignored_and_counted():
 
 def test_strata_without_a_verified_sample_are_counted_in_a_warning():
     selection = select(np.arange(40.0), {0: 1.0, 35: 2.0}, num_strata=4)
-    assert selection.warnings == ("2 of the 4 strata in use have no verified sample: their ratio is 1.",)
+    assert selection.warnings == ("2 of the 4 strata in use have no verified sample, so their ratio is 1.",)
 
 
 def test_strata_are_cut_as_they_are_drawn_for_verification():
@@ -299,7 +301,7 @@ def test_scores_may_be_lists_or_of_single_precision_and_stay_as_they_are():
         ({"pruning_rate": -0.1}, "pruning_rate is -0.1; allowed: 0 or more and below 1"),
         ({"pruning_rate": NAN}, "pruning_rate is nan; allowed: 0 or more and below 1"),
         ({"drop_hardest": 1.5}, "drop_hardest is 1.5; allowed: 0 or more and below 1"),
-        ({"num_strata": 0}, "num_strata is 0; allowed: whole numbers from 1 to 10,000"),
+        ({"num_strata": 0}, "num_strata is 0; allowed: integers from 1 to 10,000"),
         ({"strata_by": "area"}, "strata_by is 'area'; allowed: width, log, quantile"),
         ({"allocation": "equal"}, "allocation is 'equal'; allowed: paper, normalized"),
         ({"within": "easiest"}, "within is 'easiest'; allowed: random, hardest"),

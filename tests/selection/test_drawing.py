@@ -63,7 +63,7 @@ def test_a_seed_out_of_range_is_refused(seed):
 
 @pytest.mark.parametrize("row", [-1, 2**28])
 def test_a_row_id_out_of_range_is_refused(row):
-    with pytest.raises(ValueError, match=f"row id {row} is too low or high; allowed: 0 to 268435455"):
+    with pytest.raises(ValueError, match=f"row id {row} is out of range; allowed: 0 to 268435455"):
         priorities(0, np.array([5, row]), SELECTION)
 
 

@@ -213,7 +213,7 @@ def test_what_selections_share_cannot_be_written_to():
 def test_a_setting_that_equals_an_allowed_one_is_refused_all_the_same():
     opened = Pool(lognormal(50))
     select_coreset(opened, pruning_rate=0.5, num_strata=2)
-    with pytest.raises(PlanError, match=r"num_strata is 2\.0; allowed: whole numbers"):
+    with pytest.raises(PlanError, match=r"num_strata is 2\.0; allowed: integers"):
         select_coreset(opened, pruning_rate=0.5, num_strata=2.0)
     with pytest.raises(PlanError, match=r"strata_by is \[\]; allowed: width"):
         select_coreset(opened, pruning_rate=0.5, strata_by=[])

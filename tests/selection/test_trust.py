@@ -77,7 +77,7 @@ def test_tuning_the_target_is_advised_where_it_was_not_done():
 def test_too_few_samples_are_no_reason_to_trust(count):
     trust = judge_trust(rank_agreement(np.arange(count), np.arange(count)), epochs=3, scored_parameters="all")
     assert trust.word == "low"
-    assert trust.sentence.startswith(f"{count} samples scored by both are too few")
+    assert trust.sentence.startswith(f"{count} samples scored by both models are too few")
     assert trust.advice == ("Verify more samples in each stratum.",)
 
 

@@ -112,7 +112,7 @@ def test_the_seed_changes_the_draw_and_the_same_seed_repeats_it():
 
 @pytest.mark.parametrize("per_stratum", [-1, 2.0, None])
 def test_a_verification_budget_that_is_not_allowed_is_named(per_stratum):
-    with pytest.raises(PlanError, match=f"per_stratum is {per_stratum}; allowed: whole numbers from 0"):
+    with pytest.raises(PlanError, match=f"per_stratum is {per_stratum}; allowed: integers from 0"):
         draw_verification([1.0, 2.0], per_stratum=per_stratum)
 
 
@@ -123,9 +123,7 @@ def test_an_unknown_verified_row_is_named(wrong):
 
 
 def test_verified_rows_that_are_no_whole_numbers_are_refused():
-    with pytest.raises(
-        ValueError, match=r"verified row ids are float64 of shape \(1,\); allowed: whole numbers"
-    ):
+    with pytest.raises(ValueError, match=r"verified row ids are float64 of shape \(1,\); allowed: integers"):
         draw_verification([1.0, 2.0], verified=[0.5])
 
 

@@ -1,4 +1,4 @@
-"""What STAFF is measured against: other methods' coresets, from the scores that a run has already.
+"""The baselines of STAFF: other methods that select coresets from the existing scores of a run.
 
-One module a method; all are called alike, and each says its source.
+One module per method. All have the same interface, and each names its source.
 """

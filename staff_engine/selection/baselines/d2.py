@@ -1,4 +1,4 @@
-"""D2 Pruning: difficulty and diversity weighed by messages along a graph of nearest neighbours."""
+"""D2 Pruning: difficulty and diversity, balanced by messages on a graph of nearest neighbours."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from staff_engine.selection.baselines.candidates import BETA, candidates, check_
 from staff_engine.selection.strata import check_scores
 
 SPARE = 8
-"""Neighbours looked up beyond those asked for, to tell equally near ones apart."""
+"""Extra neighbours to look up, to resolve ties of equal distance."""
 
 BLOCK = 1_024
-"""Samples whose neighbours are measured in double precision at a time."""
+"""Samples whose distances are computed in double precision at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """An undirected graph of n samples, each with its neighbours one after the other.
+    """An undirected graph of n samples, as adjacency lists in one array.
 
     Attributes
     ----------
     starts : int64 (n + 1,)
-        Node i's edges are those from `starts[i]` up to, but not, `starts[i + 1]`.
+        The edges of node i are those from `starts[i]` to `starts[i + 1] - 1`.
     ends : int64 (edges,)
         The node at the other end, ascending for each node.
     squared : float64 (edges,)
@@ -49,30 +49,30 @@ def select_d2(
     beta: float = BETA,
     graphs: dict[tuple[int, int], Graph] | None = None,
 ) -> np.ndarray:
-    """Take the samples that are hardest with their neighbours, each making its neighbours less wanted.
+    """Select samples that are hard and have hard neighbours; each lowers the rank of its neighbours.
 
     Parameters
     ----------
     scores : float (N,)
-        Difficulty, 0 or more, higher is harder; what is not finite marks an unscorable sample,
-        which is never chosen.
+        Difficulty, 0 or more, higher is harder. A value that is not finite marks an unscorable
+        sample, which is never selected.
     embedding : float (N, h)
-        Finite where the score is.
+        Finite where the score is finite.
     pruning_rate : float
-        Fraction of the scorable samples that is removed, 0 or more and below 1.
+        Fraction of the scorable samples to remove, 0 or more and below 1.
     seed : int
-        Changes nothing: the method draws nothing.
+        Not used: the method has no random draw.
     neighbours : int
-        k, 1 or more; each sample is linked with its k nearest, and with those whose nearest it is.
+        k, 1 or more. Each sample is linked to its k nearest, and to those that have it among their nearest.
     forward, reverse : float
-        γ_f and γ_r, 0 or more: how fast a message fades with the distance. A lower γ_r pushes
-        the neighbours of what is chosen further down.
+        γ_f and γ_r, 0 or more: how fast a message decreases with the distance. A lower γ_r lowers
+        the rank of the neighbours of a selected sample more.
     beta : float
-        β, the fraction of the hardest that is left out before the graph is made, 0 or more and
-        below 1; less where the coreset needs the samples.
+        β, the fraction of the hardest samples to leave out before the graph is built, 0 or more and
+        below 1. Fewer are left out if the coreset needs them.
     graphs : dict, optional
-        Graphs of these very scores and embeddings from calls before, to which this one adds its own:
-        most of the work, and the same for all pruning rates that the cut does not give way to.
+        Cache of graphs for the same scores and embeddings. This call uses it and adds to it. A graph
+        is most of the work, and is the same for all pruning rates that leave out the full fraction β.
 
     Returns
     -------
@@ -86,21 +86,22 @@ def select_d2(
     PlanError
         If a setting is not allowed.
     ValueError
-        If scores are negative, or the arrays do not fit each other.
+        If scores are negative, or the shapes of the arrays do not match.
 
     Notes
     -----
     D2 Pruning (Maharana et al., ICLR 2024). Forward: x_i = s_i + Σ_{j ∈ N(i)} e_ij·s_j
-    with e_ij = exp(−γ_f·d_ij²). Then again and again the greatest x_k is chosen and for its
-    neighbours x_j ← x_j − exp(−γ_r·d_kj²)·x_k; equal ones by row id. A value may fall below 0, and
-    who is chosen at such a value lifts its neighbours, as the equation says. The paper searches k
-    and γ_r for each data set and rate: k = 5 and γ_r = 0.1 are from a command line for its released
-    code on CIFAR-10, in which γ_f is 1.
+    with e_ij = exp(−γ_f·d_ij²). Then, repeatedly, the highest x_k is selected and its neighbours
+    are updated: x_j ← x_j − exp(−γ_r·d_kj²)·x_k; ties by row id. A value can fall below 0. A sample
+    that is selected at such a value raises its neighbours, as in the equation. The paper searches k
+    and γ_r for each data set and rate. k = 5 and γ_r = 0.1 are from a command line for its released
+    code on CIFAR-10, where γ_f is 1.
 
-    Deviations: distances are in units of the median distance between neighbours, because a model's
-    hidden states have a scale of their own, on which a fixed γ means nothing (a factor of ten, and
-    every message is 0). One graph for all samples, as there are no classes. The released code for CIFAR
-    takes distances that are not squared; that of STAFF computes the mask of β and never applies it.
+    Deviations: distances are in units of the median distance between neighbours, because the scale of
+    hidden states depends on the model, so a fixed γ has no meaning (at ten times the scale, every
+    message is 0). There is one graph for all samples, because there are no classes. The released code
+    for CIFAR uses distances that are not squared. STAFF's code computes the mask of β but never applies
+    it.
     """
     _check(neighbours, forward, reverse)
     scores = check_scores(scores, "scores")
@@ -116,11 +117,11 @@ def select_d2(
 
 
 def neighbour_graph(embedding: np.ndarray, neighbours: int) -> Graph:
-    """Link each of n samples with its nearest by Euclidean distance, equally near ones by place.
+    """Link each of n samples to its nearest by Euclidean distance; ties by index.
 
-    Exact, by scikit-learn's brute force in blocks: memory does not grow with n squared. It
-    subtracts large numbers where samples are near each other, so the distances of what it finds
-    are measured again from the differences.
+    The search is exact: scikit-learn's brute force in blocks, whose memory does not grow with n².
+    It subtracts large numbers for samples that are close together, so the distances of its results
+    are computed again from the differences.
     """
     count = len(embedding)
     if count < 2:
@@ -136,27 +137,27 @@ def neighbour_graph(embedding: np.ndarray, neighbours: int) -> Graph:
 
 
 def pass_forward(scores: np.ndarray, graph: Graph, gamma: float) -> np.ndarray:
-    """Add to each sample's score, float64 (n,), those of its neighbours, less the farther they are."""
+    """Add to the score of each sample, float64 (n,), those of its neighbours, weighted by closeness."""
     froms = np.repeat(np.arange(len(scores)), np.diff(graph.starts))
     messages = np.exp(-gamma * graph.squared) * scores[graph.ends]
     return scores + np.bincount(froms, messages, minlength=len(scores))
 
 
 def choose_greedily(wanted: np.ndarray, graph: Graph, gamma: float, size: int) -> np.ndarray:
-    """Places of the samples that are chosen, in the order in which they are."""
+    """Indices of the selected samples, in the order of selection."""
     starts, ends = graph.starts.tolist(), graph.ends.tolist()
     weights = np.exp(-gamma * graph.squared).tolist()
     values: list[float | None] = wanted.tolist()
-    queue = [(-value, place) for place, value in enumerate(wanted.tolist())]
+    queue = [(-value, index) for index, value in enumerate(wanted.tolist())]
     heapq.heapify(queue)
     chosen: list[int] = []
     while len(chosen) < size:
-        negative, place = heapq.heappop(queue)
-        if values[place] != -negative:
-            continue  # chosen already, or its value has changed and stands in the queue again
-        values[place] = None
-        chosen.append(place)
-        for edge in range(starts[place], starts[place + 1]):
+        negative, index = heapq.heappop(queue)
+        if values[index] != -negative:
+            continue  # already selected, or its value has changed and is in the queue again
+        values[index] = None
+        chosen.append(index)
+        for edge in range(starts[index], starts[index + 1]):
             value = values[ends[edge]]
             if value is not None:
                 values[ends[edge]] = value = value + weights[edge] * negative
@@ -165,25 +166,25 @@ def choose_greedily(wanted: np.ndarray, graph: Graph, gamma: float, size: int) -
 
 
 def _nearest(vectors: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest others of each vector, int64 and float64 (n, wanted): places and squared distances."""
+    """Nearest other vectors of each vector: indices, int64, and squared distances, float64 (n, wanted)."""
     from sklearn.neighbors import NearestNeighbors
 
     count = len(vectors)
     asked = min(count, wanted + 1 + SPARE)
-    found = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(vectors)
+    search = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(vectors)
     places = np.empty((count, wanted), np.int64)
     squared = np.empty((count, wanted))
     unsure = []
-    guesses = found.kneighbors(vectors, return_distance=False)
+    guesses = search.kneighbors(vectors, return_distance=False)
     for start in range(0, count, BLOCK):
         own = np.arange(start, min(start + BLOCK, count))
         near = guesses[own]
         distances = _squared(vectors[own, None], vectors[near])
-        distances[near == own[:, None]] = np.inf  # oneself, wherever it stands among equals
+        distances[near == own[:, None]] = np.inf  # the sample itself, wherever it is among equals
         order = np.lexsort((near, distances))[:, :wanted]
         places[own] = np.take_along_axis(near, order, 1)
         squared[own] = np.take_along_axis(distances, order, 1)
-        # As far as the last one that was found there may be others, of lower row ids.
+        # Other samples, with lower row ids, can be at the same distance as the last result.
         farthest = np.where(np.isinf(distances), -1, distances).max(axis=1)
         unsure.append(own[(squared[own, -1] >= farthest) & (asked < count)])
     _settle_ties(vectors, np.concatenate(unsure), places, squared)
@@ -191,7 +192,7 @@ def _nearest(vectors: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _settle_ties(vectors: np.ndarray, unsure: np.ndarray, places: np.ndarray, squared: np.ndarray) -> None:
-    """Look at all samples for those whose last neighbour may be one of several, equally near."""
+    """Search all samples for those whose last neighbour can be tied with others."""
     if not len(unsure):
         return
     wanted = places.shape[1]

@@ -1,4 +1,4 @@
-"""Moderate: the samples in the middle of the distances to the median embedding."""
+"""Moderate: the samples whose distances to the median embedding are in the middle."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from staff_engine.selection.strata import check_scores
 def select_moderate(
     scores: np.ndarray, embedding: np.ndarray, *, pruning_rate: float, seed: int = 0
 ) -> np.ndarray:
-    """Take the samples whose distance to the median embedding is in the middle of all distances.
+    """Select the samples whose distances to the median embedding are in the middle of all distances.
 
-    Parameters and what is returned and raised are those of `ranked.select_random`, and:
+    Other parameters, the return value and the exceptions are as in `ranked.select_random`.
 
     Parameters
     ----------
     scores : float (N,)
-        Says which samples are scorable; the values do not matter. The seed does not either.
+        Finite for scorable samples. The values have no effect, and neither has the seed.
     embedding : float (N, h)
-        Finite where the score is.
+        Finite where the score is finite.
 
     Notes
     -----
-    Moderate coreset (Xia et al., ICLR 2023): sort by the Euclidean distance to the center of the
-    class, and keep the band around the median distance, half of it on either side. Deviations: the
-    center is the median, coordinate by coordinate, as in the released code, where the paper has the
-    mean; there are no classes here, so all samples have one. With n samples, the band is that of
-    ranks ⌊(n − m)/2⌋ on; equal distances by row id. The paper has no β.
+    Moderate coreset (Xia et al., ICLR 2023): sort by the Euclidean distance to the centre of the
+    class, and keep the samples around the median distance, half of them on either side. Deviations:
+    the centre is the median of each coordinate, as in the released code; the paper uses the mean.
+    There are no classes here, so there is one centre for all samples. With n samples, the selected
+    ranks start at ⌊(n − m)/2⌋; ties by row id. The paper has no β.
     """
     rows, size = candidates(check_scores(scores, "scores"), pruning_rate)
     vectors = check_embedding(embedding, rows, len(scores))

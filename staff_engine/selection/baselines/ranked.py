@@ -1,4 +1,4 @@
-"""Random, GraNd and EL2N: a coreset is the first samples of one order."""
+"""Random, GraNd and EL2N: the coreset is the first m samples of an order."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from staff_engine.selection.drawing import SELECTION, priorities
 from staff_engine.selection.strata import check_scores
 
 RANDOM_SEEDS = 2**62
-"""Added to the seed of the random coreset, so that it shares no draw with STAFF and CCS."""
+"""Added to the seed of the random coreset, so that its draw is independent of STAFF's and CCS's."""
 
 
 def select_random(scores: np.ndarray, *, pruning_rate: float, seed: int = 0) -> np.ndarray:
-    """Draw the coreset without looking at scores; every sample is as likely as any other.
+    """Draw the coreset uniformly at random, without using scores.
 
     Parameters
     ----------
     scores : float (N,)
-        What is not finite marks an unscorable sample, which is never chosen.
+        A value that is not finite marks an unscorable sample, which is never selected.
     pruning_rate : float
-        Fraction of the scorable samples that is removed, 0 or more and below 1.
+        Fraction of the scorable samples to remove, 0 or more and below 1.
     seed : int
         0 to 2**63 - 1.
 
@@ -41,8 +41,8 @@ def select_random(scores: np.ndarray, *, pruning_rate: float, seed: int = 0) -> 
 
     Notes
     -----
-    The draw takes the lowest of `drawing.priorities`: with the same seed a smaller coreset is
-    part of a larger one.
+    The draw takes the lowest of `drawing.priorities`. With the same seed, a smaller coreset is a
+    subset of a larger one.
     """
     rows, size = candidates(check_scores(scores, "scores"), pruning_rate)
     if not 0 <= seed < 2**63:
@@ -52,34 +52,32 @@ def select_random(scores: np.ndarray, *, pruning_rate: float, seed: int = 0) -> 
 
 
 def select_grand(effort: np.ndarray, *, pruning_rate: float, seed: int = 0) -> np.ndarray:
-    """Take the samples of the greatest effort; equal ones by row id.
+    """Select the samples with the highest effort; ties by row id.
 
-    Parameters and what is returned and raised are those of `select_random`; the seed changes
-    nothing.
+    Parameters, return value and exceptions are as in `select_random`. The seed has no effect.
 
     Notes
     -----
     GraNd (Paul et al., NeurIPS 2021, Definition 2.1): the expected norm of a sample's loss
-    gradient over early weights, averaged over ten networks at initialization. Deviations: one set
-    of weights, after fine-tuning: the small model's, or the target's as in STAFF's comparison; the
-    gradient is that of the LoRA parameters that the run scores. The paper has no β.
+    gradient over early weights, averaged over ten networks at initialization. Deviations: there is
+    one set of weights, after fine-tuning: the small model's, or the target's as in STAFF's
+    comparison. The gradient is that of the LoRA parameters that the run scores. The paper has no β.
     """
     return _greatest(effort, "effort", pruning_rate)
 
 
 def select_el2n(el2n: np.ndarray, *, pruning_rate: float, seed: int = 0) -> np.ndarray:
-    """Take the samples of the greatest error norm; equal ones by row id.
+    """Select the samples with the highest error norm; ties by row id.
 
-    Parameters and what is returned and raised are those of `select_random`; the seed changes
-    nothing.
+    Parameters, return value and exceptions are as in `select_random`. The seed has no effect.
 
     Notes
     -----
     EL2N (Paul et al., NeurIPS 2021, Definition 2.3): ‖p − y‖₂ of the predicted probabilities p and
-    the true one-hot y, averaged over ten networks at an early epoch. Deviations: one set of
-    weights, as for GraNd; a sample has many tokens, so it is the mean over the response tokens, each
-    prediction against the token that follows (`scoring`). The released code of STAFF takes raw
-    logits, against the token that is read. The paper has no β.
+    the true one-hot y, averaged over ten networks at an early epoch. Deviations: there is one set of
+    weights, as for GraNd. A sample has many tokens, so the score is the mean over the response tokens,
+    each prediction compared with the next token (`scoring`). STAFF's released code uses raw logits and
+    compares them with the current token. The paper has no β.
     """
     return _greatest(el2n, "el2n", pruning_rate)
 

@@ -1,1 +1,1 @@
-"""What the verified samples say of each stratum, by several rules."""
+"""The rules that compute the ratio of each stratum from its verified samples."""

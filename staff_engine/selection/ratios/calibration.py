@@ -1,9 +1,9 @@
-"""Verification ratios against what the small model's scores predict, shrunken by what is known.
+"""Verification ratios relative to the scores that the small model predicts, shrunk by their uncertainty.
 
 The paper's ratio divides the target's scores by the small model's. Two models never agree perfectly,
-so that quotient is high where the small model's score is low: regression to the mean, which says
-nothing about the stratum. A calibrated ratio divides by the score that the small model's predicts for
-the target. It is 1 where the target's scores are as expected, so only what is surprising moves budget.
+so this quotient is high where the small model's score is low. This is regression to the mean and does
+not depend on the stratum. A calibrated ratio divides by the target score that is predicted from the
+small model's. It is 1 if the target's scores are as expected, so only deviations change the budget.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ import numpy as np
 from staff_engine.selection.verification import NOTHING, Ratios, ratio_of_sums
 
 FEWEST_FITTED = 10
-"""With fewer verified samples whose scores are above 0 there is no prediction: every ratio is 1."""
+"""With fewer verified samples whose scores are above 0, there is no prediction and every ratio is 1."""
 
 FEWEST_STRATA = 5
-"""With fewer strata that share means little."""
+"""With fewer strata, the share means little."""
 
 
 def calibrate(ratios: Ratios) -> Ratios:
-    """Return the ratios ΣS^t / Σ(predicted S^t), shrunken toward 1 by their own uncertainty.
+    """Return the ratios ΣS^t / Σ(predicted S^t), shrunk towards 1 by their own uncertainty.
 
     Parameters
     ----------
     ratios : Ratios
-        The paper's, with the verified samples that they are made of.
+        The paper's ratios, with their verified samples.
 
     Returns
     -------
     Ratios
-        `speculative` holds what was predicted, in units of the sum of the target's scores; `values`
-        are shrunken, so they are nearer to 1 than the quotients of the sums. With fewer than
+        `speculative` contains the predictions, in units of the sum of the target's scores. `values`
+        are shrunk, so they are closer to 1 than the quotients of the sums. With fewer than
         `FEWEST_FITTED` samples to fit, every value is 1 and there are no intervals.
 
     Notes
     -----
-    The prediction is the least-squares line ln S^t = a + b·ln S^s over the verified samples, a set so
-    that the predicted scores sum to the target's. A score of 0 on the small model counts as the least
-    one above 0. Shrinkage is empirical Bayes on ln V_i: with v_i its variance (`log_variances`) and
-    τ² the variance of the true ln V_i around 0 (the method of moments of DerSimonian and Laird,
-    Controlled Clinical Trials 1986, with the mean held at 0), ln V_i is multiplied by τ²/(τ² + v_i).
-    The paper has neither.
+    The prediction is the least-squares line ln S^t = a + b·ln S^s over the verified samples; a is
+    chosen so that the sum of the predicted scores equals the sum of the target's. A score of 0 on the
+    small model counts as the lowest score above 0. Shrinkage is empirical Bayes on ln V_i: with v_i its
+    variance (`log_variances`) and τ² the variance of the true ln V_i around 0 (the method of moments of
+    DerSimonian and Laird, Controlled Clinical Trials 1986, with the mean fixed at 0), ln V_i is
+    multiplied by τ²/(τ² + v_i). The paper has neither.
     """
     predicted = _predict(ratios.speculative, ratios.verification)
     count = len(ratios.values)
@@ -57,9 +57,9 @@ def calibrate(ratios: Ratios) -> Ratios:
 def follows_score(ratios: Ratios) -> float:
     """Share of the variance of ln V_i that -ln(mean S^s) of the strata explains, 0 to 1.
 
-    Near 1 with a falling V_i the ratio is little but 1/S: the target's scores hardly depend on the
-    small model's, and the easiest strata get the budget. 0 where V_i rises with the score, or where
-    fewer than `FEWEST_STRATA` strata have a ratio above 0.
+    Near 1, V_i falls with the score and the ratio is almost 1/S: the target's scores hardly depend on
+    the small model's, and the easiest strata get most of the budget. 0 if V_i rises with the score, or
+    if fewer than `FEWEST_STRATA` strata have a ratio above 0.
     """
     count = len(ratios.values)
     small = np.bincount(ratios.strata, ratios.speculative, count)
@@ -73,7 +73,7 @@ def follows_score(ratios: Ratios) -> float:
 
 
 def _predict(small: np.ndarray, target: np.ndarray) -> np.ndarray | None:
-    """What each verified sample's score predicts for the target, float64 (n,); None if too few are known."""
+    """Predicted target score of each verified sample, float64 (n,); None if too few are known."""
     fitted = (small > NOTHING) & (target > NOTHING)
     if fitted.sum() < FEWEST_FITTED:
         return None

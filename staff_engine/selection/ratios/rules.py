@@ -1,4 +1,4 @@
-"""The rules by which verified samples become the ratios that move budget."""
+"""The rules that compute ratios, which determine the budget, from verified samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from staff_engine.selection.strata import Strata, check_scores
 from staff_engine.selection.verification import Ratios, verification_ratios
 
 NOT_VERIFIED = 10
-"""The released code verifies no stratum of up to that many samples."""
+"""The released code does not verify strata with at most this number of samples."""
 
 _Rule = Callable[
     [Strata, np.ndarray, Sequence[int] | np.ndarray, Sequence[float] | np.ndarray], tuple[Ratios, Ratios]
@@ -21,7 +21,7 @@ _Rule = Callable[
 
 
 def check_ratio(rule: str) -> str:
-    """Return the name of a rule. Raises PlanError if there is none of that name."""
+    """Return the name of the rule. Raises PlanError if it is unknown."""
     if rule not in RATIOS:
         raise PlanError(f"ratio is {rule!r}; allowed: {', '.join(RATIOS)}")
     return rule
@@ -34,15 +34,16 @@ def ratios_by(
     verified_ids: Sequence[int] | np.ndarray,
     verified_scores: Sequence[float] | np.ndarray,
 ) -> tuple[Ratios, Ratios]:
-    """Return the ratios of a rule, and the paper's, which say the same of every sample.
+    """Return the ratios of a rule and those of the paper, for the same verified samples.
 
     Parameters
     ----------
     rule : {"paper", "calibrated", "released"}
-        "paper": V_i = ΣS^t / ΣS^s. "calibrated": ΣS^t over what the small model's scores predict,
-        shrunken; see `ratios.calibration.calibrate`. "released": the paper's, of scores that are scaled to
-        0 to 1 (the least and greatest of all speculative and of the verified scores); a stratum of up
-        to `NOT_VERIFIED` samples has none, NaN, so that `allocation.allocate` gives it an equal share.
+        "paper": V_i = ΣS^t / ΣS^s. "calibrated": ΣS^t over the sum predicted from the small model's
+        scores, shrunk towards 1; see `ratios.calibration.calibrate`. "released": as "paper", for scores
+        scaled to 0 to 1 (by the minimum and maximum of all speculative and of the verified scores). A
+        stratum with at most `NOT_VERIFIED` samples has no ratio (NaN), so `allocation.allocate` gives it
+        an equal share.
     strata, speculative, verified_ids, verified_scores
         As in `verification.verification_ratios`.
 
@@ -51,7 +52,7 @@ def ratios_by(
     PlanError
         If the rule is unknown.
     ValueError
-        As `verification.verification_ratios`.
+        As in `verification.verification_ratios`.
     """
     return _RULES[check_ratio(rule)](strata, speculative, verified_ids, verified_scores)
 
@@ -77,7 +78,7 @@ def _released(strata: Strata, speculative: np.ndarray, ids: object, scores: obje
 
 
 def _from_0_to_1(scores: np.ndarray) -> np.ndarray:
-    """Scores less their least, in units of their range; zeros where all are equal."""
+    """Scores minus their minimum, divided by their range; zeros if all are equal."""
     finite = scores[np.isfinite(scores)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     return (scores - low) / ((high - low) or 1.0)

@@ -323,7 +323,7 @@ def test_the_command_prints_json(measuring_is_quick, capsys):
         (["--dataset", "none.jsonl", "--small", "builtin:llama-nano", "--target", "builtin:llama-nano"],
          "data file 'none.jsonl' does not exist"),
         (["--dataset", "builtin:docstrings", "--small", "builtin:none", "--target", "builtin:llama-nano"],
-         "model 'builtin:none' is not built in"),
+         "unknown built-in model 'builtin:none'"),
         (["--dataset", "builtin:docstrings", "--small", "builtin:llama-nano"], "target is missing"),
         (["--dataset", "a", "--small", "b", "--target", "c", "--epochs", "0"], "epochs is '0'"),
     ],
