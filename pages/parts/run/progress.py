@@ -1,4 +1,4 @@
-"""Pieces of a page that follows a run, whatever its kind: what can be done, stages, log."""
+"""Components of a page that follows a run of any kind: buttons, stages, log."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from staff_engine.runs.status import ACTIVE, Status
 LOG_LINES = 12
 
 REFRESH_SECONDS = 1.0
-"""How often a page looks at a run that is at work."""
+"""How often a page refreshes while a run is active."""
 
 STAGES = {
     "import": "Read the data",
-    "tokenize": "Cut into tokens",
+    "tokenize": "Tokenize",
     "fine-tune": "Fine-tune the small model",
-    "speculate": "Small model scores all samples",
-    "tune target": "Fine-tune the target on a few others",
-    "verify": "Target verifies a few",
+    "speculate": "Score all samples with the small model",
+    "tune target": "Fine-tune the target on a few other samples",
+    "verify": "Verify a few samples with the target",
     "select": "Select the coreset",
     "export": "Write the file",
     "compare": "Compare the models",
 }
-"""What each stage of a run is called."""
+"""Display name of each stage."""
 
 _BADGES = {
     "queued": ("gray", ":material/schedule:"),
@@ -43,27 +43,27 @@ _BADGES = {
 
 
 def state_badge(state: str) -> None:
-    """A run's state, in its colour and with its sign."""
+    """A run's state as a badge with colour and icon."""
     color, icon = _BADGES[state]
     st.badge(state, icon=icon, color=color)
 
 
 def stage_name(name: str | None) -> str:
-    """What a stage is called; one that names a model as it is, letter by letter."""
+    """Display name of a stage; other names are shown literally, with a capital."""
     return STAGES.get(name or "", plain((name or "")[:1].upper() + (name or "")[1:]))
 
 
 def bar(status: Status) -> None:
-    """How far a run is in the stage at hand."""
+    """Progress of the current stage."""
     left = f", {duration(status.eta)} left" if status.eta else ""
     st.progress(min(status.done / status.total, 1.0), f"{stage_name(status.stage)}{left}")
 
 
 def controls(run: Run, facts: dict[str, Any], key: str) -> None:
-    """Buttons that cancel and resume, as its state allows."""
+    """Cancel and Resume buttons, if the state allows them."""
     if facts["state"] in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
         control.request_cancel(run)
-        st.toast("The run stops after the batch at hand.", icon=":material/stop:")
+        st.toast("The run will stop after the current batch.", icon=":material/stop:")
     resumable = facts["state"] in ("failed", "cancelled", "interrupted")
     if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"{key}_resume"):
         control.resume(run)
@@ -71,18 +71,18 @@ def controls(run: Run, facts: dict[str, Any], key: str) -> None:
 
 
 def failure(facts: dict[str, Any]) -> None:
-    """Why it failed or cannot be read."""
+    """The error of a failed or damaged run."""
     if facts["state"] in ("failed", "damaged"):
-        st.error(sentence(facts["message"] or "it ended with an error; the log below says more"))
+        st.error(sentence(facts["message"] or "it ended with an error; the log below has the details"))
 
 
 def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
-    """How far each stage is, those to come in grey.
+    """Progress of each stage; stages that have not started are grey.
 
     Parameters
     ----------
     expected
-        The stages that it goes through, in order; others are shown where they were gone through.
+        The stages of this kind of run, in order; other stages are shown if they were run.
     """
     st.subheader("Stages", anchor=False)
     done = {stage["name"]: stage for stage in facts["stages"]}
@@ -92,24 +92,24 @@ def stages(facts: dict[str, Any], expected: Iterable[str]) -> None:
         if stage is None:
             st.progress(0.0, f":gray[{label}]")
             continue
-        at_work = facts["state"] == "running" and facts["stage"] == name
-        share = stage["done"] / stage["total"] if stage["total"] else float(not at_work)
-        st.progress(min(share, 1.0), f"{label} · {_counts(stage, facts if at_work else None)}")
+        active = facts["state"] == "running" and facts["stage"] == name
+        share = stage["done"] / stage["total"] if stage["total"] else float(not active)
+        st.progress(min(share, 1.0), f"{label} · {_counts(stage, facts if active else None)}")
 
 
-def _counts(stage: dict[str, Any], at_work: dict[str, Any] | None) -> str:
-    if at_work is None:
+def _counts(stage: dict[str, Any], active: dict[str, Any] | None) -> str:
+    if active is None:
         return duration(stage["seconds"])
     total = f" of {stage['total']:,}" if stage["total"] else ""
     words = f"{stage['done']:,}{total} {stage['unit']}"
-    if at_work["rate"]:
-        words += f", {at_work['rate']:.3g} a second"
-    return words + (f", {duration(at_work['eta'])} left" if at_work["eta"] else "")
+    if active["rate"]:
+        words += f", {active['rate']:.3g} per second"
+    return words + (f", {duration(active['eta'])} left" if active["eta"] else "")
 
 
 def log(run: Run, *, expanded: bool) -> None:
-    """The last lines of its log."""
+    """The last lines of the log."""
     with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
         lines = control.log_tail(run, LOG_LINES)
         st.code("\n".join(lines) or "Nothing yet.", language=None, wrap_lines=True)
-        st.caption(f"All of it is in {plain(str(run.log))}")
+        st.caption(f"Full log: {plain(str(run.log))}")
