@@ -1,4 +1,4 @@
-"""STAFF Studio: `streamlit run app.py` reads this as the server, and as the script of each page view."""
+"""STAFF Studio: `streamlit run app.py` uses this file as the server and as the script of each page view."""
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
@@ -31,7 +31,7 @@ if __name__ == "__main__":
 else:
     from pages.parts import downloads, failure
 
-    # Streamlit takes a folder "pages" for its older kind of app until st.navigation has run once,
-    # so that a link to a page would break on a fresh server.
+    # Until st.navigation has run once, Streamlit treats a folder "pages" as its older kind of
+    # multipage app, and a link to a page would break on a fresh server.
     PagesManager.uses_pages_directory = False
     app = st.App(__file__, routes=downloads.ROUTES, on_script_error=failure.show)

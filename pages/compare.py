@@ -1,4 +1,4 @@
-"""Compare: two selections of a run, STAFF and other methods, and how the target does after each."""
+"""Compare: two selections of a run, STAFF and other methods, and the target after fine-tuning."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ VIEWS: dict[str, tuple[str, Callable[[Results], None]]] = {
     "methods": ("STAFF and other methods", coverage.show),
     "evaluation": ("After fine-tuning", report.show),
 }
-"""By the link's word: what people call a view, and what shows it."""
+"""Value in the link: label of the view, and the function that shows it."""
 
 
 def main() -> None:
     header(
         "Compare",
-        "Set two selections of this run against each other, or STAFF's coreset against what other methods"
-        " would choose; and see how the target does after fine-tuning on each.",
+        "Compare two selections of this run, or STAFF's coreset with those of other methods, or the target"
+        " after fine-tuning on each coreset.",
     )
     results = scored_results()
     st.segmented_control(

@@ -1,4 +1,4 @@
-"""Data: where the samples come from, how they are read, and what stands in every row."""
+"""Data: the source of the samples, how rows are read, and a check of every row."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _first_rows(source: str, split: str, version: str) -> FirstRows:
 
 
 def _choose_columns(first: FirstRows) -> dict[str, Any]:
-    """Let the columns of prompt and response be chosen; empty until both are."""
+    """Selectors for the prompt and response columns; the settings, empty until both are chosen."""
     for name in ("data_prompt_column", "data_response_column"):
         if st.session_state[name] not in first.columns:
             st.session_state[name] = None
@@ -43,8 +43,8 @@ def _choose_columns(first: FirstRows) -> dict[str, Any]:
             label, first.columns, index=None, key=key, placeholder="Choose a column", persist_state="session"
         )
         for label, key in (
-            ("Column of the prompt", "data_prompt_column"),
-            ("Column of the response", "data_response_column"),
+            ("Prompt column", "data_prompt_column"),
+            ("Response column", "data_response_column"),
         )
     ]
     if not all(chosen):
@@ -53,7 +53,7 @@ def _choose_columns(first: FirstRows) -> dict[str, Any]:
 
 
 def _choose_mapping(first: FirstRows) -> tuple[dict[str, Any], Mapping | None]:
-    """Let the record format be seen and changed; what a plan says of it, and the mapping if there is one."""
+    """A selector for the record format; returns its settings for a plan, and the mapping if there is one."""
     try:
         detected = first.mapping()
     except DatasetError as error:
@@ -66,21 +66,21 @@ def _choose_mapping(first: FirstRows) -> tuple[dict[str, Any], Mapping | None]:
         [DETECT, *FORMATS],
         format_func=lambda name: _format_words(name, detected),
         key="data_format",
-        help="How a row says what is asked and what is answered.",
+        help="How a row stores the prompt and the response.",
         persist_state="session",
     )
-    said: dict[str, Any] = {} if format == DETECT else {"format": format}
+    settings: dict[str, Any] = {} if format == DETECT else {"format": format}
     if format == BY_HAND or (format == DETECT and detected is None):
         if format == DETECT:
             st.caption("No known format fits these rows. Choose which columns to read.")
-        said = _choose_columns(first)
-        if not said:
+        settings = _choose_columns(first)
+        if not settings:
             return {}, None
     try:
-        return said, first.mapping(**said)
+        return settings, first.mapping(**settings)
     except DatasetError as error:
         st.warning(sentence(error))
-        return said, None
+        return settings, None
 
 
 def _format_words(name: str, detected: Mapping | None) -> str:
@@ -90,7 +90,7 @@ def _format_words(name: str, detected: Mapping | None) -> str:
 
 
 def _show_rows(first: FirstRows, mapping: Mapping | None, version: str) -> None:
-    """Some of the first rows, as prompt and response; without a mapping, as they are."""
+    """One page of the first rows, as prompt and response; without a mapping, as raw text."""
     pages = -(-len(first.lines) // ROWS_SHOWN)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown("**How the first rows are read**", width="content")
@@ -99,7 +99,7 @@ def _show_rows(first: FirstRows, mapping: Mapping | None, version: str) -> None:
         for row in first.read(mapping, (shown - 1) * ROWS_SHOWN, ROWS_SHOWN):
             _show_row(row, first.unit)
     if first.more:
-        st.caption(f"The first {len(first.lines):,} rows can be seen here.")
+        st.caption(f"The first {len(first.lines):,} rows are shown here.")
 
 
 def _show_row(row: ReadRow, unit: str) -> None:
@@ -138,7 +138,7 @@ with errors():
 
 reading, preview = st.columns([2, 3], gap="medium")
 with reading:
-    said, mapping = _choose_mapping(first)
+    settings, mapping = _choose_mapping(first)
     limit = st.number_input(
         "Rows to use",
         min_value=2,
@@ -146,10 +146,10 @@ with reading:
         step=1000,
         key="data_limit",
         placeholder="all",
-        help="Only the first so many rows; all where nothing is given.",
+        help="Read only the first N rows. Leave empty to read all.",
         persist_state="session",
     )
-    choice = base.model_copy(update={**said, "limit": limit})
+    choice = base.model_copy(update={**settings, "limit": limit})
     use = st.button(
         "Use this data",
         type="primary",
@@ -159,7 +159,7 @@ with reading:
         on_click=_use,
         args=(choice,),
         width="stretch",
-        help="Goes on to the Run page, where models and settings are chosen.",
+        help="Opens the Run page, where you choose models and settings.",
     )
 with preview:
     _show_rows(first, mapping, key_of(base))

@@ -1,4 +1,4 @@
-"""Export: the coreset as a file, to download or on this machine, and the command that writes the same."""
+"""Export: the coreset as a download or a file on this machine, and the equivalent command."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 
-# The choice that stands for the link's settings; the others are ids of saved selections.
+# The option for the link's settings; the other options are ids of saved selections.
 CURRENT = "current"
 
-# Session keys: what was prepared and written last, with the choices that it was made from.
+# Session keys: the last prepared and the last written export, each with its settings.
 PREPARED, WRITTEN = "_export_prepared", "_export_written"
 
 
@@ -33,11 +33,11 @@ def choose_settings(run: Run) -> dict[str, Any]:
     saved = {each.id: each for each in list_saved(run.folder)}
     asked = st.session_state.export_selection
     if asked not in (CURRENT, *saved):
-        st.warning(f"There is no selection {plain(repr(asked))} in this run; the current one is shown.")
+        st.warning(f"This run has no selection {plain(repr(asked))}. The current selection is used.")
         st.session_state.export_selection = CURRENT
     if not saved:
         return current_settings()
-    names = {CURRENT: "As set on the Select page"} | {id: each.name for id, each in saved.items()}
+    names = {CURRENT: "Settings of the Select page"} | {id: each.name for id, each in saved.items()}
     chosen = st.selectbox(
         "Selection",
         list(names),
@@ -52,7 +52,7 @@ def say_what_is_exported(results: Results, selection: Selection, settings: dict[
     missing = len(results.to_verify(verify_per_stratum=st.session_state.verify_per_stratum, **settings))
     if missing:
         st.warning(
-            f"This coreset is provisional: {missing:,} samples are still to be verified for these settings.",
+            f"This coreset is provisional: {missing:,} samples are not verified yet for these settings.",
             icon=":material/hourglass_empty:",
         )
         st.page_link(page_file("select"), label="Verify them on Select", icon=":material/tune:")
@@ -60,16 +60,16 @@ def say_what_is_exported(results: Results, selection: Selection, settings: dict[
         st.caption(f":material/info: {warning}")
     if not st.session_state.filter.empty:
         st.info(
-            "A filter is set. It changes what the pages show, not the coreset, which is exported whole.",
+            "A filter is set. It affects what the pages show. The export always contains the whole coreset.",
             icon=":material/filter_alt:",
         )
 
 
 def choose_format() -> tuple[str, bool]:
-    """The format, and whether scores go into the rows."""
+    """Selectors for the format, and for adding scores to the rows."""
     if st.session_state.export_format not in EXPORT_FORMATS:
         shown = EXPORT_FORMATS[DEFAULT_FORMAT].label
-        st.warning(f"There is no format {st.session_state.export_format!r}; {shown} are shown.")
+        st.warning(f"Unknown format {st.session_state.export_format!r}. The default, {shown}, is used.")
         st.session_state.export_format = DEFAULT_FORMAT
     name = st.selectbox(
         "Format",
@@ -81,11 +81,11 @@ def choose_format() -> tuple[str, bool]:
     format = EXPORT_FORMATS[name]
     st.caption(f"{format.sentence} {format.cannot_carry}")
     st.toggle(
-        "With scores",
+        "Add scores",
         key="export_scores",
         disabled=not format.holds_scores,
-        help="Adds a field _staff to every row: row number, both models' scores and the stratum. Without it"
-        " the rows stay as they were imported. The decisions file has the scores in any case.",
+        help="Adds a field _staff to every row, with its row number, both models' scores and its stratum."
+        " Otherwise the rows are identical to the imported ones. The decisions file always has the scores.",
         persist_state="session",
     )
     return name, st.session_state.export_scores and format.holds_scores
@@ -98,14 +98,14 @@ def preview_of(choices: tuple[Any, ...], _results: Results, _selection: Selectio
 
 
 def show_preview(choices: tuple[Any, ...], results: Results, selection: Selection) -> bool:
-    """The first rows; False where the format cannot hold them."""
+    """Show the first rows; returns False if the format cannot store them."""
     try:
         text = preview_of(choices, results, selection)
     except StaffError as error:
         st.error(f"This coreset cannot be written in this format: {error}.")
         return False
     shown = min(5, len(selection.indices))
-    st.caption(f"The first {shown} of {len(selection.indices):,} rows, as they will be written")
+    st.caption(f"The first {shown} of {len(selection.indices):,} rows of the file")
     st.code(text, language=EXPORT_FORMATS[choices[-2]].preview_language, wrap_lines=True, height=320)
     return True
 
@@ -113,16 +113,16 @@ def show_preview(choices: tuple[Any, ...], results: Results, selection: Selectio
 def offer_download(
     run: Run, choices: tuple[Any, ...], settings: dict[str, Any], rows: int, fits: bool
 ) -> Manifest | None:
-    """Prepare the files when asked to, then link to them; the manifest once they are there."""
+    """Prepare the files on request, then show download links; returns the manifest of prepared files."""
     format, with_scores = choices[-2:]
     made_from, prepared = st.session_state.get(PREPARED, (None, None))
     if made_from != choices or not prepared.whole:
-        st.caption("Writes the file, the decision on every row and a manifest, ready to download.")
+        st.caption("Prepares the coreset file, a file with the decision for every row, and a manifest.")
         if not st.button("Prepare download", type="primary", icon=":material/package_2:", disabled=not fits):
             return None
         with (
             errors(),
-            st.spinner(f"Writing {rows:,} rows, and the decision on every row …", show_time=True),
+            st.spinner(f"Writing {rows:,} rows, and the decision for every row …", show_time=True),
         ):
             prepared = downloads.prepare(run, settings, format, with_scores)
         st.session_state[PREPARED] = (choices, prepared)
@@ -146,7 +146,7 @@ def offer_download(
 
 
 def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fits: bool) -> Path:
-    """A form that writes the files to a place on this machine; returns the place."""
+    """A form that writes the files to a path on this machine; returns the path."""
     format, with_scores = choices[-2:]
     with st.form("export_write", border=False):
         out = Path(
@@ -154,10 +154,10 @@ def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fi
                 "File on this machine",
                 str(downloads.suggest_file(format)),
                 key=f"export_out_{format}",
-                help="The decisions and the manifest go beside it, under its name.",
+                help="The decisions and the manifest are written to the same folder.",
             )
         )
-        replace = st.checkbox("Replace a file that is there already", key="export_replace")
+        replace = st.checkbox("Replace an existing file", key="export_replace")
         asked = st.form_submit_button("Write the files", icon=":material/save:", disabled=not fits)
     if asked:
         with errors(), st.spinner("Writing …", show_time=True):
@@ -169,7 +169,7 @@ def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fi
     if made_from == choices:
         names = ", ".join(file["name"] for file in manifest["files"])
         st.success(
-            f"{manifest['counts']['selected']:,} rows written to {where} (with {names} and the manifest)."
+            f"Wrote {manifest['counts']['selected']:,} rows to {where} (with {names} and the manifest)."
         )
     return out
 
@@ -177,11 +177,11 @@ def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fi
 def show_manifest(manifest: Manifest) -> None:
     for warning in manifest["warnings"]:
         st.warning(warning)
-    with st.expander("Manifest: from which data and by which settings", icon=":material/receipt_long:"):
+    with st.expander("Manifest: data, models and settings", icon=":material/receipt_long:"):
         st.json(manifest, expanded=1)
 
 
-header("Export", "Take the coreset home: the rows worth training on, as your training tool reads them.")
+header("Export", "Export the coreset as a file, in the format of your training tool.")
 results = scored_results()
 run = current_run()
 settings = choose_settings(run)
@@ -201,11 +201,13 @@ if manifest:
 format = EXPORT_FORMATS[choices[-2]]
 if format.companion:
     with st.expander(f"Entry for {format.label}'s {format.companion.name}", icon=":material/data_object:"):
-        st.caption("It comes with the file. Training finds the coreset under the entry's name.")
+        st.caption(
+            "This entry is included in the download. Training refers to the coreset by the entry's name."
+        )
         st.code(downloads.entry_of(format.companion, downloads.file_name(format.name)), language="json")
 st.subheader("On this machine", anchor=False)
 out = offer_write(run, choices, settings, fits)
-st.caption("The same from the command line:")
+st.caption("The same as a command:")
 st.code(
     downloads.export_command(run.id, downloads.changed_settings(results.plan, settings), *choices[-2:], out),
     language="bash",

@@ -1,4 +1,4 @@
-"""Family: which small model may speak for which target, from models that score the same samples."""
+"""Family: which small model fits which target, measured by scoring the same samples with all of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SCORE_NAMES: dict[str, tuple[Score, str]] = {
     key: (score, charts.LENGTHS[score].title)
     for key, score in zip(("all", "last_block", "loss"), SCORES, strict=True)
 }
-"""What the link says, the score it means, and what people call it."""
+"""Value in the link: the score and its label."""
 
 BADGES = {
     "high": ("green", ":material/check_circle:"),
@@ -50,15 +50,15 @@ BADGES = {
 def main() -> None:
     header(
         "Family",
-        "Find out which small model may speak for which target on your data: all of them score the same"
-        " samples, and the page says how alike they are.",
+        "Find the small model that fits your target best on your data. All models score the same samples, and"
+        " the page compares their scores.",
     )
     run = _pick()
     if run is None:
         st.info(
-            "No models are compared yet. A similarity run fine-tunes each small model on your data, lets"
-            " every model score the same few hundred samples, and says which small model finds the same ones"
-            " hard as the target does. With the built-in models it works offline.",
+            "There is no similarity run yet. A similarity run fine-tunes each small model on your data,"
+            " scores the same few hundred samples with every model, and shows which small model ranks them"
+            " most like the target does. With the built-in models it works offline.",
             icon=":material/family_history:",
         )
         st.subheader("New similarity run", anchor=False)
@@ -68,14 +68,14 @@ def main() -> None:
         form.show()
     if control.read_status(run).state == "finished":
         with errors():
-            found = _similarity(run, _version(run))
-            _finished(found, found.report, found.scores)
+            similarity = _similarity(run, _version(run))
+            _finished(similarity, similarity.report, similarity.scores)
         return
     live.show(run)
 
 
 def _pick() -> Run | None:
-    """The similarity run that the link or the picker chose, else the newest; None where there is none."""
+    """The similarity run chosen by the link or the selector, else the newest; None if there is none."""
     names = run_names((Kind.SIMILARITY,))
     chosen = st.session_state.family
     if chosen and chosen not in names:
@@ -111,27 +111,27 @@ def _similarity(run: Run, version: int) -> Similarity:
     return open_similarity(run.folder)
 
 
-def _finished(found: Similarity, report: Report, scores: pd.DataFrame) -> None:
-    st.caption(_made_from(found))
+def _finished(similarity: Similarity, report: Report, scores: pd.DataFrame) -> None:
+    st.caption(_made_from(similarity))
     score, tuned = _choices(report)
-    _verdicts(found, report, score, tuned)
+    _verdicts(similarity, report, score, tuned)
     _ranks(report, score)
     _curves(report, scores, score, tuned)
     _likeness(report, score, tuned)
     _lengths(report, score)
-    _how(found)
+    _how(similarity)
 
 
-def _made_from(found: Similarity) -> str:
-    plan, report = found.plan, found.report
+def _made_from(similarity: Similarity) -> str:
+    plan, report = similarity.plan, similarity.report
     tuned = counted(plan.epochs, "epoch")
     limit = f", the first {plan.limit:,} rows" if plan.limit else ""
     data = plain(plan.dataset)
-    return f"{report.samples:,} samples of {data}{limit}; small models fine-tuned for {tuned}."
+    return f"{report.samples:,} samples of {data}{limit}; the small models were fine-tuned for {tuned}."
 
 
 def _choices(report: Report) -> tuple[Score, bool]:
-    """Which score, and in which state the targets are, as the link keeps them."""
+    """Selectors for the score and the state of the targets; the link keeps both."""
     numbers = sorted({each.tuned_on for each in report.readings if each.role == "target" and each.tuned_on})
     with st.container(horizontal=True):
         st.segmented_control(
@@ -140,8 +140,8 @@ def _choices(report: Report) -> tuple[Score, bool]:
             key="family_score",
             format_func=lambda key: SCORE_NAMES[key][1],
             required=True,
-            help="Effort is the norm of a sample's gradient, what a run selects by: over all LoRA matrices,"
-            " or only the last decoder block's, as its setting Scored parameters says.",
+            help="Effort is the norm of a sample's gradient, the score that a run uses by default: over all"
+            " LoRA matrices, or only those of the last decoder block (the setting Scored parameters).",
             persist_state="session",
         )
         if numbers:
@@ -152,41 +152,44 @@ def _choices(report: Report) -> tuple[Score, bool]:
                 key="family_target",
                 format_func={"untouched": "Untouched", "fine-tuned": tuned}.__getitem__,
                 required=True,
-                help="The paper's target is untouched when it verifies; Tune the target changes that.",
+                help="In the paper, the target is untouched. The setting Tune the target changes this.",
                 persist_state="session",
             )
     if not numbers and st.session_state.family_target == "fine-tuned":
         st.info(
-            "In this similarity run the target was left untouched; that is shown.", icon=":material/info:"
+            "The target was not fine-tuned in this similarity run. The untouched target is shown.",
+            icon=":material/info:",
         )
     return SCORE_NAMES[st.session_state.family_score][0], bool(
         numbers
     ) and st.session_state.family_target == "fine-tuned"
 
 
-def _verdicts(found: Similarity, report: Report, score: Score, tuned: bool) -> None:
-    st.subheader("Who may speak for whom", anchor=False)
+def _verdicts(similarity: Similarity, report: Report, score: Score, tuned: bool) -> None:
+    st.subheader("Reliability for each target", anchor=False)
     st.markdown(f"**{plain(' '.join(words.conclusion(report, score, tuned=tuned)))}**")
     pairs = words.pairs_of(report, score, tuned=tuned)
     shown = _target_shown(list(dict.fromkeys(pair.target.model for pair in pairs)))
     with st.grid(3, min_column_width=240):
-        for place, pair in enumerate(pairs):
+        for number, pair in enumerate(pairs):
             if pair.small.tuned_on and pair.target.model == shown:
-                _verdict(found, pair, words.trust_of(report, pair), place)
+                _verdict(similarity, pair, words.trust_of(report, pair), number)
     helps = words.advice(report, score, tuned=tuned)
     if helps:
         listed = "".join(f"\n- {plain(line)}" for line in helps)
-        st.warning(f"Where trust is low, this can help in a run:\n{listed}", icon=":material/lightbulb:")
+        st.warning(
+            f"If the reliability is low, this can help in a run:\n{listed}", icon=":material/lightbulb:"
+        )
     if score != "loss":
         st.caption(
-            f"Trust is high from a rank correlation of {HIGH:g} on whose interval begins at"
-            f" {HIGH_AT_LEAST:g} or above, fair from {FAIR:g} on, as every run judges it. The small models"
-            " are fine-tuned, as in a run."
+            f"Reliability is high if the rank correlation is at least {HIGH:g} and its interval starts at"
+            f" {HIGH_AT_LEAST:g} or above. It is fair if the correlation is at least {FAIR:g}, else low."
+            " Every run uses the same thresholds. The small models are fine-tuned, as in a run."
         )
 
 
 def _target_shown(targets: list[str]) -> str:
-    """Of several targets the one whose small models are shown, as the link keeps it; else the only one."""
+    """A selector of the target, kept in the link, if there are several; else the only one."""
     if len(targets) == 1:
         return targets[0]
     if st.session_state.family_for not in targets:
@@ -198,7 +201,7 @@ def _target_shown(targets: list[str]) -> str:
     return st.session_state.family_for
 
 
-def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> None:
+def _verdict(similarity: Similarity, pair: Pair, trust: Trust | None, number: int) -> None:
     small, target = (plain(short_name(each.model)) for each in (pair.small, pair.target))
     agreement = pair.likeness.agreement
     with st.container(border=True, height="stretch"):
@@ -206,7 +209,7 @@ def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> 
             st.markdown(f"**{small}** for {target}", width="content")
             if trust is not None:
                 color, icon = BADGES[trust.word]
-                st.badge(f"{trust.word} trust", icon=icon, color=color)
+                st.badge(f"{trust.word} reliability", icon=icon, color=color)
         st.metric("Rank correlation", number(agreement.spearman))
         st.caption(
             f"95 % interval {number(agreement.low)} to {number(agreement.high)}, from"
@@ -219,87 +222,90 @@ def _verdict(found: Similarity, pair: Pair, trust: Trust | None, place: int) -> 
                 "Plan a run with this pair",
                 type="tertiary",
                 icon=":material/play_circle:",
-                key=f"family_plan_{place}",
+                key=f"family_plan_{number}",
             )
         ):
             pair_of_plan = {"small": pair.small.model, "target": pair.target.model}
             tune = {"tune_target": pair.target.tuned_on}
-            plan_again({**found.plan.model_dump(), **pair_of_plan, **tune})
+            plan_again({**similarity.plan.model_dump(), **pair_of_plan, **tune})
 
 
 def _ranks(report: Report, score: Score) -> None:
-    st.subheader("Do they put the samples in the same order?", anchor=False)
+    st.subheader("Do the models rank the samples alike?", anchor=False)
     frame = charts.rank_frame(report, score)
     chart(
         charts.rank_figure(frame), key="family_ranks",
-        alt=f"Rank correlation of every two of {len(report.readings)} models and states, from"
+        alt=f"Rank correlations between {len(report.readings)} models and states, from"
         f" {number(frame['value'].min())} to {number(frame['value'].max())}.",
     )  # fmt: skip
     st.caption(
-        "Spearman's rank correlation of every two models, with its 95 % bootstrap interval: 1 is the same"
-        " order of the samples, 0 as if shuffled. The colours always go from 0 to 1; below 0 a cell is as"
-        " dark as at 0."
+        "Spearman's rank correlation of each pair of models, with its 95 % bootstrap interval: 1 is the same"
+        " order of the samples, 0 is no relation. The colours range from 0 to 1; negative values have the"
+        " colour of 0."
     )
 
 
 def _curves(report: Report, scores: pd.DataFrame, score: Score, tuned: bool) -> None:
-    st.subheader("How are the scores spread?", anchor=False)
+    st.subheader("How are the scores distributed?", anchor=False)
     frame = charts.curve_frame(report, scores, score, tuned=tuned)
     if frame.empty:
-        st.info("No model has scores above 0 to draw.")
+        st.info("No model has a score above 0, so there is nothing to draw.")
         return
     chart(
         charts.curve_figure(frame), key="family_curves",
-        alt=f"Distributions of {frame['name'].nunique()} models' scores over each other, each around its own"
-        " median, on a logarithmic axis.",
+        alt=f"Distributions of the scores of {frame['name'].nunique()} models, overlaid, each divided by its"
+        " own median, on a logarithmic axis.",
     )  # fmt: skip
     st.caption(
-        "Each model's scores are divided by their own median, since the units of two models differ. Smoothed;"
-        f" targets thick, untouched models dotted. {plain(charts.outside_in_words(frame))}"
+        "Each model's scores are divided by their own median, because the models have different units. The"
+        " curves are smoothed. Thick lines are targets, dotted lines are untouched models."
+        f" {plain(charts.outside_in_words(frame))}"
     )
 
 
 def _likeness(report: Report, score: Score, tuned: bool) -> None:
-    st.subheader("How far do they agree with the target?", anchor=False)
-    _dots(charts.likeness_frame(report, score, tuned=tuned), charts.LIKENESS, "Likeness to the target")
+    st.subheader("How well do they agree with the target?", anchor=False)
+    _dots(charts.likeness_frame(report, score, tuned=tuned), charts.LIKENESS, "Similarity to the target")
     untouched = "" if tuned else " Hollow dots are small models before fine-tuning."
     st.caption(
-        f"Lines are 95 % bootstrap intervals; that of a small distance can lie above it.{untouched} The"
-        f" strata are {report.strata} of equal width, the hardest tenth apart."
+        f"Lines are 95 % bootstrap intervals. The interval of a small distance can be above its dot."
+        f"{untouched} There are {report.strata} strata of equal width, without the hardest tenth."
     )
 
 
 def _lengths(report: Report, score: Score) -> None:
-    st.subheader("Does the length of the response decide?", anchor=False)
-    said = words.lengths_in_words(report, score)
-    _dots(charts.length_frame(report), charts.LENGTHS, "How each model's score goes with the length")
-    st.caption(f"{said} Lengths are in tokens of each model's own. Hollow dots are untouched models.")
+    st.subheader("Do the scores depend on the response length?", anchor=False)
+    sentences = words.lengths_in_words(report, score)
+    _dots(charts.length_frame(report), charts.LENGTHS, "Correlation of each model's score with the length")
+    st.caption(
+        f"{sentences} Lengths are in tokens of each model's own tokenizer. Hollow dots are untouched models."
+    )
 
 
 def _dots(frame: pd.DataFrame, panels: Mapping[str, charts.Panel], alt: str) -> None:
-    """A chart for each panel; as many beside each other as there is room for."""
+    """A grid with one chart per panel."""
     with st.grid(3, min_column_width=290):
-        for place, (key, panel) in enumerate(panels.items()):
+        for number, (key, panel) in enumerate(panels.items()):
             with st.container(gap="xsmall"):
                 st.markdown(f"**{panel.title}**")
                 mine = frame[frame["panel"] == key]
                 chart(
-                    charts.dot_figure(mine, panel), key=f"family_dots_{place}_{len(panels)}",
+                    charts.dot_figure(mine, panel), key=f"family_dots_{number}_{len(panels)}",
                     alt=f"{alt}. {panel.title}, {panel.unit}: {charts.dots_in_words(mine)}",
                 )  # fmt: skip
 
 
-def _how(found: Similarity) -> None:
-    with st.expander("How it was made", icon=":material/terminal:"):
-        took = sum(load_timings(found.folder).values())
-        st.caption(f"It took {duration(took)}. The same from the command line:")
-        st.code(similarity_command(found.plan, found.compared), language="bash", wrap_lines=True)
+def _how(similarity: Similarity) -> None:
+    with st.expander("Reproduce this similarity run", icon=":material/terminal:"):
+        took = sum(load_timings(similarity.folder).values())
+        st.caption(f"The run took {duration(took)}. The same as a command:")
+        st.code(similarity_command(similarity.plan, similarity.compared), language="bash", wrap_lines=True)
         st.button(
-            "Take it over into the form above",
+            "Copy these settings to the form above",
             icon=":material/content_copy:",
             key="family_again",
             on_click=form.take_up,
-            args=(found.plan, found.compared),
+            args=(similarity.plan, similarity.compared),
         )
 
 

@@ -16,16 +16,16 @@ from staff_engine.program import asset
 def main() -> None:
     st.title("STAFF Studio", anchor=False)
     st.markdown(
-        "Cut a fine-tuning set down to the part worth training on. A small model reads all of your data and"
-        " says how hard each sample is; the large model that you want to train checks a few of them, and the"
-        " budget moves to where it finds more to learn. You get a tenth of the rows, say, for a fraction of"
-        " what reading everything on the large model would cost."
+        "Select the part of a fine-tuning set that is worth training on. A small model scores how hard each"
+        " sample is. The large model that you want to train verifies a few of them, and the coreset takes"
+        " more from where it has more to learn. You keep, for example, 10 % of the rows, without running the"
+        " large model on all of them."
     )
     st.image(
         str(asset("two_stages.svg")),
         width=820,
-        alt="A small model scores every sample; the scores are cut into strata; the target model checks a few"
-        " samples of each; the coreset is drawn from all strata.",
+        alt="A small model scores every sample; the scores are divided into strata; the target model verifies"
+        " a few samples of each; the coreset is drawn from all strata.",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         begin = st.button("Try the demo", type="primary", icon=":material/play_arrow:", key="home_demo")
@@ -33,8 +33,8 @@ def main() -> None:
             st.switch_page(page_file("data"))
         plan = _demo_choice()
     st.caption(
-        f"The demo scores {DEMO_PLAN.limit} functions of Python's standard library with two tiny built-in"
-        " models, offline, in about a minute."
+        f"The demo scores {DEMO_PLAN.limit} functions of Python's standard library with two small built-in"
+        " models. It works offline and takes about a minute."
     )
     if begin:
         with errors():
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _demo_choice() -> Plan:
-    """Another task or family for the demo, out of the way of who just wants to see it."""
+    """A choice of another task or model family for the demo, in a popover."""
     families = demo_families()
     with st.popover("Another demo", type="tertiary", icon=":material/tune:"):
         task = st.radio(
@@ -51,7 +51,7 @@ def _demo_choice() -> Plan:
         )
         family = st.radio(
             "Models", list(families), horizontal=True, key="home_demo_family",
-            help="Each family has a small model and a target, trained for trying things on.",
+            help="Each family has a small model and a target, trained for demonstration.",
         )  # fmt: skip
     return demo_plan(task, families[family])
 

@@ -1,4 +1,4 @@
-"""Run: plan one, or watch the one that is chosen."""
+"""Run: plan a new run, or follow the selected one."""
 
 from __future__ import annotations
 

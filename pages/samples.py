@@ -1,4 +1,4 @@
-"""Samples: every imported row, in a table or on a map of the embeddings; one of them in full."""
+"""Samples: all imported rows, as a table or as a map of the embeddings, and one row in detail."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HEADINGS = {
     "verification": "Target's score",
     "loss": "Loss",
     "tokens": "Tokens",
-}  # the columns that the table can be sorted by, in their order
+}  # the columns that the table can be sorted by, in display order
 
 VIEWS = {"table": ":material/table_rows: Table", "map": ":material/scatter_plot: Map"}
 
@@ -47,7 +47,7 @@ Key = tuple[Any, ...]
 def main() -> None:
     header(
         "Samples",
-        "Every row of the data: what it says, how hard the small model finds it, and why it was kept or not.",
+        "Every row of the data: its text, how hard it is for the small model, and why it was kept or not.",
     )
     results = scored_results()
     selection = current_selection(results)
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _key(results: Results) -> Key:
-    """What the rows that pass depend on, to remember their order by."""
+    """Cache key of the filtered rows: everything that they depend on."""
     run = Run(results.folder.name, results.folder)
     chosen = tuple(current_settings().items())
     return run.id, results_version(run), chosen, st.session_state.filter
@@ -77,16 +77,16 @@ def _sorting() -> tuple[str, bool]:
 
 
 def _check_link(columns: SampleColumns) -> None:
-    """Leave out what a link asks for and this run does not have."""
+    """Warn about, and reset, values of the link that do not exist in this run."""
     row = st.session_state.row
     if row is not None and row >= len(columns):
-        st.warning(f"This link's row is {row:,}; this run's rows are 0 to {len(columns) - 1:,}.")
+        st.warning(f"The link's row is {row:,}; this run has rows 0 to {len(columns) - 1:,}.")
         st.session_state.row = None
     sort = st.session_state.samples_sort
     if sort not in HEADINGS:
         st.warning(
-            f"This link's samples_sort is {plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
-            " Shown is row_id."
+            f"The link's samples_sort is {plain(repr(sort))}; allowed: {', '.join(HEADINGS)}."
+            " The default, row_id, is used."
         )
         st.session_state.samples_sort = "row_id"
 
@@ -158,7 +158,7 @@ def _show_table(results: Results, columns: SampleColumns, rows: np.ndarray) -> N
     shown = rows[first : first + PAGE_ROWS]
     count.caption(
         f"Rows {first + 1:,} to {first + len(shown):,} of {len(rows):,}."
-        " Click a row to read it, a heading to sort."
+        " Click a row to open it, or a heading to sort."
     )
     frame = table.table_page(results.imported.folder, columns, shown)
     slot.dataframe(
@@ -171,7 +171,7 @@ def _show_table(results: Results, columns: SampleColumns, rows: np.ndarray) -> N
         on_select=_chosen_in_table,
         selection_mode=["single-row", "single-cell", "single-column"],
         column_config=_column_config(),
-        alt="Samples, a row each; choose one to read it, or a column to sort by it",
+        alt="Table of samples; select a row to open it, or a column to sort by it",
     )
     st.session_state.samples_shown = shown.tolist()
 
@@ -189,30 +189,30 @@ def _column_config() -> dict[str, Any]:
             words["verification"],
             width=110,
             format="%.3g",
-            help="Effort on the target, where it is verified.",
+            help="Effort on the target, if the sample is verified.",
         ),
-        "stratum": number(words["stratum"], width=85, help="Score region; 0 holds the easiest samples."),
+        "stratum": number(words["stratum"], width=85, help="Score range; stratum 0 has the easiest samples."),
         "kept": st.column_config.CheckboxColumn(words["kept"], width=70),
-        "prompt": text(words["prompt"], width=290),
-        "response": text(words["response"], width=290),
+        "prompt": text(words["prompt"], width=275),
+        "response": text(words["response"], width=275),
         "loss": number(
             words["loss"],
             width=80,
             format="%.3g",
-            help="Mean loss on the small model, nats a response token.",
+            help="Mean loss on the small model, in nats per response token.",
         ),
-        "tokens": number(words["tokens"], width=80, help="Tokens of the response."),
+        "tokens": number(words["tokens"], width=80, help="Number of response tokens."),
         "why": text("Why", width=260),
     }
 
 
 def _chosen_in_table() -> None:
-    """Open the sample of a chosen row or cell; sort by a chosen column, the other way at the second time."""
+    """Open the sample of a selected row or cell; sort by a selected column, descending the second time."""
     selection = st.session_state[drawer.choice_key("samples_table")].selection
     shown = st.session_state.samples_shown
-    places = [*selection.rows, *(cell[0] for cell in selection.cells)]
-    if places and places[0] < len(shown):
-        st.session_state.row = shown[places[0]]
+    chosen = [*selection.rows, *(cell[0] for cell in selection.cells)]
+    if chosen and chosen[0] < len(shown):
+        st.session_state.row = shown[chosen[0]]
     for name in selection.columns:
         if name in HEADINGS:
             again = st.session_state.samples_sort == name and st.session_state.samples_order == "ascending"

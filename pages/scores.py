@@ -1,4 +1,4 @@
-"""Scores: how hard samples are for either model, how well the two agree, and what goes with a score."""
+"""Scores: difficulty for both models, their agreement, and correlation with length and loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from staff_engine.selection.agreement import Agreement, rank_agreement, rank_cor
 from staff_engine.selection.coreset import Selection
 from staff_engine.system.words import counted
 
-# Session key: how many boxes became filters. It is part of the charts' keys: a new chart has no box.
+# Session key: the number of boxes drawn so far. It is part of the charts' keys, so a new chart has no box.
 DRAWN = "_scores_drawn"
 
 WORDS = {
@@ -36,13 +36,13 @@ WORDS = {
     "all": "All",
     "linear": "Linear",
     "log": "Logarithmic",
-    "density": "In each bar",
-    "cumulative": "Up to each score",
+    "density": "Per bar",
+    "cumulative": "Cumulative",
 }
 
 
 def choose(label: str, key: str, options: tuple[str, ...], help: str) -> str:
-    """A choice that the link keeps."""
+    """A control whose value is kept in the link."""
     st.segmented_control(
         label,
         options,
@@ -56,14 +56,14 @@ def choose(label: str, key: str, options: tuple[str, ...], help: str) -> str:
 
 
 def selectable(figure: Any, name: str, alt: str, read: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
-    """A chart on which a box becomes a filter; `read` says which."""
+    """A chart on which a drawn box becomes a filter; `read` converts it."""
     key = f"scores_{name}_{st.session_state.setdefault(DRAWN, 0)}"
     taken = partial(take_box, key, read)
     chart(figure, alt=alt, key=key, on_select=taken, selection_mode="box")
 
 
 def take_box(key: str, read: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
-    """Runs when a box is drawn or removed, and at no other rerun."""
+    """Callback: runs only when a box is drawn or removed."""
     boxes = st.session_state[key].selection.box
     if boxes:
         set_filter(**read(boxes[-1]))
@@ -89,9 +89,9 @@ def correlation_of(
 
 
 def target_in_words(tuned: int) -> list[str]:
-    """Whether the target that scored was fine-tuned, and on how many samples."""
+    """A sentence on whether the target was tuned before it verified, and on how many samples."""
     if not tuned:
-        return ["The target is untouched: it was not fine-tuned."]
+        return ["The target is untouched (not fine-tuned)."]
     samples = counted(tuned, "other sample")
     return [f"The target was tuned on {samples} before it scored these."]
 
@@ -105,24 +105,24 @@ def show_distribution(
             "Samples",
             "scores_on",
             ("verified", "all"),
-            "The target scores only a part of the samples. Both models can be compared on that part; on all"
-            " samples the target is shown only if it has scored them all.",
+            "The target scores only the verified samples, so both models are compared on these. With All, the"
+            " target is shown only if it has scored all samples.",
         )
         scale = choose(
             "Scores",
             "scores_scale",
             ("linear", "log"),
-            "Logarithmic spreads out the many easy samples, for all charts on this page.",
+            "A logarithmic axis spreads out the many easy samples. It applies to all charts on this page.",
         )
         shape = choose(
             "Share of samples",
             "scores_shape",
             ("density", "cumulative"),
-            "In each bar: how the scores are spread. Up to each score: what share of the samples is easier.",
+            "Per bar: the distribution of the scores. Cumulative: the share of samples up to each score.",
         )
     frame = scores.distribution_frame(columns, units, on=on, scale=scale, mask=mask)
     if frame.empty:
-        st.info("The target has not scored any sample yet. Look at all samples, or verify some on Select.")
+        st.info("The target has not scored any sample yet. Show all samples, or verify some on Select.")
         st.page_link(page_file("select"), label="Go to Select", icon=":material/tune:")
         return
     figure = scores.distribution_figure(
@@ -136,11 +136,11 @@ def show_distribution(
     selectable(
         figure,
         "distribution",
-        "Distribution of the small model's and the target's scores over each other, with the strata's edges.",
+        "Distributions of the small model's and the target's scores, overlaid, with the edges of the strata.",
         lambda box: {"score": scores.chosen_scores(frame, box["x"], columns, units, scale=scale)},
     )
-    said = target_in_words(tuned) if units.samples else []
-    st.caption(" ".join([*scores.reading(frame, columns, units), *said, *scores.clipped(frame)]))
+    target = target_in_words(tuned) if units.samples else []
+    st.caption(" ".join([*scores.reading(frame, columns, units), *target, *scores.clipped(frame)]))
 
 
 def show_pairs(
@@ -148,7 +148,7 @@ def show_pairs(
 ) -> None:
     st.subheader("Do the two models agree?", anchor=False)
     if not units.samples:
-        st.info("The target has not scored any sample yet, so there is nothing to compare.")
+        st.info("The target has not scored any sample yet, so the models cannot be compared.")
         return
     scale = st.session_state.scores_scale
     frame = relations.pair_frame(columns, units, scale=scale, mask=mask)
@@ -170,51 +170,53 @@ def show_pairs(
     st.caption(" ".join([whole.sentence, *relations.reading(frame)]))
 
 
-def show_agreement(found: Agreement, label: str) -> None:
+def show_agreement(agreement: Agreement, label: str) -> None:
     st.metric(
         label,
-        f"{found.spearman:.2f}" if np.isfinite(found.spearman) else "–",
-        help="Spearman's: 1 where both models put the samples in the same order, 0 where their orders have"
-        " nothing in common. The interval is a bootstrap over the samples that both have scored; these are"
-        " drawn evenly over the strata, so that hard ones count for more than in the data.",
+        f"{agreement.spearman:.2f}" if np.isfinite(agreement.spearman) else "–",
+        help="Spearman's rank correlation: 1 if both models rank the samples in the same order, 0 if the"
+        " orders are unrelated. The interval is a bootstrap over the samples that both have scored. These"
+        " are drawn evenly over the strata, so hard samples are a larger part of them than of the data.",
     )
-    if np.isfinite(found.low):
-        st.caption(f"95 % interval {found.low:.2f} to {found.high:.2f}, from {found.samples:,} samples")
+    if np.isfinite(agreement.low):
+        st.caption(
+            f"95 % interval {agreement.low:.2f} to {agreement.high:.2f}, from {agreement.samples:,} samples"
+        )
     else:
-        st.caption(f"{found.samples:,} samples: too few")
-    if np.isfinite(found.pearson_log):
-        st.caption(f"Correlation of the logarithms {found.pearson_log:.2f}")
+        st.caption(f"{agreement.samples:,} samples are too few")
+    if np.isfinite(agreement.pearson_log):
+        st.caption(f"Correlation of the logarithms {agreement.pearson_log:.2f}")
 
 
 def show_bands(
     columns: SampleColumns, units: Units, mask: np.ndarray | None, version: tuple[str, str]
 ) -> None:
-    st.subheader("What goes with a high score?", anchor=False)
+    st.subheader("What correlates with the score?", anchor=False)
     kinds = (
         ("response_tokens", "tokens", "Response length (tokens)", "the response gets longer"),
         ("loss", "loss", "Loss (nats per token)", "the loss rises"),
     )
-    for place, (name, part, title, what) in zip(st.columns(2), kinds, strict=True):
-        with place:
+    for column, (name, part, title, what) in zip(st.columns(2), kinds, strict=True):
+        with column:
             values = getattr(columns, name)
             frame = relations.band_frame(values, columns.speculative, units.small, mask=mask)
-            said = relations.trend(
+            trend = relations.trend(
                 correlation_of(*version, None, name, columns, np.ones(len(columns), dtype=bool)), what
             )
             selectable(
                 relations.band_figure(frame, x=title, scale=st.session_state.scores_scale),
                 name,
-                f"The small model's score by {title.lower()}. {said}",
+                f"The small model's score by {title.lower()}. {trend}",
                 lambda box, part=part: {part: relations.chosen_values(box["x"], whole=part == "tokens")},
             )
-            st.caption(said)
+            st.caption(trend)
     st.caption(
-        "Each dot stands for one group of like size; half of its samples lie in the band. All samples with a"
-        " score are counted."
+        "Each dot is the median of one group; the groups are of similar size. The band covers the middle half"
+        " of each group. All samples with a score are counted."
     )
 
 
-header("Scores", "How hard each sample is for the small model, and whether the target agrees.")
+header("Scores", "How hard the samples are for the small model, and whether the target agrees.")
 results = scored_results()
 filter_bar(results)
 selection = current_selection(results)
@@ -222,8 +224,8 @@ columns = current_columns(results)
 mask = None if st.session_state.filter.empty else current_mask(results)
 units = score_units(columns)
 version = (results.folder.name, results_version(current_run()))
-st.caption("Drag across a chart to look only at the samples there: every page obeys the filter.")
+st.caption("Drag across a chart to filter by its samples. The filter applies to every page.")
 show_distribution(columns, selection, units, mask, len(results.tuned_ids))
 show_pairs(columns, units, mask, version)
 show_bands(columns, units, mask, version)
-st.page_link(page_file("select"), label="Turn the scores into a coreset", icon=":material/tune:")
+st.page_link(page_file("select"), label="Select a coreset from these scores", icon=":material/tune:")

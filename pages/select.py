@@ -1,4 +1,4 @@
-"""Select: turn the settings, see at once what the coreset becomes, keep it."""
+"""Select: change the settings, see the new coreset immediately, save it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from staff_engine.selection.overlap import overlap_of
 from staff_engine.selection.scores import SCORES
 from staff_engine.system.words import duration, saved_share
 
-# The sliders' own keys; the number beside each holds the setting, and takes what the slider cannot.
+# The sliders have their own keys; the number field next to each holds the setting, with a wider range.
 SLIDERS = {
     "strata": ("Strata (K)", 1, 200, 1, "%d"),
     "pruning_rate": ("Pruning rate", 0.0, 0.99, 0.01, "%.2f"),
 }
 CHOICES = {
     "score": ("Score", {name: score.label for name, score in SCORES.items()}),
-    "strata_by": ("Cut strata by", {"width": "Width", "log": "Log width", "quantile": "Equal size"}),
+    "strata_by": ("Stratify by", {"width": "Width", "log": "Log width", "quantile": "Equal size"}),
     "ratio": ("Ratio", {"paper": "Paper", "calibrated": "Calibrated", "released": "Released code"}),
     "allocation": (
         "Allocation",
@@ -55,9 +55,9 @@ def main() -> None:
 
 @st.fragment
 def studio(results: Results) -> None:
-    """Everything that moves with the settings, rerun without the rest of the page."""
+    """Everything that depends on the settings, rerun without the rest of the page."""
     run = current_run()
-    results = scored_results()  # what was verified meanwhile counts
+    results = scored_results()  # includes samples verified since the page was opened
     _presets()
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
@@ -75,13 +75,13 @@ def studio(results: Results) -> None:
     _charts(results, selection)
     saved_part.keep_and_load(run, results)
     with st.container(horizontal=True):
-        st.page_link(page_file("samples"), label="Read the samples", icon=":material/table_rows:")
+        st.page_link(page_file("samples"), label="View the samples", icon=":material/table_rows:")
         st.page_link(page_file("export"), label="Export this coreset", icon=":material/download:")
     links.keep()
 
 
 def _presets() -> None:
-    """One choice for all settings but the pruning rate and the seed; Custom where they are of no preset."""
+    """A selector of presets, which set all settings but the pruning rate and the seed; else Custom."""
     current = preset_of({name: st.session_state[name] for name in SELECTION_FIELDS}) or CUSTOM
     st.session_state[PRESET_KEY] = current
     labels = {name: preset.label for name, preset in PRESETS.items()} | {CUSTOM: "Custom"}
@@ -92,7 +92,7 @@ def _presets() -> None:
         key=PRESET_KEY,
         required=True,
         on_change=_take_preset,
-        help="A name for a set of settings. "
+        help="A named set of settings. "
         + " ".join(f"**{preset.label}**: {preset.sentence}" for preset in PRESETS.values()),
     )
     if current != CUSTOM:
@@ -108,7 +108,7 @@ def _take_preset() -> None:
 
 
 def _dial(name: str) -> None:
-    """A slider, and a number beside it that also takes what lies beyond the slider's end."""
+    """A slider, and a number field for exact values, also beyond the range of the slider."""
     label, low, high, step, form = SLIDERS[name]
     slider = f"_slider_{name}"
     st.session_state[slider] = min(max(st.session_state[name], low), high)
@@ -118,7 +118,7 @@ def _dial(name: str) -> None:
             help=Plan.model_fields[name].description,
         )  # fmt: skip
         st.number_input(
-            f"{label}, exactly", **plan_field.bounds(name), step=step, key=name, persist_state="session",
+            f"{label}, exact value", **plan_field.bounds(name), step=step, key=name, persist_state="session",
             label_visibility="collapsed", width=130, format=None if name == "strata" else "%.6g",
         )  # fmt: skip
 
@@ -170,20 +170,20 @@ def _figures(results: Results, selection: Selection) -> None:
             "Coreset", f"{len(selection.indices):,}",
             delta=_change(results, selection, saved[0].settings) if saved else None,
             delta_color="off", delta_arrow="off",
-            help="Samples that are kept. With saved selections: what changes against the newest of them.",
+            help="Samples that are kept. Below: the change since the newest saved selection, if any.",
         )  # fmt: skip
         lengths = response_lengths(results, selection.indices)
         st.metric(
             "Response tokens", f"{lengths.token_share:.0%}",
             delta=f"median {lengths.coreset_median:,.0f}, data {lengths.data_median:,.0f}",
             delta_color="off", delta_arrow="off",
-            help="The coreset's share of all response tokens, and the median length of a response in the"
+            help="The coreset's share of all response tokens. Below: the median response length in the"
             f" coreset and in the data. {lengths.sentence}",
         )  # fmt: skip
         st.metric(
             "Strata served", f"{served:,} of {len(selection.sizes):,}",
             delta=f"{empty:,} empty" if empty else None, delta_color="off", delta_arrow="off",
-            help="Strata that give at least one sample.",
+            help="Strata with at least one sample in the coreset.",
         )  # fmt: skip
         st.metric(
             "Verified", f"{verified:,}", delta=f"{verified / scorable:.0%} of the data",
@@ -192,23 +192,23 @@ def _figures(results: Results, selection: Selection) -> None:
         st.metric(
             "Time saved", saved_share(took.saved),
             delta=took.full and f"of {duration(took.full)}", delta_color="off", delta_arrow="off",
-            help="Against letting the target score every sample: its measured speed, times all tokens."
+            help="Compared with scoring every sample on the target, estimated from its measured speed."
             f" Fine-tuning, scoring and verifying took {duration(took.staff)}.",
         )  # fmt: skip
         st.metric(
             "Overhead", "?" if took.overhead is None else f"{took.overhead:.0%}",
             delta=took.training and f"of {duration(took.training + took.full)}",
             delta_color="off", delta_arrow="off",
-            help="The same time against fine-tuning the target on everything and then scoring everything on"
-            " it, as methods without a small model do. The target's fine-tuning is an estimate: as many times"
-            " its scoring as the small model's was.",
+            help="Time of this run, compared with fine-tuning the target on all samples and then scoring them"
+            " all, as methods without a small model do. The target's fine-tuning time is an estimate: its"
+            " scoring time multiplied by the small model's ratio of fine-tuning to scoring time.",
         )  # fmt: skip
 
 
 def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:
     overlap = overlap_of(selection_of(results, settings), selection)
     if not len(overlap.only_a) and not len(overlap.only_b):
-        return "as last saved"
+        return "no change since last saved"
     return f"+{len(overlap.only_b):,} −{len(overlap.only_a):,} since last saved"
 
 
@@ -220,15 +220,15 @@ def _charts(results: Results, selection: Selection) -> None:
     )
     st.subheader("Where the coreset comes from", anchor=False)
     st.caption(
-        "Above 1, the target finds a stratum harder than the small model does, and more of it is kept."
-        " Below it stand the verified samples that a ratio rests on; hollow points rest on too few. Drag over"
-        " bars to look at those strata on every page. At the foot: above the dashed line the coreset leans to"
-        " easy samples, below it to hard ones."
+        "A verification ratio above 1 means that the target finds a stratum harder than the small model does,"
+        " so more of it is kept. Hollow points have too few verified samples. Drag over bars to filter all"
+        " pages by these strata. In the bottom chart, the coreset favours easy samples above the dashed line"
+        " and hard samples below it."
     )
     chart(
         charts.strata_figure(frame, charts.cumulative_frame(selection)),
-        alt="Verification ratio, verified samples, samples and rate kept of each stratum, and the coreset's"
-        " running share",
+        alt="Verification ratio, verified samples, samples and rate kept of each stratum, and the cumulative"
+        " share of the coreset",
         key="select_strata",
         on_select=_choose_strata,
         selection_mode="box",
@@ -239,7 +239,7 @@ def _choose_strata() -> None:
     chosen: set[int] = set()
     for point in st.session_state.select_strata.selection.points:
         ends = point.get("customdata")  # a list in Python, an object of the same from the browser
-        if ends:  # the running shares have none
+        if ends:  # the cumulative shares have none
             first, last, *_ = ends.values() if isinstance(ends, dict) else ends
             chosen.update(range(int(first), int(last) + 1))
     if chosen:

@@ -1,4 +1,4 @@
-"""A figure on a page."""
+"""Show a figure on a page."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def chart(
     selection_mode: str = "box",
     height: int | None = None,
 ) -> Any:
-    """Show a figure in the page's theme; with `on_select`, a box can be dragged over it, or points clicked.
+    """Show a figure in the page's theme; with `on_select`, the user can drag a box or click points.
 
     Parameters
     ----------
     alt
-        What the figure shows, for those who do not see it.
+        Text alternative: what the figure shows.
     on_select
-        As `st.plotly_chart` takes it; the chart's selection is returned then.
+        As in `st.plotly_chart`; the chart's selection is then returned.
     selection_mode
-        "box" or "points": where dragging chooses, Streamlit hands over no clicks.
+        "box" or "points": when dragging selects, Streamlit does not report clicks.
     """
     choosing = {"on_select": on_select, "selection_mode": selection_mode} if on_select else {}
     if height is not None:

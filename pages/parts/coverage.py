@@ -1,4 +1,4 @@
-"""Coverage on the Compare page: STAFF's coreset beside those of the methods it is measured against."""
+"""Coverage on the Compare page: STAFF's coreset and those of the other methods."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from staff_engine.selection.strata import coreset_size
 from staff_engine.system.words import percent
 
 D2_AT_ONCE = 20_000
-"""Up to so many samples D2 takes seconds, and is shown without being asked for."""
+"""D2 is shown by default only up to this number of samples, where it takes seconds."""
 
 
 def show(results: Results) -> None:
-    """Choose methods and a pruning rate; what their coresets share and reach."""
+    """Selectors for methods and pruning rate, and the overlap and coverage of their coresets."""
     filter_bar(results)
     table = _table(results.folder.name, results)
     names = _choose_methods(table)
     if not names:
         st.info("Choose at least one method.", icon=":material/checklist:")
         return
-    found = _coverage(results, table, names)
-    if found is None:
-        st.info("No sample of these coresets passes the filter. Take a part of it away to compare.")
+    covered = _coverage(results, table, names)
+    if covered is None:
+        st.info("No sample of these coresets passes the filter. Remove part of the filter to compare.")
         return
     scorable = np.isfinite(table.effort) & current_mask(results)
-    _say_how(found, scorable=int(scorable.sum()))
-    _overlap_and_reach(found)
-    _spreads(found)
+    _say_how(covered, scorable=int(scorable.sum()))
+    _overlap_and_reach(covered)
+    _spreads(covered)
     _explain(results, names)
 
 
 def _choose_methods(table: ScoreTable) -> list[str]:
-    """The methods that the link or the pills choose."""
+    """The methods chosen by the link or with the pills."""
     offered = [name for name in METHODS if table.embedding.shape[1] or not needs_embedding(name)]
     chosen = st.session_state.compare_methods
     if chosen is None:
@@ -61,7 +61,7 @@ def _choose_methods(table: ScoreTable) -> list[str]:
         st.pills(
             "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
             format_func=lambda name: METHODS[name].label,
-            help="What each does stands at the foot of the page.",
+            help="The methods are described at the bottom of the page.",
         )  # fmt: skip
         st.number_input(
             "Pruning rate", **plan_field.bounds("pruning_rate"), step=0.05, format="%.6g",
@@ -69,7 +69,7 @@ def _choose_methods(table: ScoreTable) -> list[str]:
             help=f"{Plan.model_fields['pruning_rate'].description} The same as on Select.",
         )  # fmt: skip
     if len(offered) < len(METHODS):
-        st.caption("This run kept no embeddings, so D2 and Moderate cannot choose.")
+        st.caption("This run has no embeddings, so D2 and Moderate are not available.")
     return names
 
 
@@ -122,22 +122,22 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
     return clusters_of(_table, seed)
 
 
-def _say_how(found: MethodCoverage, *, scorable: int) -> None:
-    size = coreset_size(scorable, found.pruning_rate)
+def _say_how(covered: MethodCoverage, *, scorable: int) -> None:
+    size = coreset_size(scorable, covered.pruning_rate)
     st.caption(
-        f"{percent(found.pruning_rate)} removed. STAFF as set on Select. The others read the"
-        f" fine-tuned small model's scores; seed {found.seed}; CCS and D2 leave out the hardest"
-        f" {percent(found.beta)}, as STAFF does; CCS has {CCS_STRATA} strata."
-        f" Two coresets of {size:,} of {scorable:,} samples, drawn without looking at scores, overlap by"
+        f"{percent(covered.pruning_rate)} removed, seed {covered.seed}. STAFF uses the settings of Select."
+        f" The other methods use the fine-tuned small model's scores. CCS and D2 drop the hardest"
+        f" {percent(covered.beta)}, as STAFF does; CCS uses {CCS_STRATA} strata. By chance, two random"
+        f" coresets of {size:,} of {scorable:,} samples overlap by"
         f" {jaccard_by_chance(size, size, scorable):.0%}."
     )
 
 
-def _overlap_and_reach(found: MethodCoverage) -> None:
-    coverage = found.coverage
+def _overlap_and_reach(covered: MethodCoverage) -> None:
+    coverage = covered.coverage
     left, right = _side_by_side()
     with left:
-        st.subheader("What they have in common", anchor=False)
+        st.subheader("Overlap of the coresets", anchor=False)
         if len(coverage.names) > 1:
             frame = charts.overlap_frame(coverage)
             chart(
@@ -145,60 +145,61 @@ def _overlap_and_reach(found: MethodCoverage) -> None:
                 alt=f"Overlap of every two coresets: {charts.overlap_in_words(frame)}",
             )  # fmt: skip
             st.caption(
-                "Samples in both, over samples in either (Jaccard): 1 is the same coreset. CCS draws by the"
-                " same priorities as STAFF, so a strong overlap of these two is expected."
+                "Samples in both coresets, divided by samples in either (Jaccard index); 1 is the same"
+                " coreset. CCS draws with the same priorities as STAFF, so expect a large overlap of"
+                " these two."
             )
         else:
-            st.caption("Choose another method to see how alike their coresets are.")
+            st.caption("Choose another method to see the overlap of their coresets.")
     with right:
-        st.subheader("What they reach", anchor=False)
+        st.subheader("Coverage", anchor=False)
         reach = charts.reach_frame(coverage)
         counts = {"strata": coverage.num_strata, "clusters": coverage.num_clusters}
-        said = (f"{groups}: {charts.reach_in_words(reach, groups)}" for groups in counts if counts[groups])
+        shares = (f"{groups}: {charts.reach_in_words(reach, groups)}" for groups in counts if counts[groups])
         chart(
-            charts.reach_figure(reach, counts), alt=f"Share reached. {'. '.join(said)}", key="methods_reach"
+            charts.reach_figure(reach, counts), alt=f"Share covered. {'. '.join(shares)}", key="methods_reach"
         )
         st.caption(
-            "Strata are STAFF's; the hardest, which it drops, are in none. Clusters group samples by their"
-            " embeddings (k-means)."
+            "Share of the strata and clusters with at least one sample in the coreset. Strata are STAFF's,"
+            " without the hardest dropped. Clusters are k-means clusters of the embeddings."
         )
 
 
-def _spreads(found: MethodCoverage) -> None:
-    st.subheader("What their samples are like", anchor=False)
-    coverage = found.coverage
-    for place, profile, title, key in zip(
+def _spreads(covered: MethodCoverage) -> None:
+    st.subheader("Length and loss of the samples", anchor=False)
+    coverage = covered.coverage
+    for column, profile, title, key in zip(
         _side_by_side(),
         (coverage.lengths, coverage.losses),
-        ("Response length (tokens)", "Loss on the small model (nats a token)"),
+        ("Response length (tokens)", "Loss on the small model (nats per token)"),
         ("methods_lengths", "methods_losses"),
         strict=True,
     ):
-        with place:
+        with column:
             frame = charts.spread_frame(coverage, profile)
             chart(
                 charts.spread_figure(frame, x=title), key=key,
                 alt=f"{title}, medians: {charts.spread_in_words(frame)}",
             )  # fmt: skip
     st.caption(
-        "Dot: the median. Thick: the middle half. Thin: from the 5 % to the 95 % quantile. Dashed: the median"
-        " of all samples."
+        "Dot: median. Thick line: middle half. Thin line: 5 % to 95 % quantile. Dashed line: median of all"
+        " samples."
     )
 
 
 def _side_by_side() -> tuple[DeltaGenerator, DeltaGenerator]:
-    """Two places beside each other, or one below the other where the page is narrow."""
+    """Two columns, or one below the other if the page is narrow."""
     with st.grid(2, min_column_width=380, gap="large"):
         return st.container(), st.container()
 
 
 def _explain(results: Results, names: list[str]) -> None:
-    with st.expander("What the methods do", icon=":material/menu_book:"):
+    with st.expander("About the methods", icon=":material/menu_book:"):
         for method in METHODS.values():
             st.markdown(f"**{method.label}**. {method.sentence}")
         words = "".join(f" --method {name}" for name in names)
         rate = st.session_state.pruning_rate
-        st.caption("The same on the command line, with the run's own plan for the rest:")
+        st.caption("The same as a command. Other settings are those of the run's plan:")
         st.code(
             f"{COMMAND} compare {results.folder.name}{words} --pruning-rate {rate:g}",
             language="bash", wrap_lines=True,

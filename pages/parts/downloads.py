@@ -1,4 +1,4 @@
-"""The server's route for prepared exports: `/download/{run_id}/{key}` and the files beside it."""
+"""The server's route for prepared exports: `/download/{run_id}/{key}` and its companion files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from staff_engine.errors import StaffError
 from staff_engine.export.downloads import Prepared, find_prepared, zipped
 
 ARCHIVE = "zip"
-"""The part that stands for all files in one archive."""
+"""The name of the part that contains all files in one archive."""
 
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
 
 
 def download(request: Request) -> Response:
-    """Send a file of a prepared export from disk; 404 with a sentence for anything else."""
+    """Send a file of a prepared export from disk; anything else gets a 404 with a message."""
     names = request.path_params
     part = names.get("part", "coreset")
     try:
@@ -26,7 +26,9 @@ def download(request: Request) -> Response:
     if part == ARCHIVE:
         return _archive(prepared)
     if part not in prepared.files:
-        return _missing(f"An export has no {part!r}; it has {', '.join(prepared.files)} and {ARCHIVE}.")
+        return _missing(
+            f"Unknown part {part!r} of an export; it has {', '.join(prepared.files)} and {ARCHIVE}."
+        )
     path = prepared.files[part]
     return FileResponse(
         path, filename=path.name, media_type="application/octet-stream", headers=dict(HEADERS)
@@ -34,7 +36,7 @@ def download(request: Request) -> Response:
 
 
 def address(prepared: Prepared, part: str = "coreset") -> str:
-    """Where the server gives a part of an export."""
+    """The address of a part of an export on the server."""
     tail = "" if part == "coreset" else f"/{part}"
     return f"/download/{prepared.run_id}/{prepared.key}{tail}"
 

@@ -1,4 +1,4 @@
-"""What a person sees when a page itself breaks: a sentence, and where the details are."""
+"""The message for an unexpected error of a page, and where to find the details."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ log = logging.getLogger(__name__)
 
 
 def show(error: Exception) -> bool:
-    """Show an error that no page caught, in place of Streamlit's traceback; True says that it is shown."""
-    log.error("a page broke", exc_info=error)
+    """Show an error that no page caught, instead of Streamlit's traceback; returns True for "handled"."""
+    log.error("unexpected error on a page", exc_info=error)
     if isinstance(error, StaffError):
         text = str(error)
         st.error(f"{text[:1].upper()}{text[1:]}")
     else:
         st.error(
-            "This page broke. Your runs go on and nothing is lost; reload the page to try again. "
-            "The terminal in which the app was started has the details."
+            "Unexpected error on this page. Your runs continue and nothing is lost. Reload the page to try "
+            "again. The terminal in which the app was started shows the details."
         )
     return True

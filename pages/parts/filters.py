@@ -1,4 +1,4 @@
-"""The filter that all pages obey: changed in parts, and shown as a bar above a page."""
+"""The filter that applies to all pages: changing it, and its bar at the top of a page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from staff_engine.samples.filters import Filter
 
 
 def set_filter(**changes: Any) -> None:
-    """Change parts of the filter that all pages obey; call it in a callback, or rerun after it."""
+    """Change parts of the shared filter; call it in a callback, or rerun afterwards."""
     st.session_state.filter = st.session_state.filter.but(**changes)
 
 
 def filter_bar(results: Results) -> None:
-    """The parts of the current filter, each removable; nothing where none is set."""
+    """The parts of the current filter, each removable; nothing if no filter is set."""
     chosen: Filter = st.session_state.filter
     if chosen.empty:
         return
@@ -36,7 +36,9 @@ def filter_bar(results: Results) -> None:
             )
         st.button("Clear all", key="filter_clear", type="tertiary", on_click=_clear)
     if not passing:
-        st.info("No sample passes the filter. Remove a part of it above.", icon=":material/filter_alt_off:")
+        st.info(
+            "No sample passes the filter. Remove part of the filter above.", icon=":material/filter_alt_off:"
+        )
 
 
 def _remove(name: str) -> None:

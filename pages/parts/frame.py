@@ -1,4 +1,4 @@
-"""What stands around every page: the link, the run picker in the sidebar, the pages' own errors."""
+"""The frame of every page: logo, link, and the run selector in the sidebar."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def show(page: StreamlitPage) -> None:
     _pick_run()
     try:
         page.run()
-    finally:  # also where the page ends itself early
+    finally:  # also if the page stops early
         links.keep()
 
 
 def _pick_run() -> None:
-    """A picker of the run that all result pages show."""
+    """A selector of the run that all result pages show."""
     chosen = st.session_state.run
     names = run_names((Kind.CORESET, None))
-    if chosen and chosen not in names:  # what the link asks for: the page says what is wrong with it
+    if chosen and chosen not in names:  # from the link; the page shows what is wrong with it
         names[chosen] = chosen
     if names:
         st.sidebar.selectbox(
             "Run",
             list(names),
             index=None,
-            placeholder="None chosen",
+            placeholder="None selected",
             key="run",
             format_func=lambda run_id: names.get(run_id, run_id),
             persist_state="session",
-            help="The run that the pages under Results show.",
+            help="The run shown on the pages under Results.",
         )

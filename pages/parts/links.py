@@ -1,8 +1,8 @@
-"""What a link brings back: run, settings, filter and each page's own choices.
+"""What a link restores: run, settings, filter and each page's own choices.
 
-They live in the session under the names below, and stand in the query parameters beside it.
-Streamlit's own `bind="query-params"` forgets a widget's parameter when the page changes,
-so they are kept by hand: `restore` before the page, `keep` after it.
+They are stored in the session under the names below, and copied to the query parameters.
+Streamlit's own `bind="query-params"` loses a widget's parameter when the page changes,
+so this module copies them: `restore` runs before the page, `keep` after it.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from staff_engine.samples.filters import Filter
 from staff_engine.selection.methods import METHODS
 
 SETTINGS = (*SELECTION_FIELDS, "verify_per_stratum")
-"""Settings of the plan that pages turn without a model; each is a key of the session."""
+"""Settings of the plan that pages can change without running a model; each is a session key."""
 
 LAST = "_link_last"
-"""Session key: the query parameters as `keep` left them; others were typed, pasted or gone back to."""
+"""Session key: the query parameters that `keep` wrote; others come from the user."""
 
 OF_RUN = "_link_of_run"
-"""Session key: the run whose plan the settings and the filter were last set from."""
+"""Session key: the run from whose plan the settings were last set."""
 
 NEXT_RUN = "_link_next_run"
-"""Session key: the run that a page chose; the picker, drawn already, takes it the next time."""
+"""Session key: the run that a page selected; the run selector shows it from the next rerun on."""
 
 NEXT_FAMILY = "_link_next_family"
-"""Session key: the similarity run that a page chose; as `NEXT_RUN`."""
+"""Session key: like `NEXT_RUN`, for a similarity run."""
 
 NEXT_EVALUATION = "_link_next_evaluation"
-"""Session key: the evaluation of coresets that a page chose; as `NEXT_RUN`."""
+"""Session key: like `NEXT_RUN`, for an evaluation of coresets."""
 
 REFUSED = "_link_refused"
-"""Session key: what a link asked for and did not get, in sentences."""
+"""Session key: messages about invalid values of a link."""
 
 
 _OTHER_RUNS: dict[Kind | None, str] = {
     "coreset": "it selects a coreset",
     "evaluation": "it evaluates coresets",
 }
-"""What a run does that is no similarity run."""
+"""What a run of another kind does, for the error message."""
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -69,14 +69,14 @@ def _yes_no(text: str) -> bool:
 
 
 def _methods(text: str) -> str:
-    """Names of methods, with commas between them."""
+    """Names of methods, separated by commas."""
     if not set(filter(None, text.split(","))) <= METHODS.keys():
-        raise ValueError(f"allowed: {', '.join(METHODS)}, with commas between them")
+        raise ValueError(f"allowed: {', '.join(METHODS)}, separated by commas")
     return text
 
 
 def _similarity(text: str) -> str:
-    """The id of a similarity run, or of one that cannot be read."""
+    """The id of a similarity run, or of a run that cannot be read."""
     try:
         run = _find(text, Kind.SIMILARITY)
     except RunError as error:
@@ -110,15 +110,15 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "export_selection": ("current", str),
     "export_scores": (False, _yes_no),
 }
-"""A page's own choices: the default, and what reads a link's text (or raises ValueError: what is allowed)."""
+"""A page's own choices: the default, and a parser of the link's text that raises ValueError."""
 
 
 def restore() -> None:
-    """Set every key of the session from the link where that has changed, else leave it as it is."""
+    """Set the session keys from the link if the link has changed."""
     query = st.query_params.to_dict()
-    beginnings = {"run": None, "filter": Filter(), REFUSED: [], LAST: {}}
-    beginnings |= {name: default for name, (default, _) in PAGE_KEYS.items()}
-    for name, value in beginnings.items():
+    initial = {"run": None, "filter": Filter(), REFUSED: [], LAST: {}}
+    initial |= {name: default for name, (default, _) in PAGE_KEYS.items()}
+    for name, value in initial.items():
         st.session_state.setdefault(name, value)
     if NEXT_RUN in st.session_state:
         st.session_state.run = st.session_state.pop(NEXT_RUN)
@@ -127,7 +127,7 @@ def restore() -> None:
         st.session_state.compare_view = "evaluation"
     if NEXT_FAMILY in st.session_state:
         st.session_state.family = st.session_state.pop(NEXT_FAMILY)
-    # A change of page clears the query; what is then empty was not asked for by anybody.
+    # Changing the page clears the query, so an empty query is not a request.
     if query and query != st.session_state[LAST]:
         _read(query)
     if OF_RUN not in st.session_state or st.session_state[OF_RUN] != st.session_state.run:
@@ -153,10 +153,10 @@ def keep() -> None:
 
 
 def refusals() -> list[str]:
-    """What the link asked for and did not get; said once."""
-    said = st.session_state[REFUSED]
+    """Messages about invalid values of the link; each is returned once."""
+    messages = st.session_state[REFUSED]
     st.session_state[REFUSED] = []
-    return said
+    return messages
 
 
 def _read(query: dict[str, str]) -> None:
@@ -165,7 +165,7 @@ def _read(query: dict[str, str]) -> None:
             st.session_state.run = _find(query["run"]).id
         except StaffError as error:
             st.session_state.run = None
-            _refuse(f"This link's {error}.")
+            _refuse(f"Invalid link: {error}.")
     _take_plan(query)
     for name, (default, read) in PAGE_KEYS.items():
         value = default
@@ -173,17 +173,17 @@ def _read(query: dict[str, str]) -> None:
             try:
                 value = read(query[name])
             except ValueError as error:
-                instead = "It is left out." if default is None else f"Shown is {_text(default)}."
-                _refuse(f"This link's {name} is {query[name]!r}; {error}. {instead}")
+                instead = "It is ignored." if default is None else f"The default, {_text(default)}, is used."
+                _refuse(f"The link's {name} is {query[name]!r}; {error}. {instead}")
         st.session_state[name] = value
     try:
         st.session_state.filter = Filter.from_query(query)
     except PlanError as error:
-        _refuse(f"This link's filter is left out: {error}.")
+        _refuse(f"The link's filter is invalid and is ignored: {error}.")
 
 
 def _take_plan(query: dict[str, str]) -> None:
-    """The settings of the run's plan, and over them those of the link that are allowed."""
+    """Set the settings from the run's plan, and from the valid settings of the link."""
     settings = _plan_settings()
     for name in SETTINGS:
         if name in query:
@@ -192,27 +192,27 @@ def _take_plan(query: dict[str, str]) -> None:
                     Plan.make(dataset="-", small="-", target="-", **{name: query[name]}), name
                 )
             except PlanError as error:
-                _refuse(f"This link's {error}. Shown is the run's own, {settings[name]}.")
+                _refuse(f"The link's {error}. The run's own value, {settings[name]}, is used.")
     st.session_state.update(settings)
     st.session_state.filter = Filter()
     st.session_state[OF_RUN] = st.session_state.run
 
 
 def _plan_settings() -> dict[str, Any]:
-    """What the run's plan says, or the defaults where there is no run to read."""
+    """The settings of the run's plan, or the defaults if there is no readable run."""
     if st.session_state.run:
         try:
             plan = read_record(_find(st.session_state.run)).plan
             return {name: getattr(plan, name) for name in SETTINGS}
         except StaffError:
-            pass  # the page says what is wrong with the run
+            pass  # the page shows what is wrong with the run
     return {name: Plan.model_fields[name].default for name in SETTINGS}
 
 
 def _find(run_id: str, kind: Kind = Kind.CORESET) -> Run:
-    """The run of a link: by its id or name, never by a path; the latest is that of a kind."""
+    """The run of a link, by id or name, never by path; `latest` is the latest of that kind."""
     if Path(run_id).name != run_id or run_id.startswith((".", "~")):
-        raise RunError(f"run {run_id!r} is no run's name")
+        raise RunError(f"run {run_id!r} is not the name of a run")
     return find_run(run_id, kind=kind)
 
 

@@ -1,4 +1,4 @@
-"""Ways from page to page: the file of each, and the run that it shows when it opens."""
+"""Navigation between pages: the file of each page, and the run that it opens with."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pages.parts import links
 
 
 def page_file(name: str) -> str:
-    """The file of a page, as `st.switch_page` and `st.page_link` take it."""
+    """The file of a page, for `st.switch_page` and `st.page_link`."""
     return f"pages/{name}.py"
 
 
 def choose_run(run_id: str | None) -> None:
-    """Make a run the one that all pages show, from the next run of the script on.
+    """Select a run for all pages, from the next rerun of the script on.
 
-    The picker in the sidebar holds the choice, and no script may change it once it is drawn.
+    The selector in the sidebar owns this value, and a script cannot change it after drawing it.
     """
     st.session_state[links.NEXT_RUN] = run_id
 
@@ -30,30 +30,30 @@ def open_run(run_id: str, name: str = "run") -> NoReturn:
 
 
 def choose_family(run_id: str | None) -> None:
-    """Make a similarity run the one that Family shows, from the next run of the script on."""
+    """Select a similarity run for Family, from the next rerun of the script on."""
     st.session_state[links.NEXT_FAMILY] = run_id
 
 
 def open_family(run_id: str) -> NoReturn:
-    """Go to what a similarity run has found, or how far it is."""
+    """Go to the results or the progress of a similarity run."""
     choose_family(run_id)
     st.switch_page(page_file("family"))
 
 
 def show_evaluation(run_id: str) -> None:
-    """Make an evaluation of coresets the one that Compare shows, from the next run of the script on."""
+    """Select an evaluation of coresets for Compare, from the next rerun of the script on."""
     st.session_state[links.NEXT_EVALUATION] = run_id
 
 
 def open_evaluation(run_id: str, source: str) -> NoReturn:
-    """Go to what an evaluation of coresets has found, under the run that they are of."""
+    """Go to the results of an evaluation, under the run whose coresets it evaluates."""
     choose_run(Path(source).name)
     show_evaluation(run_id)
     st.switch_page(page_file("compare"))
 
 
 def plan_again(plan: dict[str, Any]) -> NoReturn:
-    """Go to the Run page with a plan filled in, to change and start."""
+    """Go to the Run page with this plan filled in."""
     st.session_state.new_plan = dict(plan)
     choose_run(None)
     st.switch_page(page_file("run"))

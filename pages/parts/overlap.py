@@ -1,4 +1,4 @@
-"""Overlap on the Compare page: what two selections of a run share, and what only one of them has."""
+"""Overlap on the Compare page: samples in both of two selections, and samples in only one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CURRENT, PLAN = "current", "plan"
 
 
 def show(results: Results) -> None:
-    """Choose two selections; what they share, where they come from and how they differ."""
+    """Selectors for two selections, their overlap, their strata and their differences."""
     filter_bar(results)
     settings = _choices(results)
     names = _names(results)
@@ -40,7 +40,7 @@ def show(results: Results) -> None:
 
 
 def _choices(results: Results) -> dict[str, dict[str, Any]]:
-    """The settings of everything that can be compared."""
+    """The settings of each selection that can be compared."""
     plan = {name: getattr(results.plan, name) for name in SELECTION_FIELDS}
     saved = {each.id: dict(each.settings) for each in list_saved(results.folder)}
     return {CURRENT: current_settings(), PLAN: plan, **saved}
@@ -62,7 +62,9 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
     a, b = selection_of(results, first), selection_of(results, second)
     overlap = overlap_of(a, b)
     if not len(overlap.only_a) and not len(overlap.only_b):
-        st.info("Both are the same coreset. Turn the settings on Select, or choose another selection.")
+        st.info(
+            "Both selections give the same coreset. Change the settings on Select, or choose another one."
+        )
         st.page_link(page_file("select"), label="Go to Select", icon=":material/tune:")
         return
     with st.grid(4, min_column_width=225):
@@ -72,45 +74,45 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
         st.metric(
             "Overlap", f"{overlap.jaccard:.0%}", delta=f"{overlap.jaccard_by_chance:.0%} by chance",
             delta_color="off", delta_arrow="off",
-            help="Samples in both, over samples in either (Jaccard). By chance: two coresets of these"
-            " sizes, drawn without looking at scores.",
+            help="Samples in both, divided by samples in either (Jaccard index). By chance: the expected"
+            " overlap of two random coresets of these sizes.",
         )  # fmt: skip
     differing = {name: (first[name], second[name]) for name in first if first[name] != second[name]}
     if differing:
-        st.caption("Settings that differ")
+        st.caption("Different settings")
         st.table(
             {
                 name.replace("_", " "): f"{_value(name, before)} → {_value(name, after)}"
                 for name, (before, after) in differing.items()
             },
-            border="horizontal", width="content", alt="Settings in which the two selections differ",
+            border="horizontal", width="content", alt="Settings that differ between the two selections",
         )  # fmt: skip
     columns = current_columns(results)
     passing = None if st.session_state.filter.empty else current_mask(results)
     parts = [_passing(ids, passing) for ids in (a.indices, b.indices, overlap.only_a, overlap.only_b)]
     if passing is not None:
-        st.caption(":material/filter_alt: Below, only samples that pass the filter are counted.")
+        st.caption(":material/filter_alt: The charts below count only samples that pass the filter.")
     if not len(parts[0]) or not len(parts[1]):
         if passing is None or passing.any():
-            st.info("No sample of one of the two passes the filter. Take a part of it away to compare.")
+            st.info("No sample of one of the two passes the filter. Remove part of the filter to compare.")
         return
-    st.subheader("Where they come from", anchor=False)
+    st.subheader("Samples by stratum", anchor=False)
     chart(
         charts.strata_figure(charts.strata_frame(a.labels, parts[0], parts[1]), names),
-        alt="Samples that each coreset takes of every stratum", key="compare_strata",
+        alt="Number of samples of each coreset in each stratum", key="compare_strata",
     )  # fmt: skip
     left, right = st.columns(2)
-    for place, values, title in (
+    for column, values, title in (
         (left, columns.speculative, "Score on the small model"),
         (right, columns.response_tokens, "Response length (tokens)"),
     ):
-        with place:
+        with column:
             frame = charts.profile_frame(values, parts[0], parts[1])
             figure = charts.profile_figure(frame, names, x=title)
             chart(figure, alt=f"{title} in both coresets", key=f"compare_{title[:5]}")
             if far := clipped(frame):
                 st.caption(far)
-    st.subheader("What only one of them has", anchor=False)
+    st.subheader("Samples in only one of them", anchor=False)
     for tab, ids, side in zip(
         st.tabs([f"Only in the first ({len(parts[2]):,})", f"Only in the second ({len(parts[3]):,})"]),
         parts[2:],
@@ -122,7 +124,7 @@ def _compare(results: Results, names: tuple[str, str], first: dict[str, Any], se
 
 
 def _value(name: str, value: Any) -> str:
-    """A setting's value, as it is read."""
+    """A setting's value for display."""
     return percent(value) if name in SHARES else str(value)
 
 
@@ -136,7 +138,7 @@ def _table(results: Results, ids: np.ndarray, side: str) -> None:
         st.caption("None.")
         return
     first = f"The first {SHOWN} of {len(ids):,}. " if len(ids) > SHOWN else ""
-    st.caption(f"{first}Choose a row to read it.")
+    st.caption(f"{first}Select a row to open it.")
     table = reading.table_page(results.imported.folder, current_columns(results), shown)
     event = st.dataframe(
         table[["row_id", "score", "stratum", "prompt", "response"]],
@@ -151,7 +153,7 @@ def _table(results: Results, ids: np.ndarray, side: str) -> None:
             "prompt": st.column_config.TextColumn("Prompt"),
             "response": st.column_config.TextColumn("Response"),
         },
-        alt="Samples that only this coreset has",
+        alt="Samples in this coreset only",
     )
     if event.selection.rows:
         st.session_state.row = int(shown[event.selection.rows[0]])

@@ -1,4 +1,4 @@
-"""What every page opens with: its title, what its link asked for and did not get, an engine's errors."""
+"""The top of every page: title, messages about an invalid link, and errors of the engine."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from staff_engine.errors import StaffError
 
 
 def header(title: str, sentence: str) -> None:
-    """A page's title, and a sentence on what it is for."""
+    """A page's title, and a sentence about its purpose."""
     st.title(title, anchor=False)
     st.caption(sentence)
     say_refusals()
 
 
 def say_refusals() -> None:
-    """Say what the link asked for and did not get."""
+    """Show the messages about invalid values of the link."""
     for refusal in links.refusals():
         st.warning(refusal, icon=":material/link_off:")
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Show an engine's error as a sentence, and end the page there."""
+    """Show an error of the engine as a sentence, and stop the page."""
     try:
         yield
     except StaffError as error:

@@ -1,4 +1,4 @@
-"""Keep a selection under a name; load, compare or forget one that was kept."""
+"""Save a selection under a name; load, compare or delete a saved one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from staff_engine.system.words import percent
 
 
 def keep_and_load(run: Run, results: Results) -> None:
-    """The selections kept in a run, and a way to keep this one."""
-    st.subheader("Keep this selection", anchor=False)
+    """The saved selections of a run, and a form to save the current one."""
+    st.subheader("Save this selection", anchor=False)
     with (
         st.form("select_save", border=False, clear_on_submit=True),
         st.container(horizontal=True, vertical_alignment="bottom"),
@@ -30,10 +30,10 @@ def keep_and_load(run: Run, results: Results) -> None:
         st.rerun()
     kept = saved_selections.list_saved(run.folder)
     st.caption(
-        "Saved selections can be compared and exported later. The address of this page is a link to these"
-        " settings too."
+        "You can compare and export saved selections later. The address of this page is also a link to these"
+        " settings."
         if not kept
-        else f"{len(kept)} saved in this run, the newest first."
+        else f"{len(kept)} saved in this run, newest first."
     )
     for each in kept:
         with st.container(horizontal=True, vertical_alignment="center", key=f"saved_{each.id}"):
@@ -44,7 +44,7 @@ def keep_and_load(run: Run, results: Results) -> None:
                 st.session_state.update(compare_a=each.id, compare_b="current")
                 st.switch_page(page_file("compare"))
             st.button(
-                "Forget",
+                "Delete",
                 key=f"saved_forget_{each.id}",
                 type="tertiary",
                 icon=":material/delete:",

@@ -1,4 +1,4 @@
-"""What a page shows: the link's run with its results, selection, columns and filter, each remembered."""
+"""The data that a page shows: the link's run, its results, selection, columns and filter, all cached."""
 
 from __future__ import annotations
 
@@ -24,53 +24,55 @@ from staff_engine.selection.coreset import Selection
 Chosen = tuple[tuple[str, Any], ...]
 
 NEXT_STEPS: dict[State, str] = {
-    "queued": "It starts when the run before it ends.",
-    "running": "Its scores appear here when it is finished.",
-    "failed": "The Run page says why, and lets it try again.",
-    "cancelled": "The Run page lets it go on where it stopped.",
-    "interrupted": "Its process is gone; the Run page lets it go on where it stopped.",
-    "damaged": "Its folder cannot be read; delete it on the Home page and start again.",
-    "finished": "Its scores are missing; delete it on the Home page and start again.",
+    "queued": "It starts when the current run ends.",
+    "running": "Its scores appear here when it finishes.",
+    "failed": "The Run page shows the reason. You can resume the run there.",
+    "cancelled": "You can resume it on the Run page.",
+    "interrupted": "Its process was killed. You can resume it on the Run page.",
+    "damaged": "Its folder cannot be read. Delete it on the Home page and start a new run.",
+    "finished": "Its scores are missing. Delete it on the Home page and start a new run.",
 }
 
 
 def current_run() -> Run:
-    """The link's run; without one, the page says so and ends."""
+    """The link's run; without one, the page shows a message and stops."""
     run_id = st.session_state.run
     if not run_id:
         if list_runs():
             st.info(
-                "No run is chosen: choose one in the sidebar, or start one.", icon=":material/left_click:"
+                "No run selected. Select one in the sidebar, or start a new one.",
+                icon=":material/left_click:",
             )
         else:
-            st.info("There is no run yet. The demo takes about a minute.", icon=":material/rocket_launch:")
+            st.info("There are no runs yet. The demo takes about a minute.", icon=":material/rocket_launch:")
         st.page_link(page_file("home"), label="Go to Home", icon=":material/home:")
         st.stop()
     with errors():
         run = find_run(run_id)
     if kind_of(run) == "similarity":
-        st.info("This run compares models; it has no coreset to show here.", icon=":material/family_history:")
-        if st.button("Open it under Family", type="primary", key="open_family"):
+        st.info("This run compares models. It has no coreset to show here.", icon=":material/family_history:")
+        if st.button("Open it on Family", type="primary", key="open_family"):
             choose_run(None)
             open_family(run.id)
         st.stop()
     evaluation = read_record(run).evaluation if kind_of(run) == "evaluation" else None
     if evaluation is not None:
         st.info(
-            "This run evaluates the coresets of another; it has none of its own.", icon=":material/science:"
+            "This run evaluates the coresets of another run. It has no coreset of its own.",
+            icon=":material/science:",
         )
-        if st.button("Open it under Compare", type="primary", key="open_evaluation"):
+        if st.button("Open it on Compare", type="primary", key="open_evaluation"):
             open_evaluation(run.id, evaluation.source)
         st.stop()
     return run
 
 
 def scored_results() -> Results:
-    """The current run's results; without scores, the page says the state and the next step, and ends."""
+    """The current run's results; without scores, the page shows the state and the next step, and stops."""
     run = current_run()
     if not _is_scored(run):
-        at_work = read_status(run).state in ACTIVE
-        st.fragment(_show_unfinished, run_every=progress.REFRESH_SECONDS if at_work else None)(run)
+        active = read_status(run).state in ACTIVE
+        st.fragment(_show_unfinished, run_every=progress.REFRESH_SECONDS if active else None)(run)
         st.stop()
     with errors():
         return _results(run, results_version(run))
@@ -82,7 +84,7 @@ def _is_scored(run: Run) -> bool:
 
 
 def _show_unfinished(run: Run) -> None:
-    """Say what a run without scores is doing, and where to go; once it has scores, the page itself."""
+    """Show the state of a run without scores, and the next step; rerun the page when it has scores."""
     if _is_scored(run) or not run.folder.is_dir():
         st.rerun()
     status = read_status(run)
@@ -97,7 +99,7 @@ def _show_unfinished(run: Run) -> None:
 
 
 def results_version(run: Run) -> str:
-    """A text that changes when scores are added to a run."""
+    """A string that changes when scores are added to a run, for cache keys."""
     watched = [run.folder / SUMMARY_FILE, *sorted((run.folder / "verification").glob("part-*.parquet"))]
     return " ".join(f"{path.name}:{path.stat().st_mtime_ns}" for path in watched if path.exists())
 
@@ -108,17 +110,17 @@ def _results(run: Run, version: str) -> Results:
 
 
 def current_settings() -> dict[str, Any]:
-    """The link's selection settings, as `Results.select` takes them."""
+    """The link's selection settings, as arguments of `Results.select`."""
     return {name: st.session_state[name] for name in SELECTION_FIELDS}
 
 
 def current_selection(results: Results) -> Selection:
-    """The coreset under the link's settings."""
+    """The coreset for the link's settings."""
     return selection_of(results, current_settings())
 
 
 def selection_of(results: Results, chosen: dict[str, Any]) -> Selection:
-    """The coreset under some settings, remembered."""
+    """The coreset for some settings, cached."""
     with errors():
         return _selection(results.folder.name, _version_of(results), tuple(chosen.items()), results)
     raise AssertionError("errors() ends the page")
@@ -132,7 +134,7 @@ def _selection(
 
 
 def current_columns(results: Results) -> SampleColumns:
-    """Every row's scores, stratum and decision under the link's settings."""
+    """Every row's scores, stratum and decision for the link's settings."""
     selection = current_selection(results)
     return _columns(
         results.folder.name, _version_of(results), tuple(current_settings().items()), results, selection

@@ -1,4 +1,4 @@
-"""Let the target verify what a selection still needs, in the background, and show how far it is."""
+"""Verify the missing samples of a selection in the background, and show the progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from staff_engine.system.words import duration
 
 
 def offer(run: Run, results: Results) -> None:
-    """A button where samples are missing, the progress while they are scored, nothing where none are."""
+    """A button if samples are missing, the progress while they are scored, otherwise nothing."""
     status = control.read_status(run)
     if status.state in ACTIVE:
         _progress(run)
@@ -36,8 +36,8 @@ def offer(run: Run, results: Results) -> None:
     about = f" (about {duration(missing * each)})" if each else ""
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         st.markdown(
-            f":material/hourglass_empty: **Provisional:** {missing:,} more samples are to be verified"
-            " for these strata."
+            f":material/hourglass_empty: **Provisional:** {missing:,} samples of these strata are not"
+            " verified yet."
         )
         if st.button(f"Verify {missing:,} more{about}", type="primary", key="verify_more"):
             with errors():
@@ -56,7 +56,7 @@ def _progress(run: Run) -> None:
     if verifies and status.state == "running":
         text = f"The target has verified {status.done:,} of {status.total:,} samples{left}."
     else:
-        text = "Verification is about to begin."
+        text = "Verification is starting."
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         st.progress(min(share, 1.0), text)
         if st.button("Cancel", key="verify_cancel", icon=":material/stop:"):

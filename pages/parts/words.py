@@ -1,14 +1,14 @@
-"""Words as pages show them: somebody's own text, an engine's error."""
+"""Texts as pages show them: user text and errors of the engine."""
 
 from __future__ import annotations
 
 
 def plain(text: str) -> str:
-    """Somebody's own text as Markdown shows it letter by letter."""
+    """User text, escaped so that Markdown shows it literally."""
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#$~:|" else letter for letter in text)
 
 
 def sentence(error: Exception | str) -> str:
-    """An engine's error as a sentence, letter by letter."""
+    """An error of the engine as a sentence, escaped for Markdown."""
     text = str(error)
     return plain(f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}")

@@ -1,4 +1,4 @@
-"""Several methods' coresets → how alike they are, what they reach, how their samples are spread."""
+"""Coresets of several methods → overlap, coverage, and distribution of their samples."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from staff_engine.selection.coverage import Coverage, Profile
 from staff_engine.selection.methods import METHODS
 
 BRIGHT_FROM = 0.47
-"""From this value on black is easier to read on the colour scale than white."""
+"""From this value on, black text is easier to read on the colour scale than white."""
 
 OWN = "staff"
-"""The method that stands out from those it is measured against."""
+"""The method that is highlighted among the others."""
 
 HEAT_ROW, SPREAD_ROW = 48, 32
-"""Pixels that a method takes of a figure's height."""
+"""Height of one method in a figure, in pixels."""
 
 EVERYTHING = "All samples"
 
 
 def overlap_frame(coverage: Coverage) -> pd.DataFrame:
-    """The Jaccard index of every two coresets.
+    """The Jaccard index of each pair of coresets.
 
     Returns
     -------
     pandas.DataFrame
-        A row and a column for each method, by label: 0 nothing in common, 1 the same coreset.
+        A row and a column for each method, by label: 0 is no common sample, 1 the same coreset.
     """
     labels = _labels(coverage)
     return pd.DataFrame(coverage.jaccard, index=labels, columns=labels)
 
 
 def overlap_figure(frame: pd.DataFrame) -> go.Figure:
-    """Methods against methods, coloured from 0 to 1 so that two rates compare; the value written in.
+    """Heat map of the overlaps, with values; the colours always range from 0 to 1.
 
-    A method and itself are left blank: the brightest cells would be those that say nothing.
+    The diagonal is left blank, because it is always 1.
     """
     labels = list(frame.columns)
     values = np.where(np.eye(len(labels), dtype=bool), np.nan, frame.to_numpy())
@@ -49,9 +49,7 @@ def overlap_figure(frame: pd.DataFrame) -> go.Figure:
         hovertemplate="%{y} and %{x}: %{z:.1%} of the samples in either are in both<extra></extra>",
         hoverongaps=False,
     )  # fmt: skip
-    rows, columns = np.nonzero(
-        np.isfinite(values)
-    )  # Plotly's own choice of the text's colour is hard to read
+    rows, columns = np.nonzero(np.isfinite(values))  # Plotly's own text colour is hard to read
     shown = values[rows, columns]
     figure.add_scatter(
         x=[labels[column] for column in columns], y=[labels[row] for row in rows],
@@ -65,23 +63,23 @@ def overlap_figure(frame: pd.DataFrame) -> go.Figure:
 
 
 def overlap_in_words(frame: pd.DataFrame) -> str:
-    """Every two methods and their overlap, for those who do not see the map."""
+    """The overlap of each pair of methods, as a text alternative to the heat map."""
     labels = list(frame.columns)
     return "; ".join(
         f"{first} and {second} {frame.loc[first, second]:.2f}"
-        for place, first in enumerate(labels)
-        for second in labels[place + 1 :]
+        for index, first in enumerate(labels)
+        for second in labels[index + 1 :]
     )
 
 
 def reach_frame(coverage: Coverage) -> pd.DataFrame:
-    """What each coreset reaches.
+    """The coverage of each coreset.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each method: name, label; strata and clusters, shares of them in which it has a
-        sample, 0 to 1, clusters NaN without embeddings.
+        A row for each method: name, label; strata and clusters, the shares of them in which it has
+        a sample, 0 to 1; clusters is NaN without embeddings.
     """
     return pd.DataFrame(
         {
@@ -94,14 +92,14 @@ def reach_frame(coverage: Coverage) -> pd.DataFrame:
 
 
 def reach_figure(frame: pd.DataFrame, counts: Mapping[str, int]) -> go.Figure:
-    """A bar for each method and kind of group, the clusters' lighter.
+    """A bar for each method and kind of group; the bars of clusters are lighter.
 
     Parameters
     ----------
     counts
-        How many groups there are, by column of the frame; one with none is left out.
+        Number of groups, by column of the frame; a column with none is left out.
     """
-    figure = base_figure(x="Share of them reached", y="", height=_height(len(frame), HEAT_ROW))
+    figure = base_figure(x="Share covered", y="", height=_height(len(frame), HEAT_ROW))
     for groups, strength in (("strata", 1.0), ("clusters", 0.45)):
         count = counts[groups]
         if not count:
@@ -127,7 +125,7 @@ def reach_in_words(frame: pd.DataFrame, groups: str) -> str:
 
 
 def spread_frame(coverage: Coverage, profile: Profile) -> pd.DataFrame:
-    """How a column of the data is spread in each coreset, after all samples.
+    """How a column of the data is distributed in all samples and in each coreset.
 
     Returns
     -------
@@ -143,7 +141,7 @@ def spread_frame(coverage: Coverage, profile: Profile) -> pd.DataFrame:
 
 
 def spread_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
-    """A line from the 5 % to the 95 % quantile, a bar over the middle half, a dot at the median."""
+    """A line from the 5 % to the 95 % quantile, a thick line for the middle half, a dot at the median."""
     figure = base_figure(x=x, y="", height=_height(len(frame), SPREAD_ROW), legend=False)
     labels, colors = list(frame["label"]), _colors(frame["name"])
     figure.add_vline(
@@ -162,8 +160,8 @@ def spread_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
         x=frame["middle"], y=labels, mode="markers",
         marker={"size": 9, "color": "#FFFFFF", "line": {"color": colors, "width": 2}},
         customdata=frame[["lowest", "low", "high", "highest"]],
-        hovertemplate="%{y}: median %{x:.3g}, half of them %{customdata[1]:.3g} to %{customdata[2]:.3g},"
-        " nine tenths %{customdata[0]:.3g} to %{customdata[3]:.3g}<extra></extra>",
+        hovertemplate="%{y}: median %{x:.3g}, middle half %{customdata[1]:.3g} to %{customdata[2]:.3g},"
+        " 5 % to 95 % %{customdata[0]:.3g} to %{customdata[3]:.3g}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(hovermode="closest")
     figure.update_yaxes(autorange="reversed", showgrid=False, categoryorder="array", categoryarray=labels)
@@ -190,8 +188,8 @@ def _colors(names: pd.Series) -> list[str]:
 
 
 def _faded(color: str, strength: float) -> str:
-    """A colour with some of the page behind it; the legend shows it so too, which it does not an opacity."""
-    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    """A translucent colour; unlike an opacity, the legend shows it too."""
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {strength})"
 
 

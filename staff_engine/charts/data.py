@@ -1,4 +1,4 @@
-"""What a look at every row found, as figures and tables."""
+"""Results of the check of every row, as figures and tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from staff_engine.data.inspection.job import Problem
 from staff_engine.system.words import first_few
 
 FEW = 12
-"""Bars up to which each gets a tick of its own; rows below which ticks are whole."""
+"""Up to this number of bars, each has its own tick; below this number of rows, ticks are integers."""
 
 NUMBERS = 5
-"""Row numbers that a table names for a group; how many there are stands beside."""
+"""Maximum number of row numbers listed for a group."""
 
 
 def lengths_frame(lengths: Lengths) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def lengths_frame(lengths: Lengths) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        low, high: characters, from low up to but without high; rows: how many rows have so many.
+        low, high: characters, low included, high excluded; rows: number of rows in this range.
     """
     return pd.DataFrame(
         {"low": lengths.edges[:-1], "high": lengths.edges[1:], "rows": lengths.counts}
@@ -34,17 +34,17 @@ def lengths_frame(lengths: Lengths) -> pd.DataFrame:
 
 
 def lengths_figure(frame: pd.DataFrame, lengths: Lengths, *, of: str) -> go.Figure:
-    """A histogram of lengths; the median as a line.
+    """A histogram of lengths, with the median as a line.
 
     Parameters
     ----------
     frame
         From `lengths_frame`.
     of
-        What is measured: "prompt" or "response".
+        The measured part: "prompt" or "response".
     """
     scale = ", log scale" if lengths.log else ""
-    singles = bool((frame["high"] - frame["low"] == 1).all())  # each bar is one length, and stands over it
+    singles = bool((frame["high"] - frame["low"] == 1).all())  # each bar is one length
     offset = -0.5 if singles and not lengths.log else 0
     figure = base_figure(x=f"Length of the {of} (characters{scale})", y="Rows", height=280, legend=False)
     figure.add_bar(
@@ -61,7 +61,7 @@ def lengths_figure(frame: pd.DataFrame, lengths: Lengths, *, of: str) -> go.Figu
     line = {"color": COLORS["dropped"], "dash": "dot", "width": 2}
     figure.add_shape(type="line", x0=median, x1=median, y0=0, y1=1, yref="paper", line=line)
     figure.add_annotation(
-        x=math.log10(median) if lengths.log else median,  # annotations, unlike shapes, want the exponent
+        x=math.log10(median) if lengths.log else median,  # annotations, unlike shapes, take the exponent
         y=1,
         yref="paper",
         yanchor="bottom",
@@ -79,18 +79,18 @@ def lengths_figure(frame: pd.DataFrame, lengths: Lengths, *, of: str) -> go.Figu
         ends = [math.log10(lengths.edges[0]), math.log10(lengths.edges[-1])]
         figure.update_xaxes(type="log", dtick=1, range=ends)
         if lengths.empty:
-            said = f"{lengths.empty:,} empty ones have no place on this scale"
-            title = {"text": said, "font": {"size": 12}, "x": 0, "y": 0.98, "yanchor": "top"}
+            text = f"{lengths.empty:,} empty ones are not shown on this scale"
+            title = {"text": text, "font": {"size": 12}, "x": 0, "y": 0.98, "yanchor": "top"}
             figure.update_layout(title=title, margin={"t": 56})
     return figure
 
 
 def repeats_frame(duplicates: Duplicates, unit: str) -> pd.DataFrame:
-    """Rows that are alike: how often, where, and what they say."""
+    """Repeated rows: count, row numbers and text."""
     return pd.DataFrame(
         {
-            "Times": [same.rows for same in duplicates.examples],
-            f"{unit.capitalize()}s": [_places(same.numbers) for same in duplicates.examples],
+            "Count": [same.rows for same in duplicates.examples],
+            f"{unit.capitalize()}s": [_row_numbers(same.numbers) for same in duplicates.examples],
             "Prompt": [same.prompt for same in duplicates.examples],
             "Response": [same.responses[0] for same in duplicates.examples],
         }
@@ -98,31 +98,31 @@ def repeats_frame(duplicates: Duplicates, unit: str) -> pd.DataFrame:
 
 
 def conflicts_frame(duplicates: Duplicates, unit: str) -> pd.DataFrame:
-    """Prompts with different responses: how many, where, and what they say."""
+    """Prompts with different responses: count, row numbers and text."""
     frame = pd.DataFrame(
         {
             "Responses": [same.rows for same in duplicates.examples],
-            f"{unit.capitalize()}s": [_places(same.numbers) for same in duplicates.examples],
+            f"{unit.capitalize()}s": [_row_numbers(same.numbers) for same in duplicates.examples],
             "Prompt": [same.prompt for same in duplicates.examples],
         }
     )
-    for place, name in enumerate(("One response", "Another response")):
+    for index, name in enumerate(("One response", "Another response")):
         frame[name] = [
-            same.responses[place] if place < len(same.responses) else "" for same in duplicates.examples
+            same.responses[index] if index < len(same.responses) else "" for same in duplicates.examples
         ]
     return frame
 
 
 def problems_frame(problems: Sequence[Problem], unit: str) -> pd.DataFrame:
-    """Rows that cannot be used: where they are, what is wrong, and what stands there."""
+    """Rows that cannot be used: row number, problem and text."""
     return pd.DataFrame(
         {
             unit.capitalize(): [problem.number for problem in problems],
-            "What is wrong": [problem.detail for problem in problems],
+            "Problem": [problem.detail for problem in problems],
             "Text": [problem.text for problem in problems],
         }
     )
 
 
-def _places(numbers: Sequence[int]) -> str:
+def _row_numbers(numbers: Sequence[int]) -> str:
     return first_few((f"{number:,}" for number in numbers), NUMBERS)

@@ -1,4 +1,4 @@
-"""The map of the embeddings: which points are drawn, and how."""
+"""The map of the embeddings: choosing the points, and drawing them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from staff_engine.samples.columns import SampleColumns
 
 DRAWN = 20_000
-"""Most points on the map."""
+"""Maximum number of points on the map."""
 
 BEHIND = 4_000
-"""Most of them that stand grey behind those that pass a filter."""
+"""Maximum number of grey points, which do not pass the filter."""
 
 COLORINGS = ("stratum", "score", "kept")
 
 GREY = {"color": COLORS["dropped"]}
 
 SEEN = (0.25, 0.95)
-"""The part of a colour scale that can be seen on a white and on a near-black page."""
+"""The part of a colour scale that is visible on a white and on a near-black page."""
 
 
 def score_range(scores: np.ndarray) -> tuple[float, float]:
-    """The ends of a colour scale that few samples lie beyond: the 1st and 99th percentile of the scores."""
+    """The ends of a colour scale: the 1st and 99th percentile of the scores."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return 0.0, 1.0
@@ -42,21 +42,21 @@ def score_range(scores: np.ndarray) -> tuple[float, float]:
 def map_frame(
     coordinates: np.ndarray, columns: SampleColumns, passing: np.ndarray, *, drawn: int = DRAWN
 ) -> pd.DataFrame:
-    """The points of the map: of every stratum its share, the same ones each time.
+    """The points of the map: a proportional number from each stratum, always the same ones.
 
     Columns: row_id; x, y; stratum, score, kept; passing, whether the sample passes the
-    filter. Of those that do not, at most a fifth of `drawn` is taken.
+    filter. Samples that do not pass make up at most a fifth of `drawn`.
 
     Parameters
     ----------
     coordinates
-        float (rows, 2), NaN where a row has no place.
+        float (rows, 2), NaN for a row without coordinates.
     columns
         The columns of all rows.
     passing
         bool (rows,).
     drawn
-        Most points.
+        Maximum number of points.
     """
     import pandas as pd
 
@@ -78,7 +78,7 @@ def map_frame(
 
 
 def _draw(rows: np.ndarray, strata: np.ndarray, count: int) -> np.ndarray:
-    """Take every n-th of the rows as they lie by stratum, shuffled in each: a share of every stratum."""
+    """Sort the rows by stratum, shuffled within each, and take every n-th: a share of every stratum."""
     if len(rows) <= count:
         return rows
     shuffled = np.random.default_rng(0).permutation(rows)
@@ -106,11 +106,11 @@ def map_figure(
     explained
         Share of the embeddings' variance along each axis.
     score_range
-        Scores at the ends of the colour scale; what lies beyond has the colour of the end.
+        Scores at the ends of the colour scale; scores beyond an end have its colour.
     num_strata
         K.
     total
-        Samples that there are; where fewer are drawn, the figure says so.
+        Number of samples; if fewer are drawn, the figure states it.
     """
     figure = base_figure(
         x=f"First principal component ({explained[0]:.0%} of the variance)",
@@ -129,7 +129,7 @@ def map_figure(
             xanchor="right",
             yanchor="bottom",
             showarrow=False,
-            text=f"{len(frame):,} of {total:,} samples drawn, a share of every stratum",
+            text=f"{len(frame):,} of {total:,} samples shown, a share of every stratum",
         )
     inside = frame["passing"].to_numpy()
     if not inside.all():
@@ -166,7 +166,7 @@ def _color_by_score(figure: go.Figure, frame: pd.DataFrame, score_range: tuple[f
 
 def _color_by_stratum(figure: go.Figure, frame: pd.DataFrame, num_strata: int) -> None:
     dropped = frame[frame["stratum"] == DROPPED]
-    _add_points(figure, dropped, "hardest, left out", {**GREY, "symbol": "x"})
+    _add_points(figure, dropped, "hardest, dropped", {**GREY, "symbol": "x"})
     shown = frame[frame["stratum"] >= 0]
     marker = _scale(shown["stratum"], 0, max(num_strata - 1, 1), "Stratum,<br>hardest on top")
     _add_points(figure, shown, "in a stratum", marker)

@@ -1,4 +1,4 @@
-"""What an evaluation found → how the target does after each coreset, with intervals."""
+"""Results of an evaluation → the target's results after each coreset, with intervals."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from staff_engine.selection.methods import METHODS
 Measure = Literal["loss", "metric"]
 
 ROW_HEIGHT, REFERENCES = 36, ("nothing", "full")
-"""Pixels of an arm; the arms that are lines across, since no rate is theirs."""
+"""Height of an arm in pixels; the arms drawn as lines, because they have no pruning rate."""
 
 
 def places(report: EvaluationReport) -> list[tuple[float, str]]:
-    """The pruning rates and budgets that there are cells for, in the report's order."""
-    found = [(row.pruning_rate, row.budget) for row in report.rows if row.pruning_rate is not None]
-    return [(rate, budget or "") for rate, budget in dict.fromkeys(found)]
+    """The evaluated pruning rates and budgets, in the report's order."""
+    pairs = [(row.pruning_rate, row.budget) for row in report.rows if row.pruning_rate is not None]
+    return [(rate, budget or "") for rate, budget in dict.fromkeys(pairs)]
 
 
 def rows_at(report: EvaluationReport, rate: float, budget: str) -> list[Row]:
-    """The rows of a rate and a budget."""
+    """The rows for a pruning rate and a budget."""
     return [row for row in report.rows if row.pruning_rate == rate and row.budget == budget]
 
 
 def dots_frame(report: EvaluationReport, measure: Measure, rate: float, budget: str) -> pd.DataFrame:
-    """How the target does after each coreset of a rate and budget, after the full data and after nothing.
+    """The target's results after each coreset of a rate and budget, the full data, and no training.
 
     Returns
     -------
@@ -46,14 +46,14 @@ def dots_frame(report: EvaluationReport, measure: Measure, rate: float, budget: 
 
 
 def name_of(row: Row) -> str:
-    """An arm's label, and whose scores it reads if that is not the small model's."""
+    """An arm's label, with a note if it uses the target's scores."""
     return f"{row.label} (target's scores)" if row.scores == "target" else row.label
 
 
 def dots_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
-    """A dot and its interval for each coreset; a line where the full data comes to, another for nothing.
+    """A dot and an interval for each coreset; vertical lines for the full data and the untouched target.
 
-    STAFF's coresets, those of further runs too, have a colour of their own.
+    STAFF's coresets, also those of further runs, have their own colour.
     """
     arms = frame[~frame["arm"].isin(REFERENCES)]
     figure = base_figure(x=x, y="", height=90 + ROW_HEIGHT * max(len(arms), 1), legend=False)
@@ -91,9 +91,9 @@ def dots_in_words(frame: pd.DataFrame) -> str:
 
 
 def table_frame(report: EvaluationReport) -> pd.DataFrame:
-    """The whole table, a row for each arm, rate and budget, as a page shows it; shares of 1.
+    """The whole table for display: a row for each arm, rate and budget; shares range from 0 to 1.
 
-    What was measured stands before what it was measured with; the budget only where there are two.
+    Measured values come before their settings. The budget is included only if there are two.
     """
     budgets = len({row.budget for row in report.rows if row.budget}) > 1
     rows = []

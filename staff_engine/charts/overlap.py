@@ -1,4 +1,4 @@
-"""Two selections → how many samples each takes of every stratum, and how they are distributed."""
+"""Two selections → number of samples of each in every stratum, and their distributions."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ def strata_frame(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> pd.DataFra
     Parameters
     ----------
     labels : int (rows,)
-        Stratum of every row, below 0 where it has none.
+        Stratum of every row, below 0 if it has none.
     a, b : int64 (m,)
         Row ids.
 
     Returns
     -------
     pandas.DataFrame
-        first and last, a stratum or neighbours drawn together; a and b, samples in them. What
-        the other coreset took from the hardest that this one drops stands at stratum -1.
+        first and last, a stratum or several merged ones; a and b, samples in them. Stratum -1
+        counts the samples among the hardest that the first selection drops.
     """
     count = int(labels.max(initial=-1)) + 1
     step = -(-max(count, 1) // MOST_STRATA)
-    places = {side: labels[ids] for side, ids in (("a", a), ("b", b))}
+    strata = {side: labels[ids] for side, ids in (("a", a), ("b", b))}
     first = np.arange(0, max(count, 1), step)
     frame = pd.DataFrame({"first": first, "last": np.minimum(first + step, count) - 1})
-    for side, of_rows in places.items():
+    for side, of_rows in strata.items():
         inside = of_rows[of_rows >= 0].astype(np.int64)
         frame[side] = np.bincount(inside // step, minlength=len(first))
-    dropped = {side: int((of_rows < 0).sum()) for side, of_rows in places.items()}
+    dropped = {side: int((of_rows < 0).sum()) for side, of_rows in strata.items()}
     if any(dropped.values()):
         frame = pd.concat([pd.DataFrame([{"first": -1, "last": -1, **dropped}]), frame], ignore_index=True)
     return frame
 
 
 def strata_figure(frame: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
-    """Both coresets' samples of each stratum side by side; the dropped hardest behind the last one."""
+    """Samples of both coresets in each stratum, side by side; the dropped hardest after the last one."""
     together = bool((frame["first"] != frame["last"]).any())
-    title = f"Strata of the first, easiest to hardest{' (neighbours drawn together)' if together else ''}"
+    title = f"Strata of the first, easiest to hardest{' (neighbours merged)' if together else ''}"
     figure = base_figure(x=title, y="Samples in the coreset", height=320)
     outside = frame["first"].max() + 1.5 * max(1, (frame["last"] - frame["first"]).max() + 1)
     x = np.where(frame["first"] < 0, outside, frame["first"])
@@ -69,16 +69,16 @@ def profile_frame(values: np.ndarray, a: np.ndarray, b: np.ndarray) -> pd.DataFr
     Parameters
     ----------
     values : float or int (rows,)
-        For every row; those of the coresets are finite.
+        For every row; finite for the rows of the coresets.
     a, b : int64 (m,)
         Row ids.
 
     Returns
     -------
     pandas.DataFrame
-        low and high, a bar's edges; a and b, shares of each coreset in it; beyond, samples of
-        both in it that lie above its upper edge: the last bar holds what is above the 99 %
-        quantile of both too. Fewer bars where there are few samples.
+        low and high, a bar's edges; a and b, the share of each coreset in it; beyond, samples of
+        both in it that are above its upper edge: the last bar includes the samples above the
+        99 % quantile of both. Fewer bars for few samples.
     """
     both = values[np.concatenate([a, b])].astype(float)
     low, high = float(both.min()), float(np.quantile(both, 0.99))
@@ -94,7 +94,7 @@ def profile_frame(values: np.ndarray, a: np.ndarray, b: np.ndarray) -> pd.DataFr
 
 
 def profile_figure(frame: pd.DataFrame, names: tuple[str, str], *, x: str) -> go.Figure:
-    """Both distributions as steps over each other."""
+    """Both distributions as overlaid step lines."""
     figure = base_figure(x=x, y="Share of the coreset", height=280)
     edges = np.append(frame["low"], frame["high"].iloc[-1:])
     for (side, color), name in zip(SIDES, names, strict=True):

@@ -1,4 +1,4 @@
-"""A run at work → its loss curve, and the scores that are there so far."""
+"""A running run → its loss curve, and its scores so far."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from staff_engine.scoring.parts import read_parts
 from staff_engine.system.arrow import to_numpy
 
 LOSSES = {"small": SMALL.losses, "target": TARGET.losses}
-"""Where each model's fine-tuning leaves its losses."""
+"""The file with the losses of each model's fine-tuning."""
 
 MOST_STEPS = 500
 BARS = 40
 
 
 def loss_frame(folder: Path, model: str = "small") -> pd.DataFrame:
-    """The loss so far of a model's fine-tuning; "target" has one only where it is tuned.
+    """The loss so far of a model's fine-tuning; "target" has one only if it is tuned.
 
     Returns
     -------
@@ -57,13 +57,13 @@ def loss_figure(frame: pd.DataFrame, model: str = "small") -> go.Figure:
 
 
 def scored_frame(folder: Path) -> pd.DataFrame:
-    """How the small model's scores that are written so far are distributed.
+    """The distribution of the small model's scores so far.
 
     Returns
     -------
     pandas.DataFrame
         low and high, a bar's edges; samples in it; beyond, those of them above its upper edge:
-        the last bar holds what is above the 99.5 % quantile too. Empty before the first part
+        the last bar includes the samples above the 99.5 % quantile. Empty before the first part
         is written.
     """
     scores = to_numpy(read_parts(folder / "speculative", ["effort"])["effort"])

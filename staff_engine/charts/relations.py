@@ -1,4 +1,4 @@
-"""What goes with a score: the other model's, the length, the loss."""
+"""Relations of a score: with the other model's score, the length and the loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from staff_engine.samples.columns import SampleColumns
 from staff_engine.system.words import number
 
 MOST_POINTS = 2_000
-"""Up to so many verified samples each is drawn as a point; more are counted in cells."""
+"""Up to this number of verified samples, each is a point; more are counted in cells."""
 
 CELLS = 40
 """Cells of the heat map along each side."""
@@ -33,14 +33,14 @@ CELLS = 40
 def pair_frame(
     columns: SampleColumns, units: Units, *, scale: str = "linear", mask: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """Put the small model's score of each verified sample against the target's.
+    """The small model's and the target's score of each verified sample.
 
     Returns
     -------
     pandas.DataFrame
         Up to `MOST_POINTS` samples: row_id, small, target (scores in medians, moved to the
-        border of the picture where they lie outside), outside and chosen (bool). Else a row
-        for each cell of a grid, also the empty ones: small_low, small_high, target_low,
+        border of the chart if they are outside), outside and chosen (bool). With more samples,
+        a row for each cell of a grid, also the empty ones: small_low, small_high, target_low,
         target_high, samples, chosen and outside (counts). Without a mask all are chosen.
     """
     both = columns.scorable & columns.verified
@@ -84,7 +84,7 @@ def pair_frame(
 
 
 def pair_figure(frame: pd.DataFrame, *, scale: str = "linear") -> go.Figure:
-    """Small model against target: points where they are few, else how many samples lie in each cell."""
+    """Small model against target: points for few samples, else the number of samples in each cell."""
     figure = base_figure(
         x="Score on the small model (1 = its median)", y="Score on the target (1 = its median)"
     )
@@ -101,7 +101,7 @@ def pair_figure(frame: pd.DataFrame, *, scale: str = "linear") -> go.Figure:
         y=ends,
         mode="lines",
         line={"color": COLORS["dropped"], "width": 1.2, "dash": "dash"},
-        name="As hard for both",
+        name="Equally hard for both",
         hoverinfo="skip",
     )
     for update, (low, high) in zip((figure.update_xaxes, figure.update_yaxes), ranges, strict=True):
@@ -112,15 +112,12 @@ def pair_figure(frame: pd.DataFrame, *, scale: str = "linear") -> go.Figure:
 
 
 def reading(frame: pd.DataFrame) -> list[str]:
-    """How to read the figure of a pair frame, and what is drawn at its border, a sentence each."""
+    """How to read the figure of a pair frame, and what is drawn at its border, as sentences."""
     sentences = ["Above the dashed line the target finds a sample harder than the small model does."]
     outside = int(frame["outside"].sum())
     if outside:
-        verb = "sample lies" if outside == 1 else "samples lie"
-        sentences.append(
-            f"{outside:,} {verb} outside the picture and {'is' if outside == 1 else 'are'} drawn"
-            " at its border."
-        )
+        verb = "sample is" if outside == 1 else "samples are"
+        sentences.append(f"{outside:,} {verb} outside the chart and drawn at its border.")
     return sentences
 
 
@@ -134,7 +131,7 @@ def chosen_pair(
 ) -> dict[str, tuple[float, float]]:
     """The ranges, in the models' own units, of a box on the figure: `score` and `verification`.
 
-    Of points what lies in the box is chosen, of cells what the box touches.
+    Points are chosen if they are in the box, cells if the box touches them.
     """
     points = "row_id" in frame
     ranges = {}
@@ -178,14 +175,14 @@ def _add_cells(figure: go.Figure, frame: pd.DataFrame, scale: str) -> None:
     bar = {"title": "Samples", "tickvals": np.log10(ticks), "ticktext": [f"{tick:,}" for tick in ticks]}
     _add_heat(figure, frame, "chosen", scale, colorscale=SEQUENTIAL, colorbar={**bar, "thickness": 12})
     filled = frame[frame["samples"] > 0]
-    figure.add_scatter(  # heat maps cannot be selected: unseen points in their cells can
+    figure.add_scatter(  # heat maps do not support selection; invisible points in their cells do
         x=(placed(filled["small_low"], scale) + placed(filled["small_high"], scale)) / 2,
         y=(placed(filled["target_low"], scale) + placed(filled["target_high"], scale)) / 2,
         customdata=filled[["samples", "chosen"]],
         mode="markers",
         marker={"opacity": 0, "size": 6},
         showlegend=False,
-        hovertemplate="%{customdata[0]:,} samples, %{customdata[1]:,} of them chosen<extra></extra>"
+        hovertemplate="%{customdata[0]:,} samples, %{customdata[1]:,} in the filter<extra></extra>"
         if filtered
         else "%{customdata[0]:,} samples<extra></extra>",
     )
@@ -205,14 +202,14 @@ def _add_heat(figure: go.Figure, frame: pd.DataFrame, counts: str, scale: str, *
 def band_frame(
     values: np.ndarray, scores: np.ndarray, unit: float, *, mask: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """The middle of the scores along another value, such as the length: in groups of like size.
+    """Quartiles of the scores along another value, such as the length, in groups of similar size.
 
     Parameters
     ----------
     values, scores : float (rows,)
         Rows where either is not finite are left out.
     unit
-        What the scores are divided by.
+        The scores are divided by this.
 
     Returns
     -------
@@ -245,13 +242,13 @@ def _quartiles(values: np.ndarray, scores: np.ndarray, part: str) -> pd.DataFram
 
 
 def chosen_values(bounds: Sequence[float], *, whole: bool = False) -> tuple[float, float]:
-    """The range of values of a box on the figure; of whole numbers, such as tokens, those inside."""
+    """The range of values of a box on the figure; for integers, such as tokens, those inside."""
     low, high = sorted(bounds)
     return (float(np.ceil(low)), float(max(np.floor(high), np.ceil(low)))) if whole else (low, high)
 
 
 def band_figure(frame: pd.DataFrame, *, x: str, scale: str = "linear") -> go.Figure:
-    """The median score along a value, in a band that holds the middle half of the samples.
+    """The median score along a value, in a band that covers the middle half of the samples.
 
     Parameters
     ----------
@@ -262,7 +259,7 @@ def band_figure(frame: pd.DataFrame, *, x: str, scale: str = "linear") -> go.Fig
     filtered = bool((frame["part"] == "chosen").any())
     for part, groups in frame.groupby("part", sort=True):
         muted = filtered and part == "all"
-        name = ("All samples" if muted else "In the filter") if filtered else "Median, and the middle half"
+        name = ("All samples" if muted else "In the filter") if filtered else "Median and middle half"
         _add_band(figure, groups, COLORS["dropped"] if muted else COLORS["small"], name, scale)
     figure.update_layout(selectdirection="h")
     positive = frame[["lower", "middle", "upper"]].to_numpy()
@@ -275,7 +272,7 @@ def band_figure(frame: pd.DataFrame, *, x: str, scale: str = "linear") -> go.Fig
 
 
 def _add_band(figure: go.Figure, groups: pd.DataFrame, color: str, name: str, scale: str) -> None:
-    if scale == "log":  # 0 has no place on the axis
+    if scale == "log":  # a logarithmic axis cannot show 0
         groups = groups[groups["lower"] > 0]
     lower, middle, upper = (placed(groups[column], scale) for column in ("lower", "middle", "upper"))
     value = groups["value"].to_numpy()
@@ -296,21 +293,22 @@ def _add_band(figure: go.Figure, groups: pd.DataFrame, color: str, name: str, sc
         line={"color": color, "width": 2},
         marker={"size": 5},
         name=name,
-        hovertemplate="%{customdata[0]:.3g} to %{customdata[1]:.3g}: median %{customdata[3]:.3g}, half from"
-        " %{customdata[2]:.3g} to %{customdata[4]:.3g} (%{customdata[5]:,} samples)<extra></extra>",
+        hovertemplate="%{customdata[0]:.3g} to %{customdata[1]:.3g}: median %{customdata[3]:.3g},"
+        " middle half %{customdata[2]:.3g} to %{customdata[4]:.3g}"
+        " (%{customdata[5]:,} samples)<extra></extra>",
     )
 
 
 def trend(correlation: float, what: str) -> str:
-    """What a rank correlation of the score with a value says, for people.
+    """A rank correlation of the score with a value, as a sentence.
 
     Parameters
     ----------
     what
-        What gets greater, in words: "the response gets longer".
+        The change of the value: "the response gets longer".
     """
     if not np.isfinite(correlation):
-        return "There are too few samples, or they are too alike, to see a trend."
+        return "There are too few samples, or they are too similar, to see a trend."
     found = number(correlation)
     if abs(correlation) < 0.2:
         return f"The score hardly changes as {what} (rank correlation {found})."

@@ -1,4 +1,4 @@
-"""Where a sample's score stands in the distribution of all scores."""
+"""The position of a sample's score in the distribution of all scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODELS = {"small": "small model", "target": "target"}
-"""What the axis calls each model."""
+"""Name of each model on the axis."""
 
 
 def place_frame(scores: np.ndarray, bins: int = 40) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def place_frame(scores: np.ndarray, bins: int = 40) -> pd.DataFrame:
     Parameters
     ----------
     scores
-        float (n,), 0 or more; what is not finite is left out.
+        float (n,), 0 or more; values that are not finite are left out.
     """
     import pandas as pd
 
@@ -41,7 +41,7 @@ def place_frame(scores: np.ndarray, bins: int = 40) -> pd.DataFrame:
 
 
 def place_figure(frame: pd.DataFrame, score: float | None, *, model: str) -> go.Figure:
-    """The histogram with a line where a sample stands.
+    """The histogram with a line at the sample's score.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def place_figure(frame: pd.DataFrame, score: float | None, *, model: str) -> go.
     score
         The sample's score; None draws no line.
     model
-        "small" or "target": whose scores they are.
+        "small" or "target": the model of the scores.
     """
     figure = base_figure(x=f"Score on the {MODELS[model]} (log scale)", y="Samples", height=210, legend=False)
     figure.add_bar(
@@ -67,7 +67,7 @@ def place_figure(frame: pd.DataFrame, score: float | None, *, model: str) -> go.
     if score is not None and score > 0:
         figure.add_vline(x=score, line={"color": COLORS["accent"], "width": 3})
         figure.add_annotation(
-            x=np.log10(score),  # an annotation on a log axis stands at the logarithm, a line at the value
+            x=np.log10(score),  # on a log axis, an annotation takes the logarithm, a line the value
             y=1,
             yref="paper",
             yanchor="bottom",
@@ -80,7 +80,7 @@ def place_figure(frame: pd.DataFrame, score: float | None, *, model: str) -> go.
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """A few round numbers from `low` to `high`: decades, or equal steps where there is less than one."""
+    """A few round numbers from `low` to `high`: decades, or equal steps within less than one."""
     if high >= 10 * low:
         decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
         ticks = np.outer(decades, [1, 3] if high < 1000 * low else [1]).ravel()
@@ -89,4 +89,4 @@ def _log_ticks(low: float, high: float) -> list[float]:
     rough = (high - low) / 6
     unit = 10.0 ** np.floor(np.log10(rough))
     step = next(nice * unit for nice in (1, 2, 5, 10) if nice * unit >= rough)
-    return [round(step * place, 12) for place in range(int(np.ceil(low / step)), int(high / step) + 1)]
+    return [round(step * count, 12) for count in range(int(np.ceil(low / step)), int(high / step) + 1)]

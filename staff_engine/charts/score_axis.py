@@ -1,7 +1,7 @@
-"""The axis of scores that charts share: in medians, linear or logarithmic, with outliers at its ends.
+"""The shared axis of scores: in medians, linear or logarithmic, with outliers at its ends.
 
 Each model's scores are divided by that model's median over the verified samples, so that
-the two models' units cancel: 1 is a sample of middling difficulty on either.
+the units of the two models cancel: 1 is a sample of median difficulty for that model.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from staff_engine.samples.columns import SampleColumns
 
 CLIP_QUANTILE = 0.995
 FAR, FAR_LOG = 1.5, 4.0
-"""Outliers are scores of over so many times the quantile, on a linear and on a logarithmic axis."""
+"""Outliers are scores above this multiple of the quantile, on a linear and on a logarithmic axis."""
 
 FEWEST_TICKS = 3
 LOG_STEPS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
-"""Scores that a logarithmic axis may label in a decade, coarse to fine."""
+"""Labels within a decade of a logarithmic axis, coarse to fine."""
 
 MUTED = "rgba(138, 143, 152, 0.35)"
-"""Colour of all samples behind those that a filter leaves."""
+"""Colour of all samples, drawn behind those that pass the filter."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """What 1 stands for on the axes: each model's median score; NaN for a model without scores."""
+    """The score shown as 1 on the axes: each model's median; NaN for a model without scores."""
 
     small: float
     target: float
     samples: int
-    """The verified samples behind them; 0 where there are none, then the small model's is over all."""
+    """The number of verified samples used; if 0, the small model's median is over all samples."""
 
 
 def score_units(columns: SampleColumns) -> Units:
@@ -45,7 +45,7 @@ def score_units(columns: SampleColumns) -> Units:
 
 
 def _unit(scores: np.ndarray) -> float:
-    """The median, or what else is above 0 where that is 0."""
+    """The median, or if it is 0 the mean, or 1."""
     if not len(scores):
         return np.nan
     median = float(np.median(scores))
@@ -53,7 +53,7 @@ def _unit(scores: np.ndarray) -> float:
 
 
 def limits(values: np.ndarray, scale: str) -> tuple[float, float]:
-    """The scores that the axis reaches from and to: far outliers would press all else into one bar."""
+    """The ends of the axis, without far outliers, which would compress all other scores into one bar."""
     return SCALES[scale].limits(values)
 
 
@@ -73,7 +73,7 @@ def _log_limits(values: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Scale:
-    """How scores lie on an axis."""
+    """How scores map to positions on an axis."""
 
     limits: Callable[[np.ndarray], tuple[float, float]]
     spaced: Callable[[float, float, int], np.ndarray]
@@ -82,46 +82,46 @@ class Scale:
 
 
 SCALES = {
-    "linear": Scale(_linear_limits, np.linspace, lambda scores: scores, lambda places: places),
-    "log": Scale(_log_limits, np.geomspace, np.log10, lambda places: 10.0**places),
+    "linear": Scale(_linear_limits, np.linspace, lambda scores: scores, lambda positions: positions),
+    "log": Scale(_log_limits, np.geomspace, np.log10, lambda positions: 10.0**positions),
 }
 
 
 def spaced(low: float, high: float, scale: str, count: int) -> np.ndarray:
-    """Edges of bars or cells, float (count + 1,): evenly spaced on the axis."""
+    """Edges of bars or cells, float (count + 1,), evenly spaced on the axis."""
     edges = SCALES[scale].spaced(low, high, count + 1)
     edges[0], edges[-1] = low, high
     return edges
 
 
 def placed(scores: Any, scale: str) -> np.ndarray:
-    """Where scores lie on the axis; `scored` is the inverse.
+    """The positions of scores on the axis; `scored` is the inverse.
 
-    The axis stays a linear one also for logarithms: on Plotly's logarithmic one bars lose their widths.
+    The axis is linear also for logarithms, because bars lose their widths on Plotly's log axis.
     """
     return SCALES[scale].placed(np.asarray(scores, dtype=np.float64))
 
 
-def scored(places: Any, scale: str) -> np.ndarray:
-    """The scores, in medians, at places on the axis."""
-    return SCALES[scale].scored(np.asarray(places, dtype=np.float64))
+def scored(positions: Any, scale: str) -> np.ndarray:
+    """The scores, in medians, at positions on the axis."""
+    return SCALES[scale].scored(np.asarray(positions, dtype=np.float64))
 
 
 def chosen_range(
     bounds: Sequence[float], scale: str, unit: float, scores: np.ndarray, edges: np.ndarray, *, whole: bool
 ) -> tuple[float, float]:
-    """The range of scores, in the model's own unit, that somebody chose on an axis.
+    """The range of scores, in the model's own unit, that a user selected on an axis.
 
     Parameters
     ----------
     bounds
-        Two places on the axis, in any order.
+        Two positions on the axis, in any order.
     scores : float
-        The model's scores: what is drawn at an end of the axis is chosen with all that it stands for.
+        The model's scores; a range that touches an end of the axis includes the outliers beyond it.
     edges : float (n + 1,)
-        Edges of the bars or cells in medians; of points, the least and the greatest.
+        Edges of the bars or cells in medians; for points, the least and the greatest score.
     whole
-        Whether what is touched is chosen as a whole, as a bar is.
+        Whether a touched bar or cell is selected as a whole.
     """
     low, high = scored(sorted(bounds), scale)
     if whole:
@@ -135,7 +135,7 @@ def chosen_range(
 
 
 def score_axis(update: Callable[..., Any], low: float, high: float, scale: str) -> None:
-    """Set an axis to a range of scores, with scores as its labels whatever the scale."""
+    """Set an axis to a range of scores; the labels are scores on any scale."""
     if scale == "log":
         ticks = log_ticks(low, high)
         update(tickvals=np.log10(ticks), ticktext=[f"{tick:g}" for tick in ticks])
@@ -143,12 +143,12 @@ def score_axis(update: Callable[..., Any], low: float, high: float, scale: str) 
 
 
 def log_ticks(low: float, high: float) -> np.ndarray:
-    """Round scores to label from low to high, float (n,): of the coarsest steps that give `FEWEST_TICKS`."""
+    """Round scores from low to high, float (n,), with the coarsest steps that give `FEWEST_TICKS`."""
     if not low < high:
         return np.array([low])
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     coarse_to_fine = [np.outer(decades, steps).ravel() for steps in LOG_STEPS]
-    span = 10.0 ** np.floor(np.log10(high - low))  # within so little, a logarithm is nearly straight
+    span = 10.0 ** np.floor(np.log10(high - low))  # in a short range, a logarithm is nearly linear
     for step in span * np.array([1, 0.5, 0.2]):
         coarse_to_fine.append(step * np.arange(np.ceil(low / step), np.floor(high / step) + 1))
     for ticks in coarse_to_fine:
@@ -159,6 +159,6 @@ def log_ticks(low: float, high: float) -> np.ndarray:
 
 
 def faint(color: str) -> str:
-    """A color of the palette, let through."""
+    """A translucent colour of the palette."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.2)"

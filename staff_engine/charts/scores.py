@@ -1,4 +1,4 @@
-"""Both models' scores → how they are distributed, over each other."""
+"""Both models' scores → their distributions, overlaid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from staff_engine.samples.columns import SampleColumns
 from staff_engine.system.words import counted
 
 MOST_EDGES = 120
-"""More strata edges than this in one picture are a grey area, and are left out."""
+"""More strata edges than this would form a grey area, so they are not drawn."""
 
 NAMES = {"small": "Small model", "target": "Target"}
 
@@ -36,25 +36,25 @@ def distribution_frame(
     scale: str = "linear",
     mask: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Count both models' scores in the same bars.
+    """Count the scores of both models in the same bars.
 
     Parameters
     ----------
     on : {"verified", "all"}
-        "verified": the samples that both have scored. "all": each model's own, which
-        brings in the target only where it has scored every sample that the small model has.
+        "verified": the samples that both have scored. "all": all samples of each model; the
+        target is included only if it has scored every sample that the small model has.
     scale : {"linear", "log"}
         Bars of equal width, or of equal ratio.
     mask : bool (rows,)
-        The rows chosen by a filter; None where there is none.
+        The rows that pass the filter; None without a filter.
 
     Returns
     -------
     pandas.DataFrame
         A row for each model ("small", "target"), part ("all", and "chosen" with a mask) and
-        bar: low and high, the bar's edges in medians; samples in it; share, samples over all
-        of the model's; cumulative, the share up to the bar's upper edge; beyond, samples that
-        lie outside the bars on this side and are counted in this one.
+        bar: low and high, the bar's edges in medians; samples in it; share of the model's
+        samples; cumulative, the share up to the bar's upper edge; beyond, samples outside the
+        bars on this side, which are counted in this bar.
     """
     values = _by_model(columns, units, on)
     present = [scores[np.isfinite(scores)] for scores in values.values()]
@@ -75,7 +75,7 @@ _KEYS, _COUNTS = ("model", "part", "low", "high"), ("samples", "share", "cumulat
 
 
 def _by_model(columns: SampleColumns, units: Units, on: str) -> dict[str, np.ndarray]:
-    """Scores in medians, float (rows,), NaN for what is not shown."""
+    """Scores in medians, float (rows,), NaN if not shown."""
     small, target = columns.speculative / units.small, columns.verification / units.target
     both = columns.scorable & columns.verified
     match on:
@@ -96,9 +96,9 @@ def _count(
     scores: np.ndarray, edges: np.ndarray, total: int, scale: str, model: str, part: str
 ) -> pd.DataFrame:
     scores = scores[np.isfinite(scores)]
-    places = placed(np.clip(scores, edges[0], edges[-1]), scale)
-    ends = placed(edges[[0, -1]], scale)  # with bars of one width histogram does not search
-    samples = np.histogram(places, len(edges) - 1, (ends[0], ends[1]))[0]
+    positions = placed(np.clip(scores, edges[0], edges[-1]), scale)
+    ends = placed(edges[[0, -1]], scale)  # bars of equal width make np.histogram fast
+    samples = np.histogram(positions, len(edges) - 1, (ends[0], ends[1]))[0]
     beyond = np.zeros(len(samples), dtype=np.int64)
     beyond[0] = np.count_nonzero(scores < edges[0])
     beyond[-1] += np.count_nonzero(scores > edges[-1])
@@ -117,7 +117,7 @@ def _count(
 
 
 def clipped(frame: pd.DataFrame) -> list[str]:
-    """What lies outside the bars of a distribution frame, a sentence each."""
+    """Samples outside the bars of a distribution frame, as sentences."""
     sentences = []
     for model, bars in frame[frame["part"] == "all"].groupby("model", sort=True):
         for which, side, bar in (("last", "above", bars.iloc[-1]), ("first", "below", bars.iloc[0])):
@@ -133,10 +133,10 @@ def clipped(frame: pd.DataFrame) -> list[str]:
 
 
 def reading(frame: pd.DataFrame, columns: SampleColumns, units: Units) -> list[str]:
-    """How to read the figure of a distribution frame, and what 1 stands for on its axis, a sentence each."""
+    """How to read the figure of a distribution frame, and the score shown as 1, as sentences."""
     if frame["model"].nunique() == 2:
-        said = "The closer the two lie together, the more alike both models spread from easy to hard."
-        return [said, _unit_in_words(units)]
+        similar = "The more the two overlap, the more similar are the score distributions of both models."
+        return [similar, _unit_in_words(units)]
     scored = columns.speculative[columns.scorable] / units.small
     lower, upper, high = np.quantile(scored, [0.25, 0.75, 0.9])
     sentences = [
@@ -144,8 +144,8 @@ def reading(frame: pd.DataFrame, columns: SampleColumns, units: Units) -> list[s
     ]
     if units.samples:
         sentences.append(
-            f"The target has scored {units.samples:,} of {len(scored):,} samples: it is drawn over the small"
-            " model on these only."
+            f"The target has scored {units.samples:,} of {len(scored):,} samples. To compare both models,"
+            " show only the samples that are verified by the target."
         )
     return [*sentences, _unit_in_words(units)]
 
@@ -176,18 +176,18 @@ def distribution_figure(
     shape: str = "density",
     left_out: bool = False,
 ) -> go.Figure:
-    """Both models' distributions over each other; what a filter leaves is in colour, all in grey.
+    """Both models' distributions, overlaid; samples in the filter in colour, all samples in grey.
 
     Parameters
     ----------
     frame
-        As `distribution_frame` gives it.
+        From `distribution_frame`.
     edges, unit
-        Edges of the strata, and what they are divided by; drawn where there are at most `MOST_EDGES`.
+        Edges of the strata, divided by the unit; drawn if there are at most `MOST_EDGES`.
     shape : {"density", "cumulative"}
-        Samples in each bar, or up to its end; both as a share of all.
+        Samples in each bar, or up to its end, as a share of all samples.
     left_out
-        Whether the samples above the last edge are left out as the hardest, and marked.
+        Whether the samples above the last edge are dropped as the hardest, and marked.
     """
     title, draw = _SHAPES[shape]
     figure = base_figure(x="Score (1 = the model's median)", y=title, height=380)
@@ -203,7 +203,7 @@ def distribution_figure(
 
 
 def _add_bars(figure: go.Figure, bars: pd.DataFrame, model: str, scale: str, *, muted: bool) -> None:
-    """The small model as bars, the target as an outline over them: two fills mix into a third colour."""
+    """The small model as bars, the target as an outline, because two fills would mix into a third colour."""
     left, right = placed(bars["low"], scale), placed(bars["high"], scale)
     name, color = _look(model, muted)
     look = {
@@ -217,7 +217,7 @@ def _add_bars(figure: go.Figure, bars: pd.DataFrame, model: str, scale: str, *, 
         bar = {"color": color, "opacity": 1 if muted else 0.7}
         figure.add_bar(x=x, y=y, width=width, customdata=numbers, marker=bar, **look)
         return
-    figure.add_scatter(  # a place of height 0 at either side, out of sight, closes the outline
+    figure.add_scatter(  # an invisible bar of height 0 on each side closes the outline
         x=np.concatenate([x[:1] - width[:1], x, x[-1:] + width[-1:]]),
         y=np.pad(y, 1),
         customdata=np.pad(numbers, ((1, 1), (0, 0))),
@@ -256,7 +256,7 @@ def _look(model: str, muted: bool) -> tuple[str, str]:
 def _add_edges(
     figure: go.Figure, edges: np.ndarray, ends: tuple[float, float], scale: str, left_out: bool
 ) -> None:
-    """Thin lines from bottom to top in one trace, on an axis of their own that nothing else moves."""
+    """Thin vertical lines in one trace, on their own axis, so that their height is fixed."""
     inside = edges[(edges >= ends[0]) & (edges <= ends[1])]
     inside = inside[inside > 0] if scale == "log" else inside
     if 0 < len(inside) <= MOST_EDGES:
@@ -279,6 +279,6 @@ def _add_edges(
             opacity=0.14,
             line_width=0,
             layer="below",
-            annotation={"text": "hardest, left out", "font": {"size": 11}},
-            annotation_position="top right",  # anchored at the end of the axis: it grows to the left
+            annotation={"text": "hardest, dropped", "font": {"size": 11}},
+            annotation_position="top right",  # anchored at the end of the axis: it extends to the left
         )

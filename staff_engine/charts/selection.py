@@ -1,4 +1,4 @@
-"""A selection → its strata in one picture: ratio, verified, size and budget, rate kept; running sums."""
+"""A selection → one figure of its strata: ratio, verified, size, budget, rate kept, cumulative shares."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from staff_engine.charts.style import COLORS
 from staff_engine.selection.coreset import Selection
 
 MOST_DRAWN = 200
-"""With more strata than this, neighbours are drawn together."""
+"""With more strata than this, neighbours are merged."""
 
 FADED = 0.25
-"""Opacity of the strata that the filter leaves out."""
+"""Opacity of strata without samples that pass the filter."""
 
 PANELS = ([0.76, 1.0], [0.65, 0.73], [0.47, 0.62], [0.35, 0.44], [0.0, 0.24])
-"""From where to where each panel reaches, from the bottom to the top."""
+"""Vertical range of each panel; 0 is the bottom of the figure, 1 the top."""
 
 
 QUICK = {"automargin": False, "ticklabeloverflow": "allow"}
-"""An axis that is drawn once: with labels measured to make room for them, a move takes half as long again."""
+"""Axis options that skip measuring the labels, which would make an update take 1.5 times as long."""
 
 
 def strata_frame(
     selection: Selection, *, per_stratum: int, mask: np.ndarray | None = None, most: int = MOST_DRAWN
 ) -> pd.DataFrame:
-    """What each stratum gives, ready to draw; the empty ones are left out.
+    """The strata, ready to draw, without the empty ones.
 
     Parameters
     ----------
     per_stratum
         b_v: a stratum with fewer verified samples than this (and than it has) is thin.
     mask : bool (rows,)
-        The rows chosen by a filter; None where there is none.
+        The rows that pass the filter; None without a filter.
     most
-        With more strata than this, neighbours are put together. Their ratio is the mean over
-        their verified samples, without an interval.
+        With more strata than this, neighbours are merged. Their ratio is the mean over their
+        verified samples, without an interval.
 
     Returns
     -------
     pandas.DataFrame
         A row for each stratum or group of strata: first and last, its strata; low and high,
         its edges; size; budget; kept, budget over size; verified; ratio; ratio_low and
-        ratio_high; thin; passing, the samples that the filter leaves, all without one; faded,
-        whether it leaves none.
+        ratio_high; thin; passing, the samples that pass the filter (all without a filter);
+        faded, whether none passes.
     """
     frame = selection.strata.rename(columns={"stratum": "first"})
     frame["last"] = frame["first"]
@@ -55,19 +55,19 @@ def strata_frame(
     frame["passing"] = frame["size"] if mask is None else _passing(selection, mask)
     frame = frame[frame["size"] > 0].reset_index(drop=True)
     if len(frame) > most:
-        frame = _put_together(frame, most)
+        frame = _merged(frame, most)
     frame["kept"] = frame["budget"] / frame["size"]
     frame["faded"] = frame["passing"] == 0
     return frame
 
 
 def _passing(selection: Selection, mask: np.ndarray) -> np.ndarray:
-    """Samples of each stratum that a filter leaves, int (K,)."""
+    """Samples of each stratum that pass the filter, int (K,)."""
     labels = selection.labels[mask]
     return np.bincount(labels[labels >= 0], minlength=len(selection.sizes))
 
 
-def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+def _merged(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     groups = np.arange(len(frame)) * most // len(frame)
     weights = frame["verified"].clip(lower=1)
     frame = frame.assign(weighted=frame["ratio"] * weights, weight=weights)
@@ -84,10 +84,10 @@ def _put_together(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
-    """Panels over the strata: ratio, verified, samples, rate kept; below them the running shares.
+    """Panels by stratum: ratio, verified, samples, rate kept; below them the cumulative shares.
 
-    Points and bars carry the first and last stratum that they stand for as customdata. It is
-    one figure, made in one go, since all of it is drawn anew at each move of a slider.
+    The customdata of points and bars starts with their first and last stratum. All panels are
+    one figure, because all of them are redrawn at each move of a slider.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
         From `cumulative_frame`.
     """
     together = bool((frame["first"] != frame["last"]).any())
-    title = f"Strata, easiest to hardest{' (neighbours drawn together)' if together else ''}"
+    title = f"Strata, easiest to hardest{' (neighbours merged)' if together else ''}"
     last = float(frame["first"].max()) if len(frame) else 1.0
     axes: dict[str, dict[str, Any]] = {
         "yaxis": {"title": {"text": "Verification ratio"}, "domain": PANELS[0]},
@@ -120,7 +120,7 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
         "barmode": "overlay",
         "bargap": 0.12,
         "hovermode": "x",
-        "selectdirection": "h",  # of a box as high as the panel: a bar is chosen by its tip
+        "selectdirection": "h",  # the box is as high as the panel, because a bar is selected by its tip
         "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
         "xaxis": {
             "title": {"text": title}, **QUICK, "anchor": "y3", "range": [-0.6, last + 0.6],
@@ -137,7 +137,7 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
 
 
 def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Verified samples; samples in the data and in the coreset over each other; the share that is kept."""
+    """Verified samples; samples in the data and in the coreset, overlaid; the share that is kept."""
     for name, column, color, axis, says in (
         ("Verified", "verified", "target", "y5", "%{y:,} verified"),
         ("In the data", "size", "dropped", "y2", "%{y:,} in the data"),
@@ -158,14 +158,14 @@ def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _filtered(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """An outline around the samples that a filter leaves; nothing where it leaves all."""
+    """An outline for the samples that pass the filter; nothing if all pass."""
     if not (frame["passing"] < frame["size"]).any():
         return
     yield {
         "type": "bar",
         "name": "In the filter",
         "x": frame["first"].to_numpy(),
-        "y": frame["passing"].where(frame["passing"] > 0).to_numpy(),  # at 0 the outline would be a line
+        "y": frame["passing"].where(frame["passing"] > 0).to_numpy(),  # an outline of 0 is a line
         "yaxis": "y2",
         "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"color": COLORS["accent"], "width": 2}},
         "customdata": frame[["first", "last"]].to_numpy(),
@@ -174,7 +174,7 @@ def _filtered(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _ratios(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Filled points where enough samples are verified, hollow ones where they are few."""
+    """Filled points if enough samples are verified, hollow points if they are few."""
     for name, thin in (("Ratio, 95 % interval", False), ("Ratio from few samples", True)):
         part = frame[frame["thin"] == thin]
         if part.empty:
@@ -200,16 +200,16 @@ def _ratios(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 "opacity": _opacity(part),
             },
             "customdata": part[["first", "last", "verified"]].to_numpy(),
-            "hovertemplate": "ratio %{y:.2f}, from %{customdata[2]} verified<extra></extra>",
+            "hovertemplate": "ratio %{y:.2f} from %{customdata[2]} verified samples<extra></extra>",
         }
 
 
 def _running_shares(running: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The coreset's running share over the data's, beside that of a coreset drawn without looking."""
+    """Cumulative share of the coreset over that of the data, and the same of a random coreset."""
     yield {
         "type": "scatter",
         "mode": "lines",
-        "name": "Running share",
+        "name": "Cumulative share",
         "x": running["data"].to_numpy(),
         "y": running["coreset"].to_numpy(),
         "text": [f"stratum {stratum}" for stratum in running["stratum"]],
@@ -238,13 +238,13 @@ def _opacity(frame: pd.DataFrame) -> np.ndarray:
 
 
 def cumulative_frame(selection: Selection) -> pd.DataFrame:
-    """Running shares from the easiest to the hardest stratum; starts at 0 and 0.
+    """Cumulative shares from the easiest to the hardest stratum; the first row is 0 and 0.
 
     Returns
     -------
     pandas.DataFrame
         stratum, -1 for the start; data, the share of the samples in strata up to this one;
-        coreset, the share of the coreset likewise.
+        coreset, the share of the coreset in them.
     """
     sizes, budget = selection.sizes.cumsum(), selection.budget.cumsum()
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What a similarity run found → how alike the models' orders, distributions and strata are."""
+"""Results of a similarity run → similarity of the models' orders, distributions and strata."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from staff_engine.pipelines.similarity.wording import labels, pairs_of
 from staff_engine.system.words import number
 
 MOST_WITH_INTERVALS = 10
-"""Cells of heat maps with more models than this are too small for an interval; the pointer shows it."""
+"""With more models than this, cells are too small for an interval; it is shown on hover."""
 
 BRIGHT_FROM = 0.47
-"""From this value on black is easier to read on the colour scale than white."""
+"""From this value on, black text is easier to read on the colour scale than white."""
 
 CURVE_POINTS = 160
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure of a pair or reading, as its part of a dot plot shows it."""
+    """One panel of a dot plot: a measure of a pair or reading."""
 
     title: str
-    unit: str  # what its values mean
-    low: float | None  # what its axis shows at least; None: as far as the values reach
+    unit: str  # what the values mean
+    low: float | None  # minimum extent of the axis; None: the range of the values
     high: float | None
-    chance: float | None = None  # what it is where two models have nothing in common
+    chance: float | None = None  # the value for two unrelated models
     at_chance: str = "as by chance"
 
 
 LIKENESS = {
     "spearman": Panel("The order", "Rank correlation (1: the same order)", 0, 1, 0),
     "strata": Panel("The strata", "Adjusted Rand index (1: the same strata)", 0, 1, 0),
-    "hardest": Panel("The hardest tenth", "Share in common (of the target's)", 0, 1, HARDEST),
+    "hardest": Panel("The hardest tenth", "Overlap (share of the target's)", 0, 1, HARDEST),
     "pearson": Panel("The scores", "Pearson correlation (1: on a line)", 0, 1, 0),
     "ks": Panel("The distributions", "KS distance (0: alike)", 0, 1),
-    "wasserstein": Panel("How far they lie apart", "Wasserstein distance (medians; 0: alike)", 0, None),
+    "wasserstein": Panel("The distance of the scores", "Wasserstein distance (medians; 0: alike)", 0, None),
 }
-"""The figures of a `Likeness`: those of order first, then those of the scores themselves."""
+"""The measures of a `Likeness`: first those of the order, then those of the scores."""
 
 LENGTHS = {
     score: Panel(title, "Rank correlation (with the length in tokens)", -1, 1, 0, "no trend")
@@ -57,13 +57,13 @@ LENGTHS = {
 
 
 def rank_frame(report: Report, score: Score) -> pd.DataFrame:
-    """The rank correlation of every two readings.
+    """The rank correlation of each pair of readings.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each two: first and second, their names, in the order of the report's
-        readings; value, low and high, -1 to 1, NaN where there is nothing to correlate.
+        A row for each pair: first and second, their names, in the order of the report's
+        readings; value, low and high, -1 to 1, NaN if there is nothing to correlate.
     """
     names = labels(report.readings)
     rows = [
@@ -75,9 +75,9 @@ def rank_frame(report: Report, score: Score) -> pd.DataFrame:
 
 
 def rank_figure(frame: pd.DataFrame) -> go.Figure:
-    """Models against models: a cell for every two, coloured from 0 to 1, its value and interval written in.
+    """Heat map of the rank correlations, with value and interval in each cell.
 
-    The scale is fixed, so that two runs compare; below 0 a cell has the colour of 0.
+    The colours always range from 0 to 1, so two runs are comparable; below 0 is the colour of 0.
     """
     across, down = list(dict.fromkeys(frame["first"])), list(dict.fromkeys(frame["second"]))
     figure = base_figure(x="", y="", height=max(280, 150 + 62 * len(down)), legend=False)
@@ -87,15 +87,15 @@ def rank_figure(frame: pd.DataFrame) -> go.Figure:
     texts = np.full(values.shape, "", dtype=object)
     hovers = texts.copy()
     for (second, first), cell in cells.iterrows():
-        place = down.index(str(second)), across.index(str(first))
+        cell_index = down.index(str(second)), across.index(str(first))
         value, interval = number(cell["value"]), f"{number(cell['low'])} to {number(cell['high'])}"
-        values[place] = cell["value"]
+        values[cell_index] = cell["value"]
         if not math.isfinite(cell["value"]):
             continue
-        texts[place] = f"<b>{value}</b>" + (
+        texts[cell_index] = f"<b>{value}</b>" + (
             f"<br>{interval.replace(' to ', ' to<br>')}" if with_intervals else ""
         )
-        hovers[place] = f"{_escaped(first)} and<br>{_escaped(second)}: {value} ({interval})"
+        hovers[cell_index] = f"{_escaped(first)} and<br>{_escaped(second)}: {value} ({interval})"
     figure.add_heatmap(
         x=[_two_lines(name) for name in across],
         y=[_two_lines(name) for name in down],
@@ -117,7 +117,7 @@ def rank_figure(frame: pd.DataFrame) -> go.Figure:
             "tickvals": [0, 0.25, 0.5, 0.75, 1],
         },
     )
-    rows, columns = np.nonzero(texts != "")  # Plotly's own choice of the text's colour is hard to read
+    rows, columns = np.nonzero(texts != "")  # Plotly's own text colour is hard to read
     figure.add_scatter(
         x=[_two_lines(across[column]) for column in columns],
         y=[_two_lines(down[row]) for row in rows],
@@ -136,22 +136,22 @@ def rank_figure(frame: pd.DataFrame) -> go.Figure:
 
 
 def curve_frame(report: Report, scores: pd.DataFrame, score: Score, *, tuned: bool) -> pd.DataFrame:
-    """How each reading's scores are distributed around their own median.
+    """The distribution of each reading's scores around their own median.
 
     Parameters
     ----------
     scores
-        As `Similarity.scores` has them.
+        `Similarity.scores`.
     tuned
-        Whether the targets are those that were fine-tuned; with the small models beside them.
+        Whether to use the fine-tuned targets.
 
     Returns
     -------
     pandas.DataFrame
         For each reading `CURVE_POINTS` rows: name; model, role and tuned_on; score, in medians;
-        density, the share of its samples in a factor of ten around there (a Gaussian kernel
-        over the logarithms); samples; outside, those of them that the axis does not reach,
-        which are 0 or far outliers. Readings without a score above 0 are left out.
+        density, the share of its samples per factor of ten there (a Gaussian kernel over the
+        logarithms); samples; outside, those of them outside the axis, which are 0 or far
+        outliers. Readings without a score above 0 are left out.
     """
     names, values = labels(report.readings), {}
     for reading in _readings_of(report, score, tuned):
@@ -164,7 +164,7 @@ def curve_frame(report: Report, scores: pd.DataFrame, score: Score, *, tuned: bo
     if not values:
         return pd.DataFrame(columns=columns)
     low, high = limits(np.concatenate(list(values.values())), "log")
-    room = (high / low) ** 0.1  # in which the curves come down
+    room = (high / low) ** 0.1  # in which the curves fall to 0
     low, high = low / room, high * room
     axis = np.linspace(np.log10(low), np.log10(high), CURVE_POINTS)
     frames = []
@@ -187,7 +187,7 @@ def curve_frame(report: Report, scores: pd.DataFrame, score: Score, *, tuned: bo
 
 
 def curve_figure(frame: pd.DataFrame) -> go.Figure:
-    """The distributions over each other: targets thick, untouched models dotted."""
+    """The distributions, overlaid: targets thick, untouched models dotted."""
     figure = base_figure(x="Score (1 = the model's own median)", y="Share of samples per factor of 10")
     colors = _colors(frame)
     for name, curve in frame.groupby("name", sort=False):
@@ -212,23 +212,23 @@ def curve_figure(frame: pd.DataFrame) -> go.Figure:
 
 
 def outside_in_words(frame: pd.DataFrame) -> str:
-    """How many scores the axis of a curve frame does not reach, in a sentence; "" for none."""
-    found = {str(name): int(curve["outside"].iloc[0]) for name, curve in frame.groupby("name", sort=False)}
-    found = {name: count for name, count in found.items() if count}
-    if not found:
+    """The number of scores outside the axis of a curve frame, as a sentence; "" for none."""
+    counts = {str(name): int(curve["outside"].iloc[0]) for name, curve in frame.groupby("name", sort=False)}
+    counts = {name: count for name, count in counts.items() if count}
+    if not counts:
         return ""
-    said = "; ".join(f"{count:,} of {name}" for name, count in found.items())
-    return f"Scores that the axis does not reach: {said}."
+    listed = "; ".join(f"{count:,} of {name}" for name, count in counts.items())
+    return f"Scores outside the axis: {listed}."
 
 
 def likeness_frame(report: Report, score: Score, *, tuned: bool) -> pd.DataFrame:
-    """Each figure of likeness of each pair, with its interval.
+    """Each measure of similarity of each pair, with its interval.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each figure and pair: panel, a key of `LIKENESS`; name, of the small model,
-        and of the target where there is more than one; model, role and tuned_on, the small
+        A row for each measure and pair: panel, a key of `LIKENESS`; name of the small model,
+        and of the target if there are several; model, role and tuned_on, the small
         model's; value, low and high.
     """
     names, pairs = labels(report.readings), pairs_of(report, score, tuned=tuned)
@@ -255,17 +255,17 @@ def length_frame(report: Report) -> pd.DataFrame:
 
 
 def dot_figure(frame: pd.DataFrame, panel: Panel) -> go.Figure:
-    """A dot with its interval for each name, hollow where the model is untouched; a line at chance.
+    """A dot with an interval for each name, hollow if the model is untouched; a line at chance.
 
     Parameters
     ----------
     frame
-        The rows of one panel, as `likeness_frame` and `length_frame` give them.
+        The rows of one panel, from `likeness_frame` or `length_frame`.
     panel
-        What they are, of `LIKENESS` or `LENGTHS`.
+        The panel, from `LIKENESS` or `LENGTHS`.
     """
     names = list(frame["name"])
-    title = panel.unit.replace(" (", "<br>(")  # in two lines beside long names
+    title = panel.unit.replace(" (", "<br>(")  # in two lines, because long names leave little width
     figure = base_figure(x=title, y="", height=112 + 32 * len(names), legend=False)
     if panel.chance is not None:
         figure.add_vline(
@@ -274,9 +274,9 @@ def dot_figure(frame: pd.DataFrame, panel: Panel) -> go.Figure:
         )  # fmt: skip
         figure.update_layout(margin_t=28)
     colors = _colors(frame)
-    for place, row in enumerate(frame.to_dict("records")):
+    for index, row in enumerate(frame.to_dict("records")):
         if math.isfinite(row["value"]):
-            _add_dot(figure, row, place, colors[row["role"], row["model"]])
+            _add_dot(figure, row, index, colors[row["role"], row["model"]])
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(range=_range(frame, panel), zeroline=False)
     figure.update_yaxes(
@@ -287,22 +287,22 @@ def dot_figure(frame: pd.DataFrame, panel: Panel) -> go.Figure:
 
 
 def dots_in_words(frame: pd.DataFrame) -> str:
-    """Each name and its value, for those who do not see the dots."""
+    """Each name and its value, as a text alternative to the dots."""
     return "; ".join(
         f"{name} {number(value)}" for name, value in zip(frame["name"], frame["value"], strict=True)
     )
 
 
-def _add_dot(figure: go.Figure, row: Mapping[str, Any], place: int, color: str) -> None:
+def _add_dot(figure: go.Figure, row: Mapping[str, Any], index: int, color: str) -> None:
     value, low, high = row["value"], row["low"], row["high"]
     if math.isfinite(low):
         figure.add_scatter(
-            x=[low, high], y=[place, place], mode="lines", hoverinfo="skip",
+            x=[low, high], y=[index, index], mode="lines", hoverinfo="skip",
             line={"color": color, "width": 2.5},
         )  # fmt: skip
     hollow = not row["tuned_on"]
     figure.add_scatter(
-        x=[value], y=[place], mode="markers", hoverinfo="text",
+        x=[value], y=[index], mode="markers", hoverinfo="text",
         hovertext=[f"{_escaped(row['name'])}: {number(value)} ({number(low)} to {number(high)})"],
         marker={
             "size": 11, "color": color, "symbol": "circle-open" if hollow else "circle",
@@ -312,11 +312,11 @@ def _add_dot(figure: go.Figure, row: Mapping[str, Any], place: int, color: str) 
 
 
 def _range(mine: pd.DataFrame, panel: Panel) -> list[float]:
-    """What is asked for and all that is there, with room for a dot at either end."""
-    found = mine[["value", "low", "high"]].to_numpy(float)
-    found = [*found[np.isfinite(found)].tolist()]
-    low = min([*found, *([] if panel.low is None else [panel.low])], default=0.0)
-    high = max([*found, *([] if panel.high is None else [panel.high])], default=1.0)
+    """The range of the panel and of all values, with room for a dot at each end."""
+    values = mine[["value", "low", "high"]].to_numpy(float)
+    values = [*values[np.isfinite(values)].tolist()]
+    low = min([*values, *([] if panel.low is None else [panel.low])], default=0.0)
+    high = max([*values, *([] if panel.high is None else [panel.high])], default=1.0)
     room = 0.06 * ((high - low) or 1.0)
     return [low - room, high + room]
 
@@ -338,7 +338,7 @@ def _readings_of(report: Report, score: Score, tuned: bool) -> list[Reading]:
 
 
 def _density(values: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """A Gaussian kernel's density of values on an axis; its width by Silverman's rule."""
+    """Gaussian kernel density of values on an axis; the width follows Silverman's rule."""
     quartiles = np.quantile(values, [0.25, 0.75])
     spread = min(values.std(), (quartiles[1] - quartiles[0]) / 1.34) or values.std()
     width = max(0.9 * spread * len(values) ** -0.2, 0.02)
@@ -349,11 +349,11 @@ def _density(values: np.ndarray, axis: np.ndarray) -> np.ndarray:
 
 
 def _colors(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """One for each model of either role, in their order."""
+    """A colour for each model of each role, in order."""
     colors: dict[tuple[str, str], str] = {}
     for role, palette in MODELS.items():
         models = dict.fromkeys(frame.loc[frame["role"] == role, "model"])
-        colors |= {(role, model): palette[place % len(palette)] for place, model in enumerate(models)}
+        colors |= {(role, model): palette[index % len(palette)] for index, model in enumerate(models)}
     return colors
 
 

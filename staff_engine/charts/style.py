@@ -1,4 +1,4 @@
-"""What all figures share: one colour for each thing, and an empty figure to begin with."""
+"""Shared by all figures: colours, and an empty figure as a start."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ COLORS = {
     "first": "#7A5AC8",
     "second": "#B8791A",
 }
-"""Apart for the colour-blind, and at 3:1 or more on a white and on a near-black page."""
+"""Distinct for colour-blind readers; contrast 3:1 or more on a white and on a near-black page."""
 
 MODELS = {
     "small": (COLORS["small"], COLORS["accent"], COLORS["kept"], "#C2559D", "#6E7F2A"),
     "target": (COLORS["target"], "#B8791A", "#D0474F"),
 }
-"""Colours of models where more than two are compared, the first ones those of any small model and target."""
+"""Colours of models in charts with more than two; the first ones are the usual colours."""
 
 SEQUENTIAL = "Cividis"
-"""Colour scale of heat maps: even in lightness, alike to the colour-blind."""
+"""Colour scale of heat maps: even in lightness, and suitable for colour-blind readers."""
 
 STRATA = "Viridis"
 """Colour scale of the strata, from the easiest to the hardest."""
@@ -57,15 +57,15 @@ def base_figure(*, x: str, y: str, height: int = 360, legend: bool = True) -> go
 
 
 def clipped(frame: pd.DataFrame) -> str:
-    """How many samples lie above the last bar and are counted in it, in a sentence; "" for none.
+    """The number of samples above the last bar, which counts them, as a sentence; "" for none.
 
     Parameters
     ----------
     frame
-        A row for each bar: high, its upper edge; beyond, samples in it that lie above that.
+        A row for each bar: high, its upper edge; beyond, samples in it that are above that edge.
     """
     count = int(frame["beyond"].sum())
     if not count:
         return ""
     many = f"{count:,} samples" if count > 1 else "1 sample"
-    return f"The last bar holds {many} above {frame['high'].iloc[-1]:.3g} too."
+    return f"The last bar includes {many} above {frame['high'].iloc[-1]:.3g}."

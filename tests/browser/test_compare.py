@@ -96,7 +96,7 @@ def test_what_an_evaluation_found_is_seen_and_what_another_takes_is_said(narrow_
     arms = ["nothing (target untouched)", "full data", "STAFF", "Random"]
     expect(column(page, 2)).to_have_text(arms, timeout=PATIENCE)
 
-    page.get_by_text("Add to it, or evaluate anew").click()
+    page.get_by_text("Add to this evaluation, or start a new one").click()
     command = page.get_by_test_id("stCode")
     expect(command).to_contain_text("--evaluate", timeout=PATIENCE)
     expect(page.get_by_text("Every cell is there already")).to_be_visible(timeout=PATIENCE)

@@ -43,7 +43,7 @@ def test_from_an_empty_home_to_a_downloaded_coreset(page, app, home):
     table.click(position={"x": 500, "y": 120})  # a cell of the third row
     opened = page.get_by_role("dialog")
     expect(opened.get_by_text("Row 2", exact=True)).to_be_visible(timeout=PATIENCE)
-    expect(opened.get_by_text("Where it stands")).to_be_visible(timeout=PATIENCE)
+    expect(opened.get_by_text("Rank of its scores")).to_be_visible(timeout=PATIENCE)
     page.keyboard.press("Escape")
     expect(opened).to_have_count(0, timeout=PATIENCE)
 

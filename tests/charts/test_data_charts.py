@@ -41,7 +41,7 @@ def test_a_log_scale_says_so_and_counts_what_has_no_place_on_it():
     assert "log scale" in figure.layout.xaxis.title.text
     assert figure.layout.annotations[0].x == pytest.approx(np.log10(12))  # as Plotly wants it on such an axis
     assert figure.layout.shapes[0].x0 == 12
-    assert figure.layout.title.text == "2 empty ones have no place on this scale"
+    assert figure.layout.title.text == "2 empty ones are not shown on this scale"
     assert lengths_frame(TAILED)["rows"].sum() == 91
 
 
@@ -49,7 +49,7 @@ def test_tables_name_rows_by_what_they_are_counted_in():
     alike = Same(rows=7, numbers=(1, 2, 1000, 4, 5, 6, 7), prompt="p", responses=("r",))
     frame = repeats_frame(Duplicates(groups=1, rows=7, examples=(alike,)), "line")
     assert frame.to_dict("records") == [
-        {"Times": 7, "Lines": "1, 2, 1,000, 4, 5 …", "Prompt": "p", "Response": "r"}
+        {"Count": 7, "Lines": "1, 2, 1,000, 4, 5 …", "Prompt": "p", "Response": "r"}
     ]
     different = Same(rows=2, numbers=(1, 2), prompt="p", responses=("r", "s"))
     frame = conflicts_frame(Duplicates(groups=1, rows=2, examples=(different,)), "row")
@@ -57,10 +57,10 @@ def test_tables_name_rows_by_what_they_are_counted_in():
         {"Responses": 2, "Rows": "1, 2", "Prompt": "p", "One response": "r", "Another response": "s"}
     ]
     frame = problems_frame([Problem(3, "no response", "{}")], "line")
-    assert frame.to_dict("records") == [{"Line": 3, "What is wrong": "no response", "Text": "{}"}]
+    assert frame.to_dict("records") == [{"Line": 3, "Problem": "no response", "Text": "{}"}]
 
 
 def test_tables_of_nothing_have_their_columns():
     nothing = Duplicates(groups=0, rows=0, examples=())
     assert list(conflicts_frame(nothing, "row"))[:3] == ["Responses", "Rows", "Prompt"]
-    assert list(repeats_frame(nothing, "row")) == ["Times", "Rows", "Prompt", "Response"]
+    assert list(repeats_frame(nothing, "row")) == ["Count", "Rows", "Prompt", "Response"]

@@ -22,7 +22,7 @@ def test_many_strata_are_drawn_with_their_neighbours():
     assert len(frame) == 200
     assert frame["a"].sum() == 500
     assert frame.iloc[0].to_dict() == {"first": 0, "last": 4, "a": 3, "b": 5}
-    assert "neighbours drawn together" in strata_figure(frame, ("", "")).layout.xaxis.title.text
+    assert "neighbours merged" in strata_figure(frame, ("", "")).layout.xaxis.title.text
 
 
 def test_shares_of_each_coreset_sum_to_one_also_with_outliers():
@@ -38,7 +38,7 @@ def test_outliers_in_the_last_bar_are_counted_once_for_both():
     frame = profile_frame(values, np.arange(502), np.array([0, 500, 501]))
     above = np.count_nonzero(values > frame["high"].iloc[-1])
     assert frame["beyond"].tolist() == [0] * (len(frame) - 1) + [above]
-    assert clipped(frame) == f"The last bar holds {above} samples above {frame['high'].iloc[-1]:.3g} too."
+    assert clipped(frame) == f"The last bar includes {above} samples above {frame['high'].iloc[-1]:.3g}."
 
 
 def test_few_samples_have_few_bars():

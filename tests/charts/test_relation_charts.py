@@ -27,7 +27,7 @@ def test_few_verified_samples_are_points():
     assert near["target"].to_numpy() == pytest.approx(columns.verification[near["row_id"]] / units.target)
     assert frame["chosen"].all()
     figure = pair_figure(frame)
-    assert names(figure) == ["Verified samples", "As hard for both"]
+    assert names(figure) == ["Verified samples", "Equally hard for both"]
     assert len(figure.data[0].x) == 60
 
 
@@ -122,7 +122,7 @@ def test_a_band_figure_names_its_axes_and_what_is_filtered(scale):
     columns = made()
     plain = band_figure(band_frame(columns.loss, columns.speculative, 1.0), x="Loss (nats)", scale=scale)
     assert plain.layout.xaxis.title.text == "Loss (nats)"
-    assert [n for n in names(plain) if n] == ["Median, and the middle half"]
+    assert [n for n in names(plain) if n] == ["Median and middle half"]
     mask = columns.response_tokens > 20
     both = band_figure(band_frame(columns.loss, columns.speculative, 1.0, mask=mask), x="Loss", scale=scale)
     assert [n for n in names(both) if n] == ["All samples", "In the filter"]
@@ -141,7 +141,7 @@ def test_chosen_values_are_in_order_and_whole_where_they_count():
         (0.5, "The score mostly rises as the loss rises (rank correlation 0.50)."),
         (0.3, "The score tends to rise as the loss rises (rank correlation 0.30)."),
         (-0.001, "The score hardly changes as the loss rises (rank correlation 0.00)."),
-        (np.nan, "There are too few samples, or they are too alike, to see a trend."),
+        (np.nan, "There are too few samples, or they are too similar, to see a trend."),
     ],
 )
 def test_a_trend_is_a_sentence(correlation, sentence):

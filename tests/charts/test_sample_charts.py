@@ -91,7 +91,7 @@ class TestMap:
         )
         drawn = np.concatenate([trace.customdata[:, 0] for trace in figure.data])
         assert sorted(drawn.tolist()) == sorted(frame["row_id"])
-        assert "1,000 of 4,000 samples drawn" in figure.layout.annotations[0].text
+        assert "1,000 of 4,000 samples shown" in figure.layout.annotations[0].text
 
     def test_the_map_of_all_samples_says_nothing_of_a_draw(self, made):
         coordinates, of_rows = made

@@ -180,7 +180,7 @@ def test_the_words_on_what_is_left_out_end_with_the_axis_and_are_not_cut_off():
     frame = distribution_frame(columns, score_units(columns))
     figure = distribution_figure(frame, [0.5, 1.0], left_out=True)
     [said] = figure.layout.annotations
-    assert (said.text, said.xanchor, said.x) == ("hardest, left out", "right", frame["high"].max())
+    assert (said.text, said.xanchor, said.x) == ("hardest, dropped", "right", frame["high"].max())
 
 
 def test_with_a_filter_all_is_grey_behind_the_colours():

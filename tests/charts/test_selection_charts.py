@@ -71,7 +71,7 @@ def test_many_strata_are_put_together_and_keep_their_sums(scores):
     assert frame["verified"].sum() == selection.verified.sum()
     assert (frame["first"].iloc[1:].to_numpy() > frame["last"].iloc[:-1].to_numpy()).all()
     assert frame["ratio_low"].isna().all()
-    assert "neighbours drawn together" in figure_of(selection, per_stratum=5).layout.xaxis.title.text
+    assert "neighbours merged" in figure_of(selection, per_stratum=5).layout.xaxis.title.text
 
 
 def test_the_figure_has_a_hollow_mark_for_each_thin_stratum(scores):

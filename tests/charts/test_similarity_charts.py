@@ -98,7 +98,7 @@ def test_scores_of_zero_and_far_outliers_are_counted_and_said(made):
     scores.loc[first[2], "loss"] = 1e9
     frame = charts.curve_frame(report, scores, "loss", tuned=False)
     assert frame.groupby("name", sort=False)["outside"].first().tolist() == [3, 0, 0, 0, 0]
-    assert charts.outside_in_words(frame) == ("Scores that the axis does not reach: 3 of near, untouched.")
+    assert charts.outside_in_words(frame) == ("Scores outside the axis: 3 of near, untouched.")
     curve = frame[frame["name"] == "near, untouched"]
     assert np.trapezoid(curve["density"], np.log10(curve["score"])) == pytest.approx(77 / 80, abs=0.05)
 

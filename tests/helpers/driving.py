@@ -112,7 +112,7 @@ def expect_whole(page: Page) -> None:
     """Expect a page that shows no error and is no wider than its window."""
     for broken in ("stException", "stAlertContentError"):
         expect(page.get_by_test_id(broken)).to_have_count(0)
-    expect(page.get_by_text("This page broke")).to_have_count(0)
+    expect(page.get_by_text("Unexpected error on this page")).to_have_count(0)
     over = page.evaluate(
         "() => { const main = document.querySelector('[data-testid=stMain]');"
         " return main.scrollWidth - main.clientWidth; }"

@@ -43,7 +43,7 @@ def open_at(open_page, run, **query):
 def test_without_one_the_page_says_what_it_does_and_asks_for_held_out_samples(open_page, finished_run):
     app = open_at(open_page, finished_run)
     assert "does well on samples that it has not seen" in texts(app)
-    assert "has no held-out split; give a file" in texts(app)
+    assert "has no held-out split. Enter a file" in texts(app)
     assert not [button for button in app.button if button.key == "evaluate_start"]
 
 
@@ -83,7 +83,7 @@ def test_a_finished_one_shows_what_may_be_said_the_dots_and_the_table(open_page,
     assert len(dots) == 2
     frame = app.dataframe[0].value
     assert frame["Trained on"].tolist() == ["nothing (target untouched)", "full data", "STAFF", "Random"]
-    assert "7 of 7 fine-tunings are done" in texts(app)
+    assert "7 of 7 fine-tunings are finished" in texts(app)
 
 
 def test_of_several_rates_only_what_is_said_of_the_one_chosen_is_shown(open_page, finished_run, evaluate):
@@ -100,7 +100,7 @@ def test_of_several_rates_only_what_is_said_of_the_one_chosen_is_shown(open_page
 def test_one_at_work_shows_its_stages_and_what_is_there(open_page, finished_run, evaluate):
     evaluate("cancelled", cells=3)
     app = open_at(open_page, finished_run)
-    assert "3 of 7 fine-tunings are done" in texts(app)
+    assert "3 of 7 fine-tunings are finished" in texts(app)
     assert [button for button in app.button if button.key == "evaluation_resume"]
     assert "One seed cannot show how much of this is chance" not in texts(app)  # random's is not there yet
 
@@ -185,7 +185,7 @@ def test_home_opens_one_under_the_run_that_it_is_of(open_page, finished_run, eva
     assert not app.exception
     assert app.query_params["run"] == finished_run.id
     assert app.query_params["compare_view"] == "evaluation"
-    assert "7 of 7 fine-tunings are done" in texts(app)
+    assert "7 of 7 fine-tunings are finished" in texts(app)
 
 
 def test_a_page_of_coresets_leads_to_it(open_page, finished_run, evaluate):

@@ -50,7 +50,7 @@ def test_all_methods_are_compared_at_the_rate_of_the_link(methods, finished_run)
     shown = [chart.proto.alt for chart in app.get("plotly_chart")]
     expected = len(chosen["staff"] & chosen["d2"]) / len(chosen["staff"] | chosen["d2"])
     assert f"STAFF and D2 {expected:.2f}" in shown[0]
-    assert "Two coresets of 196 of 393 samples" in texts(app)
+    assert "two random coresets of 196 of 393 samples" in texts(app)
 
 
 def test_the_choice_of_methods_is_kept_in_the_link_and_comes_back(methods):
@@ -83,7 +83,7 @@ def test_a_method_that_a_link_invents_is_refused(methods):
 
 def test_staff_and_the_cut_of_the_others_are_as_set_on_select(methods, finished_run):
     app = methods(compare_methods="staff,ccs,d2", drop_hardest="0.3", strata="20", pruning_rate="0.8")
-    assert "CCS and D2 leave out the hardest 30%" in texts(app)
+    assert "CCS and D2 drop the hardest 30%" in texts(app)
     results = open_results(finished_run.folder)
     staff = set(results.select(drop_hardest=0.3, strata=20, pruning_rate=0.8).indices.tolist())
     table = small_scores(results)
@@ -96,8 +96,8 @@ def test_the_rate_turned_here_holds_on_every_page(methods):
     app = methods()
     app.number_input(key="pruning_rate").set_value(0.75).run()
     assert app.query_params["pruning_rate"] == "0.75"
-    assert "75% removed." in texts(app)
-    assert "Two coresets of 98 of 393 samples" in texts(app)
+    assert "75% removed, seed" in texts(app)
+    assert "two random coresets of 98 of 393 samples" in texts(app)
 
 
 def test_a_filter_leaves_the_samples_that_pass_it(methods):
@@ -106,7 +106,7 @@ def test_a_filter_leaves_the_samples_that_pass_it(methods):
     reached = next(
         chart.proto.alt
         for chart in app.get("plotly_chart")
-        if chart.proto.alt.startswith("Share reached. strata: ")
+        if chart.proto.alt.startswith("Share covered. strata: ")
     )
     assert "STAFF 100%" in reached
 
@@ -117,8 +117,8 @@ def test_with_a_filter_chance_is_that_among_the_samples_which_pass(methods, fini
     passing = int(((strata >= 2) & (strata <= 4)).sum())
     size = round(0.5 * passing)
     assert 0 < passing < 393
-    said = f"Two coresets of {size} of {passing} samples, drawn without looking at scores"
-    assert f"{said}, overlap by {jaccard_by_chance(size, size, passing):.0%}." in texts(app)
+    said = f"By chance, two random coresets of {size} of {passing} samples"
+    assert f"{said} overlap by {jaccard_by_chance(size, size, passing):.0%}." in texts(app)
 
 
 def test_a_filter_that_no_chosen_sample_passes_says_so(methods):
@@ -131,7 +131,7 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
         path.unlink()
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
-    assert "D2 and Moderate cannot choose" in texts(app)
+    assert "D2 and Moderate are not available" in texts(app)
     assert "clusters" not in app.get("plotly_chart")[1].proto.alt
 
 

@@ -293,7 +293,7 @@ def ask_hub(open_page, monkeypatch):
         app.segmented_control(key="data_kind").set_value("hub").run()
         app.text_input(key="data_hub").set_value("some/data").run()
         app.text_input(key="data_config").set_value("main").run()
-        button(app, "Fetch and check").click().run()
+        button(app, "Download and check").click().run()
         assert not app.exception
         return app
 

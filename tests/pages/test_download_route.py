@@ -63,9 +63,9 @@ def test_what_is_not_there_is_a_sentence_and_404(finished_run, client):
         (f"/download/{finished_run.id}/jsonl-0123456789abcdef", "no longer exists; prepare it again"),
         (
             address(prepared, "entry"),
-            "An export has no 'entry'; it has coreset, manifest, decisions and zip.",
+            "Unknown part 'entry' of an export; it has coreset, manifest, decisions and zip.",
         ),
-        (address(prepared, "plan.json"), "An export has no 'plan.json'"),
+        (address(prepared, "plan.json"), "Unknown part 'plan.json' of an export"),
     ):
         answer = client.get(path)
         assert answer.status_code == 404

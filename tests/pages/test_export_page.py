@@ -51,7 +51,7 @@ def test_a_run_without_scores_says_its_state(run_in_state, open_page, state):
 def test_without_a_run_the_page_says_where_to_go(home, open_page):
     app = open_page("export")
     assert not app.exception
-    assert "no run yet" in app.info[0].value
+    assert "no runs yet" in app.info[0].value
 
 
 @pytest.mark.parametrize("scores", ["no", "yes"])
@@ -121,7 +121,7 @@ def test_samples_still_to_be_verified_make_it_provisional(finished_run, open_pag
 
 def test_a_filter_does_not_change_the_coreset_and_the_page_says_so(finished_run, open_page):
     app = open_page("export", run=finished_run.id, kept="no")
-    assert "exported whole" in said(app.info)
+    assert "always contains the whole coreset" in said(app.info)
     assert app.code[0].value.encode().strip() == b"".join(lines_of(finished_run)[:5]).strip()
 
 

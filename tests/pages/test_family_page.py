@@ -37,7 +37,7 @@ def no_process(monkeypatch):
 def test_without_a_similarity_run_the_page_says_what_one_does_and_offers_it(open_page):
     app = open_page("family")
     assert not app.exception
-    assert "No models are compared yet" in texts(app)
+    assert "There is no similarity run yet" in texts(app)
     [command] = commands(app)
     assert "--dataset builtin:docstrings" in command
     assert "--small builtin:llama-nano" in command
@@ -68,7 +68,9 @@ def test_a_similarity_run_is_started_as_the_form_says(open_page, no_process):
     assert (plan.dataset, plan.tune_target, plan.epochs, plan.limit) == ("builtin:chat", 20, 1, 80)
     assert app.session_state.family == run.id
     assert query_of(app) == {"family": run.id}
-    assert "the run goes on by itself" in texts(app) or "this one starts when it ends" in texts(app)
+    assert "The run continues in the background" in texts(
+        app
+    ) or "This one starts when that run ends" in texts(app)
 
 
 def test_names_of_ones_own_are_taken(open_page):
@@ -164,7 +166,7 @@ def test_a_similarity_run_at_work_shows_its_stages_and_the_time_left(open_page, 
     make_similarity(state="running", **alive())
     app = open_page("family")
     said = [progress.proto.text for progress in app.get("progress")]
-    assert "Score near, untouched · 40 of 160 samples, 20 a second, 6.0 s left" in said
+    assert "Score near, untouched · 40 of 160 samples, 20 per second, 6.0 s left" in said
     assert said[0] == "Read the data · 1.0 s"
     assert said[-1] == ":gray[Compare the models]"
 
@@ -192,7 +194,7 @@ def test_a_damaged_folder_is_said(open_page, home, file):
     (run.folder / file).write_text("{")
     app = open_page("family", family=run.id)
     assert not app.exception
-    assert "cannot be read any more; delete it on the Home page" in texts(app)
+    assert "cannot be read. Delete the run on the Home page" in texts(app)
     assert "is damaged" in app.error[0].value
 
 
@@ -210,8 +212,8 @@ def test_a_finished_similarity_run_says_first_who_may_speak_for_whom(open_page, 
     said = texts(app)
     assert "**near and far may speak for target \\(trust is high\\).**" in said
     assert [metric.label for metric in app.metric] == ["Rank correlation"] * 2
-    badges = [each.value for each in app.markdown if "trust" in each.value and "badge" in each.value]
-    assert any(":green-badge[:material/check_circle: high trust]" in badge for badge in badges)
+    badges = [each.value for each in app.markdown if "reliability" in each.value and "badge" in each.value]
+    assert any(":green-badge[:material/check_circle: high reliability]" in badge for badge in badges)
     assert len(app.get("plotly_chart")) == 1 + 1 + 6 + 3
     assert "favours short answers" in said
     [made] = [command for command in commands(app) if "--small near" in command]
@@ -258,7 +260,7 @@ def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
     make_finished_similarity(noise=(0.2, 30))
     app = open_page("family")
     assert not app.exception
-    assert any(":red-badge[:material/cancel: low trust]" in each.value for each in app.markdown)
+    assert any(":red-badge[:material/cancel: low reliability]" in each.value for each in app.markdown)
     assert "far should not speak for target" in texts(app)
     assert "- Use another small model of the target's family" in app.warning[0].value
     assert [button.key for button in app.button if "family_plan_" in button.key] == ["family_plan_1"]
@@ -268,7 +270,7 @@ def test_a_target_that_was_not_tuned_is_shown_untouched(open_page, home):
     run = make_finished_similarity(tune=0)
     app = open_page("family", family=run.id, family_target="fine-tuned")
     assert not app.exception
-    assert "the target was left untouched; that is shown" in texts(app)
+    assert "The untouched target is shown" in texts(app)
     assert len(app.segmented_control) == 1
     assert len(app.metric) == 2
 
@@ -343,4 +345,4 @@ def test_a_similarity_run_that_is_deleted_meanwhile_is_said(open_page, similarit
     app.run()
     assert not app.exception
     assert any("does not exist" in warning.value for warning in app.warning)
-    assert "No models are compared yet" in texts(app)
+    assert "There is no similarity run yet" in texts(app)

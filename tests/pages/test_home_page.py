@@ -28,8 +28,8 @@ def no_process(monkeypatch):
 def test_an_empty_home_says_what_this_is_and_what_to_do(open_page):
     app = open_page("home")
     assert not app.exception
-    assert "Cut a fine-tuning set down" in texts(app)
-    assert "None yet" in texts(app)
+    assert "Select the part of a fine-tuning set that is worth training on" in texts(app)
+    assert "No runs yet" in texts(app)
     assert {"Try the demo", "Start with my data"} <= {button.label for button in app.button}
 
 

@@ -96,9 +96,9 @@ def test_another_run_brings_its_own_settings_and_no_filter(open_page, finished_r
 @pytest.mark.parametrize(
     ("page", "name", "asked", "said"),
     [
-        ("samples", "row", "-1", "It is left out."),
+        ("samples", "row", "-1", "It is ignored."),
         ("samples", "samples_sort", "size", "allowed: row_id, kept"),
-        ("export", "export_selection", "gone", "the current one is shown"),
+        ("export", "export_selection", "gone", "The current selection is used"),
     ],
 )
 def test_a_choice_that_a_page_does_not_have_is_refused(open_page, finished_run, page, name, asked, said):

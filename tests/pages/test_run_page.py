@@ -35,7 +35,7 @@ def planned(open_page, monkeypatch):
 def test_without_data_the_page_says_where_to_choose_it(open_page):
     app = open_page("run")
     assert not app.exception
-    assert "No data is chosen yet" in texts(app)
+    assert "No data selected yet" in texts(app)
     app.button(key="plan_builtin").click().run()
     assert not app.exception
     assert "builtin\\:docstrings" in texts(app)
@@ -91,10 +91,10 @@ def test_a_forecast_is_shown_when_it_is_done(planned, monkeypatch):
     monkeypatch.setattr(job, "read_forecast", lambda key, plan: found)
     planned.run()
     values = {metric.label: metric.value for metric in planned.metric}
-    assert values["Takes about"] == "42 s"
+    assert values["Time"] == "42 s"
     assert values["Memory"] == "1.3 GB"
     assert values["Time saved"] == "53%"
-    assert "Fine-tune the target on a few others: 7.0 s" in texts(planned)
+    assert "Fine-tune the target on a few other samples: 7.0 s" in texts(planned)
     assert "12 strata" in texts(planned)  # 500 of 600 verified saves little: 600 / 5 / 10
 
 
@@ -136,7 +136,7 @@ def test_every_state_says_the_next_step(open_page, run_in_state, state, button):
 def test_a_run_at_work_shows_stages_rate_and_time_left(open_page, run_in_state):
     app = open_page("run", run=run_in_state("running").id)
     said = [progress.proto.text for progress in app.get("progress")]
-    assert any("120 of 600 samples, 60 a second, 8.0 s left" in text for text in said)
+    assert any("120 of 600 samples, 60 per second, 8.0 s left" in text for text in said)
 
 
 def test_the_tuning_of_the_target_is_a_stage_where_the_plan_has_it(open_page, run_in_state):
@@ -144,8 +144,8 @@ def test_the_tuning_of_the_target_is_a_stage_where_the_plan_has_it(open_page, ru
     without = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
     control.update_record(run, plan=control.read_record(run).plan.but(tune_target=60))
     with_it = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
-    place = with_it.index(":gray[Fine-tune the target on a few others]")
-    assert with_it[place + 1] == ":gray[Target verifies a few]"
+    place = with_it.index(":gray[Fine-tune the target on a few other samples]")
+    assert with_it[place + 1] == ":gray[Verify a few samples with the target]"
     assert with_it[:place] + with_it[place + 1 :] == without
 
 
@@ -185,7 +185,7 @@ def test_a_finished_run_says_how_far_to_trust_the_small_model(open_page, finishe
     path.write_text(json.dumps({**summary, "trust": trust}))
     app = open_page("run", run=finished_run.id)
     assert not app.exception
-    assert f"**Trust in the small model: {word}.** So it was measured." in texts(app)
+    assert f"**Reliability of the small model: {word}.** So it was measured." in texts(app)
     assert len(app.warning) == (1 if advice else 0)
     for line in advice:
         assert f"- {line}" in app.warning[0].value

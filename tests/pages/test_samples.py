@@ -113,7 +113,7 @@ class TestFilter:
     def test_one_that_nothing_passes_says_what_to_do(self, open_page, finished_run):
         app = open_page("samples", run=finished_run.id, text="no such words")
         assert not app.exception and not app.dataframe
-        assert "Remove a part" in texts(app)
+        assert "Remove part of the filter" in texts(app)
 
 
 class TestSample:
@@ -125,7 +125,7 @@ class TestSample:
         assert why(columns, results.select(), 17) in said
         assert "What is number 17 about tea?" in said
         assert any("nats" in html.value for html in app.html)
-        assert "others" in said and "Samples like it" in said
+        assert "others" in said and "Similar samples" in said
 
     def test_previous_and_next_go_by_the_tables_order(self, open_page, finished_run, columns):
         order = np.argsort(columns.speculative, kind="stable")
@@ -142,7 +142,7 @@ class TestSample:
 
     def test_one_that_the_filter_hides_can_still_be_read(self, open_page, finished_run):
         app = open_page("samples", run=finished_run.id, row=399, scorable="yes")
-        assert "Not among the samples that pass the filter" in texts(app)
+        assert "This sample does not pass the filter" in texts(app)
         assert "It cannot be scored: no response." in texts(app)
 
     def test_its_text_is_never_markup(self, open_page, home, tmp_path):
@@ -163,7 +163,7 @@ class TestSample:
 
     def test_a_row_that_is_not_there_is_refused(self, open_page, finished_run):
         app = open_page("samples", run=finished_run.id, row=5000)
-        assert "This link's row is 5,000" in texts(app)
+        assert "The link's row is 5,000" in texts(app)
         assert app.session_state["row"] is None and shown(app)
 
     def test_runs_from_before_say_what_they_did_not_keep(self, open_page, finished_run):

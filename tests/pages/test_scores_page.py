@@ -58,7 +58,7 @@ def test_a_run_without_scores_says_its_state(run_in_state, open_page, state):
 def test_without_a_run_the_page_says_where_to_go(home, open_page):
     app = open_page("scores")
     assert not app.exception
-    assert "no run yet" in app.info[0].value
+    assert "no runs yet" in app.info[0].value
 
 
 def test_the_choices_come_from_the_link_and_go_into_it(finished_run, open_page):

@@ -25,7 +25,7 @@ def figures(app):
 def test_without_a_run_every_page_of_results_says_what_to_do(open_page, name):
     app = open_page(name)
     assert not app.exception
-    assert "There is no run yet" in texts(app)
+    assert "There are no runs yet" in texts(app)
 
 
 @pytest.mark.parametrize("name", ["select", "compare"])
@@ -42,7 +42,7 @@ def test_a_run_without_scores_says_its_state_and_the_next_step(open_page, run_in
 def test_a_run_at_work_says_how_far_it_is_on_the_pages_of_results(open_page, run_in_state):
     app = open_page("scores", run=run_in_state("running").id)
     [bar] = app.get("progress")
-    assert bar.proto.text == "Small model scores all samples, 8.0 s left"
+    assert bar.proto.text == "Score all samples with the small model, 8.0 s left"
     assert bar.proto.value == 20
 
 
@@ -60,7 +60,7 @@ def test_the_figures_are_those_of_the_plans_selection(open_page, finished_run):
 
 def test_the_page_leads_on_to_the_samples_and_the_export(open_page, finished_run):
     app = open_page("select", run=finished_run.id)
-    assert [link.proto.label for link in app.get("page_link")] == ["Read the samples", "Export this coreset"]
+    assert [link.proto.label for link in app.get("page_link")] == ["View the samples", "Export this coreset"]
 
 
 def test_the_slider_and_the_number_turn_the_same_setting(open_page, finished_run):
@@ -161,7 +161,9 @@ def test_compare_goes_to_the_two_selections(open_page, finished_run):
 def test_a_filter_that_nothing_passes_is_said_once_on_every_page(open_page, finished_run, name):
     app = open_page(name, run=finished_run.id, strata_in="999", pruning_rate="0.5")
     assert not app.exception
-    assert [info.value for info in app.info] == ["No sample passes the filter. Remove a part of it above."]
+    assert [info.value for info in app.info] == [
+        "No sample passes the filter. Remove part of the filter above."
+    ]
 
 
 def test_compare_says_which_settings_differ_and_shares_in_per_cent(open_page, finished_run):
@@ -178,7 +180,7 @@ def test_compare_says_which_settings_differ_and_shares_in_per_cent(open_page, fi
 def test_equal_selections_say_so(open_page, finished_run):
     app = open_page("compare", run=finished_run.id)
     assert not app.exception
-    assert "Both are the same coreset" in texts(app)
+    assert "Both selections give the same coreset" in texts(app)
 
 
 def test_a_selection_that_a_link_invents_is_refused(open_page, finished_run):

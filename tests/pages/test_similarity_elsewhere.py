@@ -11,7 +11,7 @@ from tests.helpers.seen import query_of, texts
 def test_another_page_says_politely_that_a_run_compares_models(open_page, similarity, name):
     app = open_page(name, run=similarity.id)
     assert not app.exception
-    assert "This run compares models; it has no coreset to show here." in texts(app)
+    assert "This run compares models. It has no coreset to show here." in texts(app)
     app.button(key="open_family").click().run()
     assert not app.exception
     assert app.title[0].value == "Family"

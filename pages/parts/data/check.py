@@ -1,4 +1,4 @@
-"""The check of every row, as the Data page shows it: asked for, at work, failed, done."""
+"""The check of every row on the Data page: not started, running, failed or finished."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from staff_engine.errors import DatasetError
 
 PROBLEMS_SHOWN = 10
 HINTS = {
-    "not UTF-8": "Save the file in the encoding UTF-8 to use these rows.",
-    "not JSON": "Each of these lines has to be one whole JSON object.",
-    "no response": "Without a response there is nothing to learn.",
+    "not UTF-8": "To use these rows, save the file with UTF-8 encoding.",
+    "not JSON": "Each line must be one complete JSON object.",
+    "no response": "A row without a response cannot be trained on.",
 }
 
 
 def first_of_hub(choice: DataChoice) -> FirstRows:
-    """The first rows of a hub data set, once it was fetched; the page ends here until then."""
+    """The first rows of a hub data set; until it is downloaded, the page stops here."""
     key = key_of(choice)
     inspection = read_inspection(key)
     first = kept_first_rows(key)
     if first is not None:
         return first
     if inspection is None:
-        st.button("Fetch and check", icon=":material/cloud_download:", on_click=_start, args=(choice,))
-        st.caption("It is fetched in the background and kept; how long that takes depends on its size.")
+        st.button("Download and check", icon=":material/cloud_download:", on_click=_start, args=(choice,))
+        st.caption("The data set is downloaded once, in the background. The time depends on its size.")
     elif inspection.state == "running":
         _show_progress(key)
     else:
@@ -62,7 +62,7 @@ def _start(choice: DataChoice) -> None:
 
 
 def show(choice: DataChoice) -> None:
-    """Check all rows of a data set, or say how it can be done."""
+    """Check all rows of a data set, or offer to do so."""
     st.subheader("Check of every row", anchor=False)
     key = key_of(choice)
     inspection = read_inspection(key)
@@ -70,7 +70,9 @@ def show(choice: DataChoice) -> None:
         with errors(), st.spinner("Checking every row …"):
             inspection = inspect_here(choice)
     if inspection is None:
-        st.caption("Counts lengths, repeated rows and rows that cannot be used; in the background.")
+        st.caption(
+            "Measures lengths, and counts duplicates and rows that cannot be used. Works in the background."
+        )
         st.button("Check every row", icon=":material/fact_check:", on_click=_start, args=(choice,))
     elif inspection.state == "running":
         _show_progress(key)
@@ -107,16 +109,18 @@ def _show_findings(key: str, findings: Findings) -> None:
             "Repeated rows",
             f"{findings.same.extra:,}",
             border=True,
-            help="Rows whose prompt and response stand in an earlier row, letter by letter.",
+            help="Rows whose prompt and response are identical to those of an earlier row.",
         )
         st.metric(
             "Different responses",
             f"{findings.conflicts.groups:,}",
             border=True,
-            help="Prompts that stand more than once and do not have the same response each time.",
+            help="Prompts that occur more than once with different responses.",
         )
     if not findings.usable:
-        st.error("No row can be used as it is read now: choose another format, or mend the rows below.")
+        st.error(
+            "No row can be used with this format. Choose another format, or correct the rows listed below."
+        )
     lengths, repeats, conflicts, unusable = st.tabs(
         [
             "Lengths",
@@ -129,29 +133,25 @@ def _show_findings(key: str, findings: Findings) -> None:
         _show_lengths(findings)
     with repeats:
         st.caption(
-            "Rows with exactly the same prompt and response. All of them count as samples, and a coreset may "
-            "hold several."
+            "Rows with exactly the same prompt and response. Each counts as a sample, and a coreset can "
+            "contain several of them."
         )
         _show_repeats(findings.same, findings.unit)
     with conflicts:
         st.caption(
-            "Prompts that stand several times, with different responses: meant so where answers vary, a "
-            "mistake where there is one right answer."
+            "Prompts that occur several times with different responses. This is fine for open questions. If "
+            "there is only one right answer, it may be an error in the data."
         )
         _show_conflicts(findings.conflicts, findings.unit)
     with unusable:
         st.caption(
-            "Rows that get no score and are never selected. A run keeps them, each with its reason; nothing "
-            "is dropped in silence."
+            "These rows get no score and are never selected. A run lists them all, each with its reason."
         )
         _show_problems(key, findings)
 
 
 def _show_lengths(findings: Findings) -> None:
-    st.caption(
-        "How many rows have prompts and responses of which length, in characters: how many tokens these "
-        "are depends on the model that reads them."
-    )
+    st.caption("Lengths of prompts and responses in characters. The number of tokens depends on the model.")
     with st.grid(min_column_width=420):
         for of, lengths in (("prompt", findings.prompt), ("response", findings.response)):
             if lengths is not None:
@@ -171,9 +171,9 @@ def _length_words(of: str, lengths: Lengths) -> str:
 
 def _show_repeats(same: Duplicates, unit: str) -> None:
     if not same.groups:
-        st.success("No row repeats another.", icon=":material/check:")
+        st.success("There are no repeated rows.", icon=":material/check:")
         return
-    _say_examples(same, f"{same.groups:,} rows stand {same.rows:,} times in all")
+    _say_examples(same, f"{same.groups:,} different rows occur {same.rows:,} times in total")
     st.dataframe(repeats_frame(same, unit), hide_index=True, alt="Rows that repeat another")
 
 
@@ -187,8 +187,8 @@ def _show_conflicts(conflicts: Duplicates, unit: str) -> None:
 
 def _say_examples(duplicates: Duplicates, counted: str) -> None:
     shown = len(duplicates.examples)
-    which = f"the {shown} that stand most often are" if shown < duplicates.groups else "they are"
-    st.markdown(f"{counted}; {which}:")
+    which = f" The {shown} most frequent are listed." if shown < duplicates.groups else ""
+    st.markdown(f"{counted}.{which}")
 
 
 def _show_problems(key: str, findings: Findings) -> None:
@@ -216,13 +216,13 @@ def _show_problems(key: str, findings: Findings) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"data_problem_{key}_{reason}_{shown}",
-        alt="Rows that cannot be used, with what is wrong and what stands there",
+        alt="Rows that cannot be used, with the problem and the text of each",
     ).selection.rows
     if findings.listed < total:
         st.caption(f"The first {findings.listed:,} of {total:,} are listed.")
     if chosen:
         problem = problems[chosen[0]]
-        st.caption(f"{findings.unit.capitalize()} {problem.number:,}, as it stands")
+        st.caption(f"{findings.unit.capitalize()} {problem.number:,}, raw text")
         st.code(problem.text, language=None, wrap_lines=True)
     else:
-        st.caption("Choose a row to see all of its text.")
+        st.caption("Select a row to see its full text.")

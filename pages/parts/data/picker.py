@@ -1,4 +1,4 @@
-"""Where the data comes from: the widgets of the Data page that end in a data set's name."""
+"""Widgets of the Data page that choose the data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {
     "builtin": "Built in",
     "hub": "Hugging Face Hub",
 }
-SPLIT_WORDS = {"train": "To train on (nine prompts in ten)", "held_out": "Held out (the others)"}
+SPLIT_WORDS = {"train": "Training (90 % of the prompts)", "held_out": "Held out (10 %)"}
 
 DETECT = "detect"
 
@@ -37,11 +37,11 @@ KEPT = {
     "data_response_column": None,
     "data_limit": None,
 }
-"""Session keys of the Data page and what they begin with; they outlive a visit to another page."""
+"""Session keys of the Data page and their initial values; they are kept when the page changes."""
 
 
 def begin() -> None:
-    """Set the keys that are not set yet, from the plan that is being made if there is one."""
+    """Initialise the session keys, from the current draft plan if there is one."""
     if "data_kind" in st.session_state:
         return
     plan = st.session_state.get("new_plan") or {}
@@ -60,7 +60,7 @@ def begin() -> None:
 
 
 def choose() -> str | None:
-    """Let a data set be chosen; its name as a plan has it, or None while there is none."""
+    """Show the selectors; returns the data set as named in a plan, or None until one is chosen."""
     kind = st.segmented_control(
         "Where is the data?",
         list(KINDS),
@@ -74,7 +74,7 @@ def choose() -> str | None:
 
 
 def _other_data() -> None:
-    """Another data set is read in another way."""
+    """Reset the format and columns, because another data set was chosen."""
     for name in ("data_format", "data_prompt_column", "data_response_column"):
         st.session_state[name] = KEPT[name]
 
@@ -84,7 +84,7 @@ def _file() -> str | None:
         "Path of the file",
         key="data_path",
         placeholder="~/data/train.jsonl",
-        help="On the machine on which this app runs. The file stays where it is.",
+        help="A path on the machine that runs this app. The file is not copied.",
         persist_state="session",
         on_change=_other_data,
     )
@@ -103,8 +103,8 @@ def _upload() -> str | None:
         type=[suffix.removeprefix(".") for suffix in (*ALL_SUFFIXES, *COMPRESSED)],
         key="data_uploader",
         on_change=_take_upload,
-        help="It is kept on the machine on which this app runs. A larger file is read where it lies: "
-        "choose “File on this machine”.",
+        help="The file is stored on the machine that runs this app. For a larger file, choose “File on this "
+        "machine” and give its path.",
     )
     if st.session_state.data_upload_failed:
         st.error(st.session_state.data_upload_failed)
@@ -115,7 +115,7 @@ def _upload() -> str | None:
     with errors():
         path = find_file(kept)
     if st.session_state.get("data_uploader") is None:
-        st.caption(f"Uploaded before: {upload_name(path)}")
+        st.caption(f"Uploaded earlier: {upload_name(path)}")
     return str(path)
 
 
@@ -137,7 +137,7 @@ def _builtin() -> str:
         list(TASKS),
         format_func=lambda name: f"{name.capitalize()}: {TASKS[name].sentence}",
         key="data_task",
-        help="Made on this machine from packages that it has, so that all can be tried without a network.",
+        help="Created on this machine from installed packages, so you can try the app offline.",
         persist_state="session",
         on_change=_other_data,
     )
@@ -147,14 +147,14 @@ def _builtin() -> str:
         format_func=SPLIT_WORDS.__getitem__,
         key="data_side",
         required=True,
-        help="A hash of the prompt decides. What is held out is there to measure a trained model on.",
+        help="A hash of the prompt decides. Use the held-out part to evaluate a trained model.",
         persist_state="session",
     )
     return f"builtin:{task}"
 
 
 def split_of(source: str) -> str:
-    """The split that was chosen for a data set; files have none, and the plan's default stands for it."""
+    """The chosen split of a data set; for files, which have no splits, the plan's default."""
     if is_task(source):
         return st.session_state.data_side
     return st.session_state.data_split if is_on_hub(source) else KEPT["data_split"]
@@ -172,27 +172,27 @@ def _hub() -> str | None:
         config = st.text_input(
             "Configuration",
             key="data_config",
-            placeholder="the only one",
-            help="Which part of the data set, where it has several: main, for example.",
+            placeholder="default",
+            help="The configuration, if the data set has several, for example main.",
             persist_state="session",
             on_change=_other_data,
         )
         st.text_input(
             "Split",
             key="data_split",
-            help="Most often train, validation or test.",
+            help="Usually train, validation or test.",
             persist_state="session",
             on_change=_other_data,
         )
     name, config = name.strip(), config.strip()
     if not name:
-        st.caption("A data set of huggingface.co/datasets: fetched over the network once, then kept.")
+        st.caption("A data set from huggingface.co/datasets. It is downloaded once.")
         return None
     return f"{name}:{config}" if config else name
 
 
 def _say_kinds() -> None:
     st.caption(
-        "JSON lines, JSON arrays, CSV and Parquet tables can be read, also packed with gzip (.gz) or "
-        "Zstandard (.zst). A row needs a prompt and a response, or a conversation."
+        "Supported files: JSON lines, JSON arrays, CSV and Parquet, also compressed with gzip (.gz) or "
+        "Zstandard (.zst). Each row needs a prompt and a response, or a conversation."
     )

@@ -1,4 +1,4 @@
-"""Plan an evaluation of a run's coresets, or what is added to one: methods, rates, seeds; start it."""
+"""Form for a new evaluation of a run's coresets, or an addition to one: methods, rates, seeds, start."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from staff_engine.system.words import percent
 
 RATES = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95)
 BUDGETS = ("epochs", "steps", "both")
-NEW, ADD = "A new one", "Add to the one shown"
+NEW, ADD = "New evaluation", "Add to this evaluation"
 
 
 def show(results: Results, known: Run | None) -> None:
-    """The form, how long it takes, and the same as a command."""
+    """The form, the estimated time, and the equivalent command."""
     source = Run(results.folder.name, results.folder)
     adds = known is not None and st.segmented_control(
         "What to do", [ADD, NEW], default=ADD, required=True, key="evaluate_what",
@@ -41,7 +41,7 @@ def show(results: Results, known: Run | None) -> None:
     settings = _settings(results, run)
     if run is None and "held_out" not in settings and not is_task(results.plan.dataset):
         st.info(
-            "This data has no held-out split; give a file of samples kept apart, in any form of data.",
+            "This data has no held-out split. Enter a file of held-out samples, in any supported format.",
             icon=":material/upload_file:",
         )
         return
@@ -57,12 +57,12 @@ def show(results: Results, known: Run | None) -> None:
     st.caption(sentence(estimate_words(estimate)))
     if st.button("Start", type="primary", icon=":material/play_arrow:", key="evaluate_start"):
         _start(plan, evaluation, run)
-    st.caption("The same from the command line, which takes the other settings too:")
+    st.caption("The same as a command. The command line has more settings:")
     st.code(evaluate_command((run or source).id, settings), language="bash", wrap_lines=True)
 
 
 def _settings(results: Results, run: Run | None) -> dict[str, Any]:
-    """What the widgets say, as `planning` takes it; they begin with what the one shown has."""
+    """The values of the widgets, as `planning` takes them; they start with the values of the shown run."""
     known = control.read_record(run).evaluation if run else None
     suffix = f"_{run.id}" if run else ""
     methods = st.pills(
@@ -78,12 +78,12 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
     with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
         seeds = _number("seeds", "Seeds", known.seeds if known else None, suffix)
         budget = st.selectbox(
-            "Equal", BUDGETS, key=f"evaluate_budget{suffix}",
+            "Equal budget", BUDGETS, key=f"evaluate_budget{suffix}",
             index=BUDGETS.index(known.budget) if known else 0,
             help=EvaluationPlan.model_fields["budget"].description,
         )  # fmt: skip
         scores = None if run else st.selectbox(
-            "Others read the scores of", ["small", "target"], key="evaluate_scores",
+            "Other methods use the scores of", ["small", "target"], key="evaluate_scores",
             help=EvaluationPlan.model_fields["baseline_scores"].description,
         )  # fmt: skip
     settings: dict[str, Any] = {
@@ -99,7 +99,7 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
 
 
 def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str] | None:
-    """Further runs whose coresets join, as `planning` takes them; nothing is asked where there are none."""
+    """Further runs whose coresets are included, as `planning` takes them; not shown if there are none."""
     offered = planning.runs_beside(Run(results.folder.name, results.folder), known)
     if not offered:
         return None
@@ -107,18 +107,18 @@ def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str
     chosen = st.multiselect(
         "Also the coresets of", list(offered), key=f"evaluate_also{suffix}", placeholder="other runs",
         format_func=lambda label: names.get(Path(offered[label]).name, label),
-        help="Finished runs on the same data, as one whose target was tuned, or with another small model.",
+        help="Finished runs on the same data, for example with a tuned target or another small model.",
     )  # fmt: skip
     return {label: offered[label] for label in chosen} or None
 
 
 def _held_out(plan: Plan) -> str | None:
-    said = st.text_input(
+    path = st.text_input(
         "File of held-out samples", key="evaluate_held_out",
-        placeholder="the task's own" if is_task(plan.dataset) else "samples kept apart",
+        placeholder="the task's own" if is_task(plan.dataset) else "path of a file",
         help=EvaluationPlan.model_fields["held_out"].description,
     )  # fmt: skip
-    return said.strip() or None
+    return path.strip() or None
 
 
 def _number(name: str, label: str, value: int | None = None, suffix: str = "") -> int:

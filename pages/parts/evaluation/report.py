@@ -1,4 +1,4 @@
-"""Evaluation on the Compare page: how the target does after fine-tuning on each coreset."""
+"""Evaluation on the Compare page: results of the target after fine-tuning on each coreset."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from staff_engine.system.words import percent
 
 
 def show(results: Results) -> None:
-    """What the evaluations of a run's coresets found, how far one at work is, and the form for another."""
+    """Results of the evaluations of a run's coresets, progress of a running one, and the form for another."""
     names = _evaluations(results.folder)
     if not names:
         st.info(
             "A coreset is good if the target, fine-tuned on it, does well on samples that it has not seen."
-            " That takes a fine-tuning for each coreset and seed; below is how long.",
+            " An evaluation fine-tunes the target once for each coreset and seed. The estimated"
+            " time is shown below.",
             icon=":material/science:",
         )
         form.show(results, None)
@@ -49,21 +50,21 @@ def show(results: Results) -> None:
     report = open_evaluation(run.folder).report if open_evaluation(run.folder).facts else None
     if report is not None:
         _show_report(report)
-    with st.expander("Add to it, or evaluate anew", icon=":material/add:"):
+    with st.expander("Add to this evaluation, or start a new one", icon=":material/add:"):
         form.show(results, run)
 
 
 def _evaluations(folder: Path) -> dict[str, str]:
-    """The evaluations of this run's coresets by id, the newest first."""
-    found = {}
+    """The evaluations of this run's coresets, id to name, newest first."""
+    names = {}
     for run_id, name in run_names((Kind.EVALUATION,)).items():
         try:
             evaluation = read_record(control.find_run(run_id)).evaluation
         except StaffError:
             continue
         if evaluation is not None and Path(evaluation.source).name == folder.name:
-            found[run_id] = name
-    return found
+            names[run_id] = name
+    return names
 
 
 def _cells(run: Run) -> int:
@@ -71,7 +72,7 @@ def _cells(run: Run) -> int:
 
 
 def _follow(run: Run, seen: str, cells: int) -> None:
-    """One that is not finished: its state and stages; the page comes anew with each cell."""
+    """An unfinished evaluation: state and stages; the page reruns after each fine-tuning."""
     if not run.folder.is_dir():
         st.rerun()
     status = control.read_status(run)
@@ -97,11 +98,11 @@ def _show_report(report: EvaluationReport) -> None:
     places = charts.places(report)
     if places:
         place = _choose_place(places)
-        said = sentences_of(charts.rows_at(report, *place), report.metric)
-        if said:
-            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in said))
+        sentences = sentences_of(charts.rows_at(report, *place), report.metric)
+        if sentences:
+            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
         _show_dots(report, place)
-    st.subheader("All of it", anchor=False)
+    st.subheader("All results", anchor=False)
     frame = charts.table_frame(report)
     digits = {"Loss": "%.3f", **({report.metric: "%.1f"} if report.metric else {})}
     numbers = {
@@ -110,27 +111,27 @@ def _show_report(report: EvaluationReport) -> None:
         for name in (measure, f"{measure} − random")
     }
     shares = {
-        name: st.column_config.NumberColumn(format="percent", help=said)
-        for name, said in (
-            ("Removed", "Fraction of the samples that is removed."),
-            ("Selection", "Time of choosing the coreset, as a share of fine-tuning on the full data."),
+        name: st.column_config.NumberColumn(format="percent", help=help)
+        for name, help in (
+            ("Removed", "Share of the samples that is removed."),
+            ("Selection", "Time to select the coreset, relative to fine-tuning on the full data."),
         )
     }
     arms = {"Trained on": st.column_config.TextColumn(width=230)}
     st.dataframe(
         frame, hide_index=True, column_config={**numbers, **shares, **arms}, key="evaluation_table",
-        placeholder="–", alt="Held-out loss and answers after each coreset",
+        placeholder="–", alt="Held-out loss and answer quality after fine-tuning on each coreset",
     )  # fmt: skip
     answers = f"; {report.metric} of {report.answers:,} generated answers, 0 to 100" if report.metric else ""
     st.caption(
-        f"Loss of {report.held_out:,} held-out samples, nats{answers}. {report.cells:,} of"
-        f" {report.planned:,} fine-tunings are done. Means over the seeds; − random is the mean of the"
-        " differences seed by seed."
+        f"Loss on {report.held_out:,} held-out samples, in nats{answers}. {report.cells:,} of"
+        f" {report.planned:,} fine-tunings are finished. Values are means over the seeds. “− random” is the"
+        " mean difference from random with the same seed."
     )
 
 
 def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
-    """A pruning rate and a budget, of those that there are."""
+    """A selector of pruning rate and budget, among the evaluated ones."""
     both = len({budget for _, budget in places}) > 1
     return st.selectbox(
         "Pruning rate",
@@ -151,4 +152,4 @@ def _show_dots(report: EvaluationReport, place: tuple[float, str]) -> None:
                 charts.dots_figure(frame, x=title), key=f"evaluation_{measure}",
                 alt=f"{title}, means: {charts.dots_in_words(frame)}",
             )  # fmt: skip
-    st.caption("Dot: the mean over the seeds. Line: its 95 % interval; none with a single seed.")
+    st.caption("Dot: mean over the seeds. Line: 95 % interval, which needs more than one seed.")

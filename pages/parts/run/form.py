@@ -1,4 +1,4 @@
-"""Plan a run: data, models, settings, what it will cost; then start it."""
+"""Form for a new run: data, models, settings, estimated cost, start."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ OWN = "My own"
 FOLDED = {
     "Fine-tuning": PANELS["Fine-tuning"],
     "Scoring and device": ("device", "dtype", *PANELS["Scoring"]),
-    "Selection (can be turned after the run too)": PANELS["Selection"],
+    "Selection (can also be changed after the run)": PANELS["Selection"],
 }
 
 
 def show() -> None:
-    """The page where no run is chosen."""
+    """The page when no run is selected."""
     header(
         "New run",
-        "Choose the models and settings, see what the run will cost, start it. It works in the background.",
+        "Choose models and settings, estimate the cost, and start the run. It works in the background.",
     )
     chosen = plan_field.take_up(st.session_state.get("new_plan") or {})
     if not _data(chosen):
@@ -56,11 +56,11 @@ def show() -> None:
 def _data(chosen: dict[str, Any]) -> bool:
     st.subheader("Data", anchor=False)
     if not chosen.get("dataset"):
-        st.info("No data is chosen yet.", icon=":material/dataset:")
+        st.info("No data selected yet.", icon=":material/dataset:")
         with st.container(horizontal=True):
             if st.button("Choose my data", type="primary", key="plan_choose"):
                 st.switch_page(page_file("data"))
-            if st.button("Take the built-in docstrings", key="plan_builtin"):
+            if st.button("Use the built-in docstrings", key="plan_builtin"):
                 st.session_state.new_plan = {**chosen, "dataset": "builtin:docstrings", "limit": 600}
                 st.rerun()
         return False
@@ -92,13 +92,13 @@ def _models() -> None:
         key="plan_preset",
         on_change=_take_preset,
         args=(known,),
-        help="A small model may speak for a target of its own family: same architecture and tokenizer.",
+        help="Use a small model of the target's family: same architecture and tokenizer.",
     )
     left, right = st.columns(2)
     with left:
         plan_field.field("small", label="Small model: scores every sample")
     with right:
-        plan_field.field("target", label="Target model: checks a few, and is what you will train")
+        plan_field.field("target", label="Target model: verifies a few, and is the one you will train")
     preset = known.get(st.session_state.plan_preset)
     if preset:
         _say_preset(preset)
@@ -137,7 +137,7 @@ def _settings() -> None:
 
 
 def _checked(settings: dict[str, Any]) -> Plan | None:
-    """The plan, or None where something in it is wrong, which is said."""
+    """The plan, or None after showing an error."""
     try:
         plan = Plan.make(**settings)
         check_source(plan.dataset, plan.split)
@@ -151,20 +151,20 @@ def _checked(settings: dict[str, Any]) -> Plan | None:
 
 
 def _cost(plan: Plan) -> None:
-    st.subheader("What it will cost", anchor=False)
+    st.subheader("Estimated cost", anchor=False)
     with errors():
         key = job.key_of(plan)
-    found = job.read_forecast(key, plan)
-    if found is None or found.state == "failed":
-        if found is not None:
-            st.warning(f"The forecast failed: {plain(found.message)}")
-        st.caption("A forecast measures a few batches of your data on both models, on this machine.")
+    forecast = job.read_forecast(key, plan)
+    if forecast is None or forecast.state == "failed":
+        if forecast is not None:
+            st.warning(f"The forecast failed: {plain(forecast.message)}")
+        st.caption("A forecast measures a few batches of your data with both models on this machine.")
         if st.button("Make a forecast", icon=":material/speed:", key="plan_forecast"):
             with errors():
                 job.start_forecast(plan, again=True)
             st.rerun()
         return
-    st.fragment(_forecast, run_every=1.0 if found.state == "measuring" else None)(key, plan)
+    st.fragment(_forecast, run_every=1.0 if forecast.state == "measuring" else None)(key, plan)
 
 
 def _forecast(key: str, plan: Plan) -> None:
@@ -172,20 +172,20 @@ def _forecast(key: str, plan: Plan) -> None:
     if found is None or found.state == "failed":
         st.rerun()
     if found.state == "measuring":
-        st.info("Measuring a few batches on both models …", icon=":material/hourglass_top:")
+        st.info("Measuring a few batches with both models …", icon=":material/hourglass_top:")
         return
     with st.grid(4, min_column_width=160):
-        st.metric("Takes about", duration(found.total_seconds))
-        st.metric("Memory", gigabytes(found.memory_bytes), help="Of the run's process, at its peak.")
+        st.metric("Time", duration(found.total_seconds))
+        st.metric("Memory", gigabytes(found.memory_bytes), help="Peak memory of the run's process.")
         st.metric(
-            "The target verifies at most",
+            "Verified, at most",
             f"{found.verified_at_most:,} of {found.samples:,}" if found.samples else "–",
-            help="K times b_v, or all that are left when the hardest are dropped.",
+            help="K times b_v, or all samples except the hardest dropped, if these are fewer.",
         )
         st.metric(
             "Time saved",
             saved_share(found.share_saved),
-            help="Against letting the target score every sample.",
+            help="Compared with scoring every sample on the target.",
         )
     stages = " · ".join(
         f"{progress.stage_name(name)}: {duration(seconds)}" for name, seconds in found.stages.items()
@@ -200,7 +200,7 @@ def _forecast(key: str, plan: Plan) -> None:
 
 def _start(plan: Plan) -> None:
     st.subheader("Start", anchor=False)
-    name = st.text_input("Name of the run", key="plan_name", max_chars=80, placeholder="made from the data")
+    name = st.text_input("Run name", key="plan_name", max_chars=80, placeholder="automatic")
     if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="plan_start"):
         with errors():
             run = create_run(plan, name=name.strip() or None)
@@ -208,5 +208,5 @@ def _start(plan: Plan) -> None:
             job.keep_forecast(run)
             start(run)
         open_run(run.id)
-    st.caption("The same from the command line:")
+    st.caption("The same as a command:")
     st.code(run_command(plan, name=name.strip()), language="bash", wrap_lines=True)

@@ -1,4 +1,4 @@
-"""All runs, newest first, with what can be done to each."""
+"""The list of runs, newest first, with the actions for each."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ LABELS = {
 
 
 def show() -> None:
-    """The list; it follows runs that are at work."""
+    """The list, which refreshes while a run is active."""
     all_runs = control.list_runs()
     st.subheader("Runs", anchor=False)
     if not all_runs:
-        st.caption("None yet. Each run appears here with its state; it goes on when you close the browser.")
+        st.caption(
+            "No runs yet. Runs appear here with their state. They continue when you close the browser."
+        )
         return
     pages = -(-len(all_runs) // ON_A_PAGE)
     slot = st.container()
@@ -107,7 +109,7 @@ def _do(action: str, run: Run, facts: RunDescription) -> None:
         plan_again(facts.plan.model_dump(mode="json"))
     elif action == "cancel":
         control.request_cancel(run)
-        st.toast("The run stops after the batch at hand.", icon=":material/stop:")
+        st.toast("The run will stop after the current batch.", icon=":material/stop:")
     elif action == "resume":
         control.resume(run)
         _open(run, facts, "run")
@@ -116,7 +118,7 @@ def _do(action: str, run: Run, facts: RunDescription) -> None:
 
 
 def _open(run: Run, facts: RunDescription, page: str) -> None:
-    """Go to where a run of its kind is shown."""
+    """Open the page for this kind of run."""
     if facts.similarity is not None:
         open_family(run.id)
     if facts.evaluation is not None:
@@ -135,7 +137,7 @@ def _rename(run: Run, name: str) -> None:
 
 @st.dialog("Delete the run?")
 def _delete(run: Run, name: str) -> None:
-    st.markdown(f"**{plain(name)}** and its scores are removed for good. Exported files stay.")
+    st.markdown(f"**{plain(name)}** and its scores will be deleted permanently. Exported files are kept.")
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", icon=":material/delete:", key="home_delete"):
             with errors():
@@ -150,7 +152,7 @@ def _delete(run: Run, name: str) -> None:
 
 
 def _words(facts: RunDescription) -> str:
-    """Data, models, what came of it and age of a run in a line."""
+    """Data, models, result and age of a run, in one line."""
     parts = []
     if facts.plan is not None:
         parts.append(plain(short_name(facts.plan.dataset)))
@@ -165,7 +167,7 @@ def _words(facts: RunDescription) -> str:
 
 
 def _models(facts: RunDescription, plan: Plan) -> str:
-    """Which small models stand beside which targets."""
+    """The small models and the targets of a run."""
     chosen, compared = facts.evaluation, facts.similarity
     if chosen is not None:
         arms = [METHODS[name].label for name in chosen.methods if name in METHODS] + list(chosen.also)

@@ -1,4 +1,4 @@
-"""A run that selects a coreset, at work: stages, loss, scores so far and the log, from its folder."""
+"""A run that selects a coreset: stages, loss, scores so far and the log, read from its folder."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from staff_engine.runs.summary import Summary, SummaryTrust
 from staff_engine.system.words import duration
 
 NEXT = {
-    "queued": "Another run is at work; this one starts when it ends.",
-    "running": "You can close this page or the app: the run goes on by itself.",
-    "finished": "The scores are there. Look at them, or turn the settings: no model runs for that.",
-    "failed": "Resume tries again from where it stopped; Plan again lets you change the settings first.",
-    "cancelled": "Resume goes on from where it stopped.",
-    "interrupted": "Its process is gone: killed, or a power cut. Resume goes on from where it stopped.",
-    "damaged": "Its folder cannot be read any more; delete it on the Home page.",
+    "queued": "Another run is in progress. This one starts when that run ends.",
+    "running": "You can close this page or the app. The run continues in the background.",
+    "finished": "The scores are ready. You can change the selection settings without running a model.",
+    "failed": "Resume continues from where it stopped. Plan again lets you change the settings first.",
+    "cancelled": "Resume continues from where it stopped.",
+    "interrupted": "The process was killed, or the power failed. Resume continues from where it stopped.",
+    "damaged": "Its folder cannot be read. Delete the run on the Home page.",
 }
 
 
 def show(run: Run) -> None:
-    """The page of a run; it refreshes itself while the run is at work."""
+    """The page of a run; it refreshes while the run is active."""
     facts = control.describe(run)
     st.title(plain(facts.name or run.id), anchor=False)
     say_refusals()
@@ -45,7 +45,7 @@ def show(run: Run) -> None:
 
 def _follow(run: Run, seen: str) -> None:
     if not run.folder.is_dir():
-        st.info("This run is deleted.")
+        st.info("This run was deleted.")
         return
     facts = control.describe(run)
     status = facts.status
@@ -82,58 +82,58 @@ def _head(run: Run, facts: RunDescription) -> None:
 def _words(plan: Plan | None) -> str:
     if plan is None:
         return ""
-    return plain(f"{plan.dataset} · {plan.small} speculates for {plan.target}")
+    return plain(f"{plan.dataset} · {plan.small} for {plan.target}")
 
 
 def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
     with st.grid(4, min_column_width=150):
         st.metric("Coreset", f"{summary.coreset_size:,} of {summary.samples:,}")
-        st.metric("Verified on the target", f"{summary.verified / summary.samples:.0%}")
+        st.metric("Verified by the target", f"{summary.verified / summary.samples:.0%}")
         st.metric("Strata served", f"{summary.strata_served:,} of {summary.strata:,}")
-        st.metric("Took", duration(sum(timings.values())))
+        st.metric("Time", duration(sum(timings.values())))
     if summary.trust is not None:
         _trust(summary.trust)
     for warning in summary.warnings:
         st.caption(f":material/info: {warning}")
     if summary.unscorable:
-        st.caption(f":material/info: {summary.unscorable:,} rows have no score; Samples says why.")
+        st.caption(f":material/info: {summary.unscorable:,} rows have no score. The Samples page shows why.")
     with st.container(horizontal=True):
-        if st.button("See the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
+        if st.button("View the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
             st.switch_page(page_file("scores"))
-        if st.button("Turn the settings", icon=":material/tune:", key="run_select"):
+        if st.button("Change the settings", icon=":material/tune:", key="run_select"):
             st.switch_page(page_file("select"))
         if st.button("Export the coreset", icon=":material/download:", key="run_export"):
             st.switch_page(page_file("export"))
 
 
 def _trust(trust: SummaryTrust) -> None:
-    said = f"**Trust in the small model: {trust.word}.** {trust.sentence}"
+    text = f"**Reliability of the small model: {trust.word}.** {trust.sentence}"
     if trust.word == "low":
         advice = "".join(f"\n- {line}" for line in trust.advice)
-        st.warning(f"{said} What can help:\n{advice}", icon=":material/balance:")
+        st.warning(f"{text} What can help:\n{advice}", icon=":material/balance:")
     else:
-        st.caption(f":material/balance: {said}")
+        st.caption(f":material/balance: {text}")
 
 
 def _charts(run: Run, state: str) -> None:
     losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
     st.subheader("Fine-tuning of the small model", anchor=False)
     if losses.empty:
-        st.caption("The loss appears here once fine-tuning has begun.")
+        st.caption("The loss appears here when fine-tuning starts.")
     else:
-        chart(charts.loss_figure(losses), alt="Loss of the fine-tuning by step", key="run_losses")
+        chart(charts.loss_figure(losses), alt="Fine-tuning loss by step", key="run_losses")
     tuning = charts.loss_frame(run.folder, "target")
     if not tuning.empty:
         st.subheader("Fine-tuning of the target", anchor=False)
         figure = charts.loss_figure(tuning, "target")
-        chart(figure, alt="Loss of the target's fine-tuning by step", key="run_tuning")
+        chart(figure, alt="Fine-tuning loss of the target by step", key="run_tuning")
     st.subheader("Scores" if state == "finished" else "Scores so far", anchor=False)
     if scores.empty:
-        st.caption("The small model's scores appear here as they are written, every few seconds.")
+        st.caption("The small model's scores appear here and are updated every few seconds.")
     else:
         chart(
             charts.scored_figure(scores),
-            alt=f"Distribution of the {int(scores['samples'].sum()):,} scores that are written",
+            alt=f"Distribution of the {int(scores['samples'].sum()):,} scores so far",
             key="run_scored",
         )
         if far := clipped(scores):

@@ -1,4 +1,4 @@
-"""The names of runs for the pickers, fast also where there are thousands."""
+"""Names of runs for the run selectors; fast even with thousands of runs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from staff_engine.runs.folders import PLAN_FILE, Run
 from staff_engine.runs.kinds import Kind
 
 LISTED = 200
-"""Most runs in a picker; all of them are on the Home page."""
+"""Maximum number of runs in a selector; the Home page lists all of them."""
 
 REMEMBERED = 5_000
-"""Runs whose names and kinds are kept; as long as plan.json is not written anew it is not read again."""
+"""Runs whose name and kind are cached; plan.json is read again only when it changes."""
 
 
 def run_names(kinds: Collection[Kind | None]) -> dict[str, str]:
-    """The newest runs of some kinds (None: those that cannot be read) by id; no two names are alike."""
-    said: dict[str, tuple[str, str]] = {}
+    """The newest runs of some kinds (None: unreadable runs), id to name; all names are distinct."""
+    named: dict[str, tuple[str, str]] = {}
     for run in list_runs():
         name, when, kind = _facts(run)
         if kind in kinds:
-            said[run.id] = name, when
-            if len(said) == LISTED:
+            named[run.id] = name, when
+            if len(named) == LISTED:
                 break
-    twice = {name for name, count in Counter(name for name, _ in said.values()).items() if count > 1}
+    twice = {name for name, count in Counter(name for name, _ in named.values()).items() if count > 1}
     return {
         run_id: f"{name} {run_id[-4:]}, {when}" if name in twice else name
-        for run_id, (name, when) in said.items()
+        for run_id, (name, when) in named.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""One widget for each setting of a plan, made from the plan's own type, bounds and sentence."""
+"""A widget for each setting of a plan, built from its type, bounds and description."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import streamlit as st
 from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
 
 TAKEN_UP = "_plan_taken_up"
-"""Session key: the plan that the widgets were last set from."""
+"""Session key: the plan from which the widgets were last set."""
 
 DEFAULT_MODELS = {"small": "builtin:llama-nano", "target": "builtin:llama-mini"}
 
@@ -21,10 +21,10 @@ LABELS = {
     "strata": "Strata (K)",
     "verify_per_stratum": "Verified per stratum (b_v)",
     "epochs": "Epochs",
-    "strata_by": "Cut strata by",
+    "strata_by": "Stratify by",
     "drop_hardest": "Hardest dropped",
     "within": "Within a stratum",
-    "max_length": "Longest sample (tokens)",
+    "max_length": "Maximum tokens per sample",
     "batch_size": "Batch size (samples)",
     "learning_rate": "Learning rate",
     "lora_rank": "LoRA rank",
@@ -41,7 +41,7 @@ NOT_DATA = [name for name in Plan.model_fields if name not in (
 
 
 def take_up(plan: dict[str, Any]) -> dict[str, Any]:
-    """Set the widgets from a plan's settings where these have changed; returns the plan."""
+    """Set the widgets from a plan if it has changed; returns the plan."""
     if st.session_state.get(TAKEN_UP) != plan:
         for name in NOT_DATA:
             default = DEFAULT_MODELS.get(name, Plan.model_fields[name].default)
@@ -51,13 +51,13 @@ def take_up(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def put_down(plan: dict[str, Any]) -> dict[str, Any]:
-    """Note that the widgets stand at this plan; returns it."""
+    """Record that the widgets show this plan; returns a copy of it."""
     st.session_state[TAKEN_UP] = dict(plan)
     return dict(plan)
 
 
 def values() -> dict[str, Any]:
-    """What the widgets say."""
+    """The values of the widgets."""
     return {name: st.session_state[f"plan_{name}"] for name in NOT_DATA}
 
 
@@ -91,17 +91,17 @@ def _kind(annotation: Any) -> Any:
 
 
 def bounds(name: str, plan: type[Plan | SimilarityPlan | EvaluationPlan] = Plan) -> dict[str, int | float]:
-    """All that a plan allows, as `st.number_input` takes it; that makes the least of what lies outside."""
+    """The bounds of a setting, as arguments of `st.number_input`."""
     info = plan.model_fields[name]
     kind = _kind(info.annotation)
-    found: dict[str, int | float] = {}
+    limits: dict[str, int | float] = {}
     for each in info.metadata:
         if isinstance(each, annotated_types.Ge):
-            found["min_value"] = kind(each.ge)
+            limits["min_value"] = kind(each.ge)
         if isinstance(each, annotated_types.Le):
-            found["max_value"] = kind(each.le)
+            limits["max_value"] = kind(each.le)
         if isinstance(each, annotated_types.Gt):
-            found["min_value"] = kind(each.gt)
+            limits["min_value"] = kind(each.gt)
         if isinstance(each, annotated_types.Lt) and each.lt < 2**53:
-            found["max_value"] = each.lt - 1 if kind is int else math.nextafter(each.lt, -math.inf)
-    return found
+            limits["max_value"] = each.lt - 1 if kind is int else math.nextafter(each.lt, -math.inf)
+    return limits

@@ -1,4 +1,4 @@
-"""Pieces of a page that follows a run, whatever its kind: what can be done, stages, log."""
+"""Components of a page that follows a run of any kind: buttons, stages, log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from staff_engine.system.words import duration
 LOG_LINES = 12
 
 REFRESH_SECONDS = 1.0
-"""How often a page looks at a run that is at work."""
+"""How often a page refreshes while a run is active."""
 
 _BADGES = {
     "queued": ("gray", ":material/schedule:"),
@@ -31,18 +31,18 @@ _BADGES = {
 
 
 def state_badge(state: str) -> None:
-    """A run's state, in its colour and with its sign."""
+    """A run's state as a badge with colour and icon."""
     color, icon = _BADGES[state]
     st.badge(state, icon=icon, color=color)
 
 
 def stage_name(name: str) -> str:
-    """What a stage is called, letter by letter; a label may name a model. Raises RunError if unknown."""
+    """Display name of a stage, shown literally: it may name a model. Raises RunError if unknown."""
     return plain(stage_of(name).label)
 
 
 def bar(status: Status) -> None:
-    """How far a run is in its current stage; nothing before the first."""
+    """Progress of the current stage; nothing before the first."""
     if status.stage is None:
         return
     left = f", {duration(status.eta)} left" if status.eta else ""
@@ -50,10 +50,10 @@ def bar(status: Status) -> None:
 
 
 def controls(run: Run, state: State, key: str) -> None:
-    """Buttons that cancel and resume, as its state allows."""
+    """Cancel and Resume buttons, if the state allows them."""
     if state in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
         control.request_cancel(run)
-        st.toast("The run stops after the batch at hand.", icon=":material/stop:")
+        st.toast("The run will stop after the current batch.", icon=":material/stop:")
     resumable = state in ("failed", "cancelled", "interrupted")
     if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"{key}_resume"):
         control.resume(run)
@@ -61,18 +61,18 @@ def controls(run: Run, state: State, key: str) -> None:
 
 
 def failure(status: Status) -> None:
-    """Why it failed or cannot be read."""
+    """The error of a failed or damaged run."""
     if status.state in ("failed", "damaged"):
-        st.error(sentence(status.message or "it ended with an error; the log below says more"))
+        st.error(sentence(status.message or "it ended with an error; the log below has the details"))
 
 
 def stages(status: Status, expected: Iterable[str]) -> None:
-    """How far each stage is, those to come in grey.
+    """Progress of each stage; stages that have not started are grey.
 
     Parameters
     ----------
     expected
-        The stages that it goes through, in order; others are shown where they were gone through.
+        The stages of this kind of run, in order; other stages are shown if they were run.
     """
     st.subheader("Stages", anchor=False)
     done = {stage.name: stage for stage in status.stages}
@@ -83,24 +83,24 @@ def stages(status: Status, expected: Iterable[str]) -> None:
         if stage is None:
             st.progress(0.0, f":gray[{label}]")
             continue
-        at_work = status.state == "running" and status.stage == name
-        share = stage.done / stage.total if stage.total else float(not at_work)
-        st.progress(min(share, 1.0), f"{label} · {_counts(stage, status if at_work else None)}")
+        active = status.state == "running" and status.stage == name
+        share = stage.done / stage.total if stage.total else float(not active)
+        st.progress(min(share, 1.0), f"{label} · {_counts(stage, status if active else None)}")
 
 
-def _counts(stage: StageStatus, at_work: Status | None) -> str:
-    if at_work is None:
+def _counts(stage: StageStatus, active: Status | None) -> str:
+    if active is None:
         return duration(stage.seconds)
     total = f" of {stage.total:,}" if stage.total else ""
     words = f"{stage.done:,}{total} {stage.unit}"
-    if at_work.rate:
-        words += f", {at_work.rate:.3g} a second"
-    return words + (f", {duration(at_work.eta)} left" if at_work.eta else "")
+    if active.rate:
+        words += f", {active.rate:.3g} per second"
+    return words + (f", {duration(active.eta)} left" if active.eta else "")
 
 
 def log(run: Run, *, expanded: bool) -> None:
-    """The last lines of its log."""
+    """The last lines of the log."""
     with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
         lines = control.log_tail(run, LOG_LINES)
         st.code("\n".join(lines) or "Nothing yet.", language=None, wrap_lines=True)
-        st.caption(f"All of it is in {plain(str(run.log))}")
+        st.caption(f"Full log: {plain(str(run.log))}")

@@ -1,4 +1,4 @@
-"""One sample in a drawer: its text, its tokens by loss, where it stands, its neighbours, why it was kept."""
+"""One sample in a drawer: text, tokens by loss, rank of its scores, neighbours, why it was kept."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from staff_engine.selection.coreset import Selection
 
 ROLES = {"system": "System", "user": "Prompt", "assistant": "Response", "tool": "Tool"}
 LONG_TEXT = 1500
-"""Characters from which on a turn scrolls in a box of its own."""
+"""A turn with more characters than this scrolls in its own box."""
 
 NEIGHBOURS = 8
 
 STANDS_AMONG = {"small": ("Small model", "others"), "target": ("Target", "other verified samples")}
-"""By model: what it is called, and the samples that have a score on it."""
+"""For each model: its name, and the name of the samples that it has scored."""
 
 
 def show(results: Results, selection: Selection, columns: SampleColumns, rows: np.ndarray) -> None:
-    """Show the link's sample at the side; `rows` is the order that previous and next go by."""
+    """Show the link's sample at the side; `rows` is the order for Previous and Next."""
     st.dialog("Sample", width=760, position="right", on_dismiss=_close)(_show)(
         results, selection, columns, rows
     )
 
 
 def choice_key(name: str) -> str:
-    """The key of the table or map that a sample is chosen in."""
+    """Widget key of a table or map in which a sample can be selected."""
     return f"{name}_{st.session_state.setdefault('samples_choices', 0)}"
 
 
 def forget_choice() -> None:
-    """Begin a table or map in which nothing is chosen: what is chosen in one cannot be chosen there again."""
+    """Clear the selection of the table or map, so that the same sample can be selected again."""
     st.session_state.samples_choices += 1
 
 
@@ -93,35 +93,33 @@ def _heading(columns: SampleColumns, rows: np.ndarray, row_id: int) -> None:
                 disabled=row is None, on_click=_open, args=(row,),
             )  # fmt: skip
     if len(at):
-        st.caption(f"Number {at[0] + 1:,} of {len(rows):,} in the table's order")
+        st.caption(f"{at[0] + 1:,} of {len(rows):,} in the order of the table")
     else:
-        st.caption("Not among the samples that pass the filter")
+        st.caption("This sample does not pass the filter")
 
 
 def _text(detail: SampleDetail) -> None:
     coloured = any(turn.pieces for turn in detail.turns)
     for turn in detail.turns:
-        as_read = ", as the model reads it" if turn.altered else ""
+        as_read = ", as formatted for the model" if turn.altered else ""
         st.caption(f"**{ROLES.get(turn.role, 'Other')}**{as_read}")
         with st.container(border=True, height=320 if len(turn.text) > LONG_TEXT else "content"):
             _turn(turn)
     if detail.line is not None:
-        st.caption("**The row as it stands in the file**")
+        st.caption("**The row in the file**")
         st.code(detail.line, language=None, wrap_lines=True)
     if coloured:
         st.html(tokens.legend_html())
-        st.caption(
-            "The stronger the colour, the less the small model expected the token. Point at one for its loss."
-        )
-        with st.expander("Tokens of greatest loss", key="sample_hardest"):
+        st.caption("The stronger the colour, the higher the loss. Point at a token to see its value.")
+        with st.expander("Tokens with the highest loss", key="sample_hardest"):
             st.dataframe(
                 tokens.hardest_tokens_frame(detail),
                 hide_index=True,
-                alt="Response tokens that the small model expected least, with their loss",
+                alt="Response tokens with the highest loss on the small model",
                 column_config={
                     "token": st.column_config.TextColumn("Token"),
-                    "loss": st.column_config.NumberColumn("Loss, nats", format="%.2f"),
-                    "place": st.column_config.NumberColumn("Place in the response"),
+                    "loss": st.column_config.NumberColumn("Loss (nats)", format="%.2f"),
+                    "place": st.column_config.NumberColumn("Position in the response"),
                 },
             )
     elif detail.no_losses:
@@ -143,7 +141,7 @@ def _place_frame(run_id: str, version: str, model: str, _scores: np.ndarray) -> 
 
 
 def _place(results: Results, columns: SampleColumns, row_id: int) -> None:
-    st.header("Where it stands", anchor=False)
+    st.header("Rank of its scores", anchor=False)
     run = Run(results.folder.name, results.folder)
     version = results_version(run)
     sides = st.columns(2)
@@ -152,40 +150,40 @@ def _place(results: Results, columns: SampleColumns, row_id: int) -> None:
         (sides[1], "target", columns.verification),
     ):
         with side:
-            found = sample_detail.standing(scores, row_id)
-            st.caption(_standing_words(found, model))
-            if found is not None:
+            standing = sample_detail.standing(scores, row_id)
+            st.caption(_standing_words(standing, model))
+            if standing is not None:
                 frame = _place_frame(run.id, version, model, scores)
                 chart(
-                    charts.place_figure(frame, found.score, model=model),
+                    charts.place_figure(frame, standing.score, model=model),
                     key=f"sample_place_{model}",
                     alt=f"Distribution of the scores on the {model} model, with a line at this sample",
                 )
 
 
-def _standing_words(found: Standing | None, model: str) -> str:
-    if found is None:
-        return "**Target**: not verified, so the target has not scored it."
+def _standing_words(standing: Standing | None, model: str) -> str:
+    if standing is None:
+        return "**Target**: no score, because this sample is not verified."
     name, others = STANDS_AMONG[model]
-    if found.below == 0:
-        stands = f"none of {found.others:,} {others} is easier"
-    elif found.below == 1:
-        stands = f"harder than all {found.others:,} {others}"
+    if standing.below == 0:
+        rank = f"not harder than any of {standing.others:,} {others}"
+    elif standing.below == 1:
+        rank = f"harder than all {standing.others:,} {others}"
     else:
-        stands = f"harder than {min(max(found.below, 0.01), 0.99):.0%} of {found.others:,} {others}"
-    return f"**{name}**: score {found.score:.3g}, {stands}."
+        rank = f"harder than {min(max(standing.below, 0.01), 0.99):.0%} of {standing.others:,} {others}"
+    return f"**{name}**: score {standing.score:.3g}, {rank}."
 
 
-@st.cache_data(max_entries=64, show_spinner="Looking for samples like it …")
+@st.cache_data(max_entries=64, show_spinner="Searching for similar samples …")
 def _nearest(run_id: str, row_id: int, _results: Results) -> tuple[np.ndarray, np.ndarray]:
     return neighbours.nearest(_results.folder, row_id, NEIGHBOURS)
 
 
 def _neighbours(results: Results, columns: SampleColumns, row_id: int) -> None:
-    st.header("Samples like it", anchor=False)
+    st.header("Similar samples", anchor=False)
     rows, similarities = _nearest(results.folder.name, row_id, results)
     if not len(rows):
-        st.caption("This run kept no embeddings, so there is nothing to compare it by.")
+        st.caption("This run has no embeddings, so similar samples cannot be found.")
         return
     frame = table.table_page(results.imported.folder, columns, rows).assign(similarity=similarities)
     key = f"sample_neighbours_{row_id}"
@@ -199,25 +197,25 @@ def _neighbours(results: Results, columns: SampleColumns, row_id: int) -> None:
         column_config={
             "row_id": st.column_config.NumberColumn("Row", width=60),
             "similarity": st.column_config.NumberColumn(
-                "Alike",
+                "Similarity",
                 format="%.3f",
-                width=70,
-                help="Cosine of the embeddings on the small model; 1 is most.",
+                width=85,
+                help="Cosine similarity of the small model's embeddings; 1 is the maximum.",
             ),
             "score": st.column_config.NumberColumn("Score", format="%.3g", width=70),
             "kept": st.column_config.CheckboxColumn("Kept", width=60),
             "prompt": st.column_config.TextColumn("Prompt", width=260),
             "response": st.column_config.TextColumn("Response", width=260),
         },
-        alt="The samples nearest to this one by embedding; choose one to open it",
+        alt="The samples most similar to this one by embedding; select one to open it",
     )
     st.session_state.sample_neighbours = key, rows.tolist()
-    st.caption("The nearest by embedding among all samples. Choose one to open it.")
+    st.caption("The nearest neighbours by embedding, among all samples. Select one to open it.")
 
 
 def _open_neighbour() -> None:
     key, rows = st.session_state.sample_neighbours
     selection = st.session_state[key].selection
-    places = [*selection.rows, *(cell[0] for cell in selection.cells)]
-    if places:
-        _open(rows[places[0]])
+    chosen = [*selection.rows, *(cell[0] for cell in selection.cells)]
+    if chosen:
+        _open(rows[chosen[0]])

@@ -1,4 +1,4 @@
-"""The map of the embeddings on the Samples page: read a sample with a click, or choose an area of it."""
+"""The map of the embeddings on the Samples page: click a sample to open it, or select an area."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from staff_engine.samples.columns import SampleColumns
 from staff_engine.selection.coreset import Selection
 
 COLORINGS = {"stratum": "By stratum", "score": "By score", "kept": "By kept or not"}
-MAP_USES = {"read": ":material/ads_click: Read one", "choose": ":material/select: Choose an area"}
+MAP_USES = {"read": ":material/ads_click: Open a sample", "choose": ":material/select: Select an area"}
 
 
 def controls() -> None:
-    """What the points' colour says, and what the pointer does."""
+    """Controls for the colour of the points and the action of the pointer."""
     st.segmented_control(
         "Colour by",
         list(COLORINGS),
@@ -43,7 +43,7 @@ def controls() -> None:
 def show(results: Results, columns: SampleColumns, selection: Selection) -> None:
     made = _embedding_map(results.folder.name, results)
     if made.empty:
-        st.info("This run kept no embeddings, so there is no map.", icon=":material/scatter_plot:")
+        st.info("This run has no embeddings, so there is no map.", icon=":material/scatter_plot:")
         return
     color = st.session_state.map_color
     frame = embedding_map.map_frame(made.coordinates, columns, current_mask(results))
@@ -56,7 +56,7 @@ def show(results: Results, columns: SampleColumns, selection: Selection) -> None
         total=len(columns),
     )
     reading_one = st.session_state.samples_map_use == "read"
-    # Streamlit hears no clicks while a drag draws a box, so each has its turn.
+    # Streamlit reports no clicks while dragging draws a box, so there are two modes.
     figure.update_layout(dragmode="pan" if reading_one else "select")
     st.plotly_chart(
         figure,
@@ -67,12 +67,12 @@ def show(results: Results, columns: SampleColumns, selection: Selection) -> None
         config={"displaylogo": False, "modeBarButtons": [["zoomIn2d", "zoomOut2d", "resetScale2d"]]},
     )
     st.caption(
-        "Samples that the small model reads alike lie near each other. "
-        + ("Click one to read it." if reading_one else "Drag a box; all pages then show the samples in it.")
+        "Samples with similar embeddings are close to each other. "
+        + ("Click a sample to open it." if reading_one else "Drag a box to filter all pages by its samples.")
     )
 
 
-@st.cache_resource(max_entries=3, show_spinner="Laying out the map …")
+@st.cache_resource(max_entries=3, show_spinner="Computing the map …")
 def _embedding_map(run_id: str, _results: Results) -> neighbours.EmbeddingMap:
     return neighbours.embedding_map(_results)
 

@@ -1,4 +1,4 @@
-"""The filter's widgets on the Samples page: each shows a part of the shared filter, and changes it."""
+"""Filter widgets of the Samples page; each shows and changes one part of the shared filter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANGES = {
 CHOICES = {
     "kept": {"all": "Kept or not", "yes": "Kept", "no": "Not kept"},
     "verified": {"all": "Verified or not", "yes": "Verified on the target", "no": "Not verified"},
-    "scorable": {"all": "With or without a score", "yes": "With", "no": "Without"},
+    "scorable": {"all": "With or without a score", "yes": "With a score", "no": "Without a score"},
 }
 MEANINGS = {"all": None, "yes": True, "no": False}
 
@@ -35,7 +35,7 @@ def popover(columns: SampleColumns, selection: Selection) -> None:
         st.text_input(
             "Text in prompt or response",
             key="filter_edit_text",
-            placeholder="Any case, taken as it is",
+            placeholder="Literal text, ignoring case",
             on_change=_take,
             args=("text",),
         )
@@ -45,9 +45,9 @@ def popover(columns: SampleColumns, selection: Selection) -> None:
             "Strata",
             sorted(filled),
             key="filter_edit_strata",
-            format_func=lambda stratum: "hardest, left out" if stratum == DROPPED else str(stratum),
+            format_func=lambda stratum: "hardest, dropped" if stratum == DROPPED else str(stratum),
             placeholder="All",
-            help="Stratum 0 holds the easiest samples.",
+            help="Stratum 0 has the easiest samples.",
             on_change=_take,
             args=("strata",),
         )
@@ -68,7 +68,7 @@ def popover(columns: SampleColumns, selection: Selection) -> None:
 
 
 def _set(name: str, value: Any) -> None:
-    """Show what the filter says, which may have been set elsewhere."""
+    """Show the value of the filter, which may have been set on another page."""
     st.session_state[f"filter_edit_{name}"] = value
 
 
@@ -82,7 +82,7 @@ def _take(name: str) -> None:
 
 
 def _range(name: str, label: str, format: str, values: np.ndarray) -> None:
-    """Two fields, from and to; where one is empty the range is open there."""
+    """Two fields, from and to; an empty field leaves the range open."""
     bounds = getattr(st.session_state.filter, name)
     least, greatest = _ends(values)
     for end, place, edge in (("from", 0, least), ("to", 1, greatest)):

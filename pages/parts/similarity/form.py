@@ -1,4 +1,4 @@
-"""Plan a similarity run: data, models, samples; the same as a command; start it."""
+"""Form for a similarity run: data, models, samples, the equivalent command, start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from staff_engine.plan import Plan, SimilarityPlan
 from staff_engine.runs.control import create_run, start
 
 HOW_READ = ("format", "prompt_column", "response_column", "split")
-"""Settings of the Data page that go with its data set."""
+"""Settings of the Data page that apply only to its data set."""
 
 BUILTIN_DATA = {f"{PREFIX}{task.name}": task for task in TASKS.values()}
 
@@ -37,7 +37,7 @@ KEYS = {
 
 
 def take_up(plan: Plan, similarity: SimilarityPlan) -> None:
-    """Fill the form in as a run has it; call it in a callback."""
+    """Fill the form with the settings of a run; call it in a callback."""
     settings = {**plan.model_dump(), **similarity.model_dump()}
     for name, key in KEYS.items():
         if name in settings:
@@ -46,32 +46,32 @@ def take_up(plan: Plan, similarity: SimilarityPlan) -> None:
 
 
 def show() -> None:
-    """The form, and what it comes to."""
+    """The form, its command and its start button."""
     _fill_in()
     _data()
     _models()
     _numbers()
     name = st.text_input(
-        "Name", key=KEYS["name"], max_chars=80, placeholder="made from the data", persist_state="session"
+        "Name", key=KEYS["name"], max_chars=80, placeholder="automatic", persist_state="session"
     )
     made = _checked()
     if made is None:
         return
     plan, similarity = made
     st.caption(
-        "Each small model is fine-tuned on all rows, as in a run; then every model scores the same samples,"
-        " untouched and fine-tuned. All other settings are those of a new run."
+        "Each small model is fine-tuned on all rows, as in a run. Then every model scores the same samples,"
+        " both untouched and fine-tuned. All other settings have their defaults."
     )
     if st.button(
         "Start the similarity run", type="primary", icon=":material/play_arrow:", key="family_start"
     ):
         _start(plan, similarity, name.strip())
-    st.caption("The same from the command line, which takes the other settings too:")
+    st.caption("The same as a command. The command line has more settings:")
     st.code(similarity_command(plan, similarity, name=name.strip()), language="bash", wrap_lines=True)
 
 
 def _fill_in() -> None:
-    """What stands in the form at first: the data of the Data page, and the built-in models."""
+    """Set the initial values: the data of the Data page, and the built-in models."""
     smalls = [f"{PREFIX}{name}" for name in builtin_models() if name.endswith(SIZES[0])]
     targets = [plan_field.DEFAULT_MODELS["target"]]
     data = _data_page() or {"dataset": next(iter(BUILTIN_DATA)), "limit": 600}
@@ -85,7 +85,7 @@ def _fill_in() -> None:
 
 
 def _data_page() -> dict[str, Any]:
-    """The data that was chosen on the Data page; empty if none was."""
+    """The settings of the data chosen on the Data page; empty if none is chosen."""
     plan = st.session_state.get("new_plan") or {}
     return plan if plan.get("dataset") else {}
 
@@ -103,7 +103,7 @@ def _data() -> None:
             persist_state="session",
         )
     with right:
-        _number("limit", "First rows only")
+        _number("limit", "Rows to use")
     chosen = st.session_state[KEYS["dataset"]]
     if chosen in BUILTIN_DATA:
         st.caption(BUILTIN_DATA[chosen].sentence)
@@ -114,11 +114,11 @@ def _data() -> None:
 def _models() -> None:
     built_in = [f"{PREFIX}{name}" for name in builtin_models()]
     left, right = st.columns(2)
-    for place, name, label, offered in (
+    for column, name, label, offered in (
         (left, "smalls", "Small models", [preset.small for preset in presets()]),
         (right, "targets", "Targets", [preset.target for preset in presets()]),
     ):
-        with place:
+        with column:
             st.multiselect(
                 label,
                 _with([*built_in, *offered], st.session_state[KEYS[name]]),
@@ -150,34 +150,34 @@ def _number(name: str, label: str, plan: type[Plan | SimilarityPlan] = Plan) -> 
 
 
 def _with(offered: list[str], chosen: list[str]) -> list[str]:
-    """What is offered, and what somebody has typed."""
+    """The offered options and the typed ones."""
     return list(dict.fromkeys([*offered, *chosen]))
 
 
 def _checked() -> tuple[Plan, SimilarityPlan] | None:
-    """What is to be started, or None where something in it is wrong, which is said."""
-    said = {name: st.session_state[key] for name, key in KEYS.items()}
+    """The plans, or None after showing an error."""
+    values = {name: st.session_state[key] for name, key in KEYS.items()}
     for name, what in (("smalls", "small model"), ("targets", "target")):
-        if not said[name]:
+        if not values[name]:
             st.info(f"Choose a {what}.", icon=":material/left_click:")
             return None
     data = _data_page()
     read = (
         {name: data[name] for name in HOW_READ if name in data}
-        if data.get("dataset") == said["dataset"]
+        if data.get("dataset") == values["dataset"]
         else {}
     )
     try:
         similarity = SimilarityPlan.make(
-            smalls=tuple(said["smalls"]), targets=tuple(said["targets"]), sample=said["sample"]
+            smalls=tuple(values["smalls"]), targets=tuple(values["targets"]), sample=values["sample"]
         )
         plan = Plan.make(
-            **read, small=said["smalls"][0], target=said["targets"][0],
-            **{name: said[name] for name in ("dataset", "limit", "tune_target", "epochs")},
+            **read, small=values["smalls"][0], target=values["targets"][0],
+            **{name: values[name] for name in ("dataset", "limit", "tune_target", "epochs")},
         )  # fmt: skip
         check_source(plan.dataset, plan.split)
         for model in (*similarity.smalls, *similarity.targets):
-            if model.startswith(("builtin:", "/", ".", "~")):  # others are looked up when it starts
+            if model.startswith(("builtin:", "/", ".", "~")):  # others are looked up at the start
                 find_model(model)
     except StaffError as error:
         st.error(sentence(error))

@@ -1,4 +1,4 @@
-"""A similarity run that has not finished: its state, the next step, stages and log."""
+"""An unfinished similarity run: its state, the next step, stages and log."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE
 
 NEXT = {
-    "queued": "Another run is at work; this one starts when it ends.",
-    "running": "You can close this page or the app: the run goes on by itself.",
-    "failed": "Resume tries again from where it stopped; or start a new similarity run with other models.",
-    "cancelled": "Resume goes on from where it stopped.",
-    "interrupted": "Its process is gone: killed, or a power cut. Resume goes on from where it stopped.",
-    "damaged": "Its folder cannot be read any more; delete it on the Home page and compare again.",
+    "queued": "Another run is in progress. This one starts when that run ends.",
+    "running": "You can close this page or the app. The run continues in the background.",
+    "failed": "Resume continues from where it stopped, or start a new similarity run with other models.",
+    "cancelled": "Resume continues from where it stopped.",
+    "interrupted": "The process was killed, or the power failed. Resume continues from where it stopped.",
+    "damaged": "Its folder cannot be read. Delete the run on the Home page and start a new one.",
 }
 
 
 def show(run: Run) -> None:
-    """Follow the run; once it has finished, the page shows what it found."""
+    """Show the progress of the run; when it finishes, the page shows its results."""
     state = control.read_status(run).state
     st.fragment(_follow, run_every=progress.REFRESH_SECONDS if state in ACTIVE else None)(run, state)
 
 
 def _follow(run: Run, seen: str) -> None:
-    """A similarity run that is not finished: its state, the next step, its stages and log."""
+    """The state of an unfinished similarity run, the next step, its stages and log."""
     if not run.folder.is_dir():
         st.rerun()
     facts = control.describe(run)
@@ -57,7 +57,7 @@ def _follow(run: Run, seen: str) -> None:
 
 
 def _what(facts: RunDescription) -> str:
-    """Data and models of a similarity run in a line."""
+    """Data and models of a similarity run, in one line."""
     compared = facts.similarity
     if facts.plan is None or compared is None:
         return ""
