@@ -307,7 +307,7 @@ def test_the_command_prints_a_table(measuring_is_quick, capsys):
     assert table["samples"] == "1,000"
     assert table["tokens"] == "25,000"
     assert table["memory"] == "1.0 GB"
-    assert {"time of fine-tune", "time of verify", "time in all"} <= set(table)
+    assert {"time of fine-tune", "time of verify", "total time"} <= set(table)
 
 
 def test_the_command_prints_json(measuring_is_quick, capsys):
