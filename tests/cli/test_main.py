@@ -249,7 +249,7 @@ def test_select_needs_no_heavy_import(scored, tmp_path):
 def test_scores_are_needed_first(command, data, capsys):
     create_run(Plan.make(dataset=str(data), small="s", target="t"), name="new")
     arguments = [command[0], "new", *command[1:]]
-    assert_wrong_input(arguments, "is queued and has not all scores yet; it has to finish first", capsys)
+    assert_wrong_input(arguments, "is queued and does not have all scores yet; it must finish first", capsys)
 
 
 def test_select_refuses_a_wrong_setting(scored, capsys):
