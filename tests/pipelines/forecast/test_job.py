@@ -236,7 +236,7 @@ def test_a_process_that_dies_reads_as_failed_and_is_started_again_only_on_reques
     use_process(monkeypatch, "import sys; sys.exit('out of luck')")
     key = job.start_forecast(PLAN)
     found = wait_for(key, "failed")
-    assert found.message == "the process ended before it was done: out of luck"
+    assert found.message == "the process ended before the job was done: out of luck"
     use_process(monkeypatch, "import time; time.sleep(60)")
     job.start_forecast(PLAN)
     assert job.read_forecast(key).state == "failed"
