@@ -1,5 +1,6 @@
 """The texts of the project avoid phrases that are not plain English."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,6 +14,19 @@ TEXTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "assets" / "models").rglob("*.md")),
 ]
+
+CODE = [
+    "staff_engine/cli",
+    "staff_engine/runs",
+    "staff_engine/pipelines",
+    "staff_engine/system",
+    "staff_engine/data/inspection/job.py",
+]
+"""Folders and modules whose string literals and docstrings are checked."""
+
+MODULES = sorted(
+    path for name in CODE for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
+)
 
 PHRASES = {
     r"\bwhat is (over|left) is\b": "name the subject: longer samples are truncated",
@@ -54,9 +68,33 @@ def phrases_in(text):
     ]
 
 
+def texts_of(source):
+    """The string literals and docstrings of a module; a replacement field of an f-string becomes "{}"."""
+    tree = ast.parse(source)
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.value
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_text_is_in_plain_english(path):
     assert phrases_in(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_texts_of_a_module_are_in_plain_english(path):
+    texts = texts_of(path.read_text(encoding="utf-8"))
+    assert [phrase for text in texts for phrase in phrases_in(text)] == []
+
+
+def test_the_texts_of_a_module_are_its_literals_and_docstrings():
+    source = (
+        'def f(x):\n    """What f does."""\n    return "one", f"{x} is no {x[\'key\']} of a plan"  # none\n'
+    )
+    assert sorted(texts_of(source)) == ["What f does.", "key", "one", "{} is no {} of a plan"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's id, the start of its id, its name, its folder, or latest (of the kind that fits).",
+        help="A run's id, the start of its id, its name, its folder, or latest"
+        " (the latest run that fits the command).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

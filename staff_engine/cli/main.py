@@ -166,7 +166,7 @@ def select(
 @app.command()
 @takes_settings(VERIFY_FIELDS, default="as in the run's plan")
 def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
-    """Score the samples on the target that these settings still need."""
+    """Score on the target the samples that these settings still need."""
     from staff_engine.runs.results import open_results
 
     found = scored(run)
@@ -332,7 +332,7 @@ def similarity(
     settings: dict[str, str],
     small: Annotated[
         list[str],
-        typer.Option("--small", help="A small model to stand in for a target; repeat for several."),
+        typer.Option("--small", help="A small model to compare with each target; repeat for several."),
     ],
     target: Annotated[list[str], typer.Option("--target", help="A target; repeat for several.")],
     sample: Annotated[int, _of_similarity("sample")] = SimilarityPlan.model_fields["sample"].default,

@@ -52,7 +52,7 @@ class Reading(_Frozen):
 
 
 class Pair(_Frozen):
-    """A target and a small model that could stand in for it."""
+    """A target and a small model to use for it."""
 
     target: Reading
     small: Reading

@@ -129,9 +129,9 @@ def _scoring(model: _Model, *, tuned: bool) -> Stage:
 def _models(run: Similarity) -> list[_Model]:
     roles: dict[Role, tuple[str, ...]] = {"small": run.compared.smalls, "target": run.compared.targets}
     return [
-        _Model(name, role, run.folder / "models" / f"{role}-{place}")
+        _Model(name, role, run.folder / "models" / f"{role}-{index}")
         for role in get_args(Role)
-        for place, name in enumerate(dict.fromkeys(roles[role]))
+        for index, name in enumerate(dict.fromkeys(roles[role]))
     ]
 
 
@@ -179,10 +179,10 @@ def _score(
 ) -> None:
     """Score the sample by both choices of parameters on a model, fine-tuned on some rows or on none."""
     tuned = len(tuning) > 0
-    places = [model.folder / f"{_state(tuned)}-{which}" for which in SCORED]
+    folders = [model.folder / f"{_state(tuned)}-{which}" for which in SCORED]
     model.folder.mkdir(parents=True, exist_ok=True)
     tokens = tokenize_rows(run.plan, model.name, run.folder, sample, model.folder / "tokens-sample.arrow")
-    done = [set(to_numpy(read_parts(place, ["row_id"])["row_id"]).tolist()) for place in places]
+    done = [set(to_numpy(read_parts(each, ["row_id"])["row_id"]).tolist()) for each in folders]
     if all(len(each) == len(tokens) for each in done):
         return
     if tuned:
@@ -190,9 +190,9 @@ def _score(
     reporter.stage(_scoring(model, tuned=tuned), len(SCORED) * len(tokens), done=sum(map(len, done)))
     adapted = _load(run.plan, model, tuned)
     tokenizer = loading.load_tokenizer(model.name)
-    for which, place, known in zip(SCORED, places, done, strict=True):
+    for which, folder, known in zip(SCORED, folders, done, strict=True):
         plan = run.plan.but(scored_parameters=which)
-        score_samples(plan, adapted, tokenizer, tokens, known, PartWriter(place), reporter)
+        score_samples(plan, adapted, tokenizer, tokens, known, PartWriter(folder), reporter)
 
 
 def _state(tuned: bool) -> str:
@@ -248,7 +248,7 @@ def _report(
     pairs = []
     for target, small, score in matches:
         likeness = compare_scores(
-            *(wide[score][place].to_numpy() for place in (target, small)),
+            *(wide[score][index].to_numpy() for index in (target, small)),
             num_strata=run.compared.strata,
             seed=run.plan.seed,
             resamples=RESAMPLES,
@@ -290,10 +290,10 @@ def _matches(readings: list[Reading]) -> list[tuple[int, int]]:
 
     A fine-tuned small model is compared with every target, an untouched one with untouched targets.
     """
-    places = {role: [i for i, each in enumerate(readings) if each.role == role] for role in get_args(Role)}
+    indices = {role: [i for i, each in enumerate(readings) if each.role == role] for role in get_args(Role)}
     return [
         (target, small)
-        for target, small in itertools.product(places["target"], places["small"])
+        for target, small in itertools.product(indices["target"], indices["small"])
         if readings[small].tuned_on or not readings[target].tuned_on
     ]
 

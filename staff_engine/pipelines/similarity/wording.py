@@ -15,9 +15,9 @@ HARDLY = 0.2
 """Rank correlations closer to 0 than this count as none."""
 
 _SENTENCES = {
-    "high": "{smalls} can stand in for {target} (reliability is high).",
-    "fair": "{smalls} can stand in for {target} with caution (reliability is fair).",
-    "low": "{smalls} should not stand in for {target} (reliability is low).",
+    "high": "{smalls} can be used for {target} (reliability is high).",
+    "fair": "{smalls} can be used for {target} with caution (reliability is fair).",
+    "low": "{smalls} should not be used for {target} (reliability is low).",
 }
 
 
@@ -49,7 +49,7 @@ def trust_of(report: Report, pair: Pair) -> Trust | None:
 
 
 def conclusion(report: Report, score: Score, *, tuned: bool) -> list[str]:
-    """Which small model can stand in for which target: a sentence for each target and rating."""
+    """Which small model can be used for which target: a sentence for each target and rating."""
     verdicts = [
         each for each in report.verdicts if each.score == score and (each.target.tuned_on > 0) == tuned
     ]
@@ -70,7 +70,7 @@ def _of_target(target: Reading, verdicts: Iterable[Verdict]) -> list[str]:
     }
     name = short_name(target.model)
     if len(smalls["low"]) == len(mine) > 1:
-        return [f"None of these small models should stand in for {name} (reliability is low)."]
+        return [f"None of these small models should be used for {name} (reliability is low)."]
     return [
         sentence.format(smalls=listed(smalls[word]), target=name)
         for word, sentence in _SENTENCES.items()

@@ -42,17 +42,17 @@ def test_models_are_named_shortly_as_long_as_no_two_are_alike():
 @pytest.mark.parametrize(
     ("trusts", "sentences"),
     [
-        (["high"], ["small-0 can stand in for big (reliability is high)."]),
+        (["high"], ["small-0 can be used for big (reliability is high)."]),
         (
             ["fair", "high", "low", "high", "high"],
             [
-                "small-1, small-3 and small-4 can stand in for big (reliability is high).",
-                "small-0 can stand in for big with caution (reliability is fair).",
-                "small-2 should not stand in for big (reliability is low).",
+                "small-1, small-3 and small-4 can be used for big (reliability is high).",
+                "small-0 can be used for big with caution (reliability is fair).",
+                "small-2 should not be used for big (reliability is low).",
             ],
         ),
-        (["low"], ["small-0 should not stand in for big (reliability is low)."]),
-        (["low", "low"], ["None of these small models should stand in for big (reliability is low)."]),
+        (["low"], ["small-0 should not be used for big (reliability is low)."]),
+        (["low", "low"], ["None of these small models should be used for big (reliability is low)."]),
     ],
 )
 def test_the_conclusion_says_who_may_speak_for_whom(trusts, sentences):
