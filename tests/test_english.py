@@ -15,31 +15,10 @@ TEXTS = [
     *sorted((ROOT / "assets" / "models").rglob("*.md")),
 ]
 
-FOLDERS = [
-    "benchmarks",
-    "staff_engine/__init__.py",
-    "staff_engine/data",
-    "staff_engine/errors.py",
-    "staff_engine/evaluation",
-    "staff_engine/export",
-    "staff_engine/models",
-    "staff_engine/plan.py",
-    "staff_engine/program.py",
-    "staff_engine/samples",
-    "staff_engine/scoring",
-    "staff_engine/selection",
-]
-"""Folders and modules of the code whose string literals and docstrings are checked too."""
+CODE = ["benchmarks", "pages", "staff_engine"]
+"""Folders whose string literals and docstrings are checked."""
 
-LATER = ["staff_engine/data/inspection/job.py"]
-"""Modules of these folders that are not in plain English yet."""
-
-MODULES = [
-    path
-    for each in FOLDERS
-    for path in sorted(ROOT.glob(each if each.endswith(".py") else f"{each}/**/*.py"))
-    if path.relative_to(ROOT).as_posix() not in LATER
-]
+MODULES = sorted(path for name in CODE for path in (ROOT / name).rglob("*.py"))
 
 PHRASES = {
     r"\bwhat is (over|left) is\b": "name the subject: longer samples are truncated",

@@ -8,8 +8,8 @@ from staff_engine.program import SCRIPT, app_folder
 def open_app(*, port: int | None = None, browser: bool = True) -> None:
     """Serve the app from this process until it is stopped.
 
-    Streamlit reads the settings in `.streamlit/config.toml` beside the app. Its own environment
-    variables, such as `STREAMLIT_SERVER_ADDRESS`, come before them.
+    Streamlit reads the settings in `.streamlit/config.toml` next to the app. Its own environment
+    variables, such as `STREAMLIT_SERVER_ADDRESS`, override them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What several commands take and do: which run, what to print, whether to wait."""
+"""Arguments and steps that several commands share."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's id, a beginning of it, its name, its folder, or latest (that the command takes).",
+        help="A run's id, the start of its id, its name, its folder, or latest"
+        " (the latest run that fits the command).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run works on in the background.")]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Return immediately; the run continues in the background.")
+]
 
 
 def scored(run: str) -> Run:
-    """The run of a name; RunError where it has not all scores."""
+    """Find a run by its name. Raises RunError if it does not have all scores."""
     return control.require_scores(control.find_run(run, kind=Kind.CORESET))
 
 
 def see_through(found: Run, detach: bool = False, cancels: bool = True) -> None:
-    """Show a run to its end, or say how to watch it."""
+    """Show a run's progress until it ends, or print how to watch it."""
     from staff_engine.cli.watch import leave, watch
 
     if detach:
@@ -38,5 +41,5 @@ def see_through(found: Run, detach: bool = False, cancels: bool = True) -> None:
 
 
 def say_json(content: Any) -> None:
-    """Print it as JSON."""
+    """Print a value as JSON."""
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False))

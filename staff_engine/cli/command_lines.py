@@ -1,4 +1,4 @@
-"""A plan as the command line that does the same, to copy."""
+"""The command line that does the same as a plan, to copy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMPARED_BY = (*PANELS["Data"], "device", "dtype", *PANELS["Fine-tuning"], "toke
 
 
 def run_command(plan: Plan, *, name: str = "") -> str:
-    """The command that starts a run of a plan: what differs from the defaults, quoted for a shell."""
+    """The command that starts a run of a plan: its changed settings, quoted for a shell."""
     settings = plan.model_dump()
     given = {field: settings[field] for field in FIRST}
     given |= _changed(plan, [field for field in settings if field not in FIRST])
@@ -28,7 +28,7 @@ def run_command(plan: Plan, *, name: str = "") -> str:
 
 
 def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") -> str:
-    """The command that starts a similarity run: what differs from the defaults, quoted for a shell."""
+    """The command that starts a similarity run: its changed settings, quoted for a shell."""
     given: dict[str, Any] = {"dataset": plan.dataset, "small": compared.smalls, "target": compared.targets}
     given |= _changed(compared, ["sample", "strata"])
     given |= _changed(plan, [field for field in COMPARED_BY if field != "dataset"])
@@ -40,7 +40,7 @@ def similarity_command(plan: Plan, compared: SimilarityPlan, *, name: str = "") 
 def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
     """The command that evaluates a run's coresets, or adds to an evaluation; of an `EvaluationPlan`.
 
-    Further runs stand in it by their ids.
+    Further runs are named by their ids.
     """
     names = {"methods": "method", "pruning_rates": "pruning_rate"}
     defaults = EvaluationPlan.model_fields
@@ -53,7 +53,7 @@ def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
 
 
 def options(settings: Mapping[str, Any]) -> str:
-    """Settings as options, each on a line of its own; one with many values is given once for each."""
+    """Settings as options, one per line; an option with several values is repeated for each."""
     lines = [
         f"--{name.replace('_', '-')} {shlex.quote(str(each))}"
         for name, value in settings.items()
@@ -63,7 +63,7 @@ def options(settings: Mapping[str, Any]) -> str:
 
 
 def _changed(plan: Plan | SimilarityPlan, fields: Sequence[str]) -> dict[str, Any]:
-    """Those of the settings that are not as by default."""
+    """The settings that differ from their defaults."""
     defaults = type(plan).model_fields
     settings = plan.model_dump(include=set(fields))
     return {field: settings[field] for field in fields if settings[field] != defaults[field].default}

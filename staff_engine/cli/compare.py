@@ -1,4 +1,4 @@
-"""The command `compare`: coresets of STAFF and other methods, and what the target does after each."""
+"""The command `compare`: coresets of STAFF and of other methods, and the target fine-tuned on each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVALUATE_ONLY = (
 
 
 def _of_evaluation(name: str, *flags: str, more: str = "", metavar: str | None = None) -> Any:
-    """An option of `compare --evaluate`; what is not given is None."""
+    """An option of `compare --evaluate`; None if it is not given."""
     field = EvaluationPlan.model_fields[name]
     default = "" if field.default in (None, {}) or field.is_required() else f" Default: {field.default}."
     return typer.Option(
@@ -39,7 +39,7 @@ def compare(
         list[str] | None,
         typer.Option(
             "--method",
-            help=f"A method to choose by; give it once for each: {', '.join(METHODS)}. Default: all.",
+            help=f"Selection method; repeat for several: {', '.join(METHODS)}. Default: all.",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +47,7 @@ def compare(
         list[float] | None,
         typer.Option(
             "--pruning-rate",
-            help="Fraction of the samples that is left out, 0 or more and below 1; give it once for each."
+            help="Fraction of the samples to remove, 0 or more and below 1; repeat for several."
             " Default: as in the run's plan.",
             show_default=False,
         ),
@@ -55,29 +55,31 @@ def compare(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of every draw; with --evaluate the first seed. Default: as in the run's plan.",
+            help="Random seed; with --evaluate, the first seed. Default: as in the run's plan.",
             show_default=False,
         ),
     ] = None,
     beta: Annotated[
         float | None,
         typer.Option(
-            help="Fraction of the hardest that CCS and D2 leave out, 0 or more and below 1. Default: what"
-            " STAFF leaves out, the plan's drop_hardest.",
+            help="Fraction of the hardest samples that CCS and D2 drop, 0 or more and below 1."
+            " Default: drop_hardest of the run's plan, as for STAFF.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Parquet file to write which rows each method keeps to.", metavar="FILE"),
+        typer.Option(
+            "--out", help="Parquet file to write, with the rows that each method keeps.", metavar="FILE"
+        ),
     ] = None,
     as_json: AsJson = False,
     evaluate: Annotated[
         bool,
         typer.Option(
             "--evaluate",
-            help="Fine-tune the target on each coreset, on all samples and on nothing, and judge it on"
-            " held-out samples: a run of its own. With RUN such a run, add to it what is given.",
+            help="Start a run that fine-tunes the target on each coreset and on all samples, and evaluates"
+            " it and the untouched target on held-out samples. If RUN is such a run, add to it.",
         ),
     ] = False,
     seeds: Annotated[int | None, _of_evaluation("seeds")] = None,
@@ -85,7 +87,7 @@ def compare(
     baseline_scores: Annotated[str | None, _of_evaluation("baseline_scores", metavar="small|target")] = None,
     also: Annotated[
         list[str] | None,
-        _of_evaluation("also", more=" As LABEL=RUN or RUN; give it once for each.", metavar="LABEL=RUN"),
+        _of_evaluation("also", more=" As LABEL=RUN or RUN; repeat for several.", metavar="LABEL=RUN"),
     ] = None,
     held_out: Annotated[str | None, _of_evaluation("held_out", metavar="FILE")] = None,
     held_out_samples: Annotated[int | None, _of_evaluation("held_out_samples")] = None,
@@ -95,21 +97,23 @@ def compare(
     name: Annotated[
         str | None,
         typer.Option(
-            help="What to call the run; made up where not given.",
+            help="Name of the run. Default: from data set and model.",
             metavar="TEXT",
             rich_help_panel="With --evaluate",
         ),
     ] = None,
     estimate: Annotated[
         bool,
-        typer.Option("--estimate", help="Only say how long it will take.", rich_help_panel="With --evaluate"),
+        typer.Option(
+            "--estimate", help="Only estimate how long it will take.", rich_help_panel="With --evaluate"
+        ),
     ] = False,
     detach: Detach = False,
 ) -> None:
-    """Set the run's coresets by STAFF and by other methods beside each other; no model runs.
+    """Compare the coresets that STAFF and other methods select from a run; no model is run.
 
-    D2 looks for every sample's nearest neighbours: about a minute for 100,000 samples. With --evaluate
-    the target is fine-tuned on each coreset, which takes as long as is said before it starts.
+    D2 searches every sample's nearest neighbours: about a minute for 100,000 samples. With --evaluate
+    the target is fine-tuned on each coreset; an estimate of the time is printed before it starts.
     """
     asked = {
         "methods": tuple(method) if method else None,
@@ -121,14 +125,14 @@ def compare(
     }  # fmt: skip
     if evaluate:
         if out is not None or as_json:
-            raise PlanError("--out and --json do not go with --evaluate; status RUN --json gives the table")
+            raise PlanError("--out and --json do not work with --evaluate; use status RUN --json instead")
         _evaluate(run, asked, also or [], seed=seed, name=name, estimate_only=estimate, detach=detach)
         return
     given = [name for name in EVALUATE_ONLY if asked[name] is not None]
     others = {"also": also, "name": name, "estimate": estimate, "detach": detach}
     given += [word for word, value in others.items() if value]
     if given:
-        raise PlanError(f"--{given[0].replace('_', '-')} is for --evaluate, which is not given")
+        raise PlanError(f"--{given[0].replace('_', '-')} needs --evaluate")
     from staff_engine.export.delivery import check_out
     from staff_engine.runs.coverage import coverage_of_methods, write_choices
     from staff_engine.runs.results import open_results
@@ -145,20 +149,20 @@ def compare(
         seed=results.plan.seed if seed is None else seed,
         beta=beta,
     )
-    found = list(at_each_rate)
+    compared = list(at_each_rate)
     if out is not None:
-        write_choices(out, results.num_rows, found)
+        write_choices(out, results.num_rows, compared)
     if as_json:
-        say_json([each.as_json() for each in found])
+        say_json([each.as_json() for each in compared])
         return
     from rich.console import Console
 
     from staff_engine.cli.tables.coverage import print_coverage
 
-    for each in found:
+    for each in compared:
         print_coverage(each, Console())
     if out is not None:
-        typer.echo(f"which rows each method keeps is written to {out}")
+        typer.echo(f"the rows that each method keeps are written to {out}")
 
 
 def _evaluate(
@@ -171,7 +175,7 @@ def _evaluate(
     estimate_only: bool,
     detach: bool,
 ) -> None:
-    """Start an evaluation of a run's coresets, or add to one that is there."""
+    """Start an evaluation of a run's coresets, or add to an existing one."""
     from staff_engine.cli.tables.evaluation import estimate_words
     from staff_engine.evaluation import planning
 
@@ -180,7 +184,7 @@ def _evaluate(
     known = found if control.kind_of(found) is Kind.EVALUATION else None
     if known is not None and (name or seed is not None):
         raise PlanError(
-            f"run {found.id} has its name and its first seed; --name and --seed are for a new one"
+            f"run {found.id} has its name and first seed already; --name and --seed are for new ones"
         )
     if known is not None:
         plan, evaluation = control.read_record(known).plan, planning.extended(known, **asked)

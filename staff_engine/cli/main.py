@@ -1,4 +1,4 @@
-"""The command line. What a command needs is imported when it runs."""
+"""The command line. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from staff_engine.system.processes import QUIET_LOG
 
 app = typer.Typer(
     name=COMMAND,
-    help=f"Find the part of a fine-tuning set that is worth training on. {SCRIPT} without a command opens "
-    "the app. Times are in seconds, sizes in samples and tokens, rates are fractions from 0 to 1.",
+    help=f"Select the part of a fine-tuning set that is worth training on. {SCRIPT} without a command opens "
+    "the app. Times are in seconds, sizes in samples and tokens. Rates are fractions from 0 to 1.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,13 +35,13 @@ app = typer.Typer(
 Out = Annotated[Path | None, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")]
 ExportFormat = Annotated[
     str,
-    typer.Option("--export-format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F"),
+    typer.Option("--export-format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F"),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that are not from an earlier export, too.")
 ]
 WithScores = Annotated[
-    bool, typer.Option("--with-scores", help="Put each row's scores into it, under _staff.")
+    bool, typer.Option("--with-scores", help="Add each row's scores to the file, under _staff.")
 ]
 
 
@@ -78,7 +78,7 @@ def _every_command(
 
         open_app(port=port, browser=not no_browser)
     elif port is not None or no_browser:
-        raise PlanError("--port and --no-browser are for the app; they cannot be given with a command")
+        raise PlanError("--port and --no-browser are for the app and cannot be combined with a command")
 
 
 @app.command()
@@ -94,11 +94,12 @@ def run(
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
     name: Annotated[
-        str | None, typer.Option(help="What to call the run; made up where not given.", metavar="TEXT")
+        str | None,
+        typer.Option(help="Name of the run. Default: from data set and model.", metavar="TEXT"),
     ] = None,
     detach: Detach = False,
 ) -> None:
-    """Fine-tune the small model, score all samples, verify some on the target, select the coreset."""
+    """Fine-tune the small model, score all samples, verify some on the target and select the coreset."""
     from staff_engine.data.dataset import check_source
     from staff_engine.export.delivery import plan_delivery
     from staff_engine.models.loading import find_model
@@ -126,7 +127,7 @@ def select(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Select anew from a run's scores with other settings; no model runs. The run's plan gives the rest."""
+    """Select a coreset from a run's scores with other settings; no model is run."""
     from staff_engine.export.coreset import export_coreset
     from staff_engine.export.delivery import plan_delivery
     from staff_engine.runs.lengths import response_lengths
@@ -178,7 +179,7 @@ def select(
 @app.command()
 @takes_settings(VERIFY_FIELDS, default="as in the run's plan")
 def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
-    """Let the target score the samples that these settings still need."""
+    """Score on the target the samples that these settings still need."""
     from staff_engine.runs.results import open_results
 
     found = scored(run)
@@ -187,7 +188,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
     wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
     missing = len(results.to_verify(**wanted))
     if not missing:
-        typer.echo("nothing is left to verify")
+        typer.echo("no samples left to verify")
         return
     typer.echo(f"{missing:,} samples to verify")
     control.start(found, verify=wanted)
@@ -196,7 +197,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
 
 @app.command()
 def resume(run: RunName, detach: Detach = False) -> None:
-    """Let a run that was cancelled, failed or was interrupted go on where its files end."""
+    """Continue a run that was cancelled, failed or was interrupted, from its last complete file."""
     from staff_engine.export.delivery import check_delivery
 
     found = control.find_run(run)
@@ -209,9 +210,9 @@ def resume(run: RunName, detach: Detach = False) -> None:
 
 @app.command()
 def cancel(run: RunName) -> None:
-    """Stop a run; what it has done is kept, and `resume` goes on from there."""
+    """Stop a run. Its finished work is kept, and `resume` continues from there."""
     found = control.find_run(run)
-    typer.echo(f"run {found.id} is {control.cancel(found).state}; to go on: {COMMAND} resume {found.id}")
+    typer.echo(f"run {found.id} is {control.cancel(found).state}; to continue: {COMMAND} resume {found.id}")
 
 
 @app.command()
@@ -220,7 +221,7 @@ def status(
     as_json: AsJson = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show the progress until the run ends.")] = False,
 ) -> None:
-    """Say how far a run is."""
+    """Show the state and progress of a run."""
     found = control.find_run(run)
     if follow:
         see_through(found, cancels=False)
@@ -243,7 +244,7 @@ def status(
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the runs, the newest first."""
+    """List all runs, newest first."""
     listed = [control.describe(found) for found in control.list_runs()]
     if as_json:
         say_json([each.as_json() for each in listed])
@@ -258,11 +259,11 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def delete(
     run: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Runs, as the other commands take them.")
+        list[str], typer.Argument(metavar="RUN...", help="One or more runs, named as in the other commands.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
 ) -> None:
-    """Remove runs and all they hold; exported files stay."""
+    """Delete runs and everything in their folders. Exported files are kept."""
     found = list(dict.fromkeys(map(control.find_run, run)))
     for each in found:
         if not yes and not typer.confirm(f"Delete {each.folder} and everything in it?"):
@@ -277,12 +278,12 @@ def export(
     run: RunName,
     out: Annotated[Path, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")],
     format: Annotated[
-        str, typer.Option("--format", help=f"Layout of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
+        str, typer.Option("--format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
     ] = "jsonl",
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the coreset of a run's own plan in any format."""
+    """Write the coreset of a run's own plan to a file, in any format."""
     from staff_engine.export.delivery import deliver, plan_delivery
 
     found = scored(run)
@@ -293,7 +294,7 @@ def export(
 @app.command()
 @takes_settings(("dataset", "format", "prompt_column", "response_column", "split", "limit"))
 def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
-    """Look at every row of a data set: format, lengths, duplicates, rows that cannot be used and why."""
+    """Check every row of a data set: format, lengths, duplicates, and unusable rows with the reason."""
     from staff_engine.data.inspection.findings import DataChoice, in_sentences
     from staff_engine.data.inspection.job import findings_of
 
@@ -317,13 +318,13 @@ def forecast(
     seconds: Annotated[
         float,
         typer.Option(
-            help="Time for the batches that are measured; reading data and loading models comes on top.",
+            help="Time for measuring batches; reading data and loading models takes additional time.",
             min=1,
         ),
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a few batches, and say what a run would take: seconds of each stage, memory, what is saved."""
+    """Measure a few batches and estimate the cost of a run: time of each stage, memory, time saved."""
     os.environ.update(QUIET_LOG, TRANSFORMERS_VERBOSITY="error")  # read when the libraries are loaded
     from rich.console import Console
 
@@ -332,11 +333,11 @@ def forecast(
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
     with Console(stderr=True).status("starting") as shown:
-        found = make_forecast(plan, seconds=seconds, say=shown.update)
+        forecasted = make_forecast(plan, seconds=seconds, say=shown.update)
     if as_json:
-        say_json(found.model_dump(mode="json"))
+        say_json(forecasted.model_dump(mode="json"))
     else:
-        Console().print(forecast_table(found))
+        Console().print(forecast_table(forecasted))
 
 
 @app.command()
@@ -345,20 +346,21 @@ def similarity(
     settings: dict[str, str],
     small: Annotated[
         list[str],
-        typer.Option("--small", help="A small model that may speak for a target; give it once for each."),
+        typer.Option("--small", help="A small model to compare with each target; repeat for several."),
     ],
-    target: Annotated[list[str], typer.Option("--target", help="A target; give it once for each.")],
+    target: Annotated[list[str], typer.Option("--target", help="A target; repeat for several.")],
     sample: Annotated[int, _of_similarity("sample")] = SimilarityPlan.model_fields["sample"].default,
     strata: Annotated[int, _of_similarity("strata")] = SimilarityPlan.model_fields["strata"].default,
     name: Annotated[
-        str | None, typer.Option(help="What to call the run; made up where not given.", metavar="TEXT")
+        str | None,
+        typer.Option(help="Name of the run. Default: from data set and model.", metavar="TEXT"),
     ] = None,
     detach: Detach = False,
 ) -> None:
-    """Compare how models score the same samples: each small model beside each target.
+    """Compare how small models and targets score the same samples.
 
-    Small models are fine-tuned on all rows, as in a run, targets on --tune-target samples; both are
-    scored untouched too.
+    Small models are fine-tuned on all rows, as in a run, and targets on --tune-target samples. Both
+    also score the samples untouched.
     """
     from staff_engine.data.dataset import check_source
     from staff_engine.models.loading import find_model
@@ -398,15 +400,15 @@ def main(arguments: Sequence[str] | None = None, *, default: Sequence[str] = ("-
     Parameters
     ----------
     arguments
-        What was typed after the program's name; `sys.argv` if None.
+        The arguments after the program's name; `sys.argv` if None.
     default
-        What is run if nothing was typed. Without any words the app opens.
+        The arguments to use if there are none. If this is empty too, the app opens.
 
     Returns
     -------
     int
-        0 done; 2 a wrong input or plan, with one line on standard error that says
-        what; 1 anything else.
+        0 for success; 2 for a wrong input or plan, with one line on standard error that
+        describes it; 1 for anything else.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -421,7 +423,7 @@ def main(arguments: Sequence[str] | None = None, *, default: Sequence[str] = ("-
         typer.echo(f"error: {' '.join(message.split())}", err=True)
         return 2
     except typer.Abort:
-        typer.echo("stopped; nothing was changed", err=True)
+        typer.echo("aborted; nothing was changed", err=True)
     except Exception as error:
         if debug:
             raise
@@ -431,5 +433,5 @@ def main(arguments: Sequence[str] | None = None, *, default: Sequence[str] = ("-
 
 
 def studio() -> int:
-    """Run `staff-studio`: a command as in `main`, or the app if none was typed."""
+    """Run `staff-studio`: a command as in `main`, or the app if no command is given."""
     return main(default=())

@@ -1,4 +1,4 @@
-"""Command-line options made from the plan's fields, so that nothing is said twice."""
+"""Command-line options made from the plan's fields, so that nothing is defined twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PANELS = {
 }  # fmt: skip
 
 VERIFY_FIELDS = ("pruning_rate", "score", "strata", "strata_by", "verify_per_stratum", "drop_hardest", "seed")
-"""The settings that say which samples the target verifies."""
+"""The settings that determine which samples the target verifies."""
 
 
 def takes_settings(
@@ -35,13 +35,13 @@ def takes_settings(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command an option for each of these fields of the plan.
 
-    The command's parameter `settings` gets those that were given, as text: the plan
-    reads them, and says what is wrong with them.
+    The command's parameter `settings` receives the given ones as text. The plan parses and
+    checks them.
 
     Parameters
     ----------
     default
-        What holds for those that are not given, in words; the plan's defaults if None.
+        The default to show in the help, in words; the plan's defaults if None.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,12 +75,12 @@ def takes_settings(
 
 
 def read_plan_file(path: Path) -> dict[str, Any]:
-    """The settings in a JSON file: those of a plan, or a run's plan.json.
+    """Read settings from a JSON file: those of a plan, or a run's plan.json.
 
     Raises
     ------
     PlanError
-        If it cannot be read or is no JSON object.
+        If it cannot be read or is not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def read_plan_file(path: Path) -> dict[str, Any]:
         content = content["plan"]
     if not isinstance(content, dict):
         raise PlanError(
-            f"plan file {str(path)!r} holds a {type(content).__name__}; an object of settings is needed"
+            f"plan file {str(path)!r} contains a {type(content).__name__}; it needs an object of settings"
         )
     return content
 
@@ -121,12 +121,12 @@ def _option(name: str, default: str | None, in_file: bool) -> Any:
 
 
 def _preset_option() -> Any:
-    said = "; ".join(f"{preset.name}: {preset.sentence.rstrip('.')}" for preset in PRESETS.values())
+    presets = "; ".join(f"{preset.name}: {preset.sentence.rstrip('.')}" for preset in PRESETS.values())
     return Annotated[
         str | None,
         typer.Option(
             "--preset",
-            help=f"Selection settings by one name. {said}. Options given beside it override it.",
+            help=f"Selection settings under one name. {presets}. Other options override it.",
             metavar="|".join(PRESETS),
             show_default=False,
             rich_help_panel="Selection",

@@ -1,4 +1,4 @@
-"""What the command line shows of a run at work: a bar or a line for each stage."""
+"""Progress of a running run on the command line: a bar or a line for each stage."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from staff_engine.system.words import duration
 
 POLL_SECONDS = 0.15
 WIDE = 112
-"""Columns of a terminal that has room for the rate."""
+"""Minimum columns of a terminal to show the rate."""
 
 LINE_SECONDS = 60.0
-"""Where there is no terminal, a long stage says how far it is this often."""
+"""Without a terminal, a long stage prints its progress at this interval."""
 
 
 def follow(run: Run, console: Console) -> Status:
-    """Show how far a run is until no process works on it any more.
+    """Show the progress of a run until no process works on it any more.
 
-    A bar for each stage on a terminal; elsewhere a line for each stage that ends.
+    On a terminal, each stage has a bar. Otherwise, each stage prints a line when it ends.
 
     Returns
     -------
     Status
-        The last one; its state is final.
+        The last status; its state is final.
     """
     status = read_status(run)
     shown: _Shown = _Bars(console) if console.is_terminal else _Lines(console, status)
@@ -75,10 +75,10 @@ class _Bars:
         elif "queued" in self._tasks:
             self._progress.remove_task(self._tasks.pop("queued"))
         for stage in status.stages:
-            at_work = stage.name == status.stage and status.state in ACTIVE
-            total = stage.total or (None if at_work else stage.done or 1)
-            done = stage.done if stage.total or at_work else total or 0
-            left = _left(status, with_rate=self._wide) if at_work else ""
+            is_running = stage.name == status.stage and status.state in ACTIVE
+            total = stage.total or (None if is_running else stage.done or 1)
+            done = stage.done if stage.total or is_running else total or 0
+            left = _left(status, with_rate=self._wide) if is_running else ""
             self._show(stage.name, total, done, stage.counts, duration(stage.seconds), left)
 
     def _show(self, name: str, total: int | None, done: int, counts: str, took: str, left: str) -> None:
@@ -90,11 +90,11 @@ class _Bars:
 
 
 class _Lines:
-    """A line for each stage that ends, where there is no terminal."""
+    """A line for each stage that ends, without a terminal."""
 
     def __init__(self, console: Console, begin: Status) -> None:
         self._console = console
-        self._said = {stage.name for stage in begin.stages} - {begin.stage}
+        self._printed = {stage.name for stage in begin.stages} - {begin.stage}
         self._queued = False
         self._last = time.monotonic()
 
@@ -105,18 +105,18 @@ class _Lines:
     def show(self, status: Status) -> None:
         if status.state == "queued" and status.message and not self._queued:
             self._queued = True
-            self._say("queued", status.message)
+            self._print("queued", status.message)
         for stage in status.stages:
-            at_work = stage.name == status.stage and status.state in ACTIVE
-            if at_work:
-                self._said.discard(stage.name)
+            is_running = stage.name == status.stage and status.state in ACTIVE
+            if is_running:
+                self._printed.discard(stage.name)
                 if time.monotonic() - self._last > LINE_SECONDS:
-                    self._say(stage.name, f"{stage.counts:>22} {_left(status)}")
-            elif stage.name not in self._said:
-                self._said.add(stage.name)
-                self._say(stage.name, f"{stage.counts:>22} {duration(stage.seconds):>10}")
+                    self._print(stage.name, f"{stage.counts:>22} {_left(status)}")
+            elif stage.name not in self._printed:
+                self._printed.add(stage.name)
+                self._print(stage.name, f"{stage.counts:>22} {duration(stage.seconds):>10}")
 
-    def _say(self, name: str, text: str) -> None:
+    def _print(self, name: str, text: str) -> None:
         self._last = time.monotonic()
         self._console.print(f"{name:<12} {text}", markup=False, highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""The report of a run that selects no coreset: where it is read from, and how it is printed."""
+"""The report of a run that selects no coreset: how it is read and printed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Printer = Callable[[Any, "Console"], None]
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run found so far, as `report_of` reads it."""
+    """The results of a run so far, as `report_of` reads them."""
 
     content: Any
     printer: Printer
 
     def as_json(self) -> dict[str, Any]:
-        """The report as JSON has it."""
+        """The report as a JSON-compatible dict."""
         return self.content.as_json()
 
     def print_to(self, console: Console) -> None:
@@ -40,13 +40,13 @@ def report_of(run: Run) -> RunReport | None:
     Returns
     -------
     RunReport or None
-        None for a run that selects a coreset, for a damaged one, and before anything was found.
+        None for a run that selects a coreset, for a damaged one, and before there are any results.
     """
     kind = kind_of(run)
     if kind is None:
         return None
     if kind not in REPORTS:
-        raise RunError(f"run {run.id} is of kind {str(kind)!r}; allowed: {', '.join(REPORTS)}")
+        raise RunError(f"run {run.id} has the unknown kind {str(kind)!r}; allowed: {', '.join(REPORTS)}")
     reader, printer = REPORTS[kind]()
     content = reader(run.folder)
     return None if content is None else RunReport(content, printer)
@@ -75,4 +75,4 @@ REPORTS: dict[Kind, Callable[[], tuple[Reader, Printer]]] = {
     Kind.SIMILARITY: _similarity,
     Kind.EVALUATION: _evaluation,
 }
-"""Of each kind of run what reads its report and what prints it, imported when it is needed."""
+"""The reader and the printer of each kind's report, imported when needed."""

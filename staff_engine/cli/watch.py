@@ -1,4 +1,4 @@
-"""Following a run on the command line to its end; the exit code of the command is the run's."""
+"""Follow a run on the command line until it ends. The command exits with the run's exit code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from staff_engine.runs.kinds import Kind
 
 
 def leave(run: Run) -> None:
-    """Say how to watch a run that works on in the background."""
-    typer.echo(f"run {run.id} works in the background; to watch it: {COMMAND} status {run.id} --follow")
+    """Print how to watch a run that continues in the background."""
+    typer.echo(f"run {run.id} continues in the background; to watch it: {COMMAND} status {run.id} --follow")
 
 
 def watch(run: Run, *, cancels: bool = True) -> None:
@@ -30,9 +30,9 @@ def watch(run: Run, *, cancels: bool = True) -> None:
     Raises
     ------
     RunError
-        If the run failed for a wrong input, with its line.
+        If the run failed because of a wrong input, with its message.
     typer.Exit
-        With 1 if it did not finish for another reason.
+        With code 1 if it did not finish for another reason.
     """
     console = Console()
     console.print(f"run {run.id}", highlight=False, soft_wrap=True)
@@ -43,20 +43,20 @@ def watch(run: Run, *, cancels: bool = True) -> None:
             _cancel_kindly(run)
         raise typer.Exit(1) from None
     if state.state != "finished":
-        _say_unfinished(run, state)
-    _say_found(run, state, console)
+        _print_unfinished(run, state)
+    _print_results(run, state, console)
 
 
-def _say_found(run: Run, state: control.Status, console: Console) -> None:
-    """What a finished run found, where it is, and what can be done next."""
+def _print_results(run: Run, state: control.Status, console: Console) -> None:
+    """Print the results of a finished run, where they are, and what can be done next."""
     report = report_of(run)
     if report is not None:
         report.print_to(console)
     if control.kind_of(run) is Kind.CORESET:
-        _say_selected(run, state, console)
+        _print_selected(run, state, console)
 
 
-def _say_selected(run: Run, state: control.Status, console: Console) -> None:
+def _print_selected(run: Run, state: control.Status, console: Console) -> None:
     facts = control.describe(run)
     if facts.summary is not None:
         from staff_engine.cli.tables.runs import print_summary
@@ -67,21 +67,23 @@ def _say_selected(run: Run, state: control.Status, console: Console) -> None:
     delivery = control.read_record(run).delivery
     if delivery is not None and state.verify is None:
         typer.echo(f"coreset written to {delivery.out}")
-    typer.echo(f"other settings, without a model: {COMMAND} select {run.id} --pruning-rate P --out FILE")
+    typer.echo(
+        f"to change settings without running a model: {COMMAND} select {run.id} --pruning-rate P --out FILE"
+    )
 
 
-def _say_unfinished(run: Run, state: control.Status) -> None:
+def _print_unfinished(run: Run, state: control.Status) -> None:
     if state.state == "failed" and state.exit_code == 2:
         raise RunError(state.message)
     message = f": {state.message}" if state.message else ""
     typer.echo(f"run {run.id} is {state.state}{message}; its log is {run.log}", err=True)
     if state.state != "damaged":
-        typer.echo(f"to go on: {COMMAND} resume {run.id}", err=True)
+        typer.echo(f"to continue: {COMMAND} resume {run.id}", err=True)
     raise typer.Exit(1)
 
 
 def _cancel_kindly(run: Run) -> None:
-    typer.echo("\ncancelling, what is done is kept (Ctrl-C again: at once) …", err=True)
+    typer.echo("\ncancelling; finished work is kept (press Ctrl-C again to stop immediately) …", err=True)
     try:
         try:
             state = control.cancel(run)
@@ -89,5 +91,5 @@ def _cancel_kindly(run: Run) -> None:
             state = control.cancel(run, grace=0)
     except RunError:  # it ended in the meantime
         state = control.read_status(run)
-    hint = "" if state.state == "finished" else f"; to go on: {COMMAND} resume {run.id}"
+    hint = "" if state.state == "finished" else f"; to continue: {COMMAND} resume {run.id}"
     typer.echo(f"run {run.id} is {state.state}{hint}", err=True)

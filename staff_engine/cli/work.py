@@ -1,4 +1,4 @@
-"""What a run's process does, by the kind of the run."""
+"""The work of a run's process, by the kind of the run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from staff_engine.runs.results import open_results
 
 
 def do(run: Run, reporter: Reporter) -> None:
-    """Do what a run has still to do, by its kind.
+    """Do the remaining work of a run, by its kind.
 
     Raises
     ------
     StaffError
-        If the data, the plan or a model does not allow it, or the run is damaged.
+        If the data, the plan or a model cannot be used, or the run is damaged.
     """
     kind = control.read_record(run).kind
     if kind not in WORK:
-        raise RunError(f"run {run.id} is of kind {str(kind)!r}; allowed: {', '.join(WORK)}")
+        raise RunError(f"run {run.id} has the unknown kind {str(kind)!r}; allowed: {', '.join(WORK)}")
     WORK[kind](run, reporter)
 
 
 def _select(run: Run, reporter: Reporter) -> None:
-    """Verify what is missing, or carry out the whole plan and write the coreset that was ordered."""
+    """Verify the missing samples, or carry out the whole plan and export the requested coreset."""
     settings = control.read_status(run).verify
     if settings is not None:
         pipeline.verify_missing(run.folder, reporter, settings)
@@ -59,4 +59,4 @@ WORK: dict[Kind, Callable[[Run, Reporter], None]] = {
     Kind.SIMILARITY: _compare,
     Kind.EVALUATION: _evaluate,
 }
-"""What the process of each kind of run does; each goes on where the run's files end."""
+"""The function that does the work of each kind of run; it continues from the last complete file."""

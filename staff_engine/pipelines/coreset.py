@@ -1,7 +1,7 @@
-"""The steps of a run, in order: the only place that calls them one after the other.
+"""The steps of a run, in order: the only module that calls all of them.
 
-Each step looks at what the folder holds and does what is missing, so that a run that
-was cancelled or killed goes on where its last whole file ends.
+Each step checks the run's folder and does only what is missing. So a run that was cancelled
+or killed continues after its last complete file.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ TARGET = Training(stages.TUNE_TARGET, "target_adapter", "target_tuning.json")
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
-    """Do whatever a run has not done yet, from the import to the summary.
+    """Do the remaining steps of a run, from the import to the summary.
 
     Parameters
     ----------
     folder
         A run folder with its plan.json.
     reporter
-        Told of each stage and of every batch.
+        Receives each stage and every batch.
 
     Raises
     ------
     StaffError
-        If the data, the plan or a model does not allow it; the message says why.
+        If the data, the plan or a model cannot be used; the message gives the reason.
     """
     plan = open_results(folder).plan
     check_models((plan.small, plan.target), plan.device)
@@ -76,13 +76,13 @@ def execute(folder: Path, reporter: Reporter) -> None:
 
 
 def stages_of(plan: Plan) -> tuple[str, ...]:
-    """The names of the stages that a run of a plan goes through, in order, up to its coreset."""
-    asked = (stage for stage in stages.CORESET if stage != stages.TUNE_TARGET or plan.tune_target)
-    return tuple(stage.name for stage in asked if stage != stages.EXPORT)
+    """The names of the stages of a plan's run, in order, up to the coreset."""
+    planned = (stage for stage in stages.CORESET if stage != stages.TUNE_TARGET or plan.tune_target)
+    return tuple(stage.name for stage in planned if stage != stages.EXPORT)
 
 
 def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
-    """Let the target score what other selection settings still need.
+    """Score on the target the samples that other selection settings still need.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
     imported = open_imported(folder / "dataset")
     reporter.stage(stages.TOKENIZE, imported.facts.rows)
     tokenizer = loading.load_tokenizer(plan.small)
-    if tokenizer.is_fast:  # so that people can be shown what a token says
+    if tokenizer.is_fast:  # to show people the text of a token
         with replaced(folder / "tokenizer.json") as part:
             tokenizer.backend_tokenizer.save(str(part))
     tokenize_dataset(
@@ -121,7 +121,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
             f"{plan.dataset} has {len(tokens)} scorable samples; at least 2 are needed (first: {reason})"
         )
     if tokens.cut:
-        log.warning("%d responses did not fit into %d tokens and were cut", tokens.cut, plan.max_length)
+        log.warning("%d responses were longer than %d tokens and were truncated", tokens.cut, plan.max_length)
 
 
 def _finetune(plan: Plan, folder: Path, reporter: Reporter) -> None:
@@ -143,7 +143,7 @@ def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
 
 
 def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
-    """Fine-tune the target on samples of its own, if the plan says so; they are drawn once."""
+    """Fine-tune the target on separate samples, if the plan says so; they are drawn once."""
     if not plan.tune_target or (folder / TARGET.adapter).exists():
         return
     reporter.stage(TARGET.stage)
@@ -162,11 +162,11 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
 
 
 def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
-    """What to say where fewer samples than the plan asks for are left beside the verified ones."""
+    """The warning if fewer samples are left for tuning the target than the plan asks for."""
     if tuned >= plan.tune_target:
         return []
-    asked = f"The target was to be tuned on {plan.tune_target:,} samples apart from the verified ones"
-    return [f"{asked}; there are {tuned:,}." if tuned else f"{asked}; there is none, so it is untouched."]
+    asked = f"The plan tunes the target on {plan.tune_target:,} samples other than the verified ones"
+    return [f"{asked}; only {tuned:,} exist." if tuned else f"{asked}; none exist, so it is untouched."]
 
 
 def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
@@ -213,10 +213,10 @@ def _summarize(folder: Path, reporter: Reporter) -> None:
 
 
 def summarize(results: Results) -> Summary:
-    """The figures of a run whose scores are there: counts, and what verifying everything would cost.
+    """Compute the figures of a run that has its scores: counts, and the estimated cost of verifying all.
 
-    The estimate is the target's measured seconds for each token, times the tokens of
-    all scorable samples.
+    The estimate is the target's measured seconds per token, times the tokens of all scorable
+    samples.
     """
     selection = results.select()
     strata = selection.strata
@@ -245,7 +245,7 @@ def summarize(results: Results) -> Summary:
 
 
 def _number_format(results: Results) -> dict[str, str]:
-    """The number format of the models, and the sentence that says why where `auto` chose it."""
+    """The number format of the models and, if `auto` chose it, a sentence with the reason."""
     known = read_precision(results.folder) if results.plan.dtype == "auto" else None
     if known is None:
         return {"dtype": results.plan.dtype}
@@ -253,7 +253,7 @@ def _number_format(results: Results) -> dict[str, str]:
 
 
 FIGURES = ("spearman", "low", "high", "partial", "partial_low", "partial_high")
-"""Of the agreement, what the summary keeps."""
+"""The figures of the agreement that the summary stores."""
 
 
 def _trust(results: Results) -> SummaryTrust:

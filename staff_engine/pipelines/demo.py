@@ -23,7 +23,7 @@ DEMO_PLAN = Plan.make(
 
 
 def demo_families() -> dict[str, str]:
-    """The built-in families that have both sizes: what people call them → as the models are named."""
+    """The built-in families that have both sizes: display name → part of the models' names."""
     return {
         preset.family.partition(",")[0]: preset.small.removeprefix(PREFIX).rpartition("-")[0]
         for preset in presets()
@@ -38,15 +38,15 @@ def demo_plan(task: str, family: str) -> Plan:
 
 
 def start_demo(plan: Plan = DEMO_PLAN) -> Run:
-    """Start the demo; where it is at work already, return that run. Raises RunError if it cannot start."""
+    """Start the demo, or return its run if it is already active. Raises RunError if it cannot start."""
     name = f"Demo: {plan.dataset.removeprefix(PREFIX)}"
-    run = _at_work(plan, name) or create_run(plan, name=name)
+    run = _active(plan, name) or create_run(plan, name=name)
     if read_status(run).state not in ACTIVE or read_status(run).pid is None:
         start(run)
     return run
 
 
-def _at_work(plan: Plan, name: str) -> Run | None:
+def _active(plan: Plan, name: str) -> Run | None:
     for run in list_runs():
         try:
             record = read_record(run)

@@ -1,4 +1,4 @@
-"""What a run does with a model: fine-tune it, score samples on it; each goes on where it was."""
+"""The steps of a run with a model: fine-tuning and scoring; each continues where it stopped."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 SHRUNK_FILE = "batches.json"
-"""First row of a batch that did not fit into memory, and the most tokens of a batch from there on."""
+"""First row of each batch that did not fit into memory, and the maximum tokens per batch from there."""
 
 
 class Reporter(Protocol):
-    """Where a run says how far it is; `advance` raises when the run is to be cancelled."""
+    """Receives the progress of a run; `advance` raises if the run is to be cancelled."""
 
     def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None: ...
     def advance(self, count: int = 1) -> None: ...
@@ -45,7 +45,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """The fine-tuning of one of the two models: its stage, and what it leaves in the run's folder."""
+    """The fine-tuning of one of the two models: its stage and its files in the run's folder."""
 
     stage: Stage
     adapter: str
@@ -53,14 +53,14 @@ class Training:
 
 
 def check_models(names: Iterable[str], device: str) -> None:
-    """Before any work: the models can be found, on a device that is there. Raises ModelError."""
+    """Check that the models and the device exist, before any work. Raises ModelError."""
     for name in names:
         loading.find_model(name)
     devices.choose_device(device)
 
 
 def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
-    """Import the data set into the run's folder, unless it is there."""
+    """Import the data set into the run's folder, unless it is already imported."""
     if (folder / "dataset").exists():
         return
     reporter.stage(stages.IMPORT, plan.limit or 0)
@@ -79,7 +79,7 @@ def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
 def train_adapter(
     training: Training, plan: Plan, name: str, tokens: TokenTable, folder: Path, reporter: Reporter
 ) -> None:
-    """Fine-tune a model into an adapter, from its last checkpoint on if there is one."""
+    """Fine-tune a model into an adapter, from its last checkpoint if there is one."""
     part = folder / f"{training.adapter}.part"
     steps = count_steps(len(tokens), epochs=plan.epochs, batch_size=plan.batch_size)
     done = steps_done(part)
@@ -113,13 +113,13 @@ def train_adapter(
 
 
 def fresh_lora(plan: Plan, name: str) -> PeftModel:
-    """The model as it is, seen through LoRA matrices that do nothing yet."""
+    """Load the untouched model with new LoRA matrices, which have no effect yet."""
     model = loading.load_model(name, device=plan.device, dtype=plan.dtype)
     return adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
 
 
 def tokenize_rows(plan: Plan, name: str, folder: Path, ids: np.ndarray, path: Path) -> TokenTable:
-    """Write some rows of the run's data as a model reads them, and open them."""
+    """Tokenize some rows of the run's data for a model, and open the result."""
     imported = open_imported(folder / "dataset")
     tokenize_dataset(
         imported.rows.select(ids),
@@ -140,10 +140,10 @@ def score_samples(
     writer: PartWriter,
     reporter: Reporter,
 ) -> None:
-    """Score all samples but those done; what was scored is on disk even if this is cancelled.
+    """Score all samples that are not done; scores are on disk even if this is cancelled.
 
-    Where memory made the batches smaller is kept beside the scores, so that a run that goes on
-    cuts them at the same places.
+    Reductions of the batch size, to fit memory, are stored with the scores. So a resumed run uses
+    the same batches.
     """
     model.requires_grad_(False)
     scorer = Scorer(
@@ -169,5 +169,5 @@ def score_samples(
 
 
 def length_bound(plan: Plan, model: str) -> int:
-    """Most tokens of a sample: the plan's bound, or the model's where that is lower."""
+    """Maximum tokens per sample: the plan's limit, or the model's if that is lower."""
     return min(plan.max_length, loading.context_length(model) or plan.max_length)

@@ -1,4 +1,4 @@
-"""Runs at work: state, start, cancel, resume, delete. Nothing about a run is in memory only."""
+"""Control runs: state, start, cancel, resume, delete. No part of a run is kept only in memory."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ __all__ = [
 ]  # fmt: skip
 
 Source = TypeVar("Source")
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 LAUNCH_LOCK = ".launch.lock"
 LAUNCH_SECONDS = 60
 LOG_TAIL_BYTES = 20_000
 
 ASKED = ("name", "created", "kind", "plan", "similarity", "evaluation")
-"""What a description takes from a run's record."""
+"""The fields that a description takes from a run's record."""
 
 WORKER = (sys.executable, "-m", "staff_engine", "work")
-"""The command of a run's process; the run's folder is its last argument."""
+"""The command of a run's process; the run's folder is added as last argument."""
 
 
 def read_status(run: Run) -> Status:
-    """The state of a run as it is now; "damaged" with the reason if its folder cannot be read."""
+    """Read the current state of a run; "damaged" with the reason if its folder cannot be read."""
     try:
         read_record(run)
         status = load_status(run.folder)
         alive = is_alive(status.pid, status.pid_started)
         if status.state in ACTIVE and not alive:
-            status = load_status(run.folder)  # it may have ended well between the two looks
+            status = load_status(run.folder)  # it may have finished between the two reads
     except RunError as error:
         return Status(state="damaged", message=str(error))
     state = decide_state(
@@ -80,7 +80,7 @@ def read_status(run: Run) -> Status:
 
 
 def describe(run: Run) -> RunDescription:
-    """All that is known of a run at this moment; a damaged one has gaps."""
+    """Read everything that is known of a run now; fields of a damaged run can be None."""
     record = _or_none(read_record, run)
     asked = {} if record is None else {name: getattr(record, name) for name in ASKED}
     return RunDescription(
@@ -94,7 +94,7 @@ def describe(run: Run) -> RunDescription:
 
 
 def log_tail(run: Run, lines: int) -> list[str]:
-    """The last lines of a run's log; none where there is no log yet."""
+    """Read the last lines of a run's log; empty if there is no log yet."""
     try:
         with run.log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - LOG_TAIL_BYTES))
@@ -104,31 +104,31 @@ def log_tail(run: Run, lines: int) -> list[str]:
 
 
 def require_scores(run: Run) -> Run:
-    """Return the run, or raise RunError if it has not finished yet even once, or selects no coreset."""
+    """Return the run. Raises RunError if it has never finished, or selects no coreset."""
     kind = read_record(run).kind
     if kind is not Kind.CORESET:
         raise RunError(f"run {run.id} {KINDS[kind].does}; it has no coreset")
     if not (run.folder / SUMMARY_FILE).exists():
         state = read_status(run).state
-        raise RunError(f"run {run.id} is {state} and has not all scores yet; it has to finish first")
+        raise RunError(f"run {run.id} is {state} and does not have all scores yet; it must finish first")
     return run
 
 
 def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[str] | None = None) -> None:
-    """Set a process to work on a run: it goes on where the run's files end.
+    """Start a process for a run. It continues from the run's last complete file.
 
     Parameters
     ----------
     verify
         Selection settings and `verify_per_stratum` whose missing samples the target
-        shall score; where it is not given, the run's plan is carried out.
+        scores. If None, the run's plan is carried out.
     worker
-        Another command than `WORKER`.
+        A command to use instead of `WORKER`.
 
     Raises
     ------
     RunError
-        If a process already works on it, or none can be started.
+        If a process already works on the run, or none can be started.
     """
     with launching(run):
         status = read_status(run)
@@ -150,7 +150,7 @@ def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[st
 
 
 def resume(run: Run, *, worker: Sequence[str] | None = None) -> None:
-    """Let a cancelled, failed or interrupted run go on. Raises RunError if it is none of these."""
+    """Continue a cancelled, failed or interrupted run. Raises RunError if it is in another state."""
     status = read_status(run)
     if status.state == "finished":
         raise RunError(f"run {run.id} is finished; there is nothing to resume")
@@ -158,22 +158,22 @@ def resume(run: Run, *, worker: Sequence[str] | None = None) -> None:
 
 
 def request_cancel(run: Run) -> Status:
-    """Ask a run to stop after the batch at hand, and return at once. Raises RunError if it does not work."""
+    """Ask a run to stop after the current batch, and return immediately. Raises RunError if not active."""
     status = read_status(run)
     if status.state not in ACTIVE:
-        raise RunError(f"run {run.id} is {status.state}; only a queued or running one can be cancelled")
+        raise RunError(f"run {run.id} is {status.state}; only a queued or running run can be cancelled")
     (run.folder / CANCEL_FILE).touch()
     return status
 
 
 def cancel(run: Run, *, grace: float = 20.0) -> Status:
-    """Stop a run and wait until it has.
+    """Stop a run and wait until it has stopped.
 
     Parameters
     ----------
     grace
-        Seconds in which it may stop by itself; then its processes get SIGTERM, and
-        SIGKILL as a last resort.
+        Seconds to wait for it to stop by itself. Then its processes get SIGTERM, and
+        finally SIGKILL.
 
     Raises
     ------
@@ -215,22 +215,22 @@ def delete(run: Run) -> None:
 
 
 def rename(run: Run, name: str) -> None:
-    """Give a run another name. Raises RunError if it is blank or the run is damaged."""
+    """Rename a run. Raises RunError if the name is blank or the run is damaged."""
     if not name.strip():
-        raise RunError(f"the name of a run is {name!r}; it needs a letter")
+        raise RunError(f"the name of a run is {name!r}; it must not be blank")
     update_record(run, name=name.strip())
 
 
 def update_record(run: Run, **changes: Any) -> RunRecord:
-    """Change what plan.json says beside the plan: name, fingerprint or delivery."""
+    """Change fields of plan.json other than the plan: name, fingerprint or delivery."""
     with launching(run):
         record = read_record(run).model_copy(update=changes)
         write_json(run.folder / PLAN_FILE, record.model_dump(mode="json"))
     return record
 
 
-def _or_none(read: Callable[[Source], Found], source: Source) -> Found | None:
-    """What a reader gives; None where it raises RunError."""
+def _or_none(read: Callable[[Source], Value], source: Source) -> Value | None:
+    """The value that a reader returns; None if it raises RunError."""
     try:
         return read(source)
     except RunError:
@@ -239,7 +239,7 @@ def _or_none(read: Callable[[Source], Found], source: Source) -> Found | None:
 
 @contextmanager
 def launching(run: Run) -> Iterator[None]:
-    """Hold a run still for a moment: whoever starts, deletes or begins to work on it does so alone."""
+    """Lock a run, so that only one process at a time starts, deletes or begins to work on it."""
     from filelock import FileLock, Timeout
 
     if not run.folder.is_dir():
@@ -248,7 +248,9 @@ def launching(run: Run) -> Iterator[None]:
     try:
         lock.acquire(timeout=LAUNCH_SECONDS)
     except Timeout:
-        raise RunError(f"run {run.id} is held by another process for over {LAUNCH_SECONDS} s") from None
+        raise RunError(
+            f"run {run.id} has been locked by another process for over {LAUNCH_SECONDS} s"
+        ) from None
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a run took, beside what the target would take to score everything, untouched or fine-tuned."""
+"""The cost of a run, compared with scoring everything on the untouched or fine-tuned target."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Cost:
     Attributes
     ----------
     staff
-        What the run took: fine-tuning, scoring and verifying, tuning the target if it did.
+        The time of the run: fine-tuning, scoring, verifying, and tuning the target if it did.
     full
-        What the untouched target would take to score everything; None where it scored nothing.
+        The time for scoring everything on the untouched target; None if it scored nothing.
     training
-        What it would take before that to fine-tune the target on everything, as methods do
-        that score on the target; None where that cannot be told.
+        The time for fine-tuning the target on everything before that, as methods that score
+        on the target do; None if it cannot be estimated.
     """
 
     staff: float
@@ -30,21 +30,21 @@ class Cost:
 
     @property
     def saved(self) -> float | None:
-        """Share of `full` that was saved; below 0 if STAFF took longer, None if not known."""
+        """Share of `full` that was saved; below 0 if STAFF took longer, None if unknown."""
         return 1 - self.staff / self.full if self.full else None
 
     @property
     def overhead(self) -> float | None:
-        """What the run took as a share of `training` and `full`: the paper's selection overhead."""
+        """The time of the run as a share of `training` and `full`: the paper's selection overhead."""
         return self.staff / (self.training + self.full) if self.training and self.full else None
 
 
 def run_cost(summary: Summary, timings: Mapping[str, float]) -> Cost:
-    """The seconds of a finished run, and the estimates that they are held against.
+    """The time of a finished run, and the estimates to compare it with.
 
-    The target's time over all samples is its measured seconds for each token, times all
-    tokens. Its fine-tuning is taken to be as many times that as the small model's
-    fine-tuning was its scoring: nothing of it is measured, so it is the rougher of the two.
+    The target's time over all samples is its measured seconds per token, times all tokens.
+    The ratio of fine-tuning time to scoring time is assumed to be that of the small model.
+    The target's fine-tuning is not measured at all, so this is the rougher estimate.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The coverage of a run's coresets: what those of several methods reach of its data; no model runs."""
+"""The coverage of several methods' coresets of a run: how much of its data they reach; no model is run."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from staff_engine.system.arrow import by_row, to_numpy, write_table
 
 @dataclass(frozen=True, eq=False)
 class MethodCoverage:
-    """Coresets of some methods at one pruning rate, and what they reach."""
+    """Coresets of some methods at one pruning rate, and their coverage."""
 
     pruning_rate: float
     seed: int
     beta: float
-    """Fraction of the hardest that CCS and D2 left out."""
+    """Fraction of the hardest samples that CCS and D2 dropped."""
     source: str
-    """Whose scores the baselines read: "small" or "target"."""
+    """The model whose scores the baselines read: "small" or "target"."""
     coresets: dict[str, np.ndarray]
     """Row ids, int64 (m,), by the method's name."""
     coverage: Coverage
 
     def as_json(self) -> dict[str, Any]:
-        """All but the row ids, as JSON has it; NaN is null."""
-        found = self.coverage
+        """Everything but the row ids as a JSON-compatible dict; NaN becomes None."""
+        coverage = self.coverage
         return {
             "pruning_rate": self.pruning_rate,
             "seed": self.seed,
             "beta": self.beta,
             "scores": self.source,
-            "strata": found.num_strata,
-            "clusters": found.num_clusters,
+            "strata": coverage.num_strata,
+            "clusters": coverage.num_clusters,
             "quantiles": list(QUANTILES),
             "all": {
-                "response_tokens": _plain(found.lengths.everything),
-                "loss": _plain(found.losses.everything),
+                "response_tokens": _plain(coverage.lengths.everything),
+                "loss": _plain(coverage.losses.everything),
             },
             "methods": [
                 {
                     "name": name,
-                    "coreset_size": int(found.sizes[i]),
-                    "overlap": dict(zip(found.names, _plain(found.jaccard[i]), strict=True)),
-                    "strata_reached": _plain(found.strata)[i],
-                    "clusters_reached": _plain(found.clusters)[i],
-                    "response_tokens": _plain(found.lengths.coresets[i]),
-                    "loss": _plain(found.losses.coresets[i]),
+                    "coreset_size": int(coverage.sizes[i]),
+                    "overlap": dict(zip(coverage.names, _plain(coverage.jaccard[i]), strict=True)),
+                    "strata_reached": _plain(coverage.strata)[i],
+                    "clusters_reached": _plain(coverage.clusters)[i],
+                    "response_tokens": _plain(coverage.lengths.coresets[i]),
+                    "loss": _plain(coverage.losses.coresets[i]),
                 }
-                for i, name in enumerate(found.names)
+                for i, name in enumerate(coverage.names)
             ],
         }
 
@@ -70,21 +70,21 @@ def coverage_of_methods(
     seed: int,
     beta: float | None = None,
 ) -> Iterator[MethodCoverage]:
-    """Choose by each method at each pruning rate, and measure what the coresets reach.
+    """Select by each method at each pruning rate, and measure the coverage of the coresets.
 
     Parameters
     ----------
     results, table, seed, beta
         As `score_tables.choose` takes them. The strata are those of the run's plan.
     names
-        Of the methods, at least one.
+        Names of the methods, at least one.
     pruning_rates
-        One result each.
+        One result for each rate.
 
     Raises
     ------
     PlanError
-        If there is no such method, or a setting is not allowed.
+        If a method is unknown, or a setting is not allowed.
     RunError
         If a method reads embeddings and the run has none.
     """
@@ -119,10 +119,10 @@ def coverage_of_coresets(
     strata: np.ndarray,
     beta: float | None = None,
 ) -> MethodCoverage:
-    """Measure what coresets that are chosen already reach.
+    """Measure the coverage of given coresets.
 
-    The rest as in `coverage_of_methods`. To look at a part of the samples only, give coresets of
-    that part, a table whose loss is NaN outside it, and strata and clusters below 0 there.
+    Other parameters are as in `coverage_of_methods`. To measure a part of the samples only, pass
+    coresets of that part, a table whose loss is NaN outside it, and strata and clusters below 0 there.
     """
     return MethodCoverage(
         pruning_rate=pruning_rate,
@@ -140,10 +140,10 @@ def coverage_of_coresets(
     )
 
 
-def write_choices(path: Path, rows: int, found: Sequence[MethodCoverage]) -> None:
-    """Write which rows each method keeps: Parquet, row_id and a bool column METHOD_RATE for each coreset."""
+def write_choices(path: Path, rows: int, methods: Sequence[MethodCoverage]) -> None:
+    """Write the rows that each method keeps: Parquet with row_id and a bool column METHOD_RATE each."""
     columns = {"row_id": np.arange(rows)}
-    for each in found:
+    for each in methods:
         for name, ids in each.coresets.items():
             kept = np.zeros(rows, dtype=bool)
             kept[ids] = True

@@ -1,4 +1,4 @@
-"""All that is known of a run at one moment, in one typed value."""
+"""Everything that is known of a run at one moment, in one typed value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODELS_AND_DATA = ("dataset", "small", "target")
 class RunDescription(BaseModel):
     """A run's record, state and figures; frozen. `control.describe` makes it.
 
-    What a damaged run cannot say is None.
+    Fields that a damaged run does not provide are None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +39,7 @@ class RunDescription(BaseModel):
     """Seconds of each stage that has ended."""
 
     def as_json(self) -> dict[str, Any]:
-        """The description as JSON has it, on one level: what `status --json` and `list --json` print."""
+        """The description as a flat JSON-compatible dict: the output of `status --json` and `list --json`."""
         facts = self.model_dump(mode="json", exclude={"kind", "status", "summary", "timings"})
         first = {name: facts[name] for name in ("run_id", "name", "folder", "created")}
         models = {name: getattr(self.plan, name, None) for name in MODELS_AND_DATA}

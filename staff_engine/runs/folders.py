@@ -1,4 +1,4 @@
-"""Run folders and what plan.json says in them: make, read and find them."""
+"""Run folders and their plan.json: create, read and find them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Delivery(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """The content of plan.json: what the run was asked to do, and with what."""
+    """The content of plan.json: the settings of the run and the versions it was created with."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,13 +65,13 @@ class RunRecord(BaseModel):
     fingerprint: str | None = None
     delivery: Delivery | None = None
     similarity: SimilarityPlan | None = None
-    """What a similarity run compares; None in a run of another kind."""
+    """The models that a similarity run compares; None in a run of another kind."""
     evaluation: EvaluationPlan | None = Field(None, validation_alias=AliasChoices("evaluation", "comparison"))
-    """Which coresets an evaluation run evaluates; None in a run of another kind. Once called `comparison`."""
+    """The coresets that an evaluation run evaluates, else None. Older runs call it `comparison`."""
 
     @property
     def kind(self) -> Kind:
-        """What the run is for."""
+        """The kind of the run."""
         if self.evaluation is not None:
             return Kind.EVALUATION
         return Kind.CORESET if self.similarity is None else Kind.SIMILARITY
@@ -85,18 +85,18 @@ def create_run(
     similarity: SimilarityPlan | None = None,
     evaluation: EvaluationPlan | None = None,
 ) -> Run:
-    """Write a run's folder; `start` then sets it to work.
+    """Create a run's folder; `start` then starts its process.
 
     Parameters
     ----------
     plan
-        Its settings; local paths in it are made absolute, since the process works elsewhere.
+        Its settings. Local paths are made absolute, because the process has another working directory.
     name
-        What people call it; made from data set and model where it is not given.
+        Name of the run; made from data set and model if None.
     delivery
-        The file to export when the run is finished.
+        The file to export when the run has finished.
     similarity
-        Makes it a run that compares models and selects nothing.
+        Makes it a run that compares models and selects no coreset.
     evaluation
         Makes it a run that fine-tunes the target on coresets of another run.
 
@@ -127,13 +127,13 @@ def create_run(
         rename_flushed(part, folder)
     except OSError as error:
         raise RunError(
-            f"run folder {folder} cannot be written: {error.strerror}; STAFF_HOME sets another place"
+            f"run folder {folder} cannot be written: {error.strerror}; set STAFF_HOME to use another folder"
         ) from error
     return Run(run_id, folder)
 
 
 def list_runs() -> list[Run]:
-    """All runs, the newest first, damaged ones among them."""
+    """List all runs, newest first, including damaged ones."""
     folder = home() / "runs"
     if not folder.is_dir():
         return []
@@ -142,19 +142,19 @@ def list_runs() -> list[Run]:
 
 
 def find_run(text: str, *, kind: Kind | None = None) -> Run:
-    """Find the run that a person means.
+    """Find a run by what a person typed.
 
     Parameters
     ----------
     text
-        "latest", a run's id, its folder's path, its name, or a beginning of its id.
+        "latest", a run's id, its folder's path, its name, or the start of its id.
     kind
-        Of which kind the latest is meant; of any, where it is not given.
+        The kind of run that "latest" refers to; any kind if None.
 
     Raises
     ------
     RunError
-        If there is none, or more than one; the message names those that come near.
+        If no run matches, or more than one; the message names the closest ones.
     """
     runs = list_runs()
     if text == "latest":
@@ -165,7 +165,7 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
     if folder.is_dir() and (len(folder.parts) > 1 or text.startswith((".", "~"))):
         folder = folder.resolve()
         if not (folder / PLAN_FILE).exists() and not (folder / STATUS_FILE).exists():
-            raise RunError(f"folder {text!r} is no run: it holds no {PLAN_FILE}")
+            raise RunError(f"folder {text!r} is not a run folder: it has no {PLAN_FILE}")
         return Run(folder.name, folder)
     meanings: tuple[Callable[[Run], bool], ...] = (
         lambda run: run.id == text,
@@ -175,19 +175,21 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
     for meant in meanings:
         found = list(filter(meant, runs))
         if len(found) > 1:
-            raise RunError(f"run {text!r} could be {first_few(run.id for run in found)}; give more of its id")
+            raise RunError(
+                f"run {text!r} is ambiguous: {first_few(run.id for run in found)}; give more of its id"
+            )
         if found:
             return found[0]
     raise RunError(f"run {text!r} does not exist; {_near(text, runs)}")
 
 
 def read_record(run: Run) -> RunRecord:
-    """What a run was asked to do. Raises RunError if plan.json is missing or damaged."""
+    """Read the record of a run. Raises RunError if plan.json is missing or damaged."""
     return read_model(run.folder / PLAN_FILE, RunRecord)
 
 
 def kind_of(run: Run) -> Kind | None:
-    """What a run is for; None if it is damaged."""
+    """The kind of a run; None if it is damaged."""
     try:
         return read_record(run).kind
     except RunError:
@@ -201,7 +203,7 @@ def with_absolute_paths(plan: Plan) -> Plan:
 
 
 def with_absolute_path(name: str) -> str:
-    """A file's or folder's whole path, since a run works in another folder; any other name as it is."""
+    """The absolute path of an existing file or folder; any other name unchanged."""
     path = Path(name).expanduser()
     return str(path.resolve()) if path.exists() else name
 
@@ -233,4 +235,4 @@ def _near(text: str, runs: Sequence[Run]) -> str:
         return f"there are none in {home() / 'runs'}"
     names = {name: run.id for run in runs for name in (run.id, _name(run)) if name}
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.4)
-    return f"the nearest are {first_few(near)}" if near else f"the latest is {runs[0].id}"
+    return f"the closest are {first_few(near)}" if near else f"the latest is {runs[0].id}"

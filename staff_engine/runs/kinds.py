@@ -1,4 +1,4 @@
-"""The kinds of run: what each is for, and what it is asked beside its plan."""
+"""The kinds of run: their purpose, stages and settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from staff_engine.runs.stages import Stage
 
 
 class Kind(StrEnum):
-    """What a run is for, by the name that its files and ids have."""
+    """The purpose of a run; the value is the name used in files and ids."""
 
     CORESET = "coreset"
     SIMILARITY = "similarity"
@@ -19,16 +19,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class KindFacts:
-    """What is known of a kind of run.
+    """Facts about a kind of run.
 
     Attributes
     ----------
     does
-        What a run of the kind does, as the end of a sentence: "run 7 compares models".
+        What a run of this kind does, as the end of a sentence: "run 7 compares models".
     needs
-        What its plan.json has to hold.
+        What its plan.json must contain.
     stages
-        The stages that it can go through, in order.
+        The stages that it can have, in order.
     """
 
     does: str
@@ -38,12 +38,10 @@ class KindFacts:
 
 KINDS = {
     Kind.CORESET: KindFacts("selects a coreset", "a plan", stages.CORESET),
-    Kind.SIMILARITY: KindFacts(
-        "compares models", "a plan, and the models to compare beside it", stages.SIMILARITY
-    ),
+    Kind.SIMILARITY: KindFacts("compares models", "a plan and the models to compare", stages.SIMILARITY),
     Kind.EVALUATION: KindFacts(
         "evaluates coresets of another run",
-        "a plan, and the run and the methods to evaluate beside it",
+        "a plan, and the run and the methods to evaluate",
         stages.EVALUATION,
     ),
 }

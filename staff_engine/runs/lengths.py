@@ -1,4 +1,4 @@
-"""How long the responses of a coreset are, beside those of the data."""
+"""Response lengths of a coreset, compared with those of the data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Response tokens, as the small model reads them. Selection by effort prefers short responses."""
+    """Response tokens of the small model's tokenizer. Selection by effort prefers short responses."""
 
     coreset_median: float
     """Median of the coreset's samples."""
@@ -28,7 +28,7 @@ class Lengths:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The figures as text."""
         return (
             f"{self.tokens:,} response tokens: {self.token_share:.1%} of all, in {self.sample_share:.1%} of"
             f" the samples. Median length {self.coreset_median:,.0f}, in the data {self.data_median:,.0f}."

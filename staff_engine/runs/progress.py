@@ -1,4 +1,4 @@
-"""How far a run is: stages, rate and time left, written to its folder while it is worked on."""
+"""Progress of a run: stages, rate and time left, written to its folder while it runs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from staff_engine.system.processes import start_time
 TIMINGS_FILE = "timings.json"
 
 WRITE_SECONDS = 0.25
-"""Least time between two writes of status.json."""
+"""Minimum time between two writes of status.json."""
 
 RATE_SECONDS = 30.0
-"""The rate is that of the last half minute."""
+"""The rate is measured over the last half minute."""
 
 log = logging.getLogger(__name__)
 
 
 class Cancelled(BaseException):
-    """The run was asked to stop. No `Exception`, so that no library takes it for a failure of its own."""
+    """The run was asked to stop. Not an `Exception`, so that no library handles it as its own error."""
 
 
 class Reporter:
-    """Writes status.json and timings.json while a run is worked on.
+    """Writes status.json and timings.json while a run is running.
 
     Parameters
     ----------
@@ -47,18 +47,18 @@ class Reporter:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop; for code that has to stop in a way of its own."""
+        """Whether the run was asked to stop; for code that must stop in its own way."""
         return cancel_asked(self._folder)
 
     def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None:
-        """Begin a stage, which ends the one before.
+        """Begin a stage, and end the previous one.
 
         Parameters
         ----------
         total
-            What is to do, in the stage's unit; 0 where that is not known.
+            Total amount of work, in the stage's unit; 0 if unknown.
         done
-            What an earlier process has done of it.
+            Amount that an earlier process has done.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Reporter:
         self._stop_if_asked()
 
     def advance(self, count: int = 1) -> None:
-        """Say that `count` more units are done. Raises Cancelled if the run was asked to stop."""
+        """Report that `count` more units are done. Raises Cancelled if the run was asked to stop."""
         stage = self._stage
         if stage is None:
             raise RuntimeError("advance was called before the first stage")
@@ -89,12 +89,12 @@ class Reporter:
         self._stop_if_asked()
 
     def message(self, text: str) -> None:
-        """Show one line beside the state."""
+        """Show one line of text with the state."""
         if text != self._status.message:
             self._write(durable=False, message=text)
 
     def state(self, state: State, message: str = "", exit_code: int | None = None) -> None:
-        """Enter a state; one that is not active ends the stage at hand."""
+        """Enter a state, and end the current stage."""
         self._end_stage()
         pid = os.getpid()
         self._write(state=state, message=message, exit_code=exit_code, pid=pid, pid_started=start_time(pid))
@@ -104,7 +104,7 @@ class Reporter:
             raise Cancelled
 
     def _measure(self) -> None:
-        """Note how far the stage at hand is, and its seconds up to now."""
+        """Record the current stage with its seconds so far."""
         if self._stage is not None:
             seconds = self._stage.seconds + time.monotonic() - self._began
             self._stages[self._stage.name] = self._stage.model_copy(update={"seconds": round(seconds, 3)})

@@ -1,4 +1,4 @@
-"""What a run left in its folder: typed, and read only when it is asked for."""
+"""The results in a run's folder: typed, and read only when first used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TUNING_FILE = "target_tuning.parquet"
 
 @dataclass(frozen=True)
 class Results:
-    """A run's results; `open_results` makes it. Everything heavy is read once, when first used."""
+    """A run's results, as `open_results` returns them. Large files are read once, when first used."""
 
     folder: Path
     plan: Plan
@@ -52,7 +52,7 @@ class Results:
         return self._measured(part, name)
 
     def _measured(self, part: str, name: str) -> np.ndarray:
-        """Float64 (num_rows,): a column of a score table, NaN where a row has none."""
+        """Float64 (num_rows,): a column of a score table, NaN for rows without a score."""
         table = read_parts(self.folder / part, ["row_id", name])
         return by_row(self.num_rows, to_numpy(table["row_id"]), to_numpy(table[name]))
 
@@ -61,21 +61,21 @@ class Results:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the imported data, also those that cannot be scored."""
+        """Rows of the imported data, including unscorable ones."""
         return self.imported.facts.rows
 
     @cached_property
     def speculative(self) -> np.ndarray:
-        """Float64 (num_rows,): effort on the small model, NaN where there is none."""
+        """Float64 (num_rows,): effort on the small model, NaN for unscorable rows."""
         return self._measured("speculative", "effort")
 
     @cached_property
     def response_tokens(self) -> np.ndarray:
-        """Float64 (num_rows,): tokens of the response as the small model reads it, NaN where unscored."""
+        """Float64 (num_rows,): response tokens of the small model's tokenizer, NaN where unscored."""
         return self._measured("speculative", "response_tokens")
 
     def pool(self, score: str = "effort") -> Pool:
-        """The small model's scores, opened: what selects or draws again and again takes them from it.
+        """Open the small model's scores, for selecting and drawing repeatedly.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Results:
         Raises
         ------
         PlanError
-            If there is no such score.
+            If the score is unknown.
         """
         if score not in self._pools:
             embedding = self._embedding if (self.folder / "embedding").is_dir() else None
@@ -93,15 +93,15 @@ class Results:
         return self._pools[score]
 
     def scores_by(self, score: str) -> np.ndarray:
-        """Float64 (num_rows,): a score of the small model, NaN where there is none. Raises PlanError."""
-        scorable = np.isfinite(self.speculative)  # whatever the score, the same samples
+        """Float64 (num_rows,): a score of the small model, NaN for unscorable rows. Raises PlanError."""
+        scorable = np.isfinite(self.speculative)  # the same samples for every score
         made = make_score(score, _Columns(lambda name: self._column("speculative", name)))
         return np.where(scorable, made, np.nan)
 
     def verified_by(self, score: str) -> np.ndarray:
         """Float64 (n,): a score of the target for `verified_ids`, NaN where not finite. Raises PlanError.
 
-        Lengths are those that the small model reads: the models of a family share a tokenizer.
+        Lengths are in tokens of the small model: the models of a family share a tokenizer.
         """
 
         def column(name: str) -> np.ndarray:
@@ -129,7 +129,7 @@ class Results:
 
     @property
     def verified_ids(self) -> np.ndarray:
-        """Int64 (n,): row ids that the target has scored, ascending."""
+        """Int64 (n,): row ids of the samples that the target has scored, ascending."""
         return self._verified[0]
 
     @property
@@ -139,7 +139,7 @@ class Results:
 
     @cached_property
     def tuned_ids(self) -> np.ndarray:
-        """Int64 (n,): row ids that the target was fine-tuned on, ascending; none if it is untouched."""
+        """Int64 (n,): row ids that the target was fine-tuned on, ascending; empty if it is untouched."""
         path = self.folder / TUNING_FILE
         return to_numpy(read_table(path)["row_id"]) if path.exists() else np.zeros(0, dtype=np.int64)
 
@@ -154,7 +154,7 @@ class Results:
 
     @cached_property
     def summary(self) -> Summary:
-        """The figures of the finished run. Raises RunError while it is not finished."""
+        """The figures of the finished run. Raises RunError before the run has finished."""
         return load_summary(self.folder)
 
     @cached_property
@@ -167,17 +167,17 @@ class Results:
         changes = with_preset(changes)
         unknown = set(changes) - set(SELECTION_FIELDS)
         if unknown:
-            raise TypeError(f"no selection settings: {', '.join(sorted(unknown))}")
+            raise TypeError(f"unknown selection settings: {', '.join(sorted(unknown))}")
         plan = self.plan.but(**changes)
         return {name: getattr(plan, name) for name in SELECTION_FIELDS}
 
     def select(self, **changes: Any) -> Selection:
-        """Select a coreset from the scores that are there; no model runs.
+        """Select a coreset from the existing scores; no model is run.
 
         Parameters
         ----------
         **changes
-            Any of `plan.SELECTION_FIELDS`; the run's plan gives the others.
+            Any of `plan.SELECTION_FIELDS`; the others come from the run's plan.
 
         Raises
         ------
@@ -193,7 +193,7 @@ class Results:
         return replace(selection, score=score)
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
-        """Row ids, int64, that the target has still to score for these settings; none if all are."""
+        """Row ids, int64, that the target must still score for these settings; empty if none are missing."""
         settings = self.settings(**changes)
         return draw_verification(
             self.pool(settings["score"]),
@@ -204,7 +204,7 @@ class Results:
         )
 
     def to_tune(self) -> np.ndarray:
-        """Row ids, int64, to fine-tune the target on, apart from all that the plan verifies."""
+        """Row ids, int64, to fine-tune the target on; none of them is verified by the plan."""
         return draw_tuning(
             self.pool(self.plan.score),
             count=self.plan.tune_target,
@@ -214,7 +214,7 @@ class Results:
 
 
 class _Columns(dict[str, np.ndarray]):
-    """Columns by name, each read when it is first asked for."""
+    """Columns by name, each read when first used."""
 
     def __init__(self, read: Callable[[str], np.ndarray]) -> None:
         self._read = read
@@ -224,7 +224,7 @@ class _Columns(dict[str, np.ndarray]):
 
 
 def _drawn_by(settings: dict[str, Any]) -> dict[str, Any]:
-    """The selection settings that samples for the target are drawn by."""
+    """The selection settings that determine which samples are drawn for the target."""
     names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
     return {"num_strata": settings["strata"], **{name: settings[name] for name in names}}
 
@@ -235,9 +235,9 @@ def open_results(folder: Path) -> Results:
     Raises
     ------
     RunError
-        If it holds no plan.
+        If it has no plan, or a damaged one.
     """
-    content = _read_json(folder / "plan.json", "it is no run folder")
+    content = _read_json(folder / "plan.json", "it is not a run folder")
     return Results(folder, Plan.make(**content["plan"]))
 
 

@@ -1,4 +1,4 @@
-"""Selections that people keep: a name and the settings that give the coreset again."""
+"""Saved selections: a name and the settings that reproduce the coreset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class SavedSelection(BaseModel):
-    """A selection that was kept; frozen. `settings` holds `SELECTION_FIELDS`."""
+    """A saved selection; frozen. `settings` contains `SELECTION_FIELDS`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,14 +33,14 @@ class SavedSelection(BaseModel):
 
 
 def save_selection(folder: Path, name: str, settings: dict[str, Any]) -> SavedSelection:
-    """Keep a selection in a run's folder.
+    """Save a selection in a run's folder.
 
     Parameters
     ----------
     folder
         The run's folder.
     name
-        What people call it; two may have the same.
+        Name of the selection; names need not be unique.
     settings
         `SELECTION_FIELDS` and their values.
 
@@ -64,35 +64,35 @@ def save_selection(folder: Path, name: str, settings: dict[str, Any]) -> SavedSe
 
 
 def list_saved(folder: Path) -> list[SavedSelection]:
-    """The selections kept in a run's folder, the newest first; damaged ones are left out."""
-    found = []
+    """List the selections saved in a run's folder, newest first, without damaged ones."""
+    selections = []
     for path in (folder / FOLDER).glob("*.json"):
         try:
-            found.append(read_model(path, SavedSelection))
+            selections.append(read_model(path, SavedSelection))
         except RunError as error:
-            log.warning("a saved selection is left out: %s", error)
-    return sorted(found, key=lambda saved: saved.created, reverse=True)
+            log.warning("a saved selection is skipped: %s", error)
+    return sorted(selections, key=lambda saved: saved.created, reverse=True)
 
 
 def find_saved(folder: Path, selection_id: str) -> SavedSelection:
-    """The selection of an id. Raises RunError if there is none."""
+    """Find a saved selection by its id. Raises RunError if it does not exist."""
     known = {saved.id: saved for saved in list_saved(folder)}
     if selection_id not in known:
         raise RunError(
-            f"saved selection {selection_id!r} does not exist; there are {', '.join(known) or 'none'}"
+            f"saved selection {selection_id!r} does not exist; existing: {', '.join(known) or 'none'}"
         )
     return known[selection_id]
 
 
 def rename_saved(folder: Path, selection_id: str, name: str) -> SavedSelection:
-    """Give a kept selection another name. Raises RunError if it is blank or there is no such selection."""
+    """Rename a saved selection. Raises RunError if the name is blank or the selection does not exist."""
     renamed = find_saved(folder, selection_id).model_copy(update={"name": _checked(name)})
     _write(folder, renamed)
     return renamed
 
 
 def delete_saved(folder: Path, selection_id: str) -> None:
-    """Forget a kept selection. Raises RunError if there is none of this id."""
+    """Delete a saved selection. Raises RunError if it does not exist."""
     _path(folder, find_saved(folder, selection_id).id).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""What the methods read of a run: its score tables; and each method's coreset of a run."""
+"""Score tables of a run, as selection methods read them, and each method's coreset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def small_scores(results: Results) -> ScoreTable:
 
 
 def read_scores(folder: Path, effort: np.ndarray, *, source: Literal["small", "target"]) -> ScoreTable:
-    """A model's scores from the parts in `speculative` and `embedding` of a folder, its effort being read."""
+    """Read a model's scores from the parts in a folder's `speculative` and `embedding`, given its effort."""
     table = read_parts(folder / "speculative", ["row_id", "el2n", "loss"])
     ids = to_numpy(table["row_id"])
     scorable = np.isfinite(effort)
@@ -42,35 +42,35 @@ def choose(
     seed: int,
     beta: float | None = None,
 ) -> np.ndarray:
-    """A method's coreset of a run; no model runs.
+    """Select a method's coreset of a run; no model is run.
 
     Parameters
     ----------
     name
         One of `METHODS`.
     results
-        Of the run; only STAFF reads them, for the rest of its plan and the target's scores.
+        Results of the run. Only STAFF reads its other settings and the target's scores from them.
     table
-        The scores that the others read.
+        The scores that the other methods read.
     pruning_rate : float
         Fraction of the scorable samples that is removed, 0 or more and below 1.
     seed : int
         0 to 2**63 - 1.
     beta : float, optional
-        Fraction of the hardest that CCS and D2 leave out, 0 or more and below 1. Where it is not
-        given it is the plan's `drop_hardest`: their papers search β on held-out data for each data
-        set and rate, which a run cannot; so no method is kept from, or allowed, a cut that STAFF
-        has. STAFF's own cut stays the plan's; the others have none.
+        Fraction of the hardest samples that CCS and D2 drop, 0 or more and below 1. Default: the
+        plan's `drop_hardest`. The papers of CCS and D2 search β on held-out data for each data set
+        and rate, which a run cannot do; with this default they drop the same fraction as STAFF.
+        STAFF always uses the plan's value. The other methods drop none.
 
     Returns
     -------
     int64 (m,)
-        Row ids, ascending; as many for every method.
+        Row ids, ascending; the same number for every method.
 
     Raises
     ------
     PlanError
-        If there is no such method, or a setting is not allowed.
+        If the method is unknown, or a setting is not allowed.
     RunError
         If the method reads embeddings and the table has none.
     """

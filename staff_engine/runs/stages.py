@@ -1,4 +1,4 @@
-"""The stages of every kind of run, in the order in which a run goes through them.
+"""The stages of every kind of run, in order.
 
 `status.json` and `timings.json` name a stage by its `name`, so a name never changes.
 """
@@ -12,16 +12,16 @@ from staff_engine.errors import RunError
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run that has its own progress and its own time.
+    """A part of a run with its own progress and time.
 
     Attributes
     ----------
     name
-        What the files of a run and the command line call it.
+        Its name in the files of a run and on the command line.
     label
-        What the app calls it.
+        Its name in the app.
     unit
-        What its progress is counted in.
+        The unit of its progress.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Stage:
 
 
 IMPORT = Stage("import", "Read the data", "rows")
-TOKENIZE = Stage("tokenize", "Cut into tokens", "rows")
+TOKENIZE = Stage("tokenize", "Tokenize the data", "rows")
 
 FINE_TUNE = Stage("fine-tune", "Fine-tune the small model", "steps")
-SPECULATE = Stage("speculate", "Small model scores all samples", "samples")
-TUNE_TARGET = Stage("tune target", "Fine-tune the target on a few others", "steps")
-VERIFY = Stage("verify", "Target verifies a few", "samples")
+SPECULATE = Stage("speculate", "Score all samples on the small model", "samples")
+TUNE_TARGET = Stage("tune target", "Fine-tune the target on other samples", "steps")
+VERIFY = Stage("verify", "Verify samples on the target", "samples")
 SELECT = Stage("select", "Select the coreset", "coreset")
 EXPORT = Stage("export", "Write the file", "samples")
 
@@ -53,36 +53,36 @@ SCORE_ON_TARGET = Stage("score on target", "Score all samples on the target", "s
 EVALUATE = Stage("evaluate", "Fine-tune on each coreset and evaluate", "cells")
 
 CORESET = (IMPORT, TOKENIZE, FINE_TUNE, SPECULATE, TUNE_TARGET, VERIFY, SELECT, EXPORT)
-"""Of a run that selects a coreset; the target is tuned and the file is written only where that is asked."""
+"""Stages of a run that selects a coreset. Tuning the target and writing the file are optional."""
 
 SIMILARITY = (IMPORT, TOKENIZE, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE)
-"""Of a run that compares models. Scoring and fine-tuning come again for each model, by `Stage.of`."""
+"""Stages of a run that compares models. Scoring and fine-tuning are repeated per model, by `Stage.of`."""
 
 EVALUATION = (IMPORT_HELD_OUT, TOKENIZE, FINE_TUNE_TARGET, SCORE_ON_TARGET, EVALUATE)
-"""Of a run that evaluates coresets; the target scores all samples only where a method needs that."""
+"""Stages of a run that evaluates coresets. The target scores all samples only if a method needs it."""
 
 STAFF = (FINE_TUNE, SPECULATE, TUNE_TARGET, VERIFY)
-"""What STAFF's scores cost: the stages that scoring everything on the target does without."""
+"""The cost of STAFF's scores: the stages that scoring everything on the target does not need."""
 
 SMALL_SCORES = (FINE_TUNE, SPECULATE)
-"""The stages that give the small model's scores."""
+"""The stages that produce the small model's scores."""
 
 TARGET_SCORES = (FINE_TUNE_TARGET, SCORE_ON_TARGET)
-"""The stages that give the fine-tuned target's scores of all samples."""
+"""The stages that produce the fine-tuned target's scores of all samples."""
 
 OF_EACH_MODEL = (SCORE_MODEL, FINE_TUNE_MODEL)
-"""Stages that are named with a model; all others stand for themselves."""
+"""Stages whose full name includes a model."""
 
 BY_NAME = {stage.name: stage for stage in (*CORESET, *SIMILARITY, *EVALUATION) if stage not in OF_EACH_MODEL}
 
 
 def stage_of(name: str) -> Stage:
-    """Find the stage that a run's files name.
+    """Find a stage by its name in a run's files.
 
     Raises
     ------
     RunError
-        If no kind of run has such a stage.
+        If the stage is unknown.
     """
     if name in BY_NAME:
         return BY_NAME[name]
@@ -90,4 +90,4 @@ def stage_of(name: str) -> Stage:
         if name.startswith(f"{stage.name} "):
             return stage.of(name.removeprefix(f"{stage.name} "))
     known = (*BY_NAME, *(f"{stage.name} MODEL" for stage in OF_EACH_MODEL))
-    raise RunError(f"unknown stage {name!r}; the stages are {', '.join(known)}")
+    raise RunError(f"unknown stage {name!r}; allowed: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""What a run says of itself in status.json, and what is to be believed of it."""
+"""The status that a run writes to status.json, and the state that follows from it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from staff_engine.system.files import read_model, write_json
 State = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted", "damaged"]
 
 ACTIVE: tuple[State, ...] = ("queued", "running")
-"""States in which a process works on the run, or waits for its turn."""
+"""States in which a process works on the run or waits for its turn."""
 
 STATUS_FILE = "status.json"
 CANCEL_FILE = "cancel"
 
 
 class StageStatus(BaseModel):
-    """How far one stage is; a stage that goes on after a resume keeps its seconds."""
+    """Progress of one stage. A stage that continues after a resume keeps its seconds."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     done: int = 0
-    total: int = 0  # 0 where it is not known
+    total: int = 0  # 0 if unknown
     unit: str = "samples"
     seconds: float = 0.0
 
     @property
     def counts(self) -> str:
-        """How far it is: "30 of 60 samples"; "60 samples" where that is all, or the total is not known."""
+        """Its progress: "30 of 60 samples"; "60 samples" if that is all or the total is unknown."""
         known = self.total and self.total != self.done
         return f"{self.done:,} of {self.total:,} {self.unit}" if known else f"{self.done:,} {self.unit}"
 
@@ -47,8 +47,8 @@ class Status(BaseModel):
     done: int = 0
     total: int = 0
     unit: str = "samples"
-    rate: float | None = None  # units a second, over the last half minute
-    eta: float | None = None  # seconds that the stage still takes at that rate
+    rate: float | None = None  # units per second, over the last half minute
+    eta: float | None = None  # seconds left in the stage at that rate
     pid: int | None = None
     pid_started: float | None = None  # seconds since the epoch
     message: str = ""
@@ -60,12 +60,12 @@ class Status(BaseModel):
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """The current time, in UTC."""
     return datetime.now(UTC)
 
 
 def decide_state(recorded: State, *, started: bool, alive: bool, cancel_asked: bool) -> State:
-    """The state of a run, from what it wrote and what is seen of its process.
+    """Determine the state of a run from its recorded state and its process.
 
     Parameters
     ----------
@@ -74,15 +74,15 @@ def decide_state(recorded: State, *, started: bool, alive: bool, cancel_asked: b
     started
         Whether a process was ever started for it.
     alive
-        Whether that process still runs.
+        Whether that process is still running.
     cancel_asked
-        Whether the cancel flag lies in its folder.
+        Whether its folder contains the cancel flag.
 
     Returns
     -------
     State
-        What was recorded, unless it names a process that is gone: then the run was
-        cancelled if that was asked for, else interrupted.
+        The recorded state, unless it requires a process that is gone. Then the run was
+        cancelled if that was requested, else interrupted.
     """
     if recorded not in ACTIVE or alive:
         return recorded
@@ -94,27 +94,27 @@ def decide_state(recorded: State, *, started: bool, alive: bool, cancel_asked: b
 def load_status(folder: Path) -> Status:
     """Read status.json as it was written. Raises RunError if it is missing or damaged.
 
-    A file that is empty, or all zero bytes, was being replaced when the machine lost power: such a
+    A file that is empty or all zero bytes was being replaced when the machine lost power. Such a
     run was interrupted.
     """
     try:
         lost = not (folder / STATUS_FILE).read_bytes().strip(b"\0")
     except OSError:
-        lost = False  # read_model says why
+        lost = False  # read_model raises the error
     if lost:
         return Status(state="interrupted", message="the machine lost power", exit_code=1)
     return read_model(folder / STATUS_FILE, Status)
 
 
 def save_status(folder: Path, status: Status, *, durable: bool = True) -> Status:
-    """Replace status.json at once; returns what was written, with its time.
+    """Replace status.json atomically; returns the written status, with its time.
 
     Parameters
     ----------
     durable
-        Whether it is flushed to the disk. Progress inside a stage is not: it is written up to
-        four times a second, and on a busy disk a flush of 8 ms each time would cost a run 3 % of
-        its time.
+        Whether it is flushed to the disk. Progress inside a stage is not flushed: it is written
+        up to four times a second. On a busy disk, a flush of 8 ms each time would cost a run
+        3 % of its time.
     """
     status = status.model_copy(update={"updated": now()})
     write_json(folder / STATUS_FILE, status.model_dump(mode="json"), durable=durable)

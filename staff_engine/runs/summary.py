@@ -19,7 +19,7 @@ class _Frozen(BaseModel):
 
 
 class SummaryTrust(_Frozen):
-    """How far the small model may speak for the target, and the agreement that says so."""
+    """How reliable the small model is, and the agreement that the rating rests on."""
 
     word: Literal["high", "fair", "low"]
     sentence: str
@@ -27,7 +27,7 @@ class SummaryTrust(_Frozen):
     samples: int | None = None
     """Samples that both models have scored."""
     spearman: float | None = None
-    """Rank correlation of their scores; None where there are too few."""
+    """Rank correlation of their scores; None if there are too few."""
     low: float | None = None
     high: float | None = None
     partial: float | None = None
@@ -37,9 +37,9 @@ class SummaryTrust(_Frozen):
 
 
 class Summary(_Frozen):
-    """What a run selected and what that took; frozen.
+    """The results and costs of a run; frozen.
 
-    A field that is None was not kept by the version that made the run, unless it says otherwise.
+    Unless stated otherwise, None means that the version that made the run did not store the field.
     """
 
     rows: int | None = None
@@ -49,28 +49,28 @@ class Summary(_Frozen):
     unscorable: int
     strata: int
     strata_served: int
-    """Strata that give samples to the coreset."""
+    """Strata with samples in the coreset."""
     tuned: int | None = None
     """Samples that the target was fine-tuned on."""
     verified: int
     to_verify: int
-    """Samples that the plan's settings still need verified."""
+    """Samples that must still be verified for the plan's settings."""
     coreset_size: int
     response_tokens: Lengths | None = None
     """Response lengths of the coreset and of the data."""
     small_scoring_seconds: float | None = None
     verify_seconds_per_sample: float = 0.0
     full_target_seconds_estimate: float | None = None
-    """Seconds in which the target would score every sample; None where it scored none."""
+    """Seconds for scoring every sample on the target; None if it scored none."""
     warnings: tuple[str, ...] = ()
     trust: SummaryTrust | None = None
     dtype: str | None = None
     """The number format of the models."""
     dtype_chosen: str | None = None
-    """The sentence that says why it was chosen; None where the plan named it."""
+    """A sentence with the reason for the choice; None if the plan sets it."""
 
     def as_json(self) -> dict[str, Any]:
-        """The fields that were given, as JSON has them: a run keeps the keys that it was made with."""
+        """The given fields as a JSON-compatible dict: a run keeps the keys that it was made with."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -79,21 +79,21 @@ class _Timings(RootModel[dict[str, float]]):
 
 
 def save_summary(folder: Path, summary: Summary) -> None:
-    """Write the summary of a run; with it the run has all its scores."""
+    """Write the summary of a run. A run with a summary has all its scores."""
     write_json(folder / SUMMARY_FILE, summary.as_json())
 
 
 def load_summary(folder: Path) -> Summary:
-    """Read the summary of a run. Raises RunError while the run is not finished, or if it is damaged."""
-    return read_model(_there(folder / SUMMARY_FILE, "the run is not finished"), Summary)
+    """Read the summary of a run. Raises RunError if the run has not finished, or the file is damaged."""
+    return read_model(_existing(folder / SUMMARY_FILE, "the run has not finished"), Summary)
 
 
 def load_timings(folder: Path) -> dict[str, float]:
-    """Read the seconds of each stage. Raises RunError before the first has ended, or if it is damaged."""
-    return read_model(_there(folder / TIMINGS_FILE, "no stage of the run is finished"), _Timings).root
+    """Read the seconds of each stage. Raises RunError before the first ends, or if the file is damaged."""
+    return read_model(_existing(folder / TIMINGS_FILE, "no stage of the run has finished"), _Timings).root
 
 
-def _there(path: Path, missing: str) -> Path:
+def _existing(path: Path, missing: str) -> Path:
     if not path.exists():
         raise RunError(f"{path.parent} has no {path.name}: {missing}")
     return path

@@ -1,4 +1,4 @@
-"""The process of a run: one works at a time in a home, with a log, and stops when asked."""
+"""The process of a run: one at a time works in a home, writes a log, and stops when asked."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from staff_engine.system.processes import is_alive
 QUEUE_SECONDS = 0.5
 RUN_LOCK = ".work.lock"
 LEAVING_SECONDS = 15.0
-"""How long a process that has just finished may still hold its run."""
+"""How long a process that has just finished can still lock its run."""
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def working(run: Run) -> Iterator[Reporter]:
-    """Work on a run inside the block: its states, its log, and one run at a time in a home.
+    """Work on a run inside the block: set its state, write its log, one run at a time in a home.
 
     The block's end makes the run "finished", `Cancelled` makes it "cancelled", SIGTERM
     "interrupted", and any other exception "failed", with one line in status.json and
-    the traceback in log.txt; all are raised further.
+    the traceback in log.txt. Exceptions are re-raised.
 
     Raises
     ------
@@ -56,13 +56,13 @@ def working(run: Run) -> Iterator[Reporter]:
 
 
 def _ending(error: BaseException, reporter: Reporter) -> tuple[State, str, int]:
-    """State, message and exit code of a run that this exception ended; a failure goes to the log."""
+    """State, message and exit code of a run that ended with this exception; a failure is logged."""
     if isinstance(error, Cancelled | KeyboardInterrupt) or reporter.cancelled:
         log.info("cancelled")
         return "cancelled", "", 1
     if isinstance(error, SystemExit):
         log.info("interrupted by SIGTERM")
-        return "interrupted", "the process was told to end (SIGTERM)", 1
+        return "interrupted", "the process was terminated (SIGTERM)", 1
     log.error("failed", exc_info=error)
     line = " ".join(str(error).split())
     if isinstance(error, StaffError):
@@ -72,7 +72,7 @@ def _ending(error: BaseException, reporter: Reporter) -> tuple[State, str, int]:
 
 @contextmanager
 def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
-    """Wait until no other run works in this home and none that is queued came first."""
+    """Wait until no other run works in this home and none was queued earlier."""
     from filelock import FileLock, Timeout
 
     home().mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
             except Timeout:
                 pass
         if not waiting:
-            reporter.state("queued", message="waits until the run at work is done")
+            reporter.state("queued", message="waits until the current run is done")
             waiting = True
         time.sleep(QUEUE_SECONDS)
     try:
@@ -98,7 +98,7 @@ def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
 
 
 def _came_first(run: Run) -> list[Run]:
-    """Other runs whose processes wait since before this one's."""
+    """Other runs whose processes were queued before this one's."""
     waiting = {run: _queued(run), **{other: _queued(other) for other in list_runs() if other != run}}
     own = waiting.pop(run)
     if own is None or own.started is None:
@@ -123,7 +123,7 @@ def _only_process_of(run: Run) -> Iterator[None]:
     try:
         lock.acquire(timeout=LEAVING_SECONDS)
     except Timeout:
-        raise RunError(f"run {run.id} is already worked on by another process") from None
+        raise RunError(f"another process already works on run {run.id}") from None
     try:
         yield
     finally:
@@ -132,7 +132,7 @@ def _only_process_of(run: Run) -> Iterator[None]:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM unwinds the stack, so that what is scored gets written, instead of killing at once."""
+    """Make SIGTERM unwind the stack, so that finished scores are written, instead of killing at once."""
 
     def unwind(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -149,7 +149,7 @@ def _sigterm_raises() -> Iterator[None]:
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Append the engine's messages, and the warnings of all libraries, to a file, with times."""
+    """Append the engine's messages and the warnings of all libraries to a file, with times."""
     root, engine = logging.getLogger(), logging.getLogger("staff_engine")
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -1,1 +1,1 @@
-"""Between the engine and the machine: whole files, processes, background jobs, memory, the hub, Arrow."""
+"""Access to the machine: atomic files, processes, background jobs, memory, the hub, Arrow."""

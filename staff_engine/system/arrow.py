@@ -1,8 +1,8 @@
 """NumPy arrays ↔ Arrow columns, without pandas.
 
-pyarrow imports pandas, where it is installed, in `pa.array`, in `to_numpy` and with its
-dataset module (`pq.read_table`): half a second that a command which re-selects at once does
-not have. Here buffers go from one to the other as they are.
+pyarrow imports pandas, if it is installed, in `pa.array`, in `to_numpy` and with its dataset
+module (`pq.read_table`). That takes half a second, too long for a command such as `select`.
+These functions pass the buffers on directly.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of numbers without nulls as a read-only array of the same type, copied only to join chunks."""
+    """Convert a numeric column without nulls to a read-only array; copied only to join chunks."""
     array: np.ndarray = np.from_dlpack(column.combine_chunks())
     return array
 
 
 def to_arrow(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
-    """An array of numbers or booleans (n,) as a column; null where `valid`, bool (n,), is False."""
+    """Convert numbers or booleans (n,) to a column; null where `valid`, bool (n,), is False."""
     import pyarrow as pa
 
     data = _bits(values) if values.dtype == bool else np.ascontiguousarray(values)
@@ -35,17 +35,17 @@ def to_arrow(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
 
 
 def by_row(count: int, row_ids: np.ndarray, values: np.ndarray, *, missing: float = np.nan) -> np.ndarray:
-    """The values of some rows as a column of all rows.
+    """Expand the values of some rows to a column of all rows.
 
     Parameters
     ----------
     count
-        Rows in all.
+        Total number of rows.
     row_ids : int (n,)
         0 to count - 1, each once, in any order.
     values : (n,)
     missing
-        What the other rows have.
+        The value of the other rows.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def by_row(count: int, row_ids: np.ndarray, values: np.ndarray, *, missing: floa
 
 
 def texts(values: Sequence[str]) -> pa.Array:
-    """Texts as a column."""
+    """Convert texts to a column."""
     import pyarrow as pa
 
     encoded = [value.encode("utf-8") for value in values]
@@ -76,7 +76,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def write_table(path: Path, **columns: np.ndarray) -> None:
-    """Write arrays of numbers as the columns of a Parquet file, whole or not at all."""
+    """Write numeric arrays as the columns of a Parquet file, atomically."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

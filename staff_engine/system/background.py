@@ -1,11 +1,11 @@
-"""Background jobs that are found again by a key: what was asked once is not worked out twice.
+"""Background jobs with a key, so that the same result is not computed twice.
 
-A job has a folder of its own, `<home>/<room>/<key>/`. It holds the job's state file, which is
-replaced at once, its log, and whatever the job leaves. The key is made of the settings of the job
-and of the state of the files that it reads. The newest jobs are kept.
+A job has its own folder, `<home>/<room>/<key>/`. It contains the job's state file, which is
+replaced atomically, its log and its results. The key is made of the settings of the job and of the
+state of the files that it reads. Only the newest jobs are kept.
 
-The state file is a pydantic model of the caller's. It says which process works on the job, so that
-a job whose process died reads as failed.
+The caller defines the state file as a pydantic model. It includes the process that works on the
+job, so a job whose process died is read as failed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LONGEST_LINE = 300
 
 
 class JobState(Protocol):
-    """What the state file of every job says; a frozen pydantic model."""
+    """The content of every job's state file; a frozen pydantic model."""
 
     @property
     def state(self) -> str: ...
@@ -58,13 +58,13 @@ class Jobs(Generic[State]):
     Attributes
     ----------
     room
-        Name of the folder under `home()` that holds a folder for each job.
+        Name of the folder under `home()` that contains a folder for each job.
     file
         Name of the state file in a job's folder.
     model
         The pydantic model of the state file. Its state can be "failed", with the reason in `message`.
     at_work
-        The state of a job that its process works on.
+        The state of a running job.
     """
 
     room: str
@@ -78,7 +78,7 @@ class Jobs(Generic[State]):
 
 
 def key_of(content: Sequence[Any]) -> str:
-    """Make the key of a job from everything that its result depends on, as JSON can write it."""
+    """Make the key of a job from JSON-compatible values: everything that its result depends on."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 
@@ -92,7 +92,7 @@ def state_of(paths: Iterable[Path]) -> tuple[int, int] | None:
 
 
 def make_folder(jobs: Jobs[Any], key: str, *, kept: int) -> Path:
-    """Make the folder of a job. Of the others only the `kept` newest stay, and those at work.
+    """Create the folder of a job. Delete old jobs, except the `kept` newest and running ones.
 
     Raises
     ------
@@ -107,15 +107,15 @@ def make_folder(jobs: Jobs[Any], key: str, *, kept: int) -> Path:
             continue
         if not old.is_dir():  # left by an older version
             old.unlink(missing_ok=True)
-        elif not _is_at_work(jobs, old.name):
+        elif not _is_running(jobs, old.name):
             shutil.rmtree(old, ignore_errors=True)
     return made
 
 
 def save(jobs: Jobs[State], key: str, state: State) -> State:
-    """Replace the state file of a job; returns what was written.
+    """Replace the state file of a job; returns the written state.
 
-    Only the state of a job that has ended is flushed to the disk. One at work says how far it is
+    Only the state of a job that has ended is flushed to the disk. A running job writes its progress
     several times a second, and a power failure ends it anyway.
     """
     ended = state.state != jobs.at_work
@@ -126,15 +126,15 @@ def save(jobs: Jobs[State], key: str, state: State) -> State:
 def read(jobs: Jobs[State], key: str) -> State | None:
     """Read the state of a job; None if there is no such job, or its file is damaged.
 
-    A job at work whose process is gone has failed: the message is the last line of its log.
+    A running job whose process is gone has failed: the message is the last line of its log.
     """
     state = _load(jobs, key)
     if state is None or state.state != jobs.at_work or is_alive(state.pid, state.pid_started):
         return state
-    state = _load(jobs, key)  # it may have ended well between the two looks
+    state = _load(jobs, key)  # it may have finished between the two reads
     if state is None or state.state != jobs.at_work:
         return state
-    message = f"the process ended before it was done{_last_line(jobs.folder(key) / LOG_FILE)}"
+    message = f"the process ended before the job was done{_last_line(jobs.folder(key) / LOG_FILE)}"
     return state.model_copy(update={"state": "failed", "message": message})
 
 
@@ -147,18 +147,18 @@ def start(
     wanted: Callable[[State], bool],
     begun: Callable[[int, float], State],
 ) -> None:
-    """Start the process of a job, unless it is at work or its result is there.
+    """Start the process of a job, unless it is running or its result exists.
 
     Parameters
     ----------
     command
         Program and arguments.
     kept
-        How many jobs stay, as in `make_folder`.
+        Number of jobs to keep, as in `make_folder`.
     wanted
-        Whether a job that ended in this state is to be started again.
+        Whether to start a job again that ended in this state.
     begun
-        Makes the first state from the pid and the start time of the process.
+        Creates the first state from the pid and the start time of the process.
 
     Raises
     ------
@@ -180,11 +180,11 @@ def start(
                 pid = start_in_background(command, log=folder / LOG_FILE)
                 save(jobs, key, begun(pid, start_time(pid)))
     except Timeout:
-        pass  # another process holds the job: it starts it, or works on it
+        pass  # another process has locked the job: it starts it or works on it
 
 
 def stop(jobs: Jobs[Any], key: str) -> None:
-    """End the process that works on a job, and forget the job; one that is not at work stays."""
+    """Stop the process of a running job and delete the job; other jobs are kept."""
     state = read(jobs, key)
     if state is None or state.state != jobs.at_work:
         return
@@ -205,7 +205,7 @@ def _load(jobs: Jobs[State], key: str) -> State | None:
         return None
 
 
-def _is_at_work(jobs: Jobs[Any], key: str) -> bool:
+def _is_running(jobs: Jobs[Any], key: str) -> bool:
     state = read(jobs, key)
     return state is not None and state.state == jobs.at_work
 

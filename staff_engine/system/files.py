@@ -1,8 +1,8 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, then renamed.
+"""Atomic files: written under a temporary name, flushed to the disk, then renamed.
 
-The flush comes before the rename, so that a machine that loses power never shows a name whose
-content was not written yet. It takes time: for a file of 1 kB, 1 ms on a quiet ext4 disk of a
-virtual machine and 8 ms on a busy one, where writing and renaming alone take 0.3 ms.
+The flush comes before the rename. So after a power failure, no name exists whose content was not
+written. The flush takes time: for a file of 1 kB, 1 ms on an idle ext4 disk of a virtual machine
+and 8 ms on a busy one. Writing and renaming alone take 0.3 ms.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Model = TypeVar("Model", bound="BaseModel")
 
 @contextmanager
 def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Give a path beside `path` to write to; on success it takes `path`'s place.
+    """Yield a path next to `path` to write to; on success it replaces `path`.
 
-    If the block raises, the part is removed and `path` stays as it was.
+    If the block raises, the part is removed and `path` is unchanged.
 
     Parameters
     ----------
     durable
         Whether the content is flushed to the disk before the rename. Without it `path` can be
-        empty after a power failure. That is for a file that is replaced several times a second
-        and that its readers can do without.
+        empty after a power failure. This is for a file that is replaced several times a second
+        and is not essential to its readers.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -50,7 +50,7 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path` to fill; on success it is renamed to `path`, else removed."""
+    """Yield an empty folder next to `path` to fill; on success it is renamed to `path`, else removed."""
     part = path.with_name(f"{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -62,9 +62,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def rename_flushed(part: Path, path: Path) -> None:
-    """Rename a file, or a folder with all that is in it, once its content is on the disk.
+    """Rename a file, or a folder with its content, after the content is on the disk.
 
-    The folder that holds `path` is flushed last: then the new name is on the disk too.
+    The parent folder of `path` is flushed last: then the new name is on the disk too.
     """
     if part.is_dir():
         for inner in part.rglob("*"):
@@ -88,9 +88,9 @@ def _flush(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
-    """Write `content` as JSON with its keys in the given order, replacing `path` at once.
+    """Write `content` as JSON with its keys in the given order, replacing `path` atomically.
 
-    `durable` is that of `replaced`.
+    `durable` is as in `replaced`.
     """
     with replaced(path, durable=durable) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where everything is kept: `STAFF_HOME`."""
+"""The folder for all data of the program: `STAFF_HOME`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The folder that everything is kept in: `STAFF_HOME`, else the user's data folder."""
+    """The folder for all data of the program: `STAFF_HOME`, else the user's data folder."""
     chosen = os.environ.get("STAFF_HOME")
     if chosen:
         return Path(chosen).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Whether the hub can be reached, asked once and shortly: its own client tries for most of a minute."""
+"""Check quickly whether the hub can be reached: its own client tries for most of a minute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def in_hub_cache(name: str, file: str = "config.json", kind: str = "model") -> b
 
 
 def hub_answers() -> bool:
-    """Whether the hub is to be asked, and says anything at all within `TIMEOUT_SECONDS`."""
+    """Whether the hub may be used and responds within `TIMEOUT_SECONDS`."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -25,6 +25,6 @@ def hub_answers() -> bool:
         return False
     try:
         get_session().head(constants.ENDPOINT, timeout=TIMEOUT_SECONDS)
-    except Exception:  # of whatever client the hub's library uses: no answer is no answer
+    except Exception:  # the exceptions depend on the client that the hub's library uses
         return False
     return True

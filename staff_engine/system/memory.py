@@ -1,4 +1,4 @@
-"""How much memory this process has taken; giving back what it no longer needs."""
+"""Measure the memory of this process, and return unused memory to the system."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 
 def peak_memory() -> int:
-    """The most bytes that were held at once: on graphics cards if they were used, else by this process."""
+    """Peak memory in bytes: of the graphics cards if they were used, else of this process."""
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_reserved():
         return sum(torch.cuda.max_memory_reserved(card) for card in range(torch.cuda.device_count()))
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would also count the process that started this one
+    if status.exists():  # getrusage would include the process that started this one
         lines = status.read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     import psutil
@@ -25,7 +25,7 @@ def peak_memory() -> int:
 
 
 def give_back() -> None:
-    """Give freed memory back to the system, which glibc keeps after batches of many sizes."""
+    """Return freed memory to the system; glibc keeps it after batches of many sizes."""
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none

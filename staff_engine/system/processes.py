@@ -1,4 +1,4 @@
-"""Processes that outlive us: started in a session of their own, known by pid and start time."""
+"""Processes that outlive this one: started in their own session, identified by pid and start time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from staff_engine.program import app_folder
 from staff_engine.system.home import home
 
 SAME_START = 1.0
-"""Seconds by which two readings of one process's start time can differ (the clock is adjusted)."""
+"""Maximum difference in seconds of two readings of a process's start time (the clock is adjusted)."""
 
 POLL = 0.05
 
 PROJECT_FOLDER = app_folder()
-"""The working directory of what is started: `python -m staff_engine` finds the engine there.
+"""The working directory of started processes: `python -m staff_engine` finds the engine there.
 
-A checkout has it in this folder. Where the package is installed, any folder would do, but not
-site-packages: Python looks in the working directory first, before its standard library."""
+In a checkout, the engine is in this folder. If the package is installed, any folder works except
+site-packages: Python searches the working directory before its standard library."""
 
 QUIET_LOG = {
     "PYTHONFAULTHANDLER": "1",
@@ -30,30 +30,30 @@ QUIET_LOG = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
 }
-"""Variables of a process whose output goes to a log: no progress bars, and a traceback of a crash."""
+"""Variables of a process whose output goes to a log: no progress bars, a traceback on a crash."""
 
 _children: list[subprocess.Popen[bytes]] = []
-"""What this process started: it must collect the exit codes, or the dead stay as zombies."""
+"""Processes started by this one. Their exit codes must be collected, or they stay as zombies."""
 
 
 def start_process(command: Sequence[str], *, log: Path, folder: Path, environment: Mapping[str, str]) -> int:
-    """Start a process that lives on when this one, its terminal or its browser goes.
+    """Start a process that continues when this one, its terminal or its browser is closed.
 
     Parameters
     ----------
     command
         Program and arguments.
     log
-        File to which its output is appended; a pipe would fill up and stall it.
+        File to append its output to; a pipe would fill up and block it.
     folder
         Its working directory.
     environment
-        Variables set beside those of this process.
+        Variables to set in addition to those of this process.
 
     Returns
     -------
     int
-        Its pid, which is also the number of its process group.
+        Its pid, which is also the id of its process group.
 
     Raises
     ------
@@ -85,13 +85,13 @@ def start_in_background(command: Sequence[str], *, log: Path) -> int:
 
 
 def start_time(pid: int) -> float:
-    """When a process started, in seconds since the epoch; 0.0 if there is none of that pid."""
+    """Start time of a process, in seconds since the epoch; 0.0 if there is no process with this pid."""
     process = _find(pid)
     return process.create_time() if process else 0.0
 
 
 def is_alive(pid: int | None, started: float | None) -> bool:
-    """Whether the process that got this pid at this time still runs; a reused pid does not count."""
+    """Whether the process with this pid and start time is running; a reused pid does not count."""
     import psutil
 
     if pid is None or started is None:
@@ -107,7 +107,7 @@ def is_alive(pid: int | None, started: float | None) -> bool:
 
 
 def wait_until_gone(pid: int, started: float, seconds: float) -> bool:
-    """Wait for a process to end; whether it did within the time."""
+    """Wait for a process to end; returns whether it ended in time."""
     deadline = time.monotonic() + seconds
     while is_alive(pid, started):
         if time.monotonic() >= deadline:
@@ -117,14 +117,14 @@ def wait_until_gone(pid: int, started: float, seconds: float) -> bool:
 
 
 def stop_process(pid: int, started: float, *, grace: float, last_grace: float = 10.0) -> None:
-    """See to it that a process and its group end.
+    """Stop a process and its group.
 
     Parameters
     ----------
     grace
-        Seconds in which it may end by itself; then its group gets SIGTERM.
+        Seconds to wait for it to end by itself; then its group gets SIGTERM.
     last_grace
-        Seconds after which the group gets SIGKILL, if the process is still there.
+        Seconds after SIGTERM until the group gets SIGKILL, if the process is still running.
     """
     if wait_until_gone(pid, started, grace):
         return
@@ -135,12 +135,12 @@ def stop_process(pid: int, started: float, *, grace: float, last_grace: float = 
 
 
 def _find(pid: int) -> Any:
-    """The psutil.Process of a pid, its start time read; None if there is none."""
+    """The psutil.Process of a pid, with its start time cached; None if there is none."""
     import psutil
 
     try:
         process: Any = psutil.Process(pid)  # type: ignore[no-untyped-call]
-        process.create_time()  # is remembered
+        process.create_time()  # psutil caches it
     except psutil.NoSuchProcess:
         return None
     return process
@@ -157,5 +157,5 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 
 def _collect() -> None:
-    """Take the exit codes of children that ended."""
+    """Collect the exit codes of children that ended."""
     _children[:] = [child for child in _children if child.poll() is None]

@@ -1,4 +1,4 @@
-"""Numbers as people read them: times, sizes, shares and counts. The engine and the pages use these."""
+"""Format numbers for display: times, sizes, shares and counts. The engine and the pages use these."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 
 UNKNOWN = "?"
-"""Where there is no figure."""
+"""Shown for a missing figure."""
 
 MANY = 5
-"""How many of a long list are named."""
+"""Number of items to name from a long list."""
 
 DAY, HOUR, MINUTE = 86_400, 3_600, 60
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds, two figures long: "0.8 s", "42 s", "3 min 05 s", "2 h 03 min"; "?" for None.
+    """Seconds with two units at most: "0.8 s", "42 s", "3 min 05 s", "2 h 03 min"; "?" for None.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago something was: "just now", "5 minutes ago", "1 day ago"."""
+    """Elapsed time: "just now", "5 minutes ago", "1 day ago"."""
     for size, one in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
         if seconds >= size:
             return f"{counted(int(seconds // size), one)} ago"
@@ -52,24 +52,24 @@ def size_in_words(count: float) -> str:
 
 
 def gigabytes(count: float) -> str:
-    """A number of bytes of memory, in GB whatever it is: "0.4 GB"."""
+    """A number of bytes of memory, always in GB: "0.4 GB"."""
     return f"{count / 1e9:,.1f} GB"
 
 
 def percent(share: float) -> str:
-    """A share of 1 that people set, to the digit: "90%", "95.5%"."""
+    """A share that people set, without rounding: "90%", "95.5%"."""
     return f"{100 * share:.6g}%"
 
 
 def saved_share(share: float | None) -> str:
-    """A share of time saved: "53%"; "None" where more was spent, "?" where it is not known."""
+    """A share of time saved: "53%"; "None" if more was spent, "?" if unknown."""
     if share is None:
         return UNKNOWN
     return f"{share:.0%}" if share > 0 else "None"
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A figure with a true minus; a dash where it is not finite."""
+    """A figure with a true minus sign; a dash if it is not finite."""
     if not math.isfinite(value):
         return "–"
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # adding 0 makes -0 a 0
@@ -86,7 +86,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def noun(count: int, one: str, many: str | None = None) -> str:
-    """The word for so many things: "stratum" for 1, else "strata"; by default `one` with an s."""
+    """Singular or plural of a noun: "stratum" for 1, else "strata"; the default plural adds an s."""
     return one if count == 1 else many or f"{one}s"
 
 
@@ -96,7 +96,7 @@ def millions(count: int) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """All of some names: "a, b and c"."""
+    """All names: "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

@@ -50,7 +50,7 @@ def test_which_rows_each_method_keeps_is_written(run, tmp_path, capsys):
     out = tmp_path / "kept.parquet"
     words = ["--method", "ccs", "--method", "grand", "--pruning-rate", "0.5", "--pruning-rate", "0.75"]
     assert main(["compare", run.id, *words, "--seed", "2", "--out", str(out)]) == 0
-    assert "is written to" in capsys.readouterr().out
+    assert "are written to" in capsys.readouterr().out
     table = pq.read_table(out)
     assert table.column_names == ["row_id", "ccs_0.5", "grand_0.5", "ccs_0.75", "grand_0.75"]
     assert table["row_id"].to_pylist() == list(range(200))

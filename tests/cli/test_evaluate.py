@@ -72,14 +72,14 @@ def test_it_starts_a_run_of_its_own_kind_and_says_before_how_long_it_takes(sourc
     assert (found.answers, found.budget, found.baseline_scores) == (5, "both", "small")
     assert (found.source, found.held_out) == (str(source.folder), held_out)
     said = capsys.readouterr().out
-    assert said.startswith("19 cells to make, about ")
-    assert f"run {run.id} works in the background" in said
+    assert said.startswith("19 cells to compute, about ")
+    assert f"run {run.id} continues in the background" in said
 
 
 def test_an_estimate_starts_nothing(source, held_out, started, capsys):
     before = control.list_runs()
     assert start(source, held_out, "--estimate") == 0
-    assert "cells to make" in capsys.readouterr().out
+    assert "cells to compute" in capsys.readouterr().out
     assert (started, control.list_runs()) == ([], before)
 
 
@@ -102,7 +102,7 @@ def test_an_evaluation_is_added_to(source, held_out, started, capsys):
     assert (found.pruning_rates, found.seeds, found.budget) == ((0.9, 0.5), 3, "both")
     assert found.held_out == held_out
     planned = len(cells_of(control.read_record(run).plan, found))
-    assert capsys.readouterr().out.startswith(f"{planned - 10} cells to make, about ")
+    assert capsys.readouterr().out.startswith(f"{planned - 10} cells to compute, about ")
 
 
 def test_a_further_run_joins_by_its_name_or_a_label(source, held_out, started):
@@ -123,7 +123,7 @@ def test_a_further_run_joins_by_its_name_or_a_label(source, held_out, started):
         (["--also", "nobody"], "run 'nobody' does not exist"),
         (["--also", "random=latest"], "label 'random' is taken"),
         (["--held-out", "/no/such/file.jsonl"], "/no/such/file.jsonl"),
-        (["--json"], "--out and --json do not go with --evaluate"),
+        (["--json"], "--out and --json do not work with --evaluate"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line(source, held_out, words, line, capsys):
@@ -137,14 +137,14 @@ def test_own_data_without_held_out_samples_is_refused(source, capsys):
 
 def test_options_of_evaluation_are_not_passed_over_without_it(source, capsys):
     for words in (["--seeds", "2"], ["--also", "a=b"], ["--name", "a"], ["--estimate"], ["--detach"]):
-        line = f"{words[0]} is for --evaluate, which is not given"
+        line = f"{words[0]} needs --evaluate"
         assert_wrong_input(["compare", source.id, *words], line, capsys)
 
 
 def test_an_evaluation_keeps_its_name_and_first_seed(source, held_out, started, capsys):
     start(source, held_out)
     capsys.readouterr()
-    line = "has its name and its first seed"
+    line = "has its name and first seed already"
     assert_wrong_input(["compare", started[0].id, "--evaluate", "--seed", "3"], line, capsys)
 
 

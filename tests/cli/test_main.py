@@ -206,7 +206,7 @@ def test_select_writes_another_coreset_without_a_model(scored, tmp_path, data, c
     out = tmp_path / "core.jsonl"
     assert main(["select", "scored", "--pruning-rate", "0.8", "--strata", "3", "--out", str(out)]) == 0
     written, lengths = capsys.readouterr().out.splitlines()
-    assert written == f"12 samples written to {out}"
+    assert written == f"12 samples selected and written to {out}"
     assert (
         lengths
         == "48 response tokens: 20.0% of all, in 20.0% of the samples. Median length 4, in the data 4."
@@ -249,7 +249,7 @@ def test_select_needs_no_heavy_import(scored, tmp_path):
 def test_scores_are_needed_first(command, data, capsys):
     create_run(Plan.make(dataset=str(data), small="s", target="t"), name="new")
     arguments = [command[0], "new", *command[1:]]
-    assert_wrong_input(arguments, "is queued and has not all scores yet; it has to finish first", capsys)
+    assert_wrong_input(arguments, "is queued and does not have all scores yet; it must finish first", capsys)
 
 
 def test_select_refuses_a_wrong_setting(scored, capsys):
@@ -260,7 +260,7 @@ def test_select_refuses_a_wrong_setting(scored, capsys):
 def test_verify_starts_only_where_something_is_missing(scored, monkeypatch, capsys):
     use_worker(monkeypatch, "good")
     assert main(["verify", "scored"]) == 0
-    assert capsys.readouterr().out == "nothing is left to verify\n"
+    assert capsys.readouterr().out == "no samples left to verify\n"
     (scored.folder / "verification" / "part-00000.parquet").unlink()
     assert main(["verify", "scored", "--strata", "4", "--verify-per-stratum", "2"]) == 0
     assert capsys.readouterr().out.startswith("8 samples to verify\n")

@@ -100,7 +100,7 @@ def test_detached_it_returns_at_once_and_can_be_watched_cancelled_and_resumed(da
     assert main(["delete", run_id, "--yes"]) == 2
     assert "cancel it first" in capsys.readouterr().err
     assert main(["cancel", run_id]) == 0
-    assert capsys.readouterr().out == (f"run {run_id} is cancelled; to go on: {COMMAND} resume {run_id}\n")
+    assert capsys.readouterr().out == (f"run {run_id} is cancelled; to continue: {COMMAND} resume {run_id}\n")
     use_worker(monkeypatch, "good")
     assert main(["resume", run_id]) == 0
     assert "coreset size m" in capsys.readouterr().out
@@ -121,4 +121,4 @@ def test_ctrl_c_cancels_kindly_and_says_how_to_go_on(data, monkeypatch, capsys):
     run = only_run()
     assert read_status(run).state == "cancelled"
     said = capsys.readouterr().err
-    assert f"run {run.id} is cancelled; to go on: {COMMAND} resume {run.id}" in said
+    assert f"run {run.id} is cancelled; to continue: {COMMAND} resume {run.id}" in said

@@ -84,7 +84,7 @@ def test_it_starts_a_run_of_its_own_kind(command, data, monkeypatch, capsys):
         sample=15, strata=4,
     )  # fmt: skip
     assert (record.plan.epochs, record.plan.tune_target, record.plan.dataset) == (1, 5, data)
-    assert f"run {run.id} works in the background" in capsys.readouterr().out
+    assert f"run {run.id} continues in the background" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_status_prints_what_was_found_and_has_it_as_json(data, capsys):
     assert main(["status", run.id]) == 0
     said = capsys.readouterr().out
     assert "0.81" in said and "0.70 to 0.90" in said
-    assert "llama-nano, fine-tuned, for large, untouched, by effort, all: trust is high." in said
+    assert "llama-nano, fine-tuned, for large, untouched, by effort, all: reliability is high." in said
     assert main(["status", run.id, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["report"]
     assert found["pairs"][0]["likeness"]["spearman"] == {"value": 0.81, "low": 0.7, "high": 0.9}

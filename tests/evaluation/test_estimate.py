@@ -87,7 +87,7 @@ def test_what_is_there_is_not_counted_and_its_times_are_reckoned_with(source):
 def test_all_that_is_there_takes_nothing(source):
     plan = evaluation(methods=("random",), seeds=1)
     done = [cell(asked, loss=1.0) for asked in cells_of(source.plan, plan)]
-    assert estimate_words(estimate(source.plan, plan, source, done)) == "every cell is there already"
+    assert estimate_words(estimate(source.plan, plan, source, done)) == "all cells already exist"
 
 
 def test_a_run_without_verified_samples_gives_no_estimate(source):

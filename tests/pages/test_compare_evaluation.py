@@ -61,7 +61,7 @@ def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_p
     app.text_input(key="evaluate_held_out").set_value(held_out).run()
     app.pills(key="evaluate_methods").set_value(["staff", "random", "ccs"]).run()
     app.number_input(key="evaluate_seeds").set_value(2).run()
-    assert "9 cells to make, about" in texts(app)
+    assert "9 cells to compute, about" in texts(app)
     (command,) = [code.value for code in app.code if code.value.startswith(f"{COMMAND} compare")]
     words = shlex.split(command.replace("\\\n", ""))
     assert words[4:6] == [finished_run.id, "--evaluate"]
@@ -109,7 +109,7 @@ def test_what_is_added_joins_the_one_shown(open_page, finished_run, evaluate, no
     run = evaluate()
     app = open_at(open_page, finished_run)
     app.pills(key="evaluate_methods").set_value(["grand"]).run()
-    assert "2 cells to make" in texts(app)
+    assert "2 cells to compute" in texts(app)
     app.number_input(key=f"evaluate_seeds_{run.id}").set_value(3).run()
     app.button(key="evaluate_start").click().run()
     assert not app.exception
@@ -132,9 +132,9 @@ def test_another_run_on_the_same_data_joins_a_new_one(
     app = open_at(open_page, finished_run)
     assert app.multiselect(key="evaluate_also").options == ["tuned"]
     app.text_input(key="evaluate_held_out").set_value(held_out).run()
-    assert "10 cells to make" in texts(app)
+    assert "10 cells to compute" in texts(app)
     app.multiselect(key="evaluate_also").set_value(["STAFF, tuned"]).run()
-    assert "13 cells to make" in texts(app)
+    assert "13 cells to compute" in texts(app)
     assert f"--also 'STAFF, tuned={tuned_run.id}'" in app.code[0].value
     app.button(key="evaluate_start").click().run()
     assert not app.exception
@@ -149,7 +149,7 @@ def test_another_run_is_added_to_the_one_shown_and_then_not_offered_again(
     run = evaluate()
     app = open_at(open_page, finished_run)
     app.multiselect(key=f"evaluate_also_{run.id}").set_value(["STAFF, tuned"]).run()
-    assert "2 cells to make" in texts(app)
+    assert "2 cells to compute" in texts(app)
     assert f"--also 'STAFF, tuned={tuned_run.id}'" in app.code[0].value
     app.button(key="evaluate_start").click().run()
     assert not app.exception

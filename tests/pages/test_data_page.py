@@ -211,7 +211,7 @@ def test_a_failed_check_says_why_and_can_be_tried_again(check_in_state, look_at,
 
 def test_a_check_whose_process_died_says_so(check_in_state, look_at):
     app = look_at(check_in_state(pid=2**22 + 1, pid_started=1.0, background=True))
-    assert "process ended before it was done" in said(app.error)
+    assert "process ended before the job was done" in said(app.error)
 
 
 def test_built_in_data_is_shown_at_once_and_checked_when_asked(open_page):

@@ -210,7 +210,7 @@ def test_a_finished_similarity_run_says_first_who_may_speak_for_whom(open_page, 
     assert not app.exception
     assert query_of(app) == {"family": similarity.id}
     said = texts(app)
-    assert "**near and far may speak for target \\(trust is high\\).**" in said
+    assert "**near and far can be used for target \\(reliability is high\\).**" in said
     assert [metric.label for metric in app.metric] == ["Rank correlation"] * 2
     badges = [each.value for each in app.markdown if "reliability" in each.value and "badge" in each.value]
     assert any(":green-badge[:material/check_circle: high reliability]" in badge for badge in badges)
@@ -229,7 +229,7 @@ def test_the_other_score_and_the_tuned_target_are_a_choice_that_the_link_keeps(o
     app.segmented_control(key="family_score").set_value("loss").run()
     assert not app.exception
     assert query_of(app)["family_score"] == "loss"
-    assert "By loss no verdict is given" in texts(app)
+    assert "There is no rating by loss" in texts(app)
     assert not [button for button in app.button if "family_plan_" in button.key]
     assert not [each for each in app.markdown if "-badge[" in each.value]
 
@@ -261,7 +261,7 @@ def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
     app = open_page("family")
     assert not app.exception
     assert any(":red-badge[:material/cancel: low reliability]" in each.value for each in app.markdown)
-    assert "far should not speak for target" in texts(app)
+    assert "far should not be used for target" in texts(app)
     assert "- Use another small model of the target's family" in app.warning[0].value
     assert [button.key for button in app.button if "family_plan_" in button.key] == ["family_plan_1"]
 

@@ -94,7 +94,7 @@ def test_a_forecast_is_shown_when_it_is_done(planned, monkeypatch):
     assert values["Time"] == "42 s"
     assert values["Memory"] == "1.3 GB"
     assert values["Time saved"] == "53%"
-    assert "Fine-tune the target on a few other samples: 7.0 s" in texts(planned)
+    assert "Fine-tune the target on other samples: 7.0 s" in texts(planned)
     assert "12 strata" in texts(planned)  # 500 of 600 verified saves little: 600 / 5 / 10
 
 
@@ -144,8 +144,8 @@ def test_the_tuning_of_the_target_is_a_stage_where_the_plan_has_it(open_page, ru
     without = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
     control.update_record(run, plan=control.read_record(run).plan.but(tune_target=60))
     with_it = [progress.proto.text for progress in open_page("run", run=run.id).get("progress")]
-    place = with_it.index(":gray[Fine-tune the target on a few other samples]")
-    assert with_it[place + 1] == ":gray[Verify a few samples with the target]"
+    place = with_it.index(":gray[Fine-tune the target on other samples]")
+    assert with_it[place + 1] == ":gray[Verify samples on the target]"
     assert with_it[:place] + with_it[place + 1 :] == without
 
 

@@ -42,7 +42,7 @@ def test_a_run_without_scores_says_its_state_and_the_next_step(open_page, run_in
 def test_a_run_at_work_says_how_far_it_is_on_the_pages_of_results(open_page, run_in_state):
     app = open_page("scores", run=run_in_state("running").id)
     [bar] = app.get("progress")
-    assert bar.proto.text == "Score all samples with the small model, 8.0 s left"
+    assert bar.proto.text == "Score all samples on the small model, 8.0 s left"
     assert bar.proto.value == 20
 
 

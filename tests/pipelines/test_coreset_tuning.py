@@ -137,7 +137,7 @@ def test_asked_to_tune_on_more_than_there_is_a_run_takes_all_and_says_so(tmp_pat
     left = ROWS - 2 - (ROWS - 2) // 10 - len(results.verified_ids)
     assert len(results.tuned_ids) == left > 0
     assert results.summary.warnings[0] == (
-        f"The target was to be tuned on 500 samples apart from the verified ones; there are {left}."
+        f"The plan tunes the target on 500 samples other than the verified ones; only {left} exist."
     )
 
 
@@ -150,7 +150,7 @@ def test_with_all_samples_verified_none_is_left_to_tune_on_and_the_target_stays_
         pipeline.execute(folder, Watch())
     for one, other in zip(*map(contents, runs.values()), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert "there is none, so it is untouched" in open_results(runs[5]).summary.warnings[0]
+    assert "none exist, so it is untouched" in open_results(runs[5]).summary.warnings[0]
     assert not (runs[5] / "target_adapter").exists()
     pipeline.execute(runs[5], Watch())
 

@@ -128,7 +128,7 @@ def test_a_process_is_known_by_pid_and_start_time():
 def test_a_running_run_whose_pid_now_belongs_to_another_process_is_interrupted(run):
     save_status(run.folder, Status(state="running", pid=os.getpid(), pid_started=1.0))
     assert read_status(run).state == "interrupted"
-    with pytest.raises(RunError, match="is interrupted; only a queued or running one can be cancelled"):
+    with pytest.raises(RunError, match="is interrupted; only a queued or running run can be cancelled"):
         control.cancel(run)
 
 
@@ -175,14 +175,14 @@ def test_an_unknown_or_ambiguous_run_names_those_that_come_near(plan, tmp_path):
     with pytest.raises(RunError, match="'latest' does not exist; there are none in"):
         find_run("latest")
     first, second = create_run(plan, name="kazakh"), create_run(plan, name="kazakh")
-    with pytest.raises(RunError, match="'kazak' does not exist; the nearest are kazakh"):
+    with pytest.raises(RunError, match="'kazak' does not exist; the closest are kazakh"):
         find_run("kazak")
-    with pytest.raises(RunError, match=r"'kazakh' could be .*; give more of its id") as caught:
+    with pytest.raises(RunError, match=r"'kazakh' is ambiguous: .*; give more of its id") as caught:
         find_run("kazakh")
     assert first.id in str(caught.value) and second.id in str(caught.value)
     with pytest.raises(RunError, match="'20' could be"):
         find_run("20")
-    with pytest.raises(RunError, match=r"holds no plan\.json"):
+    with pytest.raises(RunError, match=r"is not a run folder: it has no plan\.json"):
         find_run(str(tmp_path))
     with pytest.raises(RunError, match="'no/where' does not exist; the latest is"):
         find_run("no/where")
@@ -247,7 +247,7 @@ def test_a_status_that_was_lost_with_the_power_is_an_interrupted_run_that_can_be
 def test_a_home_that_cannot_be_written_is_named(plan, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "file"))
-    with pytest.raises(RunError, match=r"cannot be written: .*; STAFF_HOME sets another place"):
+    with pytest.raises(RunError, match=r"cannot be written: .*; set STAFF_HOME to use another folder"):
         create_run(plan)
 
 
@@ -366,7 +366,7 @@ def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(run, mo
     start(run, worker=fake_worker("attentive"))
     pid = wait_for_state(run, "running").pid
     monkeypatch.setattr(worker, "LEAVING_SECONDS", 0.1)
-    with pytest.raises(RunError, match="already worked on by another process"), working(run):
+    with pytest.raises(RunError, match="another process already works on run"), working(run):
         pass
     status = read_status(run)
     assert (status.state, status.pid) == ("running", pid)
@@ -383,7 +383,7 @@ def test_a_never_started_run_can_be_cancelled_resumed_and_deleted(plan):
 
 
 def test_verifying_needs_scores_and_its_settings_reach_the_process(run):
-    with pytest.raises(RunError, match="has not all scores yet; it has to finish first"):
+    with pytest.raises(RunError, match="does not have all scores yet; it must finish first"):
         start(run, verify={"strata": 7})
     (run.folder / "summary.json").write_text("{}")
     start(run, verify={"strata": 7}, worker=fake_worker("finish"))

@@ -67,7 +67,7 @@ def test_a_kind_without_work_or_report_is_an_error(kind, monkeypatch):
     monkeypatch.setattr(work, "WORK", {})
     monkeypatch.setattr(reports, "REPORTS", {})
     for ask in (lambda: work.do(run, None), lambda: reports.report_of(run)):
-        with pytest.raises(RunError, match=rf"{run.id} is of kind '{kind}'; allowed: "):
+        with pytest.raises(RunError, match=rf"{run.id} has the unknown kind '{kind}'; allowed: "):
             ask()
 
 

@@ -30,7 +30,7 @@ def test_a_stage_of_one_model_keeps_its_name_label_and_unit():
 
 @pytest.mark.parametrize("name", ["", "verifying", "Import", "score", "tokenize all"])
 def test_an_unknown_stage_is_an_error_that_names_those_there_are(name):
-    with pytest.raises(RunError, match=rf"unknown stage '{name}'; the stages are import, tokenize, .*"):
+    with pytest.raises(RunError, match=rf"unknown stage '{name}'; allowed: import, tokenize, .*"):
         stage_of(name)
 
 

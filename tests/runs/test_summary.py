@@ -63,7 +63,7 @@ def test_what_an_older_version_did_not_keep_is_none(run):
 
 
 def test_a_summary_that_is_missing_or_damaged_says_so(run):
-    with pytest.raises(RunError, match=r"has no summary\.json: the run is not finished"):
+    with pytest.raises(RunError, match=r"has no summary\.json: the run has not finished"):
         load_summary(run.folder)
     write_json(run.folder / "summary.json", {**NOW, "samples": "many"})
     with pytest.raises(RunError, match=r"summary\.json is damaged: samples: "):
@@ -71,7 +71,7 @@ def test_a_summary_that_is_missing_or_damaged_says_so(run):
 
 
 def test_timings_are_seconds_by_stage(run):
-    with pytest.raises(RunError, match=r"has no timings\.json: no stage of the run is finished"):
+    with pytest.raises(RunError, match=r"has no timings\.json: no stage of the run has finished"):
         load_timings(run.folder)
     write_json(run.folder / "timings.json", {"import": 1.145, "tokenize": 5})
     assert load_timings(run.folder) == {"import": 1.145, "tokenize": 5.0}

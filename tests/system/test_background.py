@@ -105,11 +105,11 @@ def test_a_living_process_is_at_work_and_a_dead_one_has_failed_with_its_last_lin
     write("a", own_process())
     assert read(JOBS, "a").state == "adding"
     write("a", Sum(pid=2**22 + 1, pid_started=1.0))
-    assert read(JOBS, "a").message == "the process ended before it was done"
+    assert read(JOBS, "a").message == "the process ended before the job was done"
     (JOBS.folder("a") / "log.txt").write_text(f"first\n{'x' * 500}\n\n")
     assert read(JOBS, "a") == Sum(
         state="failed",
-        message=f"the process ended before it was done: {'x' * 300}",
+        message=f"the process ended before the job was done: {'x' * 300}",
         pid=2**22 + 1,
         pid_started=1.0,
     )
@@ -178,7 +178,7 @@ def test_the_process_has_the_home_and_writes_its_output_to_the_log(home):
     while read(JOBS, "a").state == "adding":
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert read(JOBS, "a").message == f"the process ended before it was done: at {home}"
+    assert read(JOBS, "a").message == f"the process ended before the job was done: at {home}"
 
 
 def test_a_program_that_is_not_there_is_an_error():

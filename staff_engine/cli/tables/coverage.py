@@ -13,16 +13,16 @@ from staff_engine.selection.methods import METHODS
 
 
 def print_coverage(methods: MethodCoverage, console: Console) -> None:
-    """Print how large and how alike the coresets are, and what of the data they reach."""
+    """Print the sizes of the coresets, their overlap and how much of the data they cover."""
     scores = f"scores of the {methods.source} model"
     made = f"seed {methods.seed}, {scores}, β of CCS and D2 {methods.beta:g}"
     console.print(
         "",
         f"[italic]Coresets at a pruning rate of {methods.pruning_rate:g}; {made}[/italic]",
         coverage_table(methods),
-        "[dim]response tokens and loss (nats): the median, below it the 5 % and 95 % quantiles[/dim]",
+        "[dim]response tokens and loss (nats): median, with the 5 % and 95 % quantiles below it[/dim]",
         "",
-        "[italic]Overlap: samples in both, over samples in either (Jaccard)[/italic]",
+        "[italic]Overlap: samples in both / samples in either (Jaccard)[/italic]",
         overlap_table(methods),
         "",
         sep="\n",
@@ -31,32 +31,32 @@ def print_coverage(methods: MethodCoverage, console: Console) -> None:
 
 
 def coverage_table(methods: MethodCoverage) -> Table:
-    """A row for each method, after one for all samples."""
-    found = methods.coverage
+    """A row for all samples, then one for each method."""
+    coverage = methods.coverage
     table = Table(box=None, pad_edge=False)
     table.add_column("method")
-    headings = ("samples", f"of {found.num_strata} strata", f"of {found.num_clusters} clusters")
+    headings = ("samples", f"of {coverage.num_strata} strata", f"of {coverage.num_clusters} clusters")
     for heading in (*headings, "response tokens", "loss"):
         table.add_column(heading, justify="right")
-    rows = [("all", "", "", "", found.lengths.everything, found.losses.everything)]
-    for i, name in enumerate(found.names):
-        shares = (_share(found.strata[i]), _share(found.clusters[i]))
-        row = (METHODS[name].label, f"{found.sizes[i]:,}", *shares)
-        rows.append((*row, found.lengths.coresets[i], found.losses.coresets[i]))
+    rows = [("all", "", "", "", coverage.lengths.everything, coverage.losses.everything)]
+    for i, name in enumerate(coverage.names):
+        shares = (_share(coverage.strata[i]), _share(coverage.clusters[i]))
+        row = (METHODS[name].label, f"{coverage.sizes[i]:,}", *shares)
+        rows.append((*row, coverage.lengths.coresets[i], coverage.losses.coresets[i]))
     for *cells, lengths, losses in rows:
         table.add_row(*cells, _spread(lengths, ",.0f"), _spread(losses, ".2f"))
     return table
 
 
 def overlap_table(methods: MethodCoverage) -> Table:
-    """Methods against methods: samples in both over samples in either."""
-    found = methods.coverage
+    """The overlap of each two methods: samples in both / samples in either."""
+    coverage = methods.coverage
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    labels = [METHODS[name].label for name in found.names]
+    labels = [METHODS[name].label for name in coverage.names]
     for label in labels:
         table.add_column(label, justify="right")
-    for label, row in zip(labels, found.jaccard, strict=True):
+    for label, row in zip(labels, coverage.jaccard, strict=True):
         table.add_row(label, *(f"{value:.2f}" for value in row))
     return table
 
@@ -66,5 +66,5 @@ def _share(value: float) -> str:
 
 
 def _spread(quantiles: np.ndarray, format: str) -> str:
-    low, middle, high = (quantiles[place] for place in (0, len(quantiles) // 2, -1))
+    low, middle, high = (quantiles[i] for i in (0, len(quantiles) // 2, -1))
     return f"{middle:{format}}\n[dim]{low:{format}} to {high:{format}}[/dim]"

@@ -1,4 +1,4 @@
-"""What an evaluation found, and what it will take, as tables for the terminal."""
+"""The results of an evaluation, and its time estimate, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from staff_engine.system.words import duration, percent
 
 
 def print_evaluation(report: EvaluationReport, console: Console) -> None:
-    """Print the table of an evaluation, and what may be said of it."""
+    """Print the table of an evaluation and the conclusions from it."""
     answers = f" and the {report.metric} of {report.answers:,} answers" if report.metric else ""
     console.print(
         "",
         f"[italic]The fine-tuned target: loss of {report.held_out:,} held-out samples{answers};"
-        f" {report.cells:,} of {report.planned:,} cells; below a mean over seeds its 95 % interval[/italic]",
+        f" {report.cells:,} of {report.planned:,} cells; below each mean: its 95 % interval[/italic]",
         evaluation_table(report),
         "",
         sep="\n",
@@ -31,7 +31,7 @@ def print_evaluation(report: EvaluationReport, console: Console) -> None:
 
 
 def evaluation_table(report: EvaluationReport) -> Table:
-    """A row for each arm, rate and budget; below each mean its 95 % interval over the seeds."""
+    """A row for each arm, rate and budget, with the 95 % interval over the seeds below each mean."""
     table = Table(box=None, pad_edge=False)
     table.add_column("removed", justify="right")
     table.add_column("trained on", overflow="fold")
@@ -66,15 +66,16 @@ def _mean(mean: Mean | None, digits: int, *, sign: bool = False) -> str:
 
 
 def estimate_words(estimate: Estimate | None) -> str:
-    """What an evaluation will take, in a sentence."""
+    """The time estimate of an evaluation, in a sentence."""
     if estimate is None:
-        return "what it will take is not known: the run has verified nothing to reckon from"
+        return "no time estimate: the run has verified no samples to estimate from"
     if not estimate.cells:
-        return "every cell is there already"
+        return "all cells already exist"
     parts = [("fine-tuning", estimate.training), ("evaluating", estimate.evaluating)]
     if estimate.scoring:
         parts.insert(0, ("fine-tuning and scoring everything on the target", estimate.scoring))
     words = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts)
     return (
-        f"{estimate.cells:,} cells to make, about {duration(estimate.seconds)} ({words}), by {estimate.basis}"
+        f"{estimate.cells:,} cells to compute, about {duration(estimate.seconds)} ({words}),"
+        f" based on {estimate.basis}"
     )

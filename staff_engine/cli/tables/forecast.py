@@ -9,7 +9,7 @@ from staff_engine.system.words import UNKNOWN, duration, gigabytes, whole
 
 
 def forecast_table(forecast: Forecast) -> Table:
-    """What a run will take, a row for each stage; of a forecast that is done."""
+    """The cost of a run, with a row for each stage. The forecast must be done."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -21,9 +21,9 @@ def forecast_table(forecast: Forecast) -> Table:
             f"about {whole(forecast.verified)} (at most {whole(forecast.verified_at_most)})",
         ),
         *((f"time of {stage}", duration(seconds)) for stage, seconds in forecast.stages.items()),
-        ("time in all", duration(forecast.total_seconds)),
+        ("total time", duration(forecast.total_seconds)),
         ("scoring everything on the target", duration(forecast.full_target_seconds)),
-        ("saved against that", _saving(forecast.share_saved)),
+        ("time saved compared with that", _saving(forecast.share_saved)),
         ("memory", gigabytes(forecast.memory_bytes or 0)),
     ]
     for row in rows:
@@ -34,4 +34,4 @@ def forecast_table(forecast: Forecast) -> Table:
 def _saving(share: float | None) -> str:
     if share is None:
         return UNKNOWN
-    return f"{share:.0%}" if share >= 0 else f"nothing: it takes {1 - share:.1f} times as long"
+    return f"{share:.0%}" if share >= 0 else f"none: the run takes {1 - share:.1f} times as long"

@@ -1,4 +1,4 @@
-"""What the command line shows of runs: one run's state, its closing table, and the list of all."""
+"""Runs as tables for the terminal: one run's state, its closing table, and the list of all runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from staff_engine.system.words import duration
 
 
 def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
-    """The closing table: what was selected, and the time it took.
+    """The closing table: the selected coreset and the time of each stage.
 
     Parameters
     ----------
@@ -36,24 +36,24 @@ def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
         ("verified on the target", f"{summary.verified:,}{missing}"),
         ("coreset size m", f"{summary.coreset_size:,}"),
         *_lengths(summary),
-        *([("trust in the small model", summary.trust.word)] if summary.trust else []),
+        *([("reliability of the small model", summary.trust.word)] if summary.trust else []),
         *([("number format", summary.dtype)] if summary.dtype else []),
         *((f"time of {stage}", duration(seconds)) for stage, seconds in timings.items()),
-        ("time in all", duration(sum(timings.values()))),
+        ("total time", duration(sum(timings.values()))),
     ]
     cost = run_cost(summary, timings)
-    words = "nothing verified, no estimate" if cost.full is None else f"about {duration(cost.full)}"
+    words = "no estimate, nothing was verified" if cost.full is None else f"about {duration(cost.full)}"
     rows.append(("scoring everything on the target (estimate)", words))
     if cost.training is not None:
         rows.append(("fine-tuning it before that (rougher estimate)", f"about {duration(cost.training)}"))
-        rows.append(("selection overhead: this run, of these two", f"{cost.overhead:.0%}"))
+        rows.append(("selection overhead: this run / these two", f"{cost.overhead:.0%}"))
     for row in rows:
         table.add_row(*row)
     return table
 
 
 def _lengths(summary: Summary) -> list[tuple[str, str]]:
-    """Response tokens of the coreset beside those of the data; runs of older versions have none."""
+    """Rows that compare response tokens of coreset and data; none for runs of older versions."""
     lengths = summary.response_tokens
     if lengths is None:
         return []
@@ -64,7 +64,7 @@ def _lengths(summary: Summary) -> list[tuple[str, str]]:
 
 
 def print_summary(summary: Summary, timings: Mapping[str, float], console: Console) -> None:
-    """Print the closing table of a run, and how far to trust it."""
+    """Print the closing table of a run, and how reliable the small model is."""
     console.print("", summary_table(summary, timings), "", sep="\n")
     if summary.trust is not None:
         console.print(summary.trust.sentence, highlight=False)
@@ -75,7 +75,7 @@ def print_summary(summary: Summary, timings: Mapping[str, float], console: Conso
 
 
 def print_status(facts: RunDescription) -> None:
-    """Print how far a run is and, once it has all scores, its closing table."""
+    """Print the state and progress of a run and, once it has all scores, its closing table."""
     console = Console()
     console.print(status_table(facts))
     if facts.summary is not None:
@@ -88,7 +88,7 @@ def print_runs(runs: Iterable[RunDescription]) -> None:
 
 
 def status_table(facts: RunDescription) -> Table:
-    """One run's state, what it was asked to do and how far it is."""
+    """One run's state, main settings and progress."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -107,7 +107,7 @@ def status_table(facts: RunDescription) -> Table:
 
 
 def runs_table(runs: Iterable[RunDescription]) -> Table:
-    """A row for each run; its id names data set and small model."""
+    """A row for each run; the id contains data set and small model."""
     table = Table(box=None, pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("state", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What `select` says of a selection, without loading what draws tables."""
+"""The output of `select`, printed without importing the library for tables."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, response_tokens, warnings, to_verify, and out where it was written.
+        coreset_size, response_tokens, warnings, to_verify, and out if it was written.
     verify, seconds
-        The command that verifies what is missing, and about how long it takes; 0 where that is not known.
+        The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
-    where = f" written to {answer['out']}" if "out" in answer else " (--out FILE writes them)"
-    typer.echo(f"{answer['coreset_size']:,} samples{where}")
+    where = f" and written to {answer['out']}" if "out" in answer else " (use --out FILE to write them)"
+    typer.echo(f"{answer['coreset_size']:,} samples selected{where}")
     typer.echo(answer["response_tokens"])
     for warning in answer["warnings"]:
         typer.echo(f"warning: {warning}", err=True)

@@ -1,4 +1,4 @@
-"""What a similarity run found, as tables for the terminal."""
+"""The results of a similarity run as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ COLUMNS = {
     "strata": "strata (ARI)",
     "hardest": "hardest tenth",
 }
-"""The figures of a `Likeness`, and what heads their columns."""
+"""The figures of a `Likeness`, and the headings of their columns."""
 
 
 def print_similarity(report: Report, console: Console) -> None:
-    """Print how alike the models are, what goes with the response length, and whom to trust."""
+    """Print the similarity of the models, the correlation with response length, and the ratings."""
     console.print("", pairs_table(report), "", lengths_table(report), "", sep="\n")
     for verdict in report.verdicts:
         who = f"{verdict.small.words}, for {verdict.target.words}, by {verdict.score}"
-        console.print(f"{who}: trust is {verdict.trust.word}. {verdict.trust.sentence}", highlight=False)
+        rating = f"reliability is {verdict.trust.word}. {verdict.trust.sentence}"
+        console.print(f"{who}: {rating}", highlight=False)
         for advice in verdict.trust.advice:
             console.print(f"- {advice}", highlight=False)
 
 
 def pairs_table(report: Report) -> Table:
-    """A row for each target, small model and score; below each figure its 95 % interval."""
+    """A row for each target, small model and score, with the 95 % interval below each figure."""
     table = Table(
-        title=f"How alike they score {report.samples:,} samples; 95 % bootstrap intervals",
+        title=f"Similarity of the scores of {report.samples:,} samples, with 95 % bootstrap intervals",
         title_justify="left", box=None, pad_edge=False,
     )  # fmt: skip
     for name in ("target", "small model", "score"):
@@ -56,9 +57,9 @@ def lengths_table(report: Report) -> Table:
     table.add_column("model")
     for score in SCORES:
         table.add_column(score, justify="right")
-    found = {(each.reading, each.score): each.correlation for each in report.lengths}
+    correlations = {(each.reading, each.score): each.correlation for each in report.lengths}
     for reading in report.readings:
-        table.add_row(reading.words, *(_cell(found[reading, score]) for score in SCORES))
+        table.add_row(reading.words, *(_cell(correlations[reading, score]) for score in SCORES))
     return table
 
 

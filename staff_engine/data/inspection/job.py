@@ -1,8 +1,8 @@
-"""The look at every row of a data set, in a process of its own, and what it left.
+"""Inspections of every row of a data set, as background jobs, and their results.
 
-Each is a background job in `<home>/inspections/<key>/`: `inspection.json` (its state, and the
-findings at its end), `problems.parquet`, `first.jsonl` and `log.txt`. The key is made of the choice
-and of the file's size and time, so that the same question has the same answer at once.
+Each job is in `<home>/inspections/<key>/`: `inspection.json` (its state and, at the end, the
+findings), `problems.parquet`, `first.jsonl` and `log.txt`. The key is made of the choice and of
+the file's size and time, so that the same inspection is not made twice.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from staff_engine.system.hub import hub_answers, in_hub_cache
 from staff_engine.system.processes import start_time
 
 KEPT = 40
-"""Inspections that are kept, the newest."""
+"""Number of newest inspections to keep."""
 
 VERSION = 2
-"""Part of the key: raised when findings change."""
+"""Part of the key; increased when findings change."""
 
 SECONDS_BETWEEN = 0.3
-"""At least, between two writings of the progress."""
+"""Minimum seconds between two writes of the progress."""
 
 SMALL = 6_000_000
-"""Bytes of a file that is read through in about half a second; of a packed one, a fifth of it."""
+"""Bytes of a file that is read in about half a second; a fifth of it for a compressed file."""
 
 SMALL_LIMIT = 5000
 """Rows that are read in about half a second."""
@@ -54,11 +54,11 @@ class Inspection(BaseModel):
     choice: DataChoice
     state: Literal["running", "finished", "failed"] = "running"
     rows: int = 0
-    share: float = 0.0  # of all, 0 while it is not known
+    share: float = 0.0  # of all rows, 0 if unknown
     message: str = ""
     pid: int | None = None
     pid_started: float | None = None
-    background: bool = False  # in a process of its own, which can be stopped
+    background: bool = False  # in a separate process, which can be stopped
     seconds: float = 0.0
     findings: Findings | None = None
 
@@ -76,17 +76,17 @@ class Problem:
 
 
 def start_inspection(choice: DataChoice, *, again: bool = False) -> str:
-    """See to it that a data set is inspected, in the background where it was not before; returns the key.
+    """Inspect a data set in the background, unless it already was; returns the key.
 
     Parameters
     ----------
     again
-        Inspect it anew, finished or not.
+        Inspect it again, even if finished.
 
     Raises
     ------
     DatasetError
-        If the file is not there, or no process can be started.
+        If the file does not exist, or no process can be started.
     """
     choice = _absolute(choice)
     key = key_of(choice)
@@ -104,15 +104,15 @@ def start_inspection(choice: DataChoice, *, again: bool = False) -> str:
             begun=begun,
         )
     except OSError as error:
-        raise DatasetError(f"{choice.dataset} cannot be looked through: {error}") from error
+        raise DatasetError(f"{choice.dataset} cannot be inspected: {error}") from error
     return key
 
 
 def inspect_here(choice: DataChoice, *, again: bool = False) -> Inspection:
-    """Inspect a data set in this process, or return at once what is known of it.
+    """Inspect a data set in this process, or return the existing result immediately.
 
-    If another process is at it, that one's end is waited for. What went wrong with the data is
-    in the result's message.
+    If another process is inspecting it, wait until that process ends. An error in the data is in
+    the result's message.
     """
     from filelock import FileLock
 
@@ -130,7 +130,7 @@ def inspect_here(choice: DataChoice, *, again: bool = False) -> Inspection:
 
 
 def findings_of(choice: DataChoice) -> Findings:
-    """What `inspect_here` finds. Raises DatasetError if the data cannot be read or no format fits."""
+    """The findings of `inspect_here`. Raises DatasetError if the data cannot be read or no format fits."""
     inspection = inspect_here(choice)
     if inspection.findings is None:
         raise DatasetError(inspection.message)
@@ -138,40 +138,40 @@ def findings_of(choice: DataChoice) -> Findings:
 
 
 def read_inspection(key: str) -> Inspection | None:
-    """How far an inspection is, or what it found; None if there is none. A dead process's has failed."""
+    """Read an inspection or its progress; None if there is none. It has failed if its process died."""
     return background.read(JOBS, key)
 
 
 def stop_inspection(key: str) -> None:
-    """End an inspection that runs in the background, and forget it."""
+    """Stop and delete an inspection that runs in the background."""
     inspection = read_inspection(key)
     if inspection is not None and inspection.background:
         background.stop(JOBS, key)
 
 
 def read_problems(key: str, reason: str | None = None, start: int = 0, count: int = 50) -> list[Problem]:
-    """Some of the rows that cannot be used, of one reason or of all, in their order."""
+    """Some of the unusable rows, for one reason or all, in order."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(JOBS.folder(key) / PROBLEMS_FILE) as file:
         reasons = file.read(columns=["reason"]).column(0).to_pylist()
-        wanted = [place for place, each in enumerate(reasons) if reason in (None, each)]
+        wanted = [index for index, each in enumerate(reasons) if reason in (None, each)]
         wanted = wanted[start : start + count]
         groups = {
             group: file.read_row_group(group, ["number", "detail", "text"]).to_pylist()
-            for group in sorted({place // STEP for place in wanted})
+            for group in sorted({index // STEP for index in wanted})
         }
-    return [Problem(**groups[place // STEP][place % STEP]) for place in wanted]
+    return [Problem(**groups[index // STEP][index % STEP]) for index in wanted]
 
 
 def kept_first_rows(key: str) -> FirstRows | None:
-    """The first rows of a hub data set that was inspected, also where no format fitted them."""
+    """The first rows of an inspected hub data set, even if no format fits them."""
     path = JOBS.folder(key) / FIRST_FILE
     return rows_of_lines(path, "row") if path.exists() else None
 
 
 def is_small(choice: DataChoice) -> bool:
-    """Whether `inspect_here` takes so short that nobody need wait for it."""
+    """Whether `inspect_here` is fast enough to wait for."""
     path = Path(choice.dataset)
     if not path.is_file():
         return False
@@ -182,7 +182,7 @@ def is_small(choice: DataChoice) -> bool:
 
 
 def key_of(choice: DataChoice) -> str:
-    """What an inspection is found by: the choice, and the state of what it reads. Raises DatasetError."""
+    """The key of an inspection: the choice, and the state of the data. Raises DatasetError."""
     path = Path(choice.dataset)
     state: object = None
     try:
@@ -196,7 +196,7 @@ def key_of(choice: DataChoice) -> str:
 
 
 def _carry_out(inspection: Inspection, key: str) -> Inspection:
-    """Inspect, and write how far it is, what was found or what went wrong."""
+    """Inspect, and write the progress, then the findings or the error."""
     begun = written = time.monotonic()
     background.save(JOBS, key, inspection)
 
@@ -222,7 +222,7 @@ def _carry_out(inspection: Inspection, key: str) -> Inspection:
 
 
 def _ask_hub(source: str) -> None:
-    """Say shortly and early that a hub data set is wanted and there is no hub to be asked."""
+    """Raise DatasetError early if the data set is on the hub and the hub cannot be reached."""
     if not is_on_hub(source):
         return
     if not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():

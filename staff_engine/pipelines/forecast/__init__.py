@@ -1,1 +1,1 @@
-"""What a run will take, measured before it starts."""
+"""The cost of a run, measured before it starts."""

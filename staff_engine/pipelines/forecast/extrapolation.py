@@ -1,7 +1,7 @@
-"""What a few measured batches say of a whole run: tokens, seconds of each stage, memory.
+"""Extrapolate a few measured batches to a whole run: tokens, seconds of each stage, memory.
 
-Numbers in, numbers out; no model is needed. So a forecast follows at once when the epochs
-or the settings of the selection change, and only other data, models or batches are measured anew.
+No model is needed. So the forecast updates immediately if the epochs or the selection settings
+change. Only other data, models or batches are measured again.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
 
 MOST_SIMULATED = 100_000
-"""Samples whose batches are planned one by one; for more, their cost is scaled up."""
+"""Maximum samples whose batches are planned one by one; the cost of more is scaled up."""
 
 FEWEST = 5
-"""Batches from which more than seconds for each token can be fitted."""
+"""Minimum batches to fit more than seconds per token."""
 
 SMOOTHING = 0.53
-"""Of the spread of log scores, times n^(-1/5): half of Silverman's width, so that tails stay thin."""
+"""Kernel width / (spread of log scores · n^(-1/5)): half of Silverman's width, to keep tails thin."""
 
 
 MUCH, LITTLE = 0.5, 0.2
-"""Shares of the samples: verifying over the one saves little, verifying the other at most saves well."""
+"""Shares of the samples: verifying more than the first saves little; the second is recommended."""
 
 
 class _Frozen(BaseModel):
@@ -44,24 +44,24 @@ class Speed(_Frozen):
 
     batch: float
     token: float
-    pair: float  # every token looks at those before it
+    pair: float  # attention: every token reads those before it
 
     def seconds(self, batches: np.ndarray) -> float:
-        """Seconds of some batches, int (k, 2): samples and padded length of each."""
+        """Total seconds of some batches, int (k, 2): samples and padded length of each."""
         return float((_terms(batches) @ [self.batch, self.token, self.pair]).sum())
 
 
 class Side(_Frozen):
-    """What was measured on one of the two models."""
+    """The measurements of one of the two models."""
 
     load: float  # seconds until it can score
     scoring: Speed
     tokenize_row: float  # seconds
-    lengths: tuple[int, ...]  # tokens of each row that was read, 0 where it cannot be scored
+    lengths: tuple[int, ...]  # tokens of each row that was read, 0 if unscorable
 
 
 class Training(_Frozen):
-    """What was measured of the fine-tuning of one of the two models."""
+    """The measurements of the fine-tuning of one of the two models."""
 
     start: float  # seconds before the first step
     step: Speed
@@ -69,43 +69,43 @@ class Training(_Frozen):
 
 
 class Measured(_Frozen):
-    """What a few rows and batches of a plan showed."""
+    """The measurements of a few rows and batches of a plan."""
 
     rows: int  # of the data set, up to the limit
     small: Side
     target: Side
-    start: dict[str, float]  # seconds that import and tokenize take before their first row
+    start: dict[str, float]  # seconds of import and tokenize before the first row
     import_row: float  # seconds
     finetuning: Training
-    tuning: Training | None = None  # of the target, if the plan has it tuned
-    scored: tuple[int, ...]  # places of the rows that the small model scored
-    efforts: tuple[float, ...]  # and what it gave them
+    tuning: Training | None = None  # of the target, if the plan tunes it
+    scored: tuple[int, ...]  # indices of the rows that the small model scored
+    efforts: tuple[float, ...]  # their efforts
     memory_bytes: int
 
 
 class Forecast(_Frozen):
-    """What a run will take, as far as it is known.
+    """The estimated cost of a run.
 
     Attributes
     ----------
     state, message
-        "measuring" with what is being done, "done", or "failed" with the reason.
+        "measuring" with the current step, "done", or "failed" with the reason.
     samples, tokens
-        Scorable samples, and all their tokens as the small model reads them.
+        Scorable samples, and all their tokens by the small model's tokenizer.
     stages
-        Seconds of import, tokenize, fine-tune, speculate, tune target (if the plan has the
-        target tuned) and verify.
+        Seconds of import, tokenize, fine-tune, speculate, tune target (if the plan tunes the
+        target) and verify.
     verified, verified_at_most
-        Samples that the target will score, as expected and at most: b_v in each of K
-        strata, or all that are left when the hardest are dropped.
+        Expected and maximum number of samples that the target scores. The maximum is b_v in
+        each of K strata, or all samples except the dropped hardest ones.
     full_target_seconds
-        Seconds in which the target, being loaded, would score every sample.
+        Seconds for scoring every sample on the loaded target.
     share_saved
         1 − (fine-tune + speculate + tune target + verify) / full_target_seconds. Below 0 if
-        STAFF takes longer. Import and tokenizing are needed either way; the fine-tuning that
-        the target itself would need for such scores is not counted.
+        STAFF takes longer. Import and tokenizing are needed in both cases. Fine-tuning the
+        target on all samples, which such scores would need, is not counted.
     memory_bytes
-        The most that the models' device holds at once: graphics memory, or the process's own.
+        Peak memory of the models' device: graphics memory, or the memory of the process.
     """
 
     state: Literal["measuring", "done", "failed"]
@@ -122,32 +122,32 @@ class Forecast(_Frozen):
 
 
 def advice(plan: Plan, forecast: Forecast) -> str:
-    """Why little or nothing is saved by a forecast that is done, and what helps; "" where enough is."""
+    """Why a finished forecast saves little or nothing, and what helps; "" if it saves enough."""
     if not forecast.samples or forecast.verified_at_most is None:
         return ""
     if forecast.verified_at_most > MUCH * forecast.samples:
         strata = max(1, int(LITTLE * forecast.samples / max(plan.verify_per_stratum, 1)))
         return (
             "The target would verify more than half of the samples, which saves little."
-            f" {strata} strata (K), or fewer verified in each, bring it to a fifth."
+            f" With {strata} strata (K), or fewer verified samples in each, it would verify a fifth."
         )
     if forecast.share_saved is not None and forecast.share_saved <= 0:
         return (
-            f"This takes {1 - forecast.share_saved:.1f} times as long as letting the target score everything."
-            " Fewer epochs or a smaller small model help; with a larger target the same plan saves more."
+            f"This takes {1 - forecast.share_saved:.1f} times as long as scoring everything on the target."
+            " Fewer epochs or a smaller small model help. With a larger target, the same plan saves more."
         )
     return ""
 
 
 def fit_speed(batches: np.ndarray, seconds: Sequence[float] | np.ndarray) -> Speed:
-    """Fit what a batch takes, by the least sum of relative errors: one that was held up hardly counts.
+    """Fit the time of a batch, by the least sum of relative errors, which is robust to outliers.
 
     Parameters
     ----------
     batches
         int (k, 2): samples and padded length of each measured batch, at least one.
     seconds
-        float (k,): what each took, above 0.
+        float (k,): seconds of each, above 0.
     """
     relative = _terms(batches) / np.asarray(seconds)[:, None]
     if len(relative) < FEWEST:
@@ -165,13 +165,13 @@ def fit_speed(batches: np.ndarray, seconds: Sequence[float] | np.ndarray) -> Spe
 
 
 def _terms(batches: np.ndarray) -> np.ndarray:
-    """float (k, 3): what the factors of a `Speed` are multiplied by."""
+    """float (k, 3): the terms that the factors of a `Speed` are multiplied by."""
     samples, length = np.asarray(batches, dtype=float).T
     return np.stack([np.ones(len(samples)), samples * length, samples * length**2], axis=1)
 
 
 def _least_absolute(terms: np.ndarray) -> np.ndarray:
-    """The factors with the least sum of |terms @ factors − 1|, by least squares that are weighted anew."""
+    """The factors with the least sum of |terms @ factors − 1|, by iteratively reweighted least squares."""
     scale = terms.max(axis=0)
     weights = np.ones(len(terms))
     for _ in range(30):
@@ -182,14 +182,14 @@ def _least_absolute(terms: np.ndarray) -> np.ndarray:
 
 
 def extrapolate(plan: Plan, measured: Measured) -> Forecast:
-    """Forecast a run of a plan from what was measured of it.
+    """Forecast a run of a plan from its measurements.
 
     Parameters
     ----------
     plan
-        Its epochs, the settings of its selection and how many samples the target is tuned
-        on need not be those of the plan that was measured; data, models, batches and
-        whether the target is tuned are.
+        Its epochs, selection settings and number of samples to tune the target on can differ
+        from the measured plan. Data, models, batches and whether the target is tuned must
+        be the same.
     """
     lengths = np.array(measured.small.lengths)
     usable = lengths > 0
@@ -233,12 +233,12 @@ def plan_steps(lengths: np.ndarray, batch_size: int, seed: int = 0) -> np.ndarra
 
 
 def shapes(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> np.ndarray:
-    """Samples and padded length, int (k, 2), of batches that are given by the places of their samples."""
+    """Samples and padded length, int (k, 2), of batches given by the indices of their samples."""
     return np.array([(len(batch), lengths[batch].max()) for batch in batches])
 
 
 def _training_seconds(plan: Plan, training: Training, lengths: np.ndarray, samples: int) -> float:
-    """Seconds in which a model, not yet loaded, is fine-tuned on so many samples of these lengths."""
+    """Seconds for loading a model and fine-tuning it on this number of samples with these lengths."""
     simulated = min(samples, MOST_SIMULATED)
     steps = plan_steps(np.resize(lengths, simulated), plan.batch_size)
     epoch = training.step.seconds(steps) * samples / simulated
@@ -251,19 +251,19 @@ def _tuning_stage(plan: Plan, measured: Measured, tuned: np.ndarray) -> dict[str
     if not plan.tune_target or measured.tuning is None:
         return {}
     if not len(tuned):
-        return {stages.TUNE_TARGET.name: 0.0}  # nothing is left to tune it on: it is not even loaded
+        return {stages.TUNE_TARGET.name: 0.0}  # no samples are left to tune it on: it is not loaded
     tokenizing = len(tuned) * measured.target.tokenize_row
     lengths = np.array(measured.target.lengths)[tuned]
     training = _training_seconds(plan, measured.tuning, lengths, len(tuned))
     return {stages.TUNE_TARGET.name: tokenizing + training}
 
 
-def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -> float:
-    """Seconds in which a loaded model scores so many samples that are like those at some places."""
-    if not samples or not len(places):
+def _scoring_seconds(plan: Plan, side: Side, indices: np.ndarray, samples: int) -> float:
+    """Seconds for scoring this number of samples, similar to those at the indices, on a loaded model."""
+    if not samples or not len(indices):
         return 0.0
     simulated = min(samples, MOST_SIMULATED)
-    chosen = np.resize(places, simulated)
+    chosen = np.resize(indices, simulated)
     lengths = np.array(side.lengths)[chosen]
     batches = plan_batches(lengths, tokens=plan.tokens_per_batch)
     return side.scoring.seconds(shapes(lengths, batches)) * samples / simulated
@@ -271,23 +271,23 @@ def _scoring_seconds(plan: Plan, side: Side, places: np.ndarray, samples: int) -
 
 def _verifying_seconds(plan: Plan, target: Side, drawn: np.ndarray) -> float:
     if not len(drawn):
-        return 0.0  # the target is not even loaded
+        return 0.0  # the target is not loaded
     scoring = _scoring_seconds(plan, target, drawn, len(drawn))
     return target.load + len(drawn) * target.tokenize_row + scoring
 
 
 def _drawn(plan: Plan, measured: Measured, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of rows that stand for those that will be verified, and for those to tune the target on.
+    """Indices of rows that represent those to be verified, and those to tune the target on.
 
-    How many that are depends on how many strata are full, so it is drawn from as many
-    made-up scores as there will be, each near one of those measured.
+    Their number depends on how many strata are full. So they are drawn from simulated scores
+    of all samples, each near one of those measured.
     """
     rng = np.random.default_rng(plan.seed)
     efforts = np.array(measured.efforts)
     logs = np.log(np.maximum(efforts, min(efforts[efforts > 0], default=1.0)))
     chosen = rng.integers(len(logs), size=min(samples, MOST_SIMULATED))
     width = SMOOTHING * logs.std() * len(logs) ** -0.2
-    made_up = np.exp(logs[chosen] + width * rng.standard_normal(len(chosen)))
+    simulated = np.exp(logs[chosen] + width * rng.standard_normal(len(chosen)))
     settings: dict[str, Any] = {
         "num_strata": plan.strata,
         "strata_by": plan.strata_by,
@@ -295,7 +295,7 @@ def _drawn(plan: Plan, measured: Measured, samples: int) -> tuple[np.ndarray, np
         "pruning_rate": plan.pruning_rate,
         "seed": plan.seed,
     }
-    drawn = draw_verification(made_up, per_stratum=plan.verify_per_stratum, **settings)
-    tuned = draw_tuning(made_up, count=plan.tune_target, apart_from=drawn, **settings)
-    places = np.array(measured.scored)[chosen]
-    return places[drawn], places[tuned]
+    drawn = draw_verification(simulated, per_stratum=plan.verify_per_stratum, **settings)
+    tuned = draw_tuning(simulated, count=plan.tune_target, apart_from=drawn, **settings)
+    indices = np.array(measured.scored)[chosen]
+    return indices[drawn], indices[tuned]

@@ -1,8 +1,8 @@
-"""Forecasts before a run starts: made in a process of their own, read at once, held against the run.
+"""Forecasts: measured in a separate process before a run starts, and compared with the finished run.
 
-What was measured lies in `<home>/forecasts/<key>/`, a background job. The key is made of the
-settings that matter to it, and of the size and time of the files that they name, so that the same
-question is not measured twice. Nothing here loads torch but `make_forecast`.
+The measurements are in `<home>/forecasts/<key>/`, as a background job. The key is made of the
+settings that affect them, and of the size and time of the files that the settings name. So the
+same measurement is not made twice. Only `make_forecast` loads torch.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from staff_engine.system.processes import start_time
 
 FORECAST_FILE = "forecast.json"
 ERROR_FILE = "forecast_error.json"
-"""What a run's folder holds: its forecast, and once it is finished how far that was off."""
+"""Files in a run's folder: its forecast and, once it has finished, the error of the forecast."""
 
 COMMAND = (sys.executable, "-m", "staff_engine", "forecast")
 
 KEPT = 40
-"""Measurements that are kept, the newest."""
+"""Number of newest measurements to keep."""
 
 VERSION = 3
 """Part of the key: raised when what is measured changes."""
 
 FREE = (*SELECTION_FIELDS, "verify_per_stratum", "epochs", "learning_rate", "lora_alpha", "tune_target")
-"""Settings that a measurement holds for, whatever they are; of the last, only whether it is 0 matters."""
+"""Settings that do not affect a measurement; the last one only by whether it is 0."""
 
 
 class Measurement(BaseModel):
@@ -60,15 +60,15 @@ JOBS = background.Jobs("forecasts", "measurement.json", Measurement, at_work="me
 
 
 def start_forecast(plan: Plan, *, again: bool = False) -> str:
-    """See to it that a plan is measured, in the background where it was not before; returns the key.
+    """Measure a plan in the background, unless it already was; returns the key.
 
-    One that is being measured, is done or has failed is left as it is, so that this can be
-    called as often as a page is drawn.
+    A measurement that is running, done or failed is not started again, so this can be called
+    every time a page is drawn.
 
     Parameters
     ----------
     again
-        Measure anew what is done or has failed.
+        Measure again if it is done or has failed.
 
     Raises
     ------
@@ -92,13 +92,13 @@ def start_forecast(plan: Plan, *, again: bool = False) -> str:
 
 
 def read_forecast(key: str, plan: Plan | None = None) -> Forecast | None:
-    """How far a forecast is, or what it says; None if there is none. A dead process's has failed.
+    """Read a forecast or its progress; None if there is none. It has failed if its process died.
 
     Parameters
     ----------
     plan
-        One whose epochs and selection settings may differ from those of the plan that was
-        measured; that one where it is not given.
+        A plan whose epochs and selection settings can differ from those of the measured plan;
+        the measured plan if None.
     """
     measurement = background.read(JOBS, key)
     if measurement is None:
@@ -109,26 +109,26 @@ def read_forecast(key: str, plan: Plan | None = None) -> Forecast | None:
 
 
 def stop_forecast(key: str) -> None:
-    """End a measurement that is being made, so that a run has the machine for itself, and forget it."""
+    """Stop and delete a running measurement, so that a run has the machine to itself."""
     background.stop(JOBS, key)
 
 
 def make_forecast(
     plan: Plan, *, seconds: float = 20.0, say: Callable[[str], None] = lambda text: None
 ) -> Forecast:
-    """Measure a plan in this process, anew, and keep what was measured.
+    """Measure a plan in this process, and store the measurements.
 
     Parameters
     ----------
     seconds
-        For timed batches, in all.
+        Total time for measured batches.
     say
-        Told in a few words what is being done.
+        Receives a short description of the current step.
 
     Raises
     ------
     StaffError
-        If the data, the plan or a model does not allow it; `read_forecast` then says so too.
+        If the data, the plan or a model cannot be used; `read_forecast` then returns a failed forecast.
     """
     plan = with_absolute_paths(plan)
     key = key_of(plan)
@@ -137,27 +137,27 @@ def make_forecast(
     except OSError as error:
         raise RunError(f"the forecast cannot be written: {error}") from error
     pid = os.getpid()
-    at_work = Measurement(plan=plan, pid=pid, pid_started=start_time(pid))
+    running = Measurement(plan=plan, pid=pid, pid_started=start_time(pid))
 
     def tell(text: str) -> None:
-        background.save(JOBS, key, at_work.model_copy(update={"message": text}))
+        background.save(JOBS, key, running.model_copy(update={"message": text}))
         say(text)
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of the libraries, to their own callers
+            warnings.simplefilter("ignore", FutureWarning)  # meant for the libraries' own callers
             measured = measure(plan, seconds=seconds, say=tell)
     except BaseException as error:
         reason = str(error) if isinstance(error, StaffError) else f"{type(error).__name__}: {error}"
         failed = {"state": "failed", "message": " ".join(reason.split())[:500]}
-        background.save(JOBS, key, at_work.model_copy(update=failed))
+        background.save(JOBS, key, running.model_copy(update=failed))
         raise
-    background.save(JOBS, key, at_work.model_copy(update={"state": "done", "measured": measured}))
+    background.save(JOBS, key, running.model_copy(update={"state": "done", "measured": measured}))
     return extrapolate(plan, measured)
 
 
 def keep_forecast(run: Run) -> bool:
-    """Put the forecast of a run's plan into its folder, if there is one; whether there was."""
+    """Copy the forecast of a run's plan into its folder, if there is one; returns whether there was."""
     plan = read_record(run).plan
     forecast = read_forecast(key_of(plan), plan)
     if forecast is None or forecast.state != "done":
@@ -167,15 +167,15 @@ def keep_forecast(run: Run) -> bool:
 
 
 def forecast_error(folder: Path) -> dict[str, Any] | None:
-    """Hold a finished run against its forecast, and write it to `forecast_error.json`.
+    """Compare a finished run with its forecast, and write the result to `forecast_error.json`.
 
-    To be called in the run's process, whose memory is read.
+    Must be called in the run's process, because it reads the memory of the process.
 
     Returns
     -------
     dict or None
         For total_seconds, each stage's seconds, verified, full_target_seconds and
-        memory_bytes: what was forecast, what it was, and the error, forecast / found − 1.
+        memory_bytes: the forecast, the actual value as `found`, and the error, forecast / found − 1.
         None if the run has no forecast.
     """
     path = folder / FORECAST_FILE
@@ -183,24 +183,24 @@ def forecast_error(folder: Path) -> dict[str, Any] | None:
         return None
     forecast = read_model(path, Forecast)
     timings, summary = load_timings(folder), load_summary(folder)
-    found: dict[str, float | None] = {stage: timings.get(stage) for stage in forecast.stages}
-    said: dict[str, float | None] = {**forecast.stages, "total_seconds": forecast.total_seconds}
-    found["total_seconds"] = sum(seconds for seconds in found.values() if seconds)
-    found["verified"] = summary.verified
-    found["full_target_seconds"] = summary.full_target_seconds_estimate
-    found["memory_bytes"] = peak_memory()
-    said |= forecast.model_dump(include=set(found) - set(said))
+    actual: dict[str, float | None] = {stage: timings.get(stage) for stage in forecast.stages}
+    expected: dict[str, float | None] = {**forecast.stages, "total_seconds": forecast.total_seconds}
+    actual["total_seconds"] = sum(seconds for seconds in actual.values() if seconds)
+    actual["verified"] = summary.verified
+    actual["full_target_seconds"] = summary.full_target_seconds_estimate
+    actual["memory_bytes"] = peak_memory()
+    expected |= forecast.model_dump(include=set(actual) - set(expected))
     compared = {
-        name: {"forecast": expected, "found": value, "error": expected / value - 1}
-        for name, value in found.items()
-        if value and (expected := said[name]) is not None
+        name: {"forecast": forecasted, "found": value, "error": forecasted / value - 1}
+        for name, value in actual.items()
+        if value and (forecasted := expected[name]) is not None
     }
     write_json(folder / ERROR_FILE, compared)
     return compared
 
 
 def key_of(plan: Plan) -> str:
-    """What a measurement is found by: the settings that matter to it, and the files they name."""
+    """The key of a measurement: the settings that affect it, and the files that they name."""
     settings = with_absolute_paths(plan).model_dump(exclude=set(FREE))
     settings["tunes_target"] = plan.tune_target > 0
     files = [_state_of(Path(settings[name])) for name in ("dataset", "small", "target")]

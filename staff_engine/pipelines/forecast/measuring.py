@@ -1,4 +1,4 @@
-"""Measure a few rows and batches of a plan, in the way in which a run of it works."""
+"""Measure a few rows and batches of a plan, with the functions of a run."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 ROWS = 1000
-"""Rows that are read."""
+"""Maximum rows to read."""
 
 SHARES = {stages.FINE_TUNE: 0.35, stages.SPECULATE: 0.25, stages.TUNE_TARGET: 0.35, stages.VERIFY: 0.4}
-"""Of the time, for the batches of each stage that is measured, in proportion."""
+"""Relative shares of the time for the batches of each measured stage."""
 
 MOST_STEPS = 60
 
@@ -46,34 +46,34 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Tokens:
-    """The rows that were read, as one of the models sees them, and how long that took."""
+    """The rows that were read, tokenized for one of the models, and the time that this took."""
 
     model: str
     table: TokenTable
     rows: int
     pad_token_id: int
     start: float  # seconds before the first row
-    row: float  # seconds for each
+    row: float  # seconds per row
 
 
 def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) -> Measured:
-    """Measure what a run of a plan does, on the first rows of its data.
+    """Measure the steps of a run of a plan, on the first rows of its data.
 
-    The steps are those of a run, in its order and with its functions, so that what a
-    process does for the first time, as reading the libraries, takes as long as in a run.
+    The steps are those of a run, in the same order and with the same functions. So one-time
+    costs, such as importing libraries, are the same as in a run.
 
     Parameters
     ----------
     seconds
-        For timed batches, in all. Reading data and loading models comes on top, and
-        each stage is given a batch, however long that takes.
+        Total time for measured batches. Reading data and loading models takes additional
+        time, and each stage measures at least one batch.
     say
-        Told in a few words what is being done.
+        Receives a short description of the current step.
 
     Raises
     ------
     StaffError
-        If the data, the plan or a model does not allow it; the message says why.
+        If the data, the plan or a model cannot be used; the message gives the reason.
     """
     check_source(plan.dataset, plan.split)
     for name in (plan.small, plan.target):
@@ -85,7 +85,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         say("reading the first rows")
         imported, import_start, import_row = _import(plan, folder)
         rows = count_rows(plan, read=imported.facts.rows, asked=_asked(plan))
-        say("tokenizing them")
+        say("tokenizing the rows")
         small = _tokenize(plan, plan.small, imported, folder / "small.arrow")
         target = _tokenize(plan, plan.target, imported, folder / "target.arrow")
         _refuse_empty(plan, small, target)
@@ -120,7 +120,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
 
 
 def _divided(seconds: float, plan: Plan) -> dict[Stage, float]:
-    """The seconds for each stage of the plan."""
+    """Seconds for each stage of the plan."""
     asked = [stage for stage in SHARES if plan.tune_target or stage != stages.TUNE_TARGET]
     shares = {stage: SHARES[stage] for stage in asked}
     return {stage: seconds * share / sum(shares.values()) for stage, share in shares.items()}
@@ -131,7 +131,7 @@ def _asked(plan: Plan) -> int:
 
 
 def _import(plan: Plan, folder: Path) -> tuple[Imported, float, float]:
-    """The first rows; the seconds before the first of them, and of each."""
+    """Import the first rows; the rows, the seconds before the first one, and the seconds per row."""
 
     def timed(name: str, source: str, limit: int) -> tuple[Imported, float]:
         begun = time.perf_counter()
@@ -151,7 +151,7 @@ def _import(plan: Plan, folder: Path) -> tuple[Imported, float, float]:
     _, cold = timed("warm", str(example), 2)
     half = max(2, _asked(plan) // 2)
     if is_on_hub(plan.dataset):
-        timed("fetched", plan.dataset, half)  # a run finds it on this machine
+        timed("fetched", plan.dataset, half)  # a run reads it from the local cache
     few, few_seconds = timed("half", plan.dataset, half)
     imported, seconds = timed("all", plan.dataset, _asked(plan))
     more = imported.facts.rows - few.facts.rows
@@ -172,7 +172,7 @@ def _tokenize(plan: Plan, model: str, imported: Imported, path: Path) -> _Tokens
 
 
 def _refuse_empty(plan: Plan, small: _Tokens, target: _Tokens) -> None:
-    """As a run does: one sample is no data set."""
+    """Raise DatasetError for fewer than 2 samples, as a run does."""
     for tokens in (small, target):
         if len(tokens.table) < 2:
             reason = next(iter(tokens.table.problems.values()), "there are no more rows")
@@ -183,7 +183,7 @@ def _refuse_empty(plan: Plan, small: _Tokens, target: _Tokens) -> None:
 
 
 def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Training:
-    """What the fine-tuning of a model takes; writes what it has learnt."""
+    """Measure the fine-tuning of a model, and write its adapter."""
     begun = time.perf_counter()
     model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
     adapted = adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
@@ -193,9 +193,9 @@ def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Tra
     size = min(plan.batch_size, len(table))
     steps = _steps(table.lengths, size, plan.seed)
     wanted = np.concatenate(steps)
-    even = np.ones(len(wanted), dtype=np.int64)  # lengths that leave the batches as they are
-    places = np.empty_like(wanted)
-    places[training_order(even, epochs=1, batch_size=size, seed=plan.seed)] = wanted
+    even = np.ones(len(wanted), dtype=np.int64)  # equal lengths do not change the batches
+    indices = np.empty_like(wanted)
+    indices[training_order(even, epochs=1, batch_size=size, seed=plan.seed)] = wanted
     moments: list[float] = []
 
     def on_step(step: int) -> bool:
@@ -204,7 +204,7 @@ def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Tra
 
     finetune(
         adapted,
-        [table[place] for place in places.tolist()],
+        [table[i] for i in indices.tolist()],
         even,
         adapter.with_name(f"{adapter.name}.part"),
         pad_token_id=tokens.pad_token_id,
@@ -219,14 +219,14 @@ def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Tra
     batches = shapes(table.lengths, steps[: len(moments)])
     if len(moments) > 1:
         speed = fit_speed(batches[1:], np.diff(moments))
-    else:  # a single step took all the time there was
+    else:  # a single step took all the time
         speed = fit_speed(batches, [moments[0] - loaded])
     start = moments[0] - begun - speed.seconds(batches[:1])
     return Training(start=max(start, 0.0), step=speed, checkpoint=ended - moments[-1])
 
 
 def _steps(lengths: np.ndarray, size: int, seed: int) -> list[np.ndarray]:
-    """Batches of a run's own fine-tuning: the longest, which takes the most memory, then some for all."""
+    """Batches of a run's fine-tuning: the longest, which needs the most memory, then a representative few."""
     order = training_order(lengths, epochs=1, batch_size=size, seed=seed)
     whole = len(order) // size
     batches = list(np.reshape(order[: whole * size], (whole, size)))
@@ -237,7 +237,7 @@ def _steps(lengths: np.ndarray, size: int, seed: int) -> list[np.ndarray]:
 def _score(
     plan: Plan, tokens: _Tokens, adapter: Path | None, seconds: float
 ) -> tuple[Side, tuple[int, ...], tuple[float, ...]]:
-    """What loading and scoring takes; the rows that were scored, and their efforts."""
+    """Measure loading and scoring; the measurements, the scored rows and their efforts."""
     begun = time.perf_counter()
     model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
     adapted: PeftModel
@@ -252,9 +252,9 @@ def _score(
     scorer = Scorer(adapted, layers, pad_token_id=tokens.pad_token_id)
     table = tokens.table
     batches = plan_batches(table.lengths, tokens=plan.tokens_per_batch)
-    # The longest first, as in a run: it takes the most memory.
+    # The longest first, as in a run: it needs the most memory.
     begun = time.perf_counter()
-    scorer.score([table[place] for place in batches[0]])
+    scorer.score([table[i] for i in batches[0]])
     times = [time.perf_counter() - begun]
     timed = [batches[0]]
     efforts: list[np.ndarray] = []
@@ -262,28 +262,28 @@ def _score(
         start = time.perf_counter()
         if start - begun > seconds and efforts:
             break
-        efforts.append(scorer.score([table[place] for place in batch]).effort)
+        efforts.append(scorer.score([table[i] for i in batch]).effort)
         times.append(time.perf_counter() - start)
         timed.append(batch)
     speed = fit_speed(shapes(table.lengths, timed[1:]), times[1:])
-    places = np.concatenate(timed[1:])
-    found = np.concatenate(efforts)
-    finite = np.isfinite(found)
+    indices = np.concatenate(timed[1:])
+    effort = np.concatenate(efforts)
+    finite = np.isfinite(effort)
     side = Side(
         load=load,
         scoring=speed,
         tokenize_row=tokens.row,
         lengths=_by_row(tokens, table.lengths),
     )
-    return side, tuple(table.row_ids[places[finite]].tolist()), tuple(found[finite].tolist())
+    return side, tuple(table.row_ids[indices[finite]].tolist()), tuple(effort[finite].tolist())
 
 
 def _spread(batches: list[np.ndarray]) -> list[np.ndarray]:
-    """Batches in an order of which every beginning stands for all: steps of the golden section."""
-    places = np.arange(1, len(batches) + 1) * (5**0.5 - 1) / 2 % 1
-    return [batches[place] for place in places.argsort().argsort().tolist()]
+    """Batches in an order whose first n represent all, for every n: steps of the golden section."""
+    fractions = np.arange(1, len(batches) + 1) * (5**0.5 - 1) / 2 % 1
+    return [batches[i] for i in fractions.argsort().argsort().tolist()]
 
 
 def _by_row(tokens: _Tokens, values: np.ndarray) -> tuple[int, ...]:
-    """Values of the scorable samples by row, 0 for the others."""
+    """Values of the scorable samples by row, 0 for other rows."""
     return tuple(by_row(tokens.rows, tokens.table.row_ids, values, missing=0).tolist())

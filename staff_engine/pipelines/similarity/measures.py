@@ -1,4 +1,4 @@
-"""How alike two models score the same samples, each figure with its interval."""
+"""Measures of how similarly two models score the same samples, with intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from staff_engine.selection.strata import stratify
 RESAMPLES = 500
 CONFIDENCE = 0.95
 HARDEST = 0.1
-"""The share of the samples that counts as a model's hardest."""
+"""The share of the samples that counts as hardest."""
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -23,12 +23,12 @@ def _null_is_nan(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_null_is_nan)]
-"""A float that is NaN where JSON, which has no NaN, says null."""
+"""A float; null in JSON, which has no NaN, is read as NaN."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and the ends of its 95 % bootstrap interval; NaN where there is too little to compare."""
+    """A figure and the ends of its 95 % bootstrap interval; NaN if there is too little to compare."""
 
     value: Number
     low: Number
@@ -37,20 +37,20 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Likeness:
-    """What two models' scores of the same samples have in common.
+    """The similarity of two models' scores of the same samples.
 
     Attributes
     ----------
     samples
         Samples that both have scored.
     spearman, pearson
-        Correlations of ranks and of the scores themselves, -1 to 1; higher is more alike.
+        Correlations of ranks and of the scores themselves, -1 to 1; higher is more similar.
     ks
-        Kolmogorov–Smirnov distance of the two distributions, 0 to 1; lower is more alike.
+        Kolmogorov–Smirnov distance of the two distributions, 0 to 1; lower is more similar.
     wasserstein
-        Wasserstein distance of them, in units of a model's median; lower is more alike.
+        Wasserstein distance of them, in units of a model's median; lower is more similar.
     strata
-        Adjusted Rand index of the two models' strata: 1 the same strata, 0 as by chance.
+        Adjusted Rand index of the two models' strata: 1 for the same strata, 0 by chance.
     hardest
         Share of the first model's hardest tenth that is in the second's, 0 to 1; 0.1 by chance.
     """
@@ -65,7 +65,7 @@ class Likeness:
 
     @property
     def agreement(self) -> Agreement:
-        """The rank correlation alone, as trust is judged by."""
+        """The rank correlation alone, which the rating rests on."""
         ranks = self.spearman
         return Agreement(self.samples, ranks.value, ranks.low, ranks.high, np.nan)
 
@@ -78,24 +78,24 @@ def compare_scores(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Likeness:
-    """Say how alike two models score.
+    """Measure how similarly two models score samples.
 
     Parameters
     ----------
     target, candidate : float (n,)
         Scores of the same samples, 0 or more; a pair with one that is not finite is left out.
     num_strata
-        K: both models' scores are cut into so many strata of equal width, the hardest
-        tenth apart, as the method does.
+        K: both models' scores are divided into K strata of equal width, without the hardest
+        tenth, as in the method.
     seed, resamples
         Of the bootstrap.
 
     Notes
     -----
     The two models' units differ, so each one's scores are divided by their median before
-    the distributions are compared. The intervals are percentile bootstraps over samples,
-    strata cut anew in each; a distance cannot be below 0, so that the interval of a small
-    one lies above it.
+    the distributions are compared. The intervals are percentile bootstraps over samples, with
+    strata recomputed in each resample. A distance cannot be below 0, so the interval of a
+    small distance can lie above it.
     """
     target, candidate = (np.asarray(scores, dtype=np.float64) for scores in (target, candidate))
     both = np.isfinite(target) & np.isfinite(candidate)
@@ -109,8 +109,8 @@ def compare_scores(
 
 def correlate_ranks(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Estimate:
     """Spearman's rank correlation of two float (n,) arrays over the pairs in which both are finite."""
-    found = rank_agreement(first, second, seed=seed)
-    return Estimate(found.spearman, found.low, found.high)
+    agreement = rank_agreement(first, second, seed=seed)
+    return Estimate(agreement.spearman, agreement.low, agreement.high)
 
 
 def _statistics(target: np.ndarray, candidate: np.ndarray, num_strata: int) -> tuple[float, ...]:
@@ -136,7 +136,7 @@ def _strata(scores: np.ndarray, num_strata: int) -> np.ndarray:
 
 
 def _hardest(scores: np.ndarray) -> np.ndarray:
-    """Mask of the hardest tenth, at least one sample; of equal scores the first."""
+    """Mask of the hardest tenth, at least one sample; among equal scores, the first."""
     mask = np.zeros(len(scores), dtype=bool)
     mask[np.argsort(-scores, kind="stable")[: max(1, round(HARDEST * len(scores)))]] = True
     return mask
@@ -150,7 +150,7 @@ def _bootstrapped(
     seed: int,
     resamples: int,
 ) -> list[Estimate]:
-    """Each statistic with the percentile interval over resampled pairs."""
+    """Each statistic with its percentile interval over resampled pairs."""
     count = len(first)
     if count < FEWEST:
         return [Estimate(np.nan, np.nan, np.nan)] * 5

@@ -1,4 +1,4 @@
-"""What a similarity run left: every model's scores of the same samples, and how alike they are."""
+"""The results of a similarity run: every model's scores of the same samples, and their similarity."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCORES_FILE = "similarity.parquet"
 
 Role = Literal["small", "target"]
 Score = Literal["effort, all", "effort, last_block", "loss"]
-"""Effort by the parameters whose gradient it is, or the loss, which knows no parameters."""
+"""Effort by the scored parameters, or the loss, which does not depend on them."""
 
 SCORES: tuple[Score, ...] = ("effort, all", "effort, last_block", "loss")
 
@@ -38,7 +38,7 @@ class _Frozen(BaseModel):
 
 
 class Reading(_Frozen):
-    """One model in one state: what all samples were scored by."""
+    """One model in one state, which scored all samples."""
 
     model: str
     role: Role
@@ -47,12 +47,12 @@ class Reading(_Frozen):
 
     @property
     def words(self) -> str:
-        """Its name and state, as people are shown it."""
+        """Its name and state, for display."""
         return f"{short_name(self.model)}, {'fine-tuned' if self.tuned_on else 'untouched'}"
 
 
 class Pair(_Frozen):
-    """A target beside a small model that may speak for it."""
+    """A target and a small model to use for it."""
 
     target: Reading
     small: Reading
@@ -61,7 +61,7 @@ class Pair(_Frozen):
 
 
 class Ranks(_Frozen):
-    """The rank correlation of two readings by one score."""
+    """The rank correlation of one score between two readings."""
 
     first: Reading
     second: Reading
@@ -70,7 +70,7 @@ class Ranks(_Frozen):
 
 
 class Length(_Frozen):
-    """The rank correlation of a reading's score with the response length in its tokens."""
+    """The rank correlation of a reading's score with the response length in tokens."""
 
     reading: Reading
     score: Score
@@ -78,7 +78,7 @@ class Length(_Frozen):
 
 
 class Verdict(_Frozen):
-    """Whether a small model may speak for a target, judged as every run judges it."""
+    """The rating of a small model as a stand-in for a target, by the thresholds of every run."""
 
     target: Reading
     small: Reading
@@ -87,10 +87,10 @@ class Verdict(_Frozen):
 
 
 class Report(_Frozen):
-    """Everything that a similarity run found."""
+    """All results of a similarity run."""
 
     samples: int
-    """Samples that were drawn; each model has scored those that it can read."""
+    """Number of drawn samples; each model has scored those that it can read."""
     strata: int
     readings: tuple[Reading, ...]
     pairs: tuple[Pair, ...]
@@ -99,13 +99,13 @@ class Report(_Frozen):
     verdicts: tuple[Verdict, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """What JSON can say of it: null for NaN."""
+        """The report as a JSON-compatible dict; NaN becomes None."""
         return json.loads(self.model_dump_json())
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """A similarity run's folder; `open_similarity` makes it."""
+    """A similarity run's folder, as `open_similarity` returns it."""
 
     folder: Path
     plan: Plan
@@ -113,27 +113,27 @@ class Similarity:
 
     @cached_property
     def report(self) -> Report:
-        """What was found. Raises RunError while the run is not finished."""
+        """The results. Raises RunError before the run has finished."""
         return read_model(self.folder / REPORT_FILE, Report)
 
     @cached_property
     def scores(self) -> pd.DataFrame:
         """A row for each reading and sample.
 
-        reading (its place in `report.readings`), row_id, response_tokens, loss, and effort by
-        all parameters and by the last block's (NaN where the model could not score it).
+        Columns: reading (its index in `report.readings`), row_id, response_tokens, loss, and effort
+        by all parameters and by the last block's (NaN if the model could not score the sample).
         """
         return read_table(self.folder / SCORES_FILE).to_pandas()
 
 
 def read_report(folder: Path) -> Report | None:
-    """What a similarity run found; None for other runs, and before it is done."""
+    """Read the results of a similarity run; None for other runs, and before it is done."""
     return read_model(folder / REPORT_FILE, Report) if (folder / REPORT_FILE).exists() else None
 
 
 def open_similarity(folder: Path) -> Similarity:
-    """Open a similarity run's folder. Raises RunError if it is none."""
+    """Open a similarity run's folder. Raises RunError if it is another kind of run."""
     record = read_model(folder / PLAN_FILE, RunRecord)
     if record.similarity is None:
-        raise RunError(f"run {folder.name} {KINDS[record.kind].does}; it compares no models")
+        raise RunError(f"run {folder.name} {KINDS[record.kind].does}; it does not compare models")
     return Similarity(folder, record.plan, record.similarity)

@@ -1,6 +1,6 @@
 """The steps of a similarity run: every model scores the same samples, untouched and fine-tuned.
 
-Each step looks at what the folder holds and does what is missing, as in `pipeline`.
+Each step checks the run's folder and does only what is missing, as in `pipelines.coreset`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ TRAINING = "adapter"
 
 @dataclass(frozen=True)
 class _Model:
-    """A model that is compared, and where in the run's folder its files lie."""
+    """A model to compare, and its folder in the run's folder."""
 
     name: str
     role: Role
@@ -77,19 +77,19 @@ class _Model:
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
-    """Do whatever a similarity run has not done yet, from the import to the report.
+    """Do the remaining steps of a similarity run, from the import to the report.
 
     Parameters
     ----------
     folder
-        A run folder whose plan.json says what is compared.
+        A run folder whose plan.json names the models to compare.
     reporter
-        Told of each stage and of every batch.
+        Receives each stage and every batch.
 
     Raises
     ------
     StaffError
-        If the data, the plan or a model does not allow it; the message says why.
+        If the data, the plan or a model cannot be used; the message gives the reason.
     """
     run = open_similarity(folder)
     compared = _models(run)
@@ -110,9 +110,9 @@ def execute(folder: Path, reporter: Reporter) -> None:
 
 
 def stages_of(run: Similarity) -> tuple[str, ...]:
-    """The names of the stages that a run goes through, in order, each once.
+    """The names of a run's stages, in order, each once.
 
-    What is done already is passed over.
+    A stage that is already done is skipped by the run.
     """
     gone_through = [stages.IMPORT, stages.TOKENIZE]
     for model in _models(run):
@@ -129,14 +129,14 @@ def _scoring(model: _Model, *, tuned: bool) -> Stage:
 def _models(run: Similarity) -> list[_Model]:
     roles: dict[Role, tuple[str, ...]] = {"small": run.compared.smalls, "target": run.compared.targets}
     return [
-        _Model(name, role, run.folder / "models" / f"{role}-{place}")
+        _Model(name, role, run.folder / "models" / f"{role}-{index}")
         for role in get_args(Role)
-        for place, name in enumerate(dict.fromkeys(roles[role]))
+        for index, name in enumerate(dict.fromkeys(roles[role]))
     ]
 
 
 def _draw(run: Similarity, compared: Iterable[_Model], reporter: Reporter) -> np.ndarray:
-    """The rows that all models score: drawn once, of those that the first small model can read."""
+    """Draw the rows that all models score, once, from those that the first small model can read."""
     path = run.folder / SAMPLE_FILE
     rows = open_imported(run.folder / "dataset").facts.rows
     smalls = [model for model in compared if model.role == "small"]
@@ -158,14 +158,14 @@ def _draw(run: Similarity, compared: Iterable[_Model], reporter: Reporter) -> np
 
 
 def _in_order(plan: Plan, rows: np.ndarray) -> np.ndarray:
-    """Rows in the fixed order in which they are drawn."""
+    """The rows in the fixed order in which they are drawn."""
     return rows[np.argsort(priorities(plan.seed, rows, VERIFICATION))]
 
 
 def _tuning_rows(run: Similarity, model: _Model, sample: np.ndarray) -> np.ndarray:
-    """What a model is fine-tuned on: a small one on all rows, as in a run; a target on the plan's number.
+    """The rows to fine-tune a model on: all for a small model, as in a run; `tune_target` for a target.
 
-    Those are drawn apart from the sample as long as there are others.
+    The target's rows are separate from the sample as long as there are enough others.
     """
     small = open_tokens(run.folder / "models" / "small-0" / "tokens.arrow").row_ids
     if model.role == "small":
@@ -177,12 +177,12 @@ def _tuning_rows(run: Similarity, model: _Model, sample: np.ndarray) -> np.ndarr
 def _score(
     run: Similarity, model: _Model, tuning: np.ndarray, sample: np.ndarray, reporter: Reporter
 ) -> None:
-    """Let a model, fine-tuned on some rows or on none, score the sample by both choices of parameters."""
+    """Score the sample by both choices of parameters on a model, fine-tuned on some rows or on none."""
     tuned = len(tuning) > 0
-    places = [model.folder / f"{_state(tuned)}-{which}" for which in SCORED]
+    folders = [model.folder / f"{_state(tuned)}-{which}" for which in SCORED]
     model.folder.mkdir(parents=True, exist_ok=True)
     tokens = tokenize_rows(run.plan, model.name, run.folder, sample, model.folder / "tokens-sample.arrow")
-    done = [set(to_numpy(read_parts(place, ["row_id"])["row_id"]).tolist()) for place in places]
+    done = [set(to_numpy(read_parts(each, ["row_id"])["row_id"]).tolist()) for each in folders]
     if all(len(each) == len(tokens) for each in done):
         return
     if tuned:
@@ -190,9 +190,9 @@ def _score(
     reporter.stage(_scoring(model, tuned=tuned), len(SCORED) * len(tokens), done=sum(map(len, done)))
     adapted = _load(run.plan, model, tuned)
     tokenizer = loading.load_tokenizer(model.name)
-    for which, place, known in zip(SCORED, places, done, strict=True):
+    for which, folder, known in zip(SCORED, folders, done, strict=True):
         plan = run.plan.but(scored_parameters=which)
-        score_samples(plan, adapted, tokenizer, tokens, known, PartWriter(place), reporter)
+        score_samples(plan, adapted, tokenizer, tokens, known, PartWriter(folder), reporter)
 
 
 def _state(tuned: bool) -> str:
@@ -219,7 +219,7 @@ def _load(plan: Plan, model: _Model, tuned: bool) -> PeftModel:
 
 
 def _scores_of(model: _Model, *, tuned: bool) -> pd.DataFrame:
-    """row_id, response_tokens, loss and both efforts of a reading, a row for each sample it could read."""
+    """row_id, response_tokens, loss and both efforts of a reading, with a row for each readable sample."""
     all_, last = (
         read_parts(model.folder / f"{_state(tuned)}-{which}").to_pandas().set_index("row_id").sort_index()
         for which in SCORED
@@ -232,7 +232,7 @@ def _scores_of(model: _Model, *, tuned: bool) -> pd.DataFrame:
 def _report(
     run: Similarity, readings: list[Reading], tables: list[pd.DataFrame], drawn: int, reporter: Reporter
 ) -> None:
-    """Compare the readings, and write what was found."""
+    """Compare the readings, and write the report."""
     import pandas as pd
 
     every = pd.concat(tables, keys=range(len(tables)), names=["reading", "row_id"])
@@ -248,7 +248,7 @@ def _report(
     pairs = []
     for target, small, score in matches:
         likeness = compare_scores(
-            *(wide[score][place].to_numpy() for place in (target, small)),
+            *(wide[score][index].to_numpy() for index in (target, small)),
             num_strata=run.compared.strata,
             seed=run.plan.seed,
             resamples=RESAMPLES,
@@ -286,20 +286,20 @@ def _report(
 
 
 def _matches(readings: list[Reading]) -> list[tuple[int, int]]:
-    """The places of each target and small model to set beside each other.
+    """Index pairs of targets and small models to compare.
 
-    A fine-tuned small model beside every target, an untouched one beside untouched ones.
+    A fine-tuned small model is compared with every target, an untouched one with untouched targets.
     """
-    places = {role: [i for i, each in enumerate(readings) if each.role == role] for role in get_args(Role)}
+    indices = {role: [i for i, each in enumerate(readings) if each.role == role] for role in get_args(Role)}
     return [
         (target, small)
-        for target, small in itertools.product(places["target"], places["small"])
+        for target, small in itertools.product(indices["target"], indices["small"])
         if readings[small].tuned_on or not readings[target].tuned_on
     ]
 
 
 def _verdicts(plan: Plan, pairs: Iterable[Pair]) -> Iterable[Verdict]:
-    """Whether each fine-tuned small model may speak for a target, by either effort."""
+    """The rating of each fine-tuned small model for each target, by either effort."""
     for pair in pairs:
         score, _, scored = pair.score.partition(", ")
         if score == "effort" and pair.small.tuned_on:

@@ -1,4 +1,4 @@
-"""What a similarity run found, in words."""
+"""The results of a similarity run, in words."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from staff_engine.selection.trust import Trust
 from staff_engine.system.words import listed, number
 
 HARDLY = 0.2
-"""Rank correlations nearer to 0 than this are called none."""
+"""Rank correlations closer to 0 than this count as none."""
 
-_SAID = {
-    "high": "{smalls} may speak for {target} (trust is high).",
-    "fair": "{smalls} may speak for {target} with care (trust is fair).",
-    "low": "{smalls} should not speak for {target} (trust is low).",
+_SENTENCES = {
+    "high": "{smalls} can be used for {target} (reliability is high).",
+    "fair": "{smalls} can be used for {target} with caution (reliability is fair).",
+    "low": "{smalls} should not be used for {target} (reliability is low).",
 }
 
 
 def labels(readings: Sequence[Reading]) -> dict[Reading, str]:
-    """A name for each reading, no two alike: short where that will do, else with folder, then with role."""
+    """A unique name for each reading: short if possible, else with folder, then with role."""
     models = list(dict.fromkeys((each.role, each.model) for each in readings))
     names = {model: short_name(model[1]) for model in models}
     for longer in (lambda model: model[1], lambda model: f"{model[1]} ({model[0]})"):
@@ -32,7 +32,7 @@ def labels(readings: Sequence[Reading]) -> dict[Reading, str]:
 
 
 def state_of(reading: Reading) -> str:
-    """In which state a model was read, in a word."""
+    """The state of the model, in a word."""
     return "fine-tuned" if reading.tuned_on else "untouched"
 
 
@@ -42,21 +42,21 @@ def pairs_of(report: Report, score: Score, *, tuned: bool) -> list[Pair]:
 
 
 def trust_of(report: Report, pair: Pair) -> Trust | None:
-    """The verdict on a pair; None where none is given: by loss, and for an untouched small model."""
+    """The rating of a pair; None by loss and for an untouched small model, which are not rated."""
     wanted = (pair.target, pair.small, pair.score)
     found = (each.trust for each in report.verdicts if (each.target, each.small, each.score) == wanted)
     return next(found, None)
 
 
 def conclusion(report: Report, score: Score, *, tuned: bool) -> list[str]:
-    """Which small model may speak for which target: a sentence for each target and word of trust."""
+    """Which small model can be used for which target: a sentence for each target and rating."""
     verdicts = [
         each for each in report.verdicts if each.score == score and (each.target.tuned_on > 0) == tuned
     ]
     if not verdicts:
         return [
-            "By loss no verdict is given, since a run selects by effort; the figures say how alike the losses"
-            " are."
+            "There is no rating by loss, because a run selects by effort. The figures show how similar the"
+            " losses are."
         ]
     targets = dict.fromkeys(each.target for each in verdicts)
     return [sentence for target in targets for sentence in _of_target(target, verdicts)]
@@ -65,39 +65,40 @@ def conclusion(report: Report, score: Score, *, tuned: bool) -> list[str]:
 def _of_target(target: Reading, verdicts: Iterable[Verdict]) -> list[str]:
     mine = [each for each in verdicts if each.target == target]
     smalls = {
-        word: [short_name(each.small.model) for each in mine if each.trust.word == word] for word in _SAID
+        word: [short_name(each.small.model) for each in mine if each.trust.word == word]
+        for word in _SENTENCES
     }
     name = short_name(target.model)
     if len(smalls["low"]) == len(mine) > 1:
-        return [f"None of these small models should speak for {name} (trust is low)."]
+        return [f"None of these small models should be used for {name} (reliability is low)."]
     return [
-        said.format(smalls=listed(smalls[word]), target=name)
-        for word, said in _SAID.items()
+        sentence.format(smalls=listed(smalls[word]), target=name)
+        for word, sentence in _SENTENCES.items()
         if smalls[word]
     ]  # fmt: skip
 
 
 def advice(report: Report, score: Score, *, tuned: bool) -> list[str]:
-    """What can help where trust is low, each once; none where it is not."""
+    """Advice for pairs of low reliability, without repetitions; empty if there are none."""
     shown = (trust_of(report, pair) for pair in pairs_of(report, score, tuned=tuned))
     return list(dict.fromkeys(line for trust in shown if trust for line in trust.advice))
 
 
 def lengths_in_words(report: Report, score: Score) -> str:
-    """Whether a score goes with the response length, in a sentence or two."""
+    """Whether a score is correlated with the response length, in a sentence or two."""
     why = "Loss and effort are means over a response's tokens, which favours short answers"
-    found = [each.correlation.value for each in report.lengths if each.score == score]
-    found = [value for value in found if math.isfinite(value)]
-    if not found:
-        return f"{why}; there are too few samples here, or they are too alike, to see it."
+    values = [each.correlation.value for each in report.lengths if each.score == score]
+    values = [value for value in values if math.isfinite(value)]
+    if not values:
+        return f"{why}. Here there are too few samples, or they are too similar, to measure this."
     what = score.partition(",")[0]
-    falls, rises = sum(value <= -HARDLY for value in found), sum(value >= HARDLY for value in found)
-    span = f"rank correlation {number(min(found))} to {number(max(found))}"
-    many = f"of {len(found)} readings ({span})"
-    if falls > max(rises, len(found) // 2):
-        return f"{why}: the longer a response, the lower its {what}, in {falls} {many}."
-    if rises > max(falls, len(found) // 2):
-        return f"{why}; here it is the other way round: long ones have a higher {what} in {rises} {many}."
+    falls, rises = sum(value <= -HARDLY for value in values), sum(value >= HARDLY for value in values)
+    span = f"rank correlation {number(min(values))} to {number(max(values))}"
+    many = f"of {len(values)} readings ({span})"
+    if falls > max(rises, len(values) // 2):
+        return f"{why}. Here longer responses have a lower {what} in {falls} {many}."
+    if rises > max(falls, len(values) // 2):
+        return f"{why}. Here it is the opposite: longer responses have a higher {what} in {rises} {many}."
     if falls or rises:
-        return f"{why}; here the models differ: the {what} falls with the length in {falls} {many}."
-    return f"{why}; here the {what} hardly goes with the length ({span})."
+        return f"{why}. Here the models differ: longer responses have a lower {what} in {falls} {many}."
+    return f"{why}. Here the {what} is hardly correlated with the length ({span})."

@@ -40,7 +40,7 @@ def test_the_closing_table_holds_the_run_against_scores_by_a_tuned_target(run):
     said = console.export_text()
     assert re.search("scoring everything on the target [^0-9]+ 40 s\n", said)
     assert re.search("fine-tuning it before that [^0-9]+ 4 min 00 s\n", said)
-    assert re.search("selection overhead: this run, of these two +15%\n", said)
+    assert re.search("selection overhead: this run / these two +15%\n", said)
 
 
 def test_the_closing_table_says_it_and_the_advice(run):
@@ -50,7 +50,7 @@ def test_the_closing_table_says_it_and_the_advice(run):
     summary = results.summary.model_copy(update={"trust": trust})
     runs.print_summary(summary, results.timings, console)
     said = console.export_text()
-    assert "trust in the small model" in said
+    assert "reliability of the small model" in said
     assert "They do not agree.\n- Take another." in said
 
 

@@ -102,7 +102,7 @@ def test_a_dead_process_reads_as_failed_with_its_last_words(choice, home):
     (folder / "log.txt").write_text("some\nKilled: out of memory\n\n")
     found = read_inspection(key_of(choice))
     assert found.state == "failed"
-    assert found.message == "the process ended before it was done: Killed: out of memory"
+    assert found.message == "the process ended before the job was done: Killed: out of memory"
 
 
 def test_a_failed_one_is_tried_again(choice, home):

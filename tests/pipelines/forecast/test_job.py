@@ -236,7 +236,7 @@ def test_a_process_that_dies_reads_as_failed_and_is_started_again_only_on_reques
     use_process(monkeypatch, "import sys; sys.exit('out of luck')")
     key = job.start_forecast(PLAN)
     found = wait_for(key, "failed")
-    assert found.message == "the process ended before it was done: out of luck"
+    assert found.message == "the process ended before the job was done: out of luck"
     use_process(monkeypatch, "import time; time.sleep(60)")
     job.start_forecast(PLAN)
     assert job.read_forecast(key).state == "failed"
@@ -307,7 +307,7 @@ def test_the_command_prints_a_table(measuring_is_quick, capsys):
     assert table["samples"] == "1,000"
     assert table["tokens"] == "25,000"
     assert table["memory"] == "1.0 GB"
-    assert {"time of fine-tune", "time of verify", "time in all"} <= set(table)
+    assert {"time of fine-tune", "time of verify", "total time"} <= set(table)
 
 
 def test_the_command_prints_json(measuring_is_quick, capsys):

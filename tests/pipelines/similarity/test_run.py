@@ -187,5 +187,5 @@ def test_a_run_that_selects_is_no_similarity_run(tmp_path, sources):
     folder = make_run(tmp_path / "run", sources)
     record = json.loads((folder / "plan.json").read_text())
     write_json(folder / "plan.json", {**record, "similarity": None})
-    with pytest.raises(RunError, match="compares no models"):
+    with pytest.raises(RunError, match="does not compare models"):
         open_similarity(folder)

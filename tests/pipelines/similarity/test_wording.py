@@ -42,17 +42,17 @@ def test_models_are_named_shortly_as_long_as_no_two_are_alike():
 @pytest.mark.parametrize(
     ("trusts", "sentences"),
     [
-        (["high"], ["small-0 may speak for big (trust is high)."]),
+        (["high"], ["small-0 can be used for big (reliability is high)."]),
         (
             ["fair", "high", "low", "high", "high"],
             [
-                "small-1, small-3 and small-4 may speak for big (trust is high).",
-                "small-0 may speak for big with care (trust is fair).",
-                "small-2 should not speak for big (trust is low).",
+                "small-1, small-3 and small-4 can be used for big (reliability is high).",
+                "small-0 can be used for big with caution (reliability is fair).",
+                "small-2 should not be used for big (reliability is low).",
             ],
         ),
-        (["low"], ["small-0 should not speak for big (trust is low)."]),
-        (["low", "low"], ["None of these small models should speak for big (trust is low)."]),
+        (["low"], ["small-0 should not be used for big (reliability is low)."]),
+        (["low", "low"], ["None of these small models should be used for big (reliability is low)."]),
     ],
 )
 def test_the_conclusion_says_who_may_speak_for_whom(trusts, sentences):
@@ -60,7 +60,7 @@ def test_the_conclusion_says_who_may_speak_for_whom(trusts, sentences):
 
 
 def test_by_loss_no_verdict_is_given():
-    assert "no verdict" in words.conclusion(report_of(["high"]), "loss", tuned=False)[0]
+    assert "no rating by loss" in words.conclusion(report_of(["high"]), "loss", tuned=False)[0]
 
 
 def test_pairs_and_their_trust_are_those_of_the_score_and_state_asked_for():
@@ -84,10 +84,10 @@ def test_advice_is_given_once_and_only_where_trust_is_low():
 @pytest.mark.parametrize(
     ("lengths", "said"),
     [
-        ([-0.7, -0.3, 0.1], "the longer a response, the lower its loss, in 2 of 3 readings"),
-        ([0.3, 0.25, 0], "the other way round: long ones have a higher loss in 2 of 3 readings"),
-        ([-0.1, 0.1], "here the loss hardly goes with the length (rank correlation −0.10 to 0.10)"),
-        ([-0.4, 0.4], "here the models differ: the loss falls with the length in 1 of 2 readings"),
+        ([-0.7, -0.3, 0.1], "Here longer responses have a lower loss in 2 of 3 readings"),
+        ([0.3, 0.25, 0], "the opposite: longer responses have a higher loss in 2 of 3 readings"),
+        ([-0.1, 0.1], "Here the loss is hardly correlated with the length (rank correlation −0.10 to 0.10)"),
+        ([-0.4, 0.4], "Here the models differ: longer responses have a lower loss in 1 of 2 readings"),
         ([np.nan], "too few samples"),
     ],
 )
