@@ -121,7 +121,7 @@ def test_a_further_run_joins_by_its_name_or_a_label(source, held_out, started):
         (["--method", "best"], "method is 'best'; allowed: staff"),
         (["--pruning-rate", "1"], "pruning_rates.0 is 1.0"),
         (["--also", "nobody"], "run 'nobody' does not exist"),
-        (["--also", "random=latest"], "label 'random' is taken"),
+        (["--also", "random=latest"], "label 'random' is already used"),
         (["--held-out", "/no/such/file.jsonl"], "/no/such/file.jsonl"),
         (["--json"], "--out and --json do not work with --evaluate"),
     ],

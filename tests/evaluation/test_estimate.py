@@ -1,4 +1,4 @@
-"""What an evaluation will take, reckoned by hand from a made-up run."""
+"""The time estimate of an evaluation, compared with values computed by hand from a simulated run."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The samples that an evaluation judges on: where they come from, which are drawn, which are in the data."""
+"""The held-out samples of an evaluation: their source, their choice, and the check for overlap."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Answers against their references, by the packages' measures; cases reckoned by hand."""
+"""Answers against their references, by the packages' measures; cases computed by hand."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""Evaluations of older versions, which called them comparisons, open and go on as those of today."""
+"""Evaluations of older versions, which called them comparisons, open and resume like current ones."""
 
 import json
 

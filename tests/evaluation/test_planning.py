@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def make(folder):
-    """A finished run, and what makes copies of it: of a name, with an id that sorts by its end."""
+    """A finished run, and a function that copies it under a name, with an id that sorts by its end."""
     first = make_finished_run(folder, 60)
 
     def copy(name, end):
@@ -38,7 +38,7 @@ def make(folder):
 
 
 def joined(source, offered):
-    """The further runs of a plan made with them; it is refused where a label is."""
+    """The other runs of a plan that is made with them. Raises if a label is refused."""
     settings = {"methods": ("staff",), "held_out": "builtin:chat", "also": offered}
     return planning.plan_evaluation(source, **settings)[1].also
 

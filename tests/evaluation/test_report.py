@@ -1,4 +1,4 @@
-"""What cells say: means, intervals, differences to random, cost; against scipy, by hand."""
+"""The results from cells: means, intervals, differences from random, cost; checked with SciPy and by hand."""
 
 import json
 import math

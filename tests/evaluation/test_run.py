@@ -1,4 +1,4 @@
-"""Whole evaluation runs on tiny models: what their cells hold, and that no interruption changes it."""
+"""Whole evaluation runs on tiny models: their cells, and that interruptions do not change them."""
 
 import json
 from pathlib import Path

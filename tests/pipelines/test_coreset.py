@@ -84,8 +84,10 @@ def test_the_summary_counts_what_is_there(finished):
 def test_the_summary_judges_trust_by_the_verified_samples_alone(finished):
     results = open_results(finished)
     trust = results.summary.trust
-    agreement = rank_agreement(results.speculative[results.verified_ids], results.verified_scores)
-    plan = results.plan
+    verified, plan = results.verified_ids, results.plan
+    agreement = rank_agreement(
+        results.speculative[verified], results.verified_scores, lengths=results.response_tokens[verified]
+    )
     judged = judge_trust(agreement, epochs=plan.epochs, scored_parameters=plan.scored_parameters)
     assert trust.samples == len(results.verified_ids) < ROWS - 2
     assert [trust.spearman, trust.low, trust.high] == pytest.approx(

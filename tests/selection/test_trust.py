@@ -1,4 +1,4 @@
-"""How far a small model is to be trusted, and what is said when it is not."""
+"""The rating of a small model, and the advice if the rating is low."""
 
 import numpy as np
 import pytest

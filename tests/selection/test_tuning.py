@@ -1,4 +1,4 @@
-"""The samples on which the target is fine-tuned: which they are, and that they are never verified."""
+"""The samples on which the target is fine-tuned: their choice, and that they are never verified."""
 
 import hypothesis.strategies as st
 import numpy as np
