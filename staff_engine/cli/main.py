@@ -210,7 +210,7 @@ def resume(run: RunName, detach: Detach = False) -> None:
 
 @app.command()
 def cancel(run: RunName) -> None:
-    """Stop a run. Its finished work is kept, and `resume` continues from there."""
+    """Stop a run and keep its files. `resume` continues from there."""
     found = control.find_run(run)
     typer.echo(f"run {found.id} is {control.cancel(found).state}; to continue: {COMMAND} resume {found.id}")
 

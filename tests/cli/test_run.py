@@ -68,7 +68,7 @@ def test_options_override_the_plan_file(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "content, line",
     [
-        ("[1]", "holds a list; an object"),
+        ("[1]", "contains a list; it needs an object of settings"),
         ("{", "is not JSON"),
         ('{"stratum": 1}', "unknown setting 'stratum'"),
     ],

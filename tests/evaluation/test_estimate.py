@@ -96,4 +96,4 @@ def test_a_run_without_verified_samples_gives_no_estimate(source):
     assert json.loads((run / "timings.json").read_text())["fine-tune"] == TUNING
     found = estimate(source.plan, evaluation(), open_results(run))
     assert found is None
-    assert "not known" in estimate_words(found)
+    assert "no time estimate" in estimate_words(found)

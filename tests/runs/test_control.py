@@ -180,7 +180,7 @@ def test_an_unknown_or_ambiguous_run_names_those_that_come_near(plan, tmp_path):
     with pytest.raises(RunError, match=r"'kazakh' is ambiguous: .*; give more of its id") as caught:
         find_run("kazakh")
     assert first.id in str(caught.value) and second.id in str(caught.value)
-    with pytest.raises(RunError, match="'20' could be"):
+    with pytest.raises(RunError, match="'20' is ambiguous"):
         find_run("20")
     with pytest.raises(RunError, match=r"is not a run folder: it has no plan\.json"):
         find_run(str(tmp_path))
