@@ -1,5 +1,6 @@
 """The texts of the project avoid phrases that are not plain English."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,6 +14,13 @@ TEXTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "assets" / "models").rglob("*.md")),
 ]
+
+CODE = [
+    "app.py",
+    "pages",
+    "staff_engine/charts",
+]
+"""Files and folders whose string literals and docstrings are checked too."""
 
 PHRASES = {
     r"\bwhat is (over|left) is\b": "name the subject: longer samples are truncated",
@@ -54,9 +62,50 @@ def phrases_in(text):
     ]
 
 
+def modules():
+    """The Python files of `CODE`, a list of paths."""
+    paths = [ROOT / name for name in CODE]
+    return [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+
+
+def strings_in(source):
+    """The docstrings and other string literals of a module; a placeholder of an f-string is …."""
+    parts = []
+
+    class Strings(ast.NodeVisitor):
+        def visit_JoinedStr(self, node):
+            texts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+            parts.append("".join(texts))
+            for part in node.values:
+                if isinstance(part, ast.FormattedValue):
+                    self.visit(part.value)
+
+        def visit_Constant(self, node):
+            if isinstance(node.value, str):
+                parts.append(node.value)
+
+    Strings().visit(ast.parse(source))
+    return parts
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_text_is_in_plain_english(path):
     assert phrases_in(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_strings_of_a_module_are_in_plain_english(path):
+    strings = strings_in(path.read_text(encoding="utf-8"))
+    assert [phrase for string in strings for phrase in phrases_in(string)] == []
+
+
+def test_strings_are_read_from_docstrings_literals_and_f_strings():
+    source = """def f(said):
+    '''A docstring.'''
+    # a comment that nobody said
+    return g(f"The {said} is" f" no {h('inner')} text", "one" "two")
+"""
+    assert strings_in(source) == ["A docstring.", "The … is no … text", "inner", "onetwo"]
 
 
 @pytest.mark.parametrize(
