@@ -171,9 +171,9 @@ def _verdicts(similarity: Similarity, report: Report, score: Score, tuned: bool)
     pairs = words.pairs_of(report, score, tuned=tuned)
     shown = _target_shown(list(dict.fromkeys(pair.target.model for pair in pairs)))
     with st.grid(3, min_column_width=240):
-        for number, pair in enumerate(pairs):
+        for index, pair in enumerate(pairs):
             if pair.small.tuned_on and pair.target.model == shown:
-                _verdict(similarity, pair, words.trust_of(report, pair), number)
+                _verdict(similarity, pair, words.trust_of(report, pair), index)
     helps = words.advice(report, score, tuned=tuned)
     if helps:
         listed = "".join(f"\n- {plain(line)}" for line in helps)
@@ -201,7 +201,7 @@ def _target_shown(targets: list[str]) -> str:
     return st.session_state.family_for
 
 
-def _verdict(similarity: Similarity, pair: Pair, trust: Trust | None, number: int) -> None:
+def _verdict(similarity: Similarity, pair: Pair, trust: Trust | None, index: int) -> None:
     small, target = (plain(short_name(each.model)) for each in (pair.small, pair.target))
     agreement = pair.likeness.agreement
     with st.container(border=True, height="stretch"):
@@ -222,7 +222,7 @@ def _verdict(similarity: Similarity, pair: Pair, trust: Trust | None, number: in
                 "Plan a run with this pair",
                 type="tertiary",
                 icon=":material/play_circle:",
-                key=f"family_plan_{number}",
+                key=f"family_plan_{index}",
             )
         ):
             pair_of_plan = {"small": pair.small.model, "target": pair.target.model}
@@ -285,12 +285,12 @@ def _lengths(report: Report, score: Score) -> None:
 def _dots(frame: pd.DataFrame, panels: Mapping[str, charts.Panel], alt: str) -> None:
     """A grid with one chart per panel."""
     with st.grid(3, min_column_width=290):
-        for number, (key, panel) in enumerate(panels.items()):
+        for index, (key, panel) in enumerate(panels.items()):
             with st.container(gap="xsmall"):
                 st.markdown(f"**{panel.title}**")
                 mine = frame[frame["panel"] == key]
                 chart(
-                    charts.dot_figure(mine, panel), key=f"family_dots_{number}_{len(panels)}",
+                    charts.dot_figure(mine, panel), key=f"family_dots_{index}_{len(panels)}",
                     alt=f"{alt}. {panel.title}, {panel.unit}: {charts.dots_in_words(mine)}",
                 )  # fmt: skip
 

@@ -47,8 +47,9 @@ def _demo_choice() -> Plan:
     families = demo_families()
     with st.popover("Another demo", type="tertiary", icon=":material/tune:"):
         task = st.radio(
-            "Data", list(TASKS), captions=[each.sentence for each in TASKS.values()], key="home_demo_task"
-        )
+            "Data", list(TASKS), captions=[each.sentence for each in TASKS.values()], key="home_demo_task",
+            format_func=str.capitalize,
+        )  # fmt: skip
         family = st.radio(
             "Models", list(families), horizontal=True, key="home_demo_family",
             help="Each family has a small model and a target, trained for demonstration.",

@@ -79,7 +79,7 @@ def scored_frame(folder: Path) -> pd.DataFrame:
 
 def scored_figure(frame: pd.DataFrame) -> go.Figure:
     """The histogram of the scores so far."""
-    figure = base_figure(x="Score on the small model (gradient norm)", y="Samples", height=260, legend=False)
+    figure = base_figure(x="Score (gradient norm)", y="Samples", height=260, legend=False)
     figure.add_bar(
         x=(frame["low"] + frame["high"]) / 2,
         y=frame["samples"],

@@ -56,4 +56,4 @@ def test_every_score_is_in_a_bar_also_the_outliers(folder):
     assert frame["beyond"].iloc[-1] == frame["beyond"].sum() == 2  # 0.5 % of 393
     assert clipped(frame).startswith("The last bar includes 2 samples above")
     np.testing.assert_allclose(frame["low"].iloc[1:], frame["high"].iloc[:-1])
-    assert scored_figure(frame).layout.xaxis.title.text == "Score on the small model (gradient norm)"
+    assert scored_figure(frame).layout.xaxis.title.text == "Score (gradient norm)"

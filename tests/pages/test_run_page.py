@@ -65,7 +65,7 @@ def test_what_is_turned_stands_in_the_command_and_in_the_run(planned):
 def test_the_target_can_be_tuned_from_the_page(planned):
     field = planned.number_input(key="plan_tune_target")
     assert (field.value, field.min, field.max) == (0, 0, 10_000)
-    assert "0 leaves it untouched" in field.help
+    assert "0: the target is not fine-tuned" in field.help
     field.set_value(60).run()
     [command] = [code.value for code in planned.code if "staff_engine run" in code.value]
     assert "--tune-target 60" in command

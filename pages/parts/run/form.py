@@ -94,11 +94,11 @@ def _models() -> None:
         args=(known,),
         help="Use a small model of the target's family: same architecture and tokenizer.",
     )
-    left, right = st.columns(2)
+    left, right = st.columns(2, vertical_alignment="bottom")
     with left:
         plan_field.field("small", label="Small model: scores every sample")
     with right:
-        plan_field.field("target", label="Target model: verifies a few, and is the one you will train")
+        plan_field.field("target", label="Target model: the one you will train")
     preset = known.get(st.session_state.plan_preset)
     if preset:
         _say_preset(preset)
@@ -168,32 +168,32 @@ def _cost(plan: Plan) -> None:
 
 
 def _forecast(key: str, plan: Plan) -> None:
-    found = job.read_forecast(key, plan)
-    if found is None or found.state == "failed":
+    forecast = job.read_forecast(key, plan)
+    if forecast is None or forecast.state == "failed":
         st.rerun()
-    if found.state == "measuring":
+    if forecast.state == "measuring":
         st.info("Measuring a few batches with both models …", icon=":material/hourglass_top:")
         return
     with st.grid(4, min_column_width=160):
-        st.metric("Time", duration(found.total_seconds))
-        st.metric("Memory", gigabytes(found.memory_bytes), help="Peak memory of the run's process.")
+        st.metric("Time", duration(forecast.total_seconds))
+        st.metric("Memory", gigabytes(forecast.memory_bytes), help="Peak memory of the run's process.")
         st.metric(
             "Verified, at most",
-            f"{found.verified_at_most:,} of {found.samples:,}" if found.samples else "–",
+            f"{forecast.verified_at_most:,} of {forecast.samples:,}" if forecast.samples else "–",
             help="K times b_v, or all samples except the hardest dropped, if these are fewer.",
         )
         st.metric(
             "Time saved",
-            saved_share(found.share_saved),
+            saved_share(forecast.share_saved),
             help="Compared with scoring every sample on the target.",
         )
     stages = " · ".join(
-        f"{progress.stage_name(name)}: {duration(seconds)}" for name, seconds in found.stages.items()
+        f"{progress.stage_name(name)}: {duration(seconds)}" for name, seconds in forecast.stages.items()
     )
     st.caption(stages)
-    if found.message:
-        st.caption(f":material/info: {plain(found.message)}")
-    lacking = advice(plan, found)
+    if forecast.message:
+        st.caption(f":material/info: {plain(forecast.message)}")
+    lacking = advice(plan, forecast)
     if lacking:
         st.warning(lacking, icon=":material/lightbulb:")
 

@@ -127,7 +127,7 @@ def _charts(run: Run, state: str) -> None:
         st.subheader("Fine-tuning of the target", anchor=False)
         figure = charts.loss_figure(tuning, "target")
         chart(figure, alt="Fine-tuning loss of the target by step", key="run_tuning")
-    st.subheader("Scores" if state == "finished" else "Scores so far", anchor=False)
+    st.subheader(f"Scores of the small model{'' if state == 'finished' else ' so far'}", anchor=False)
     if scores.empty:
         st.caption("The small model's scores appear here and are updated every few seconds.")
     else:
