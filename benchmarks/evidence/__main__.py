@@ -33,6 +33,7 @@ from staff_engine.evaluation.report import open_evaluation
 from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.results import open_results
+from staff_engine.runs.stages import TARGET_SCORES
 from staff_engine.system.files import write_json
 from tests.helpers.driving import find_chromium
 
@@ -110,14 +111,14 @@ def measure(
         "held_out": fact.held_out,
         "answers": fact.answers,
         "samples": fact.samples,
-        "verified": open_results(source.folder).summary["verified"],
+        "verified": open_results(source.folder).summary.verified,
         "trust": {
-            name: open_results(run.folder).summary["trust"]
+            name: open_results(run.folder).summary.as_json()["trust"]
             for name, run in (("staff", source), (TUNED, tuned))
         },
         "selection_seconds": {
             **fact.selection_seconds,
-            "target": sum(timings.get(stage, 0.0) for stage in ("fine-tune target", "score on target")),
+            "target": sum(timings.get(stage.name, 0.0) for stage in TARGET_SCORES),
         },
         "made_with": fact.made_with,
         "cells": [cell.model_dump(mode="json", exclude=LEFT_OUT) for cell in found.cells],

@@ -14,6 +14,7 @@ from pages.parts.words import plain
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.runs.control import Run, find_run, kind_of, list_runs, read_record, read_status
 from staff_engine.runs.folders import SUMMARY_FILE
+from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.status import ACTIVE, State
 from staff_engine.samples.columns import SampleColumns, sample_columns
@@ -49,13 +50,13 @@ def current_run() -> Run:
         st.stop()
     with errors():
         run = find_run(run_id)
-    if kind_of(run) == "similarity":
+    if kind_of(run) is Kind.SIMILARITY:
         st.info("This run compares models. It has no coreset to show here.", icon=":material/family_history:")
         if st.button("Open it on Family", type="primary", key="open_family"):
             choose_run(None)
             open_family(run.id)
         st.stop()
-    evaluation = read_record(run).evaluation if kind_of(run) == "evaluation" else None
+    evaluation = read_record(run).evaluation if kind_of(run) is Kind.EVALUATION else None
     if evaluation is not None:
         st.info(
             "This run evaluates the coresets of another run. It has no coreset of its own.",

@@ -26,6 +26,9 @@ PANELS = {
     "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),
 }  # fmt: skip
 
+METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+"""What the help shows for a value, by the type of the setting."""
+
 VERIFY_FIELDS = ("pruning_rate", "score", "strata", "strata_by", "verify_per_stratum", "drop_hardest", "seed")
 """The settings that determine which samples the target verifies."""
 
@@ -139,7 +142,9 @@ def _metavar(annotation: Any) -> str:
         annotation = next(kind for kind in get_args(annotation) if kind is not types.NoneType)
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
-    return {int: "INTEGER", float: "NUMBER"}.get(annotation, "TEXT")
+    if annotation not in METAVARS:
+        raise TypeError(f"a setting is of type {annotation}; allowed: {', '.join(map(str, METAVARS))}")
+    return METAVARS[annotation]
 
 
 def _bounds(metadata: Sequence[Any]) -> str:

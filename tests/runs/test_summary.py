@@ -22,13 +22,16 @@ FIRST_VERSION = {
 
 TRUST = {
     "word": "fair", "sentence": "So it was measured.", "advice": ["Take another."], "samples": 13,
-    "spearman": 0.5, "low": None, "high": 0.75,
+    "spearman": 0.5, "low": None, "high": 0.75, "partial": 0.25, "partial_low": None, "partial_high": 0.5,
+}  # fmt: skip
+LENGTHS = {
+    "coreset_median": 11.5, "data_median": 12.0, "tokens": 340, "token_share": 0.45, "sample_share": 0.5,
 }  # fmt: skip
 NOW = {
     "rows": 62, "samples": 60, "unscorable": 2, "strata": 5, "strata_served": 4, "tuned": 0, "verified": 13,
-    "to_verify": 1, "coreset_size": 30, "small_scoring_seconds": 0.8, "verify_seconds_per_sample": 0.02,
-    "full_target_seconds_estimate": 1.25, "warnings": [], "trust": TRUST, "dtype": "float32",
-    "dtype_chosen": "The models work in float32.",
+    "to_verify": 1, "coreset_size": 30, "response_tokens": LENGTHS, "small_scoring_seconds": 0.8,
+    "verify_seconds_per_sample": 0.02, "full_target_seconds_estimate": 1.25, "warnings": [], "trust": TRUST,
+    "dtype": "float32", "dtype_chosen": "The models work in float32.",
 }  # fmt: skip
 
 KEYS = [

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, assert_never, get_args
 
 import numpy as np
 
@@ -167,11 +167,15 @@ def _tuning_rows(run: Similarity, model: _Model, sample: np.ndarray) -> np.ndarr
 
     The target's rows are separate from the sample as long as there are enough others.
     """
-    small = open_tokens(run.folder / "models" / "small-0" / "tokens.arrow").row_ids
-    if model.role == "small":
-        return open_tokens(model.folder / "tokens.arrow").row_ids
-    apart = _in_order(run.plan, np.setdiff1d(small, sample))
-    return np.sort(np.concatenate([apart, _in_order(run.plan, sample)])[: run.plan.tune_target])
+    match model.role:
+        case "small":
+            return open_tokens(model.folder / "tokens.arrow").row_ids
+        case "target":
+            readable = open_tokens(run.folder / "models" / "small-0" / "tokens.arrow").row_ids
+            apart = _in_order(run.plan, np.setdiff1d(readable, sample))
+            return np.sort(np.concatenate([apart, _in_order(run.plan, sample)])[: run.plan.tune_target])
+        case _:
+            assert_never(model.role)
 
 
 def _score(
@@ -203,11 +207,14 @@ def _train(run: Similarity, model: _Model, rows: np.ndarray, reporter: Reporter)
     if (model.folder / TRAINING).exists():
         return
     training = Training(stages.FINE_TUNE_MODEL.of(model.words), TRAINING, "losses.json")
-    if model.role == "small":
-        tokens = open_tokens(model.folder / "tokens.arrow")
-    else:
-        path = model.folder / "tokens-tune.arrow"
-        tokens = tokenize_rows(run.plan, model.name, run.folder, rows, path)
+    match model.role:
+        case "small":
+            tokens = open_tokens(model.folder / "tokens.arrow")
+        case "target":
+            path = model.folder / "tokens-tune.arrow"
+            tokens = tokenize_rows(run.plan, model.name, run.folder, rows, path)
+        case _:
+            assert_never(model.role)
     train_adapter(training, run.plan, model.name, tokens, model.folder, reporter)
 
 
