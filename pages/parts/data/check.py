@@ -101,7 +101,7 @@ def _show_failure(inspection: Inspection) -> None:
 
 def _show_findings(key: str, findings: Findings) -> None:
     bad = findings.rows - findings.usable
-    with st.grid(5, min_column_width=130):
+    with st.grid(5, min_column_width=165):
         st.metric("Rows", f"{findings.rows:,}", border=True)
         st.metric("Can be used", f"{findings.usable:,}", border=True)
         st.metric("Cannot be used", f"{bad:,}", border=True)
