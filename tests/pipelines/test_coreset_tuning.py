@@ -174,7 +174,7 @@ def test_a_row_that_the_target_cannot_read_is_not_counted_as_tuned_on(tmp_path, 
     pipeline.execute(folder, Watch())
     results = open_results(folder)
     assert len(results.tuned_ids) == 9 and unreadable[0] not in results.tuned_ids
-    assert "there are 9" in results.summary.warnings[0]
+    assert "only 9 exist" in results.summary.warnings[0]
 
 
 def test_the_plan_of_an_older_run_has_an_untouched_target(untouched, tmp_path):
