@@ -75,7 +75,8 @@ def _render(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, *, prompt
 
     try:
         return str(tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=prompt))
-    except (TemplateError, TypeError, ValueError):
+    except (TemplateError, TypeError, ValueError, IndexError):
+        # An older transformers raises IndexError for no turns, where a newer raises ValueError.
         return None
 
 
