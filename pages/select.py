@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
@@ -31,15 +31,23 @@ SLIDERS = {
     "pruning_rate": ("Pruning rate", 0.0, 0.99, 0.01, "%.2f"),
 }
 CHOICES = {
-    "score": ("Score", {name: score.label for name, score in SCORES.items()}),
-    "strata_by": ("Stratify by", {"width": "Width", "log": "Log width", "quantile": "Equal size"}),
-    "ratio": ("Ratio", {"paper": "Paper", "calibrated": "Calibrated", "released": "Released code"}),
-    "allocation": (
-        "Allocation",
-        {"paper": "Paper", "normalized": "Normalized", "proportional": "Proportional"},
-    ),
-    "within": ("Within a stratum", {"random": "Random", "hardest": "Hardest first", "diverse": "Diverse"}),
+    "score": "Score",
+    "strata_by": "Stratify by",
+    "ratio": "Ratio",
+    "allocation": "Allocation",
+    "within": "Within a stratum",
 }
+"""Settings that are chosen from a few values; the plan says which."""
+
+LABELS = {
+    **{name: score.label for name, score in SCORES.items()},
+    "log": "Log width",
+    "quantile": "Equal size",
+    "released": "Released code",
+    "hardest": "Hardest first",
+}
+"""Values whose label is more than the value with a capital."""
+
 CUSTOM = "custom"
 PRESET_KEY = "_select_preset"
 
@@ -129,11 +137,11 @@ def _take_slider(name: str) -> None:
 
 def _more_settings() -> None:
     with st.container(horizontal=True, gap="large"):
-        for name, (label, options) in CHOICES.items():
+        for name, label in CHOICES.items():
             st.segmented_control(
                 label,
-                list(options),
-                format_func=options.__getitem__,
+                get_args(Plan.model_fields[name].annotation),
+                format_func=lambda value: LABELS.get(value, value.capitalize()),
                 key=name,
                 required=True,
                 persist_state="session",

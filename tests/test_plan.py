@@ -1,7 +1,10 @@
 """Presets of selection settings."""
 
+import inspect
+
 import pytest
 
+from staff_engine import draw_verification, select_coreset
 from staff_engine.errors import PlanError
 from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of, with_preset
 
@@ -33,3 +36,15 @@ def test_without_a_preset_nothing_changes():
 def test_an_unknown_preset_is_refused_with_those_that_are_known():
     with pytest.raises(PlanError, match="preset is 'best'; allowed: paper, released, studio"):
         Plan.make(**NEEDED, preset="best")
+
+
+def test_the_array_functions_have_the_same_defaults_as_the_plan():
+    for function in (select_coreset, draw_verification):
+        parameters = inspect.signature(function).parameters
+        shared = {"strata": "num_strata", **{name: name for name in SELECTION_FIELDS if name != "strata"}}
+        compared = [
+            (parameters[name].default, Plan.model_fields[field].default)
+            for field, name in shared.items()
+            if name in parameters and parameters[name].default not in (inspect.Parameter.empty, None)
+        ]
+        assert len(compared) >= 4 and all(mine == plan for mine, plan in compared)
