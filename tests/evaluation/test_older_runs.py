@@ -51,7 +51,7 @@ def test_a_run_that_is_no_evaluation_says_null_as_before(run, tmp_path):
     del plan["evaluation"]
     path.write_text(json.dumps({**plan, "comparison": None}))
     assert control.kind_of(source) == "coreset"
-    assert control.describe(source)["evaluation"] is None
+    assert control.describe(source).as_json()["evaluation"] is None
 
 
 def test_the_command_line_describes_it_as_an_evaluation(older, capsys):

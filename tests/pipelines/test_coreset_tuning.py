@@ -54,7 +54,9 @@ def test_a_tuned_target_verifies_the_same_samples_and_scores_them_otherwise(tune
     np.testing.assert_array_equal(one.speculative, other.speculative)
     np.testing.assert_array_equal(one.verified_ids, other.verified_ids)
     assert (one.verified_scores != other.verified_scores).all()
-    assert one.summary.warnings == other.summary.warnings
+    # Only the warning of ratios like 1/score depends on the target's scores.
+    without = [[w for w in each.summary.warnings if "1/score" not in w] for each in (one, other)]
+    assert without[0] == without[1]
 
 
 def test_the_target_learns_from_its_own_samples_and_its_losses_are_kept(tuned):
