@@ -184,6 +184,13 @@ def show_agreement(agreement: Agreement, label: str) -> None:
         )
     else:
         st.caption(f"{agreement.samples:,} samples are too few")
+    if np.isfinite(agreement.partial):
+        st.caption(
+            f"With response length held: **{agreement.partial:.2f}** (95 % interval"
+            f" {agreement.partial_low:.2f} to {agreement.partial_high:.2f})",
+            help="What is left of the rank correlation once response length is held: both models score short"
+            " responses high, which alone makes them agree. The rating of the small model uses this one.",
+        )
     if np.isfinite(agreement.pearson_log):
         st.caption(f"Correlation of the logarithms {agreement.pearson_log:.2f}")
 

@@ -27,6 +27,7 @@ def test_a_finished_run_shows_four_charts_and_the_correlation(finished_run, open
     assert correlation.label == "Rank correlation"
     assert 0.5 < float(correlation.value) <= 1
     assert "95 % interval" in captions(app)
+    assert "With response length held: **" in captions(app)
     assert "1 is a model's median over the" in captions(app)
     assert "as the response gets longer" in captions(app)
 
