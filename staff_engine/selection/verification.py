@@ -14,6 +14,8 @@ from staff_engine.selection.pool import Pool
 from staff_engine.selection.strata import Strata, check_scores, coreset_size, count_dropped
 
 CONFIDENCE = 0.95
+WIDEST = 50.0
+"""The logarithm of the factor that an interval reaches at most: beyond it, floats would overflow."""
 PRIOR_DEGREES = 4
 """Weight of the pooled variance of all strata, in degrees of freedom."""
 NOTHING = 1e-200
@@ -177,11 +179,11 @@ class Ratios:
         count = len(self.values)
         target = np.bincount(self.strata, self.verification, count)
         known = (target > NOTHING) & (np.bincount(self.strata, self.speculative, count) > NOTHING)
+        # In units of the stratum's mean S^t, before they are squared: the square of a tiny sum is 0.
+        unit = np.divide(self.verified, target, out=np.zeros(count), where=known)
         residuals = self.verification - self.values[self.strata] * self.speculative
-        squares = np.bincount(self.strata, residuals**2, count)
+        relative = np.bincount(self.strata, (residuals * unit[self.strata]) ** 2, count)
         own = np.where(known, self.verified - 1, 0)
-        # The variance of a residual in units of the mean S^t of the stratum, times `own`.
-        relative = np.divide(squares * self.verified**2, target**2, out=np.zeros(count), where=known)
         variances, degrees = np.full(count, np.nan), np.zeros(count)
         if own.sum():
             pooled = relative[known].sum() / own.sum()
@@ -211,7 +213,8 @@ class Ratios:
         variances, degrees = self.log_variances()
         known = np.isfinite(variances) & (self.verified > 1)
         low, high = np.full((2, len(self.values)), np.nan)
-        reach = np.exp(stdtrit(degrees[known], 0.5 + CONFIDENCE / 2) * np.sqrt(variances[known]))
+        spread = stdtrit(degrees[known], 0.5 + CONFIDENCE / 2) * np.sqrt(variances[known])
+        reach = np.exp(np.minimum(spread, WIDEST))
         low[known], high[known] = self.values[known] / reach, self.values[known] * reach
         return low, high
 

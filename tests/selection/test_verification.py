@@ -304,3 +304,15 @@ def test_one_verified_sample_has_a_ratio_but_no_interval():
 def test_equal_quotients_have_an_interval_of_no_width():
     low, high = ratios_of([1, 2, 8, 9], {0: 2, 1: 4, 2: 16, 3: 18}, num_strata=2).intervals()
     np.testing.assert_allclose([low, high], np.ones((2, 2)))
+
+
+def test_tiny_scores_have_the_intervals_of_large_ones():
+    rng = np.random.default_rng(0)
+    scores, target = np.sort(rng.lognormal(size=40)), rng.lognormal(size=40)
+    strata = stratify(scores, num_strata=4, by="quantile")
+    target[strata.labels == 0] *= 1e-190  # a share of the sum whose square is 0
+    shares = [verification_ratios(strata, scores, np.arange(40), each) for each in (target, target * 1e-5)]
+    for each in shares:
+        low, high = each.intervals()
+        assert np.isfinite([low, high]).all() and (low < each.values).all() and (each.values < high).all()
+    np.testing.assert_allclose(shares[0].intervals(), shares[1].intervals())
