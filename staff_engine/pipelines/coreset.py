@@ -260,8 +260,8 @@ def _trust(results: Results) -> SummaryTrust:
     plan = results.plan
     verified = results.verified_ids
     agreement = rank_agreement(
-        results.speculative[verified],
-        results.verified_scores,
+        results.scores_by(plan.score)[verified],
+        results.verified_by(plan.score),
         lengths=results.response_tokens[verified],
     )
     trust = judge_trust(

@@ -1,6 +1,7 @@
 """Whole runs on tiny models: what they leave, and that no interruption changes it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,19 @@ def test_the_summary_counts_what_is_there(finished):
     assert (summary.samples, summary.unscorable, summary.coreset_size) == (ROWS - 2, 2, 12)
     assert (summary.verified, summary.to_verify) == (len(results.verified_ids), 0)
     assert summary.full_target_seconds_estimate > summary.verify_seconds_per_sample > 0
+
+
+def test_the_agreement_is_that_of_the_score_that_the_run_selects_by(finished):
+    results = open_results(finished)
+    by_loss = replace(results, plan=results.plan.but(score="loss"))
+    verified = results.verified_ids
+    expected = rank_agreement(
+        results.scores_by("loss")[verified],
+        results.verified_by("loss"),
+        lengths=results.response_tokens[verified],
+    )
+    assert pipeline.summarize(by_loss).trust.spearman == pytest.approx(expected.spearman)
+    assert results.summary.trust.spearman != pytest.approx(expected.spearman)
 
 
 def test_the_summary_judges_trust_by_the_verified_samples_alone(finished):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from staff_engine.system.words import counted
+
 BINS = 40
 """Approximate number of bars in a histogram of lengths."""
 
@@ -105,10 +107,12 @@ def in_sentences(findings: Findings) -> list[str]:
                 f"{name}: {lengths.least:,} to {lengths.greatest:,} characters, median {lengths.median:,.0f}"
             )
     sentences += [
-        f"{findings.same.extra:,} rows are duplicates of another row",
-        f"{findings.conflicts.groups:,} prompts have several different responses",
+        f"duplicates of another row: {counted(findings.same.extra, 'row')}",
+        f"prompts with several different responses: {findings.conflicts.groups:,}",
     ]
-    sentences += [f"{count:,} rows cannot be used: {reason}" for reason, count in findings.reasons.items()]
+    sentences += [
+        f"{counted(count, 'row')} cannot be used: {reason}" for reason, count in findings.reasons.items()
+    ]
     for name, duplicates in (("duplicates", findings.same), ("same prompt", findings.conflicts)):
         if duplicates.examples:
             numbers = ", ".join(f"{number:,}" for number in duplicates.examples[0].numbers)
