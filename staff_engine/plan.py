@@ -96,7 +96,8 @@ class Plan(BaseModel):
     dataset: str = Field(
         min_length=1,
         description="A file (.jsonl .json .csv .parquet, also .gz .zst), a hub name, or built-in data: "
-        "builtin:docstrings, builtin:kazakh, builtin:chat.",
+        "builtin:docstrings, builtin:kazakh, builtin:chat. Options after the name add faults on"
+        " purpose: builtin:kazakh?swapped=0.25&duplicates=0.05.",
     )
     format: str | None = Field(
         None,

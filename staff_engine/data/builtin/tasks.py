@@ -13,6 +13,7 @@ from staff_engine.data.builtin.chat import chat
 from staff_engine.data.builtin.docstrings import docstrings
 from staff_engine.data.builtin.kazakh import kazakh
 from staff_engine.data.builtin.split import SPLITS, side_of
+from staff_engine.data.builtin.variants import Variant, parse_variant, varied
 from staff_engine.errors import DatasetError
 
 PREFIX = "builtin:"
@@ -28,6 +29,7 @@ class Task:
     metric: Literal["rouge-l", "chrf"]  # the metric for answers
     rows: Callable[[], Iterator[dict[str, str]]]  # all rows: prompt, response and further fields
     packages: tuple[tuple[str, str], ...] = ()  # required packages: name in imports, name for pip
+    group: str | None = None  # the field that names the group of a row
 
 
 TASKS = {
@@ -47,6 +49,7 @@ TASKS = {
             "chrf",
             kazakh,
             (("babel", "babel"),),
+            group="kind",
         ),
         Task(
             "chat",
@@ -55,6 +58,7 @@ TASKS = {
             "rouge-l",
             chat,
             (("chatterbot_corpus", "chatterbot-corpus"), ("yaml", "pyyaml")),
+            group="category",
         ),
     )
 }
@@ -66,11 +70,16 @@ def is_task(source: str) -> bool:
 
 
 def task_of(source: str) -> Task:
-    """The task of a name such as `builtin:chat`. Raises DatasetError if it is unknown."""
-    name = source.removeprefix(PREFIX)
+    """The task of a name such as `builtin:chat?swapped=0.25`. Raises DatasetError if it is unknown."""
+    name = source.removeprefix(PREFIX).partition("?")[0]
     if name not in TASKS:
         raise DatasetError(f"unknown built-in data set {source!r}; allowed: {', '.join(TASKS)}")
     return TASKS[name]
+
+
+def variant_of(source: str) -> Variant:
+    """What is done to the rows of a task, by the options in its name. Raises DatasetError if one is wrong."""
+    return parse_variant(source, source.partition("?")[2], grouped=task_of(source).group is not None)
 
 
 def check_task(source: str, split: str = "train") -> Task:
@@ -79,9 +88,10 @@ def check_task(source: str, split: str = "train") -> Task:
     Raises
     ------
     DatasetError
-        If the task or the split is unknown, or a required package is missing.
+        If the task, an option or the split is unknown, or a required package is missing.
     """
     task = task_of(source)
+    variant_of(source)
     if split not in SPLITS:
         raise DatasetError(f"unknown split {split!r} of {source}; allowed: {' and '.join(SPLITS)}")
     missing = " ".join(name for module, name in task.packages if importlib.util.find_spec(module) is None)
@@ -93,13 +103,17 @@ def check_task(source: str, split: str = "train") -> Task:
 def task_rows(source: str, split: str = "train") -> Iterator[dict[str, str]]:
     """The rows of one split of a task, in order: `train`, nine of ten prompts, or `held_out`.
 
+    Only `train` has the faults of a variant (`builtin:kazakh?swapped=0.25`); held-out rows are clean.
+
     Raises
     ------
     DatasetError
         As `check_task`.
     """
     task = check_task(source, split)
-    return (row for row in task.rows() if side_of(row["prompt"]) == split)
+    rows = (row for row in task.rows() if side_of(row["prompt"]) == split)
+    variant = variant_of(source)
+    return varied(list(rows), variant, group=task.group) if split == "train" and variant.changes else rows
 
 
 def made_with(source: str) -> dict[str, str]:
