@@ -159,9 +159,9 @@ def is_marked_bad(row: Row, mapping: Mapping) -> bool:
 
 
 def _preference_prompt(row: Row, mapping: Mapping) -> list[Turn]:
-    for column in ("conversations", "messages"):
-        if column in row:
-            return [*_system(row), *map(_untrained, _conversation(row[column], column, mapping))]
+    for name in ("conversations", "messages"):
+        if name in row:
+            return [*_system(row), *map(_untrained, _conversation(row[name], name, mapping))]
     column = next((name for name in PROMPT_COLUMNS if name in row), None)
     if column is None:
         raise DatasetError("has no prompt for 'chosen'")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from staff_engine.data.files.bounds import most_unpacked, unpacks_too_far
 from staff_engine.errors import DatasetError
@@ -91,7 +91,7 @@ def bare(path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file for reading bytes, decompressed if needed.
 
     Raises

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from staff_engine.data.files.compression import opened
 from staff_engine.data.files.encodings import as_utf8, check_encoding
@@ -31,7 +31,7 @@ class DataFile:
     delimiter: str | None = None
 
     @contextmanager
-    def open_text(self) -> Iterator[IO[bytes]]:
+    def open_text(self) -> Iterator[io.BufferedReader]:
         """Open the file for reading its text in UTF-8. Raises DatasetError."""
         check_encoding(self.encoding)
         with opened(self.path) as file:

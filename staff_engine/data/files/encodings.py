@@ -55,17 +55,12 @@ def detect_encoding(head: bytes) -> str:
     return "utf-8"
 
 
-def encoding_of(file: io.BufferedReader, given: str | None) -> str:
-    """The encoding of an open file: the given one, or the detected one. Nothing is consumed."""
-    return given or detect_encoding(file.peek(HEAD)[:HEAD])
-
-
 def is_utf8(encoding: str) -> bool:
     """Whether an encoding is UTF-8, or a part of it."""
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
 
 
-def as_utf8(file: IO[bytes], path: Path, given: str | None) -> IO[bytes]:
+def as_utf8(file: io.BufferedReader, path: Path, given: str | None) -> io.BufferedReader:
     """The same text in UTF-8: `file` itself if it is in UTF-8 already.
 
     Raises
@@ -73,11 +68,10 @@ def as_utf8(file: IO[bytes], path: Path, given: str | None) -> IO[bytes]:
     DatasetError
         While it is read, if a byte does not fit the encoding.
     """
-    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[type-var]
-    encoding = encoding_of(buffered, given)
+    encoding = given or detect_encoding(file.peek(HEAD)[:HEAD])
     if is_utf8(encoding):
-        return buffered
-    return io.BufferedReader(_Transcoded(buffered, path, encoding), PIECE)
+        return file
+    return io.BufferedReader(_Transcoded(file, path, encoding), PIECE)
 
 
 class _Transcoded(io.RawIOBase):
