@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from staff_engine.data.builtin.tasks import TASKS, check_task, is_task
@@ -13,6 +13,7 @@ from staff_engine.data.files.compression import COMPRESSED
 from staff_engine.data.files.kinds import ALL_SUFFIXES, SUFFIXES, is_data_file, suffix_of
 from staff_engine.errors import DatasetError
 from staff_engine.system.hub import hub_answers, in_hub_cache
+from staff_engine.system.words import natural_key
 
 SHARDS = ("", "data")
 """Where the data files of a folder are: in it, or in its folder `data`, as in a copy of a hub data set."""
@@ -43,19 +44,23 @@ def files_of(source: str, split: str = "train") -> list[Path]:
     if is_task(source):
         return []
     if is_address(source):
-        return _of_one_type(files_at(source), source)
+        return _of_one_type(files_at(source), source)  # in order: names of copies are others
     try:
         path = Path(source).expanduser()
         if path.is_file():
             return [path]
         if path.is_dir():
-            return saved_files(path, split) if is_saved(path) else _of_one_type(_in_folder(path), source)
+            return (
+                saved_files(path, split)
+                if is_saved(path)
+                else _of_one_type(_in_order(_in_folder(path)), source)
+            )
         if not glob.has_magic(source):
             return []
         matched = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown user, a NUL
         raise DatasetError(f"data set {source!r} is not a valid file name: {error}") from None
-    return _of_one_type([each for each in matched if each.is_file()], source)
+    return _of_one_type(_in_order(filter(Path.is_file, matched)), source)
 
 
 def check_source(source: str, split: str = "train") -> None:
@@ -117,16 +122,6 @@ def names_a_file(source: str) -> bool:
     return bool(path.suffix)
 
 
-def in_natural_order(paths: list[Path]) -> list[Path]:
-    """Paths sorted by name, where numbers in names are compared as numbers."""
-
-    def key(path: Path) -> list[tuple[int, int, str]]:
-        parts = re.split(r"(\d+)", str(path))
-        return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
-
-    return sorted(paths, key=key)
-
-
 def _in_folder(folder: Path) -> list[Path]:
     for name in SHARDS:
         inner = folder / name
@@ -149,4 +144,8 @@ def _of_one_type(paths: list[Path], source: str) -> list[Path]:
             f"{source!r} has files of several types ({', '.join(kinds)}); "
             f"choose one type with a pattern, for example '{source.rstrip('/')}/*{kinds[0]}'"
         )
-    return in_natural_order(paths)
+    return paths
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: natural_key(str(path)))

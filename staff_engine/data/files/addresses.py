@@ -16,6 +16,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.program import SCRIPT
 from staff_engine.system.files import replaced
 from staff_engine.system.home import home
+from staff_engine.system.words import natural_key
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -35,7 +36,7 @@ def is_address(source: str) -> bool:
 
 
 def files_at(address: str) -> list[Path]:
-    """Copy the files of an address to this machine, unless they are there; in no particular order.
+    """Copy the files of an address to this machine, unless they are there; in natural order of their names.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def _find(address: str) -> tuple[AbstractFileSystem, list[str]]:
         raise DatasetError(f"data set {address!r} does not exist, or has no data files")
     for name in found:
         suffix_of(Path(name))
-    return system, found
+    return system, sorted(found, key=natural_key)
 
 
 def _is_shard(name: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 from pathlib import Path
 from typing import IO, Any
 
 from staff_engine.errors import DatasetError
 
-HEAD = 400
+HEAD = 4
 """Bytes from which UTF-16 and UTF-32 are recognised."""
 
 PIECE = 2**18
@@ -42,17 +43,13 @@ def check_encoding(name: str | None) -> None:
 def detect_encoding(head: bytes) -> str:
     """The encoding of a text that begins with these bytes.
 
-    A byte order mark determines it. Without one, a zero byte in most of the even or odd places means
-    UTF-16, because UTF-8 text has none. Anything else is taken for UTF-8.
+    A byte order mark determines it. Without one, zero bytes among the first four mean UTF-16 or UTF-32,
+    because a text in UTF-8 has none. Anything else is taken for UTF-8.
     """
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
-    pairs = len(head) // 2
-    for name, first in (("utf-16-le", 1), ("utf-16-be", 0)):
-        if pairs and 2 * head[first : 2 * pairs : 2].count(0) > pairs:
-            return name
-    return "utf-8"
+    return json.detect_encoding(head[:4]) if 0 in head[:4] else "utf-8"
 
 
 def is_utf8(encoding: str) -> bool:

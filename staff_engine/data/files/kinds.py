@@ -21,7 +21,7 @@ from staff_engine.data.files.bounds import most_unpacked, unpacks_too_far
 from staff_engine.data.files.compression import COMPRESSED, bare, compression_of
 from staff_engine.data.files.csv_tables import csv_rows
 from staff_engine.data.files.data_file import DataFile
-from staff_engine.data.files.encodings import detect_encoding, is_utf8
+from staff_engine.data.files.encodings import HEAD, detect_encoding, is_utf8
 from staff_engine.data.files.json_arrays import json_rows
 from staff_engine.data.files.lines import (
     copy_lines,
@@ -117,7 +117,7 @@ def is_plain_lines(source: DataFile) -> bool:
     if compression_of(source.path) or KINDS[suffix_of(source.path)].suffix != ".jsonl":
         return False
     with source.path.open("rb") as file:
-        encoding = source.encoding or detect_encoding(file.read(400))
+        encoding = source.encoding or detect_encoding(file.read(HEAD))
     return is_utf8(encoding) and kind_of(source).is_lines
 
 

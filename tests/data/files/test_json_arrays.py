@@ -124,7 +124,7 @@ def test_the_only_list_of_an_object_is_read_and_of_equal_names_the_last(file, mo
     [
         (
             '{"a": [1], "b": [2]}',
-            "is a JSON object with 2 lists; it needs exactly one, or an array of rows",
+            "it needs exactly one list of rows, or the file must be an array of rows",
         ),
         ('{"a": {"b": [1]}}', "is a JSON object with 0 lists"),
         ("{}", "is a JSON object with 0 lists"),
