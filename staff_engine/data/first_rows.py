@@ -11,7 +11,7 @@ from pathlib import Path
 from staff_engine.data.dataset import turns_of
 from staff_engine.data.detection import choose_mapping, columns_of
 from staff_engine.data.fetching import Fetched, data_file, fetch_lines
-from staff_engine.data.files.compression import compression_of
+from staff_engine.data.files.compression import compression_of, opened
 from staff_engine.data.files.kinds import kind_of
 from staff_engine.data.files.lines import Line, first_character, parse_line, read_lines
 from staff_engine.data.locating import files_of
@@ -140,16 +140,27 @@ def shown_line(line: Line, most: int = 2000) -> str:
 
 def _refuse_large(path: Path, reading: Reading) -> None:
     """Raise DatasetError for a large file that must be read whole before its first row is known."""
-    if path.stat().st_size <= READ_WHOLE:
-        return
     source = data_file(path, reading)
     kind = kind_of(source)
-    if kind.suffix == ".json":
+    if kind.suffix == ".json" and _is_large(path):
         with source.open_text() as file:
             if first_character(file) == b"{":
                 raise DatasetError(
                     f"{path} is a JSON object of over {BIG}, which must be read whole; "
                     "convert it to JSON lines"
                 )
-    if kind.batches and compression_of(path):
+    if kind.batches and compression_of(path) and _is_large(path):
         raise DatasetError(f"{path} is a compressed {kind.label} of over {BIG}; decompress it first")
+
+
+def _is_large(path: Path) -> bool:
+    """Whether a file, or its content after decompression, has more than `READ_WHOLE` bytes."""
+    if path.stat().st_size > READ_WHOLE:
+        return True
+    if not compression_of(path):
+        return False
+    left = READ_WHOLE
+    with opened(path) as file:
+        while left >= 0 and (piece := file.read(min(left + 1, 2**20))):
+            left -= len(piece)
+    return left < 0

@@ -123,6 +123,16 @@ def test_what_must_be_read_whole_and_is_large_is_refused(tmp_path, monkeypatch):
         first_rows(str(tmp_path / "a.parquet.gz"))
 
 
+@pytest.mark.parametrize("name", ["a.json.gz", "a.parquet.gz"])
+def test_what_unpacks_to_much_and_must_be_read_whole_is_refused_in_the_preview(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(module, "READ_WHOLE", 3000)
+    content = json.dumps({"data": [{"prompt": "p" * 5000, "response": "r"}]}).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content))
+    assert (tmp_path / name).stat().st_size < 200
+    with pytest.raises(DatasetError, match="of over"):
+        first_rows(str(tmp_path / name))
+
+
 def test_an_empty_file_says_so(tmp_path):
     with pytest.raises(DatasetError, match="is empty"):
         first_rows(write(tmp_path / "a.jsonl", []))
