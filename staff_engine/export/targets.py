@@ -72,7 +72,7 @@ def source_files(plan: Plan) -> list[Path]:
 
 
 def warnings_of(out: Path) -> list[str]:
-    """The warnings in the manifest of an exported file; none if there is no manifest of ours."""
+    """The warnings in the manifest of an exported file; empty if this program wrote no manifest for it."""
     content = _manifest(out.with_name(f"{out.name}.manifest.json"))
     return list(content.get("warnings", ()))
 

@@ -114,7 +114,10 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
             ["--allocation", "best"],
             r"allocation is 'best': input should be 'paper', 'normalized' or 'proportional'",
         ),
-        (["--prompt-column", "q"], r"give both prompt_column and response_column, or neither"),
+        (
+            ["--prompt-column", "q"],
+            r"give both prompt_column \(or prompt_template\) and response_column, or neither",
+        ),
         (["--export-format", "xml", "--out", "x"], r"unknown export format 'xml'; allowed: jsonl, json"),
         (["--small", "builtin:none"], r"unknown built-in model 'builtin:none'; available: "),
         (["--strata"], r"Option '--strata' requires an argument"),

@@ -154,7 +154,8 @@ def test_a_file_that_holds_no_rows_is_refused_in_a_sentence(tmp_path, look_at, c
 def test_a_path_that_is_wrong_is_refused_in_a_sentence(tmp_path, look_at, write):
     write(ROWS, "train.jsonl")
     assert "similar names are train.jsonl" in said(look_at(tmp_path / "tran.jsonl").error)
-    assert "is a folder" in said(look_at(tmp_path).error)
+    (tmp_path / "empty").mkdir()
+    assert "has no data files" in said(look_at(tmp_path / "empty").error)
 
 
 def test_text_is_never_read_as_markdown(write, look_at):

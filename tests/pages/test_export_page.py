@@ -210,7 +210,7 @@ def test_the_coreset_can_be_written_as_a_folder_with_the_command_that_does_the_s
 ):
     app = open_page("export", run=finished_run.id, pruning_rate=0.5)
     next(each for each in app.segmented_control if each.label == "What to write").set_value("folder").run()
-    app.text_input(key="export_out_folder").set_value(str(tmp_path / "out")).run()
+    app.text_input(key="export_out_folder").set_value(str(tmp_path / "out"))
     button(app, "Write the files").click().run()
     assert not app.exception and not app.error
     written = (tmp_path / "out/data/train.jsonl").read_bytes()

@@ -1,7 +1,7 @@
 """Near duplicates: rows that share most of their sequences of words, found by MinHash.
 
-Memory grows by 8 bytes per row: the signatures are in a file. Two rows with a Jaccard similarity of 0.8
-are found with a probability of 99.98 %; those that are found are compared exactly.
+Memory grows by 8 bytes per row: the signatures are in a file. A pair of rows with a Jaccard similarity of
+0.8 becomes a candidate with a probability of 99.98 %. Candidates are compared exactly.
 """
 
 from __future__ import annotations

@@ -214,7 +214,8 @@ def _move(part: Path, folder: Path) -> None:
 
 def _foreign_files(folder: Path) -> list[str]:
     """Files that an export to a folder would replace, or load with its own, and that are not ours."""
-    own = files_of_export(folder / MANIFEST_FILE) | {MANIFEST_FILE}
+    own = files_of_export(folder / MANIFEST_FILE)
+    own |= {MANIFEST_FILE} if own else set()
     inner = [folder / CARD_FILE, *(folder / DATA).rglob("*"), *(folder / OURS).rglob("*")]
     names = [path.relative_to(folder).as_posix() for path in inner if path.is_file()]
     return [name for name in names if name not in own]

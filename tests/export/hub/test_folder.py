@@ -77,11 +77,9 @@ def test_the_card_describes_the_data_and_how_to_make_it_again(results, tmp_path)
     assert "30 rows of 60" in text
     assert results.imported.facts.fingerprint in text
     assert "run --plan staff/manifest.json \\\n    --pruning-rate=0.5" in text
-    kept = [
-        int(line.rsplit(" of ", 1)[0].split()[-1])
-        for line in text.splitlines()
-        if "  #" in line or "  ·" in line
-    ]
+    bars = text.partition("## Scores")[2].split("```")[1].strip().splitlines()
+    kept = [int(bar.rpartition(" of ")[0].split()[-1]) for bar in bars]
+    assert len(bars) == 12
     assert sum(kept) == 30
 
 
