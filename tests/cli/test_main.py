@@ -116,7 +116,7 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
         ),
         (
             ["--prompt-column", "q"],
-            r"give both prompt_column \(or prompt_template\) and response_column, or neither",
+            r"give both prompt_column .* and response_column, or neither",
         ),
         (["--export-format", "xml", "--out", "x"], r"unknown export format 'xml'; allowed: jsonl, json"),
         (["--small", "builtin:none"], r"unknown built-in model 'builtin:none'; available: "),
