@@ -19,6 +19,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 import staff_engine
 from staff_engine.data.formats import FORMATS
+from staff_engine.data.locating import absolute_source
 from staff_engine.errors import PlanError, RunError
 from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
 from staff_engine.program import SCRIPT
@@ -270,9 +271,11 @@ def kind_of(run: Run) -> Kind | None:
 
 
 def with_absolute_paths(plan: Plan) -> Plan:
-    return plan.but(
-        **{name: with_absolute_path(getattr(plan, name)) for name in ("dataset", "small", "target")}
-    )
+    changes: dict[str, object] = {"dataset": absolute_source(plan.dataset)}
+    changes |= {name: with_absolute_path(getattr(plan, name)) for name in ("small", "target")}
+    if plan.apart_from is not None:
+        changes["apart_from"] = absolute_source(plan.apart_from)
+    return plan.but(**changes)
 
 
 def with_absolute_path(name: str) -> str:

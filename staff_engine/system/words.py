@@ -91,6 +91,12 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {noun(count, one, many)}"
 
 
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """A key that sorts names as people do: the numbers in them as numbers, "part-2" before "part-10"."""
+    parts = re.split(r"(\d+)", text)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
 def noun(count: int, one: str, many: str | None = None) -> str:
     """Singular or plural of a noun: "stratum" for 1, else "strata"; the default plural adds an s."""
     return one if count == 1 else many or f"{one}s"
