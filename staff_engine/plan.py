@@ -18,6 +18,11 @@ SELECTION_FIELDS = (
 )  # fmt: skip
 """The settings that determine the coreset for given scores. Changing them runs no model."""
 
+VERIFY_FIELDS = (
+    "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "seed",
+)  # fmt: skip
+"""The settings that determine which samples the target verifies."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -189,11 +194,11 @@ class Plan(BaseModel):
         description="Fraction of the samples, those with the highest speculative scores, to leave out before"
         " stratifying.",
     )
-    ratio: Literal["paper", "calibrated", "released"] = Field(
+    ratio: Literal["paper", "calibrated", "released", "equal"] = Field(
         "paper",
         description="How the ratio of a stratum is computed: target score over small score (the paper);"
-        " target score over the score predicted from the small model's, shrunk towards 1; or the quotient of"
-        " scores scaled to 0 to 1 (the released code).",
+        " target score over the score predicted from the small model's, shrunk towards 1; the quotient of"
+        " scores scaled to 0 to 1 (the released code); or equal: every ratio is 1 and no sample is verified.",
     )
     allocation: Literal["paper", "normalized", "proportional"] = Field(
         "paper",
@@ -290,11 +295,11 @@ class EvaluationPlan(BaseModel):
     )
     beta: Share | None = Field(
         None,
-        description="Fraction of the hardest samples that CCS and D2 leave out. Default: the plan's"
+        description="β, the fraction of the hardest samples that some methods leave out. Default: the plan's"
         " drop_hardest.",
     )
     also: dict[str, str] = Field(
-        {}, description="Other finished runs on the same data, whose STAFF coresets are also evaluated."
+        {}, description="Other finished runs on the same data, whose own coresets are also evaluated."
     )
     held_out: str | None = Field(
         None,

@@ -11,15 +11,16 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar
 from pages.parts.run import plan_field
-from pages.parts.state import current_mask, current_selection, current_settings
+from pages.parts.state import current_mask, current_selection, current_settings, selection_of
+from pages.parts.words import plain
 from staff_engine.charts import coverage as charts
 from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
-from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets
+from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets, missing_among
 from staff_engine.runs.results import Results
-from staff_engine.runs.score_tables import choose, small_scores
+from staff_engine.runs.score_tables import choose, settings_of, small_scores
 from staff_engine.selection.baselines.ccs import CCS_STRATA
-from staff_engine.selection.methods import METHODS, ScoreTable, needs_embedding
+from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, ScoreTable, labels_where, needs_embedding
 from staff_engine.selection.overlap import jaccard_by_chance
 from staff_engine.selection.strata import coreset_size
 from staff_engine.system.words import percent
@@ -53,7 +54,7 @@ def _choose_methods(table: ScoreTable) -> list[str]:
     chosen = st.session_state.compare_methods
     if chosen is None:
         large = np.count_nonzero(np.isfinite(table.effort)) > D2_AT_ONCE
-        names = [name for name in offered if not (large and name == "d2")]
+        names = [name for name in offered if name in DEFAULT_METHODS and not (large and name == "d2")]
     else:
         names = [name for name in offered if name in chosen.split(",")]
     st.session_state["_compare_methods"] = names
@@ -69,7 +70,8 @@ def _choose_methods(table: ScoreTable) -> list[str]:
             help=f"{Plan.model_fields['pruning_rate'].description} The same as on Select.",
         )  # fmt: skip
     if len(offered) < len(METHODS):
-        st.caption("This run has no embeddings, so D2 and Moderate are not available.")
+        without = labels_where(lambda method: needs_embedding(method.name))
+        st.caption(f"This run has no embeddings, so these methods are not available: {without}.")
     return names
 
 
@@ -85,8 +87,8 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     selection = current_selection(results)
     run_id = results.folder.name
     coresets = {
-        name: selection.indices
-        if name == "staff"
+        name: selection_of(results, settings_of(name, settings)).indices
+        if METHODS[name].of_run
         else _coreset(run_id, name, rate, seed, beta if METHODS[name].cuts else None, results, table)
         for name in names
     }
@@ -100,9 +102,10 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
         table = replace(table, loss=np.where(passing, table.loss, np.nan))
     if not any(map(len, coresets.values())):
         return None
-    return coverage_of_coresets(
+    found = coverage_of_coresets(
         results, table, coresets, clusters, pruning_rate=rate, seed=seed, beta=beta, strata=strata
     )
+    return replace(found, missing=missing_among(names, results, **settings))
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading scores and embeddings …")
@@ -124,9 +127,12 @@ def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
 
 def _say_how(covered: MethodCoverage, *, scorable: int) -> None:
     size = coreset_size(scorable, covered.pruning_rate)
+    cutting = labels_where(lambda method: method.cuts)
+    for note in covered.notes:
+        st.caption(f":material/hourglass_empty: {plain(note)}")
     st.caption(
         f"{percent(covered.pruning_rate)} removed, seed {covered.seed}. STAFF uses the settings of Select."
-        f" The other methods use the fine-tuned small model's scores. CCS and D2 drop the hardest"
+        f" The baselines use the fine-tuned small model's scores. {cutting} drop the hardest"
         f" {percent(covered.beta)}, as STAFF does; CCS uses {CCS_STRATA} strata. By chance, two random"
         f" coresets of {size:,} of {scorable:,} samples overlap by"
         f" {jaccard_by_chance(size, size, scorable):.0%}."

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.parts.page import errors
 from pages.parts.state import current_settings
-from staff_engine.cli.options import VERIFY_FIELDS
+from staff_engine.plan import VERIFY_FIELDS
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results

@@ -15,9 +15,6 @@ from staff_engine.selection.methods import METHODS
 BRIGHT_FROM = 0.47
 """From this value on, black text is easier to read on the colour scale than white."""
 
-OWN = "staff"
-"""The method that is highlighted among the others."""
-
 HEAT_ROW, SPREAD_ROW = 48, 32
 """Height of one method in a figure, in pixels."""
 
@@ -183,8 +180,9 @@ def _labels(coverage: Coverage) -> list[str]:
 
 
 def _colors(names: pd.Series) -> list[str]:
-    special = {"": COLORS["dropped"], OWN: COLORS["kept"]}
-    return [special.get(name, COLORS["small"]) for name in names]
+    """STAFF's methods are highlighted among the others."""
+    kept = {name: COLORS["kept"] for name, method in METHODS.items() if method.of_run}
+    return [{"": COLORS["dropped"], **kept}.get(name, COLORS["small"]) for name in names]
 
 
 def _faded(color: str, strength: float) -> str:

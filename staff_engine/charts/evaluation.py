@@ -64,7 +64,7 @@ def dots_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
                 annotation={"text": words, "font": {"size": 12}, "xanchor": "center"},
                 annotation_position="top",
             )  # fmt: skip
-    others = set(METHODS) - {"staff"}
+    others = {name for name, method in METHODS.items() if not method.of_run}
     colors = [COLORS["small" if arm in others else "kept"] for arm in arms["arm"]]
     labels = list(arms["label"])
     for row, color in zip(arms.itertuples(), colors, strict=True):

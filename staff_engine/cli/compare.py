@@ -12,12 +12,14 @@ from staff_engine.errors import PlanError
 from staff_engine.plan import EvaluationPlan
 from staff_engine.runs import control
 from staff_engine.runs.kinds import Kind
-from staff_engine.selection.methods import METHODS
+from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, labels_where
 
 EVALUATE_ONLY = (
     "seeds", "budget", "baseline_scores", "held_out", "held_out_samples", "answers", "answer_tokens",
     "metric",
 )  # fmt: skip
+
+CUTTING = labels_where(lambda method: method.cuts)
 
 
 def _of_evaluation(name: str, *flags: str, more: str = "", metavar: str | None = None) -> Any:
@@ -39,7 +41,8 @@ def compare(
         list[str] | None,
         typer.Option(
             "--method",
-            help=f"Selection method; repeat for several: {', '.join(METHODS)}. Default: all.",
+            help=f"Selection method; repeat for several: {', '.join(METHODS)}."
+            f" Default: {', '.join(DEFAULT_METHODS)}.",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +65,7 @@ def compare(
     beta: Annotated[
         float | None,
         typer.Option(
-            help="Fraction of the hardest samples that CCS and D2 drop, 0 or more and below 1."
+            help=f"Fraction of the hardest samples that {CUTTING} drop, 0 or more and below 1."
             " Default: drop_hardest of the run's plan, as for STAFF.",
             show_default=False,
         ),
@@ -144,7 +147,7 @@ def compare(
     at_each_rate = coverage_of_methods(
         results,
         small_scores(results),
-        method or tuple(METHODS),
+        method or DEFAULT_METHODS,
         pruning_rates=pruning_rate or [results.plan.pruning_rate],
         seed=results.plan.seed if seed is None else seed,
         beta=beta,

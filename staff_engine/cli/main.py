@@ -13,10 +13,10 @@ import typer
 from staff_engine import __version__
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.compare import compare
-from staff_engine.cli.options import PANELS, VERIFY_FIELDS, read_plan_file, takes_settings
+from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
 from staff_engine.errors import PlanError, StaffError
 from staff_engine.export.formats import EXPORT_FORMATS
-from staff_engine.plan import SELECTION_FIELDS, Plan, SimilarityPlan
+from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, SimilarityPlan
 from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
@@ -162,11 +162,7 @@ def select(
         answer |= {"out": str(delivery.out), "format": delivery.format}
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
-    wanted = "".join(
-        f" --{name.replace('_', '-')} {chosen[name]}"
-        for name in VERIFY_FIELDS
-        if name in chosen and chosen[name] != getattr(results.plan, name)
-    )
+    wanted = results.verify_options(**chosen)
     each = results.summary.verify_seconds_per_sample
     if as_json:
         say_json(answer)

@@ -29,9 +29,6 @@ PANELS = {
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 """What the help shows for a value, by the type of the setting."""
 
-VERIFY_FIELDS = ("pruning_rate", "score", "strata", "strata_by", "verify_per_stratum", "drop_hardest", "seed")
-"""The settings that determine which samples the target verifies."""
-
 
 def takes_settings(
     names: Sequence[str], *, default: str | None = None

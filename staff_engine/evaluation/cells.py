@@ -134,7 +134,7 @@ def arms_of(evaluation: EvaluationPlan) -> tuple[str, ...]:
 
 
 def _scores_read(arm: str, evaluation: EvaluationPlan) -> Scores | None:
-    if arm in evaluation.also or METHODS[arm].reads in ("nothing", "staff"):
+    if arm in evaluation.also or not METHODS[arm].reads or METHODS[arm].of_run:
         return None
     return evaluation.baseline_scores
 

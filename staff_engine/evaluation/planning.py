@@ -21,9 +21,7 @@ from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.status import ACTIVE
-from staff_engine.selection.methods import METHODS
-
-DEFAULT_METHODS = tuple(METHODS)
+from staff_engine.selection.methods import DEFAULT_METHODS
 
 
 def plan_evaluation(source: Run, *, seed: int | None = None, **settings: Any) -> tuple[Plan, EvaluationPlan]:

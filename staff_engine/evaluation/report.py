@@ -78,7 +78,7 @@ class Facts(_Frozen):
     samples: int
     """Number of samples of the full data on which the target can be trained."""
     selection_seconds: dict[str, float]
-    """Seconds that models ran in earlier runs: for "small" scores, for "staff", for other runs by label."""
+    """Seconds that models ran in earlier runs: by "small" for its scores, by STAFF's method, or by label."""
     warnings: tuple[str, ...] = ()
     judging: dict[str, Any] | None = None
     """The settings that define how cells are evaluated; None in files of older versions."""
@@ -305,14 +305,14 @@ def _selection_seconds(
     if arm in (NOTHING, FULL):
         return None
     chosen = float(np.mean([cell.seconds["select"] for cell in cells.values()]))
-    if arm in METHODS and METHODS[arm].reads == "nothing":
+    if arm in METHODS and not (METHODS[arm].reads or METHODS[arm].of_run):
         return chosen
     models = model_seconds.get(scores or arm)
     return None if models is None else models + chosen
 
 
 def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
-    """Compare STAFF with random in sentences, rate by rate.
+    """Compare STAFF's coresets with random in sentences, rate by rate.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
     sentences = []
     both = len({row.budget for row in rows} - {None}) > 1
     for row in rows:
-        if row.pruning_rate is None or (row.arm in METHODS and row.arm != "staff"):
+        if row.pruning_rate is None or (row.arm in METHODS and not METHODS[row.arm].of_run):
             continue
         where = f"At {percent(row.pruning_rate)} removed"
         where += f", equal {row.budget}" if both else ""

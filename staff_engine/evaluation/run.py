@@ -50,13 +50,13 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import stages
-from staff_engine.runs.cost import run_cost
+from staff_engine.runs.cost import selection_seconds, small_seconds
 from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.results import Results, open_results
-from staff_engine.runs.score_tables import choose, read_scores, small_scores
+from staff_engine.runs.score_tables import choose, missing_of, read_scores, settings_of, small_scores
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
-from staff_engine.selection.methods import METHODS, ScoreTable
+from staff_engine.selection.methods import METHODS, OWN, ScoreTable
 from staff_engine.system.arrow import by_row, to_numpy
 from staff_engine.system.files import write_json
 from staff_engine.system.memory import give_back
@@ -127,14 +127,14 @@ def open_sources(plan: Plan, evaluation: EvaluationPlan) -> tuple[Results, dict[
             log.warning(
                 "run %s verified its samples on %s, not on the target", other.folder.name, other.plan.target
             )
-    selecting = [*([source] if "staff" in evaluation.methods else []), *further.values()]
-    for results in selecting:
+    selecting = [(name, source) for name in evaluation.methods] + [(OWN, each) for each in further.values()]
+    for name, results in selecting:
         for rate in evaluation.pruning_rates:
-            missing = len(results.to_verify(pruning_rate=rate))
+            missing, command = missing_of(name, results, pruning_rate=rate, seed=results.plan.seed)
             if missing:
                 raise RunError(
-                    f"run {results.folder.name} has {missing:,} unverified samples for pruning rate {rate:g};"
-                    f" run this first: verify {results.folder.name} --pruning-rate {rate:g}"
+                    f"run {results.folder.name} has {missing:,} unverified samples for"
+                    f" {METHODS[name].label} at pruning rate {rate:g}; run this first: {command}"
                 )
     return source, further
 
@@ -215,11 +215,11 @@ def _facts(
     kept_apart: Path,
 ) -> Facts:
     known = run.facts
-    small = source.timings
+    own = [name for name in run.evaluation.methods if METHODS[name].of_run]
     seconds = {
-        "small": sum(float(small.get(stage.name, 0)) for stage in stages.SMALL_SCORES),
-        "staff": run_cost(source.summary, source.timings).staff,
-        **{label: run_cost(results.summary, results.timings).staff for label, results in further.items()},
+        "small": small_seconds(source),
+        **{name: selection_seconds(source, **settings_of(name, {})) for name in own},
+        **{label: selection_seconds(results) for label, results in further.items()},
     }
     return Facts(
         made_with=bench.made_with,

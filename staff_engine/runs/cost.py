@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from staff_engine.runs import stages
+from staff_engine.runs.results import Results
 from staff_engine.runs.summary import Summary
 
 
@@ -57,3 +59,27 @@ def run_cost(summary: Summary, timings: Mapping[str, float]) -> Cost:
         full=full,
         training=timings.get(stages.FINE_TUNE.name, 0.0) / scoring * full if scoring and full else None,
     )
+
+
+def small_seconds(results: Results) -> float:
+    """Seconds in which a run made the small model's scores: its fine-tuning and the scoring."""
+    return sum(results.timings.get(stage.name, 0.0) for stage in stages.SMALL_SCORES)
+
+
+def selection_seconds(results: Results, **settings: Any) -> float:
+    """Seconds of a run's models that a selection with these settings needs.
+
+    The small model's scores, and the verification of the samples that these settings draw. A run can
+    have verified more, for other settings. If the target is tuned, that is included.
+
+    Parameters
+    ----------
+    **settings
+        Selection settings, as in `Results.select`.
+    """
+    needed, verified = results.count_verified(**settings), len(results.verified_ids)
+    if not needed or not verified:
+        return small_seconds(results)
+    tuning = results.timings.get(stages.TUNE_TARGET.name, 0.0)
+    verifying = results.timings.get(stages.VERIFY.name, 0.0) * (needed / verified)
+    return small_seconds(results) + tuning + verifying

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from staff_engine.runs.results import Results
-from staff_engine.runs.score_tables import choose
+from staff_engine.runs.score_tables import choose, missing_of
 from staff_engine.scoring.parts import read_parts
 from staff_engine.selection.coverage import QUANTILES, Coverage, cluster_embeddings, measure_coverage
-from staff_engine.selection.methods import ScoreTable, method_named
+from staff_engine.selection.methods import METHODS, ScoreTable, method_named
 from staff_engine.system.arrow import by_row, to_numpy, write_table
 
 
@@ -24,12 +24,22 @@ class MethodCoverage:
     pruning_rate: float
     seed: int
     beta: float
-    """Fraction of the hardest samples that CCS and D2 dropped."""
+    """Fraction of the hardest samples that methods with a β dropped."""
     source: str
     """The model whose scores the baselines read: "small" or "target"."""
     coresets: dict[str, np.ndarray]
     """Row ids, int64 (m,), by the method's name."""
     coverage: Coverage
+    missing: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """For provisional coresets, by the method's name: samples to verify, and the command that does it."""
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each provisional coreset."""
+        return [
+            f"{METHODS[name].label} is provisional: {count:,} samples are not verified yet. Run: {command}"
+            for name, (count, command) in self.missing.items()
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the row ids as a JSON-compatible dict; NaN becomes None."""
@@ -50,6 +60,7 @@ class MethodCoverage:
                 {
                     "name": name,
                     "coreset_size": int(coverage.sizes[i]),
+                    "to_verify": self.missing.get(name, (0, ""))[0],
                     "overlap": dict(zip(coverage.names, _plain(coverage.jaccard[i]), strict=True)),
                     "strata_reached": _plain(coverage.strata)[i],
                     "clusters_reached": _plain(coverage.clusters)[i],
@@ -96,9 +107,16 @@ def coverage_of_methods(
             name: choose(name, results, table, pruning_rate=rate, seed=seed, beta=beta)
             for name in dict.fromkeys(names)
         }
-        yield coverage_of_coresets(
+        found = coverage_of_coresets(
             results, table, coresets, clusters, strata=strata, pruning_rate=rate, seed=seed, beta=beta
         )
+        yield replace(found, missing=missing_among(coresets, results, pruning_rate=rate, seed=seed))
+
+
+def missing_among(names: Iterable[str], results: Results, **settings: Any) -> dict[str, tuple[int, str]]:
+    """`score_tables.missing_of` for those methods that have samples to verify."""
+    found = {name: missing_of(name, results, **settings) for name in names}
+    return {name: each for name, each in found.items() if each[0]}
 
 
 def clusters_of(table: ScoreTable, seed: int) -> np.ndarray | None:

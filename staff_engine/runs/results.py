@@ -13,11 +13,12 @@ import numpy as np
 
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.errors import RunError
-from staff_engine.plan import SELECTION_FIELDS, Plan, with_preset
+from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
 from staff_engine.runs.summary import Summary, load_summary, load_timings
 from staff_engine.scoring.parts import read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.pool import Pool
+from staff_engine.selection.ratios.rules import samples_to_verify
 from staff_engine.selection.scores import make_score
 from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
@@ -194,13 +195,34 @@ class Results:
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
         """Row ids, int64, that the target must still score for these settings; empty if none are missing."""
+        return self._drawn(verify_per_stratum, self.verified_ids, changes)
+
+    def count_verified(self, **changes: Any) -> int:
+        """Number of samples that the target scores for these settings alone, if nothing is verified yet."""
+        return len(self._drawn(None, np.zeros(0, dtype=np.int64), changes))
+
+    def _drawn(
+        self, verify_per_stratum: int | None, verified: np.ndarray, changes: dict[str, Any]
+    ) -> np.ndarray:
         settings = self.settings(**changes)
         return draw_verification(
             self.pool(settings["score"]),
-            per_stratum=self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
-            verified=self.verified_ids,
+            per_stratum=samples_to_verify(
+                settings["ratio"],
+                self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
+            ),
+            verified=verified,
             excluded=self.tuned_ids,
             **_drawn_by(settings),
+        )
+
+    def verify_options(self, **changes: Any) -> str:
+        """The options of `verify` on the command line for these selection settings; "" for the plan's."""
+        settings = self.settings(**changes)
+        return "".join(
+            f" --{name.replace('_', '-')} {settings[name]}"
+            for name in VERIFY_FIELDS
+            if name in settings and settings[name] != getattr(self.plan, name)
         )
 
     def to_tune(self) -> np.ndarray:

@@ -14,7 +14,7 @@ from staff_engine.selection.allocation import allocate
 from staff_engine.selection.drawing import SELECTION
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.ratios.calibration import follows_score
-from staff_engine.selection.ratios.rules import ratios_by
+from staff_engine.selection.ratios.rules import EQUAL, ratios_by
 from staff_engine.selection.strata import Strata, coreset_size, count_dropped
 from staff_engine.selection.verification import Ratios
 
@@ -141,7 +141,7 @@ def select_coreset(
         K, 1 to 10,000.
     strata_by : {"width", "log", "quantile"}
         How the score is divided into strata; see `strata.stratify`.
-    ratio : {"paper", "calibrated", "released"}
+    ratio : {"paper", "calibrated", "released", "equal"}
         How the ratios are computed; see `ratios.rules.ratios_by`.
     allocation : {"paper", "normalized", "proportional"}
         How ratios determine the counts; see `allocation.allocate`.
@@ -201,7 +201,8 @@ def select_coreset(
         paper_ratios=paper.values,
         budget=budget,
         warnings=(
-            *_warnings(pool.scorable, drop_hardest, dropped, strata, paper),
+            *_about_dropped(pool.scorable, drop_hardest, dropped),
+            *(() if ratio == EQUAL else _about_verified(strata, paper)),
             *_about_ratios(ratio, paper),
         ),
         _intervals=ratios.intervals,
@@ -216,7 +217,7 @@ def _drawn_by(within: str) -> _Draw:
 
 def _about_ratios(rule: str, paper: Ratios) -> tuple[str, ...]:
     explained = follows_score(paper)
-    if rule == "calibrated" or explained < LITTLE_BUT_SCORE:
+    if rule in ("calibrated", EQUAL) or explained < LITTLE_BUT_SCORE:
         return ()
     return (
         f"1/score explains {explained:.0%} of the ratios: the target's scores hardly depend on the small"
@@ -224,18 +225,20 @@ def _about_ratios(rule: str, paper: Ratios) -> tuple[str, ...]:
     )
 
 
-def _warnings(
-    scorable: int, drop_hardest: float, dropped: int, strata: Strata, ratios: Ratios
-) -> tuple[str, ...]:
+def _about_dropped(scorable: int, drop_hardest: float, dropped: int) -> tuple[str, ...]:
     asked = count_dropped(scorable, drop_hardest)
+    if dropped == asked:
+        return ()
+    return (
+        f"The coreset needs {scorable - dropped:,} of {scorable:,} samples: the {dropped:,} hardest are"
+        f" dropped, not {asked:,} (drop_hardest is {drop_hardest:g}).",
+    )
+
+
+def _about_verified(strata: Strata, ratios: Ratios) -> tuple[str, ...]:
     filled = strata.sizes > 0
     unverified = np.count_nonzero(filled & (ratios.verified == 0))
     warnings = []
-    if dropped < asked:
-        warnings.append(
-            f"The coreset needs {scorable - dropped:,} of {scorable:,} samples: the {dropped:,} hardest are"
-            f" dropped, not {asked:,} (drop_hardest is {drop_hardest:g})."
-        )
     if ratios.ignored:
         warnings.append(f"{ratios.ignored:,} verified samples have no finite score and are ignored.")
     if not len(ratios.strata):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from staff_engine.errors import PlanError
+from staff_engine.plan import PRESETS, Preset
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import Graph, select_d2
 from staff_engine.selection.baselines.moderate import select_moderate
@@ -45,66 +46,105 @@ class Method:
     label: str
     """Name for display."""
     sentence: str
-    reads: Literal["nothing", "scores", "embedding", "both", "staff"]
-    """What it needs from a `ScoreTable`; "staff": the results of the run instead."""
-    draws: bool
-    """Whether the coreset depends on the seed."""
-    cuts: bool
+    reads: tuple[str, ...] = ()
+    """The columns of a `ScoreTable` that it needs."""
+    draws: bool = False
+    """Whether the coreset can depend on the seed."""
+    cuts: bool = False
     """Whether it leaves out the fraction β of the hardest samples."""
-    choose: Callable[..., np.ndarray] | None
+    by_default: bool = False
+    """Whether it is compared if no methods are named."""
+    choose: Callable[..., np.ndarray] | None = None
     """Returns row ids, int64 (m,), ascending, for a `ScoreTable`, `pruning_rate`, `seed` and, if it
     cuts, `beta`. None: use the selection of the run."""
+    settings: Mapping[str, Any] | None = None
+    """For methods that use the selection of the run: the settings that replace the run's own."""
 
+    def __post_init__(self) -> None:
+        if (self.choose is None) == (self.settings is None):
+            raise ValueError(f"method {self.name} has both or neither of choose and settings; allowed: one")
+
+    @property
+    def of_run(self) -> bool:
+        """Whether it is a selection of the run, with the target's scores, and not a baseline."""
+        return self.settings is not None
+
+
+def _of_preset(preset: Preset) -> Method:
+    """STAFF with the settings of a preset, whatever the run's own are."""
+    return Method(
+        f"staff-{preset.name}", f"STAFF, {preset.label}",
+        f"STAFF with the settings of this preset. {preset.sentence}",
+        reads=("embedding",) if preset.settings["within"] == "diverse" else (),
+        draws=preset.settings["within"] != "hardest", settings=preset.settings,
+    )  # fmt: skip
+
+
+OWN = "staff"
+"""The method that is the run's own selection."""
 
 METHODS = {
     method.name: method
     for method in (
         Method(
-            "staff", "STAFF",
+            OWN, "STAFF",
             "Draws from strata of the small model's effort, and more from strata that are harder for the"
             " target.",
-            "staff", draws=True, cuts=False,
-            choose=None,
+            draws=True, by_default=True, settings={},
+        ),
+        *map(_of_preset, PRESETS.values()),
+        Method(
+            "staff-unverified", "STAFF without verification",
+            "The run's own selection with every verification ratio 1, so the target has no influence.",
+            draws=True, settings={"ratio": "equal"},
+        ),
+        Method(
+            "staff-unstratified", "STAFF without strata",
+            "The run's own selection with one stratum, so only the hardest samples are treated differently.",
+            draws=True, settings={"strata": 1, "ratio": "equal"},
         ),
         Method(
             "random", "Random",
             "Draws samples uniformly, without using scores.",
-            "nothing", draws=True, cuts=False,
+            draws=True, by_default=True,
             choose=lambda table, **how: select_random(table.effort, **how),
         ),
         Method(
             "grand", "GraNd",
             "Keeps the samples with the highest effort (norm of the gradient).",
-            "scores", draws=False, cuts=False,
+            reads=("effort",), by_default=True,
             choose=lambda table, **how: select_grand(table.effort, **how),
         ),
         Method(
             "el2n", "EL2N",
             "Keeps the samples with the largest error of the predicted probabilities.",
-            "scores", draws=False, cuts=False,
+            reads=("el2n",), by_default=True,
             choose=lambda table, **how: select_el2n(table.el2n, **how),
         ),
         Method(
             "ccs", "CCS",
             "Removes the hardest samples, then draws an equal number from each stratum of the effort.",
-            "scores", draws=True, cuts=True,
+            reads=("effort",), draws=True, cuts=True, by_default=True,
             choose=lambda table, **how: select_ccs(table.effort, **how),
         ),
         Method(
             "d2", "D2",
             "Removes the hardest samples, then keeps samples that are hard and have hard neighbours; each"
             " kept sample lowers the rank of its neighbours.",
-            "both", draws=False, cuts=True,
+            reads=("effort", "embedding"), cuts=True, by_default=True,
             choose=lambda table, **how: select_d2(table.effort, table.embedding, graphs=table.graphs, **how),
         ),
         Method(
             "moderate", "Moderate",
             "Keeps the samples whose distances to the median embedding are in the middle of all distances.",
-            "embedding", draws=False, cuts=False,
+            reads=("embedding",), by_default=True,
             choose=lambda table, **how: select_moderate(table.effort, table.embedding, **how),
         ),
     )
 }  # fmt: skip
+
+DEFAULT_METHODS = tuple(name for name, method in METHODS.items() if method.by_default)
+"""The methods that are compared if none is named: the run's own selection, and the classic baselines."""
 
 
 def method_named(name: str) -> Method:
@@ -116,4 +156,10 @@ def method_named(name: str) -> Method:
 
 def needs_embedding(name: str) -> bool:
     """Whether a method reads embeddings. Raises PlanError if the name is unknown."""
-    return method_named(name).reads in ("embedding", "both")
+    return "embedding" in method_named(name).reads
+
+
+def labels_where(holds: Callable[[Method], bool]) -> str:
+    """The labels of the methods for which it holds, in words: "CCS and D2"."""
+    *others, last = (method.label for method in METHODS.values() if holds(method))
+    return f"{', '.join(others)} and {last}" if others else last

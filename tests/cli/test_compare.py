@@ -9,7 +9,7 @@ import pytest
 from staff_engine.cli.main import main
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
-from staff_engine.selection.methods import METHODS
+from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from tests.helpers.made_run import make_finished_run
 
 
@@ -20,11 +20,11 @@ def run(tmp_path, monkeypatch):
     return make_finished_run(tmp_path, 200)
 
 
-def test_without_options_all_methods_are_compared_at_the_runs_own_rate(run, capsys):
+def test_without_options_the_default_methods_are_compared_at_the_runs_own_rate(run, capsys):
     assert main(["compare", run.id]) == 0
     said = capsys.readouterr().out
     assert "Coresets at a pruning rate of 0.9; seed 0, scores of the small model, β of CCS and D2 0.1" in said
-    for method in METHODS.values():
+    for method in map(METHODS.get, DEFAULT_METHODS):
         rows = [line for line in said.splitlines() if line.split()[:1] == [method.label]]
         assert rows[0].split()[1] == "19"
         assert len(rows) == 2 + (method.name == "staff")  # in either table, and first of the columns
@@ -46,6 +46,23 @@ def test_everything_comes_as_json_for_each_rate(run, capsys):
         assert len(d2["loss"]) == len(each["quantiles"]) == len(each["all"]["loss"])
 
 
+def test_a_provisional_coreset_is_called_so(run, capsys):
+    assert main(["compare", run.id, "--method", "staff-paper", "--method", "staff-unverified"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    count = len(open_results(run.folder).to_verify(preset="paper"))
+    assert f"STAFF, Paper is provisional: {count} samples are not verified yet." in said
+    assert f"verify {run.id} --strata 50" in said
+    assert said.count("provisional") == 1
+
+
+def test_the_overlap_of_many_methods_has_numbers_for_headings(run, capsys):
+    names = list(METHODS)[:9]
+    assert main(["compare", run.id, *(word for name in names for word in ("--method", name))]) == 0
+    said = capsys.readouterr().out
+    assert "1     2     3     4     5     6     7     8     9" in said
+    assert f"9 {METHODS[names[8]].label}" in said
+
+
 def test_which_rows_each_method_keeps_is_written(run, tmp_path, capsys):
     out = tmp_path / "kept.parquet"
     words = ["--method", "ccs", "--method", "grand", "--pruning-rate", "0.5", "--pruning-rate", "0.75"]
@@ -64,7 +81,7 @@ def test_which_rows_each_method_keeps_is_written(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--method", "best"], "method is 'best'; allowed: staff, random, grand, el2n, ccs, d2, moderate"),
+        (["--method", "best"], "method is 'best'; allowed: staff, staff-paper,"),
         (["--pruning-rate", "1"], "pruning_rate is 1"),
         (["--beta", "1.5", "--method", "ccs"], "beta is 1.5; allowed: 0 or more and below 1"),
         (["--seed", "-1", "--method", "random"], "seed is -1"),

@@ -16,6 +16,7 @@ from staff_engine.models import adapters, finetune, loading
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.steps import fresh_lora
 from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.program import COMMAND
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.baselines import d2
@@ -311,7 +312,8 @@ def test_a_further_run_on_other_data_is_refused(tmp_path, source, sources, held_
 
 def test_samples_that_staff_has_still_to_verify_are_asked_for(tmp_path, source, held_out):
     folder = make_run(tmp_path / "run", source, held_out, pruning_rates=(0.8, 0.0))
-    with pytest.raises(RunError, match="unverified samples for pruning rate 0; run this first: verify"):
+    line = "unverified samples for STAFF at pruning rate 0; run this first: "
+    with pytest.raises(RunError, match=f"{line}{COMMAND} verify source.* --pruning-rate 0"):
         evaluation_run.execute(folder, Watch())
     folder = make_run(tmp_path / "run", source, held_out, pruning_rates=(0.0,), methods=("random",), seeds=1)
     evaluation_run.execute(folder, Watch())

@@ -5,10 +5,10 @@ import pytest
 
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
-from staff_engine.selection.methods import METHODS
+from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
 
-ALL = list(METHODS)
+DEFAULT = list(DEFAULT_METHODS)
 
 
 def texts(app):
@@ -41,12 +41,12 @@ def test_the_page_opens_with_two_selections_and_goes_over_to_the_methods(open_pa
     assert len(charts(app)) == 4
 
 
-def test_all_methods_are_compared_at_the_rate_of_the_link(methods, finished_run):
+def test_the_default_methods_are_compared_at_the_rate_of_the_link(methods, finished_run):
     app = methods(pruning_rate="0.5")
-    assert app.pills(key="_compare_methods").value == ALL
+    assert app.pills(key="_compare_methods").value == DEFAULT
     results = open_results(finished_run.folder)
     table = small_scores(results)
-    chosen = {name: set(choose(name, results, table, pruning_rate=0.5, seed=0).tolist()) for name in ALL}
+    chosen = {name: set(choose(name, results, table, pruning_rate=0.5, seed=0).tolist()) for name in DEFAULT}
     shown = [chart.proto.alt for chart in app.get("plotly_chart")]
     expected = len(chosen["staff"] & chosen["d2"]) / len(chosen["staff"] | chosen["d2"])
     assert f"STAFF and D2 {expected:.2f}" in shown[0]
@@ -77,8 +77,8 @@ def test_without_a_method_the_page_asks_for_one(methods):
 
 def test_a_method_that_a_link_invents_is_refused(methods):
     app = methods(compare_methods="staff,best")
-    assert "compare_methods is 'staff,best'; allowed: staff, random, grand" in texts(app)
-    assert app.pills(key="_compare_methods").value == ALL
+    assert "compare_methods is 'staff,best'; allowed: staff, staff-paper" in texts(app)
+    assert app.pills(key="_compare_methods").value == DEFAULT
 
 
 def test_staff_and_the_cut_of_the_others_are_as_set_on_select(methods, finished_run):
@@ -98,6 +98,19 @@ def test_the_rate_turned_here_holds_on_every_page(methods):
     assert app.query_params["pruning_rate"] == "0.75"
     assert "75% removed, seed" in texts(app)
     assert "two random coresets of 98 of 393 samples" in texts(app)
+
+
+def test_staff_with_other_settings_keeps_those_of_select_that_it_does_not_replace(methods, finished_run):
+    app = methods(compare_methods="staff-studio,staff-unverified", pruning_rate="0.8", strata="20")
+    results = open_results(finished_run.folder)
+    studio = set(results.select(preset="studio", pruning_rate=0.8).indices.tolist())
+    plain = set(results.select(ratio="equal", strata=20, pruning_rate=0.8).indices.tolist())
+    [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
+    shared = f"{len(studio & plain) / len(studio | plain):.2f}"
+    assert overlap.endswith(f": STAFF, Studio and STAFF without verification {shared}")
+    missing = len(results.to_verify(preset="studio", pruning_rate=0.8))
+    assert f"STAFF, Studio is provisional\\: {missing} samples are not verified yet." in texts(app)
+    assert "verification is provisional" not in texts(app)
 
 
 def test_a_filter_leaves_the_samples_that_pass_it(methods):
@@ -131,7 +144,7 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
         path.unlink()
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
-    assert "D2 and Moderate are not available" in texts(app)
+    assert "these methods are not available: STAFF, Studio, D2 and Moderate" in texts(app)
     assert "clusters" not in app.get("plotly_chart")[1].proto.alt
 
 
@@ -140,7 +153,7 @@ def test_d2_waits_to_be_asked_for_where_there_are_many_samples(methods, monkeypa
 
     monkeypatch.setattr(coverage, "D2_AT_ONCE", 100)
     app = methods()
-    assert app.pills(key="_compare_methods").value == [name for name in ALL if name != "d2"]
+    assert app.pills(key="_compare_methods").value == [name for name in DEFAULT if name != "d2"]
 
 
 def test_the_page_says_what_each_method_does_and_the_command_that_does_the_same(methods, finished_run):

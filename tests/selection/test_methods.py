@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 
 from staff_engine.errors import PlanError, RunError
+from staff_engine.program import COMMAND
+from staff_engine.runs.cost import selection_seconds
 from staff_engine.runs.coverage import coverage_of_methods
-from staff_engine.runs.results import open_results
-from staff_engine.runs.score_tables import choose, small_scores
+from staff_engine.runs.results import Results, open_results
+from staff_engine.runs.score_tables import choose, missing_of, settings_of, small_scores
 from staff_engine.selection.baselines import d2
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import select_d2
 from staff_engine.selection.baselines.moderate import select_moderate
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
-from staff_engine.selection.methods import METHODS, Method, needs_embedding
+from staff_engine.selection.coreset import select_coreset
+from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, Method, labels_where, needs_embedding
 from staff_engine.selection.strata import coreset_size
+from staff_engine.system.files import write_json
 from tests.helpers.made_run import UNSCORABLE, make_finished_run
 
 ROWS = 200
@@ -55,6 +59,11 @@ def test_each_method_chooses_by_its_own_function_with_the_plans_cut(results):
     common = {"pruning_rate": 0.7, "seed": 4}
     expected = {
         "staff": results.select(**common).indices,
+        "staff-paper": results.select(preset="paper", **common).indices,
+        "staff-released": results.select(preset="released", **common).indices,
+        "staff-studio": results.select(preset="studio", **common).indices,
+        "staff-unverified": results.select(ratio="equal", **common).indices,
+        "staff-unstratified": results.select(strata=1, ratio="equal", **common).indices,
         "random": select_random(table.effort, **common),
         "grand": select_grand(table.effort, **common),
         "el2n": select_el2n(table.el2n, **common),
@@ -99,13 +108,69 @@ def test_d2_looks_for_neighbours_once_for_all_rates_with_the_same_cut(results, m
 
 
 def test_a_method_that_there_is_not_is_refused_with_those_there_are(results):
-    with pytest.raises(PlanError, match="method is 'd3'; allowed: staff, random, grand, el2n, ccs, d2, mod"):
+    with pytest.raises(PlanError, match=f"method is 'd3'; allowed: {', '.join(METHODS)}"):
         choose("d3", results, small_scores(results), pruning_rate=0.5, seed=0)
 
 
-def test_only_staff_is_the_runs_own_selection():
-    assert [name for name, method in METHODS.items() if method.choose is None] == ["staff"]
+def test_a_method_of_staff_is_the_runs_own_selection_with_some_settings_replaced(results):
+    mine = [name for name, method in METHODS.items() if method.of_run]
+    assert mine == [name for name in METHODS if name.startswith("staff")]
     assert all(name == method.name for name, method in METHODS.items())
+    table, own = small_scores(results), {"within": "hardest", "drop_hardest": 0.0}
+    for name in mine:
+        chosen = choose(name, results, table, pruning_rate=0.7, seed=4, settings=own)
+        settings = {**own, "pruning_rate": 0.7, "seed": 4, **METHODS[name].settings}
+        np.testing.assert_array_equal(chosen, results.select(**settings).indices)
+
+
+def test_by_default_the_runs_own_selection_is_compared_with_the_classic_baselines():
+    assert DEFAULT_METHODS == ("staff", "random", "grand", "el2n", "ccs", "d2", "moderate")
+
+
+def test_without_verification_the_targets_scores_have_no_influence(results, monkeypatch):
+    table, common = small_scores(results), {"pruning_rate": 0.7, "seed": 4}
+    names = ("staff-unverified", "staff-unstratified", "staff")
+    before = {name: choose(name, results, table, **common) for name in names}
+    turned = results.verified_by("effort")[::-1]
+    monkeypatch.setattr(Results, "verified_by", lambda results, score: turned)
+    for name in names:
+        same = np.array_equal(before[name], choose(name, results, table, **common))
+        assert same == (name != "staff")
+
+
+def test_without_strata_all_but_the_hardest_are_drawn_alike(results):
+    chosen = choose("staff-unstratified", results, small_scores(results), pruning_rate=0.7, seed=4)
+    np.testing.assert_array_equal(chosen, select_coreset(
+        results.speculative, pruning_rate=0.7, num_strata=1, drop_hardest=0.2, seed=4
+    ).indices)  # fmt: skip
+
+
+def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
+    common = {"pruning_rate": 0.7, "seed": 0}
+    assert missing_of("staff", results, **common) == missing_of("d2", results, **common) == (0, "")
+    for name in ("staff-unverified", "staff-unstratified"):
+        assert missing_of(name, results, **common) == (0, "")
+    count, command = missing_of("staff-studio", results, **common)
+    assert count == len(results.to_verify(preset="studio", **common)) > 0
+    words = "--pruning-rate 0.7 --score length-adjusted --strata 20 --strata-by quantile --ratio calibrated"
+    assert command == f"{COMMAND} verify {results.folder.name} {words} --drop-hardest 0.1"
+    table = small_scores(results)
+    [found] = coverage_of_methods(results, table, ["staff", "staff-studio"], pruning_rates=[0.7], seed=0)
+    assert [method["to_verify"] for method in found.as_json()["methods"]] == [0, count]
+    assert found.notes == [
+        f"STAFF, Studio is provisional: {count} samples are not verified yet. Run: {command}"
+    ]
+
+
+def test_the_cost_of_a_selection_counts_only_what_it_verifies(results):
+    stages = {"fine-tune": 3.0, "speculate": 2.0, "tune target": 1.0, "verify": 4.0}
+    write_json(results.folder / "timings.json", stages)
+    own, verified = results.count_verified(), len(results.verified_ids)
+    assert selection_seconds(results) == pytest.approx(6 + 4 * own / verified)
+    assert selection_seconds(results, ratio="equal") == 5.0
+    few = results.count_verified(strata=2)
+    assert 0 < few < own
+    assert selection_seconds(results, strata=2) == pytest.approx(6 + 4 * few / verified)
 
 
 def test_an_entry_in_the_registry_is_all_that_a_new_method_needs(results, monkeypatch):
@@ -114,7 +179,7 @@ def test_an_entry_in_the_registry_is_all_that_a_new_method_needs(results, monkey
         return rows[: coreset_size(len(rows), pruning_rate)] + int(beta > 0.2)
 
     added = Method(
-        "first", "First", "Takes the first rows.", "scores", draws=False, cuts=True, choose=choose_first
+        "first", "First", "Takes the first rows.", reads=("effort",), cuts=True, choose=choose_first
     )
     monkeypatch.setitem(METHODS, "first", added)
     table = small_scores(results)
@@ -148,3 +213,20 @@ def test_embeddings_that_overflowed_in_float16_are_the_greatest_number(results):
     read = small_scores(results).embedding
     assert read[0, :3].tolist() == [65504, -65504, 0]
     assert len(choose("moderate", results, small_scores(results), pruning_rate=0.9, seed=0)) == 19
+
+
+def test_a_method_is_either_a_selection_of_the_run_or_a_baseline():
+    for given in ({}, {"settings": {}, "choose": select_random}):
+        with pytest.raises(ValueError, match="method both has both or neither of choose and settings"):
+            Method("both", "Both", "Does nothing.", **given)
+
+
+def test_a_baseline_has_no_settings_of_staff():
+    with pytest.raises(PlanError, match="method is 'd2', which has no settings of STAFF; allowed: staff, st"):
+        settings_of("d2", {})
+
+
+def test_labels_of_some_methods_read_as_a_list():
+    assert labels_where(lambda method: method.cuts) == "CCS and D2"
+    assert labels_where(lambda method: method.name in ("random", "grand", "el2n")) == "Random, GraNd and EL2N"
+    assert labels_where(lambda method: method.name == "d2") == "D2"

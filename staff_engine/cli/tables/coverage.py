@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from staff_engine.runs.coverage import MethodCoverage
-from staff_engine.selection.methods import METHODS
+from staff_engine.selection.methods import METHODS, labels_where
+
+MOST_HEADINGS = 8
+"""Number of methods whose labels fit into the headings of a table."""
 
 
 def print_coverage(methods: MethodCoverage, console: Console) -> None:
     """Print the sizes of the coresets, their overlap and how much of the data they cover."""
     scores = f"scores of the {methods.source} model"
-    made = f"seed {methods.seed}, {scores}, β of CCS and D2 {methods.beta:g}"
+    made = f"seed {methods.seed}, {scores}, β of {labels_where(lambda method: method.cuts)} {methods.beta:g}"
     console.print(
         "",
         f"[italic]Coresets at a pruning rate of {methods.pruning_rate:g}; {made}[/italic]",
@@ -28,13 +31,15 @@ def print_coverage(methods: MethodCoverage, console: Console) -> None:
         sep="\n",
         highlight=False,
     )
+    for note in methods.notes:
+        console.print(note, highlight=False, soft_wrap=True)
 
 
 def coverage_table(methods: MethodCoverage) -> Table:
     """A row for all samples, then one for each method."""
     coverage = methods.coverage
     table = Table(box=None, pad_edge=False)
-    table.add_column("method")
+    table.add_column("method", no_wrap=True)
     headings = ("samples", f"of {coverage.num_strata} strata", f"of {coverage.num_clusters} clusters")
     for heading in (*headings, "response tokens", "loss"):
         table.add_column(heading, justify="right")
@@ -49,13 +54,19 @@ def coverage_table(methods: MethodCoverage) -> Table:
 
 
 def overlap_table(methods: MethodCoverage) -> Table:
-    """The overlap of each two methods: samples in both / samples in either."""
+    """The overlap of each two methods: samples in both / samples in either.
+
+    The columns of many methods have numbers instead of labels.
+    """
     coverage = methods.coverage
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    labels = [METHODS[name].label for name in coverage.names]
-    for label in labels:
-        table.add_column(label, justify="right")
+    table.add_column("", no_wrap=True)
+    labels = headings = [METHODS[name].label for name in coverage.names]
+    if len(labels) > MOST_HEADINGS:
+        headings = [str(number) for number in range(1, len(labels) + 1)]
+        labels = [f"{number} {label}" for number, label in zip(headings, labels, strict=True)]
+    for heading in headings:
+        table.add_column(heading, justify="right")
     for label, row in zip(labels, coverage.jaccard, strict=True):
         table.add_row(label, *(f"{value:.2f}" for value in row))
     return table

@@ -17,6 +17,7 @@ from staff_engine.models.finetune import count_steps, save_steps
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.scoring.scorer import plan_batches
+from staff_engine.selection.ratios.rules import samples_to_verify
 from staff_engine.selection.strata import coreset_size, count_dropped
 from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
@@ -214,7 +215,9 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
         stages=seconds,
         total_seconds=sum(seconds.values()),
         verified=len(drawn),
-        verified_at_most=min(plan.strata * plan.verify_per_stratum, samples - dropped),
+        verified_at_most=min(
+            plan.strata * samples_to_verify(plan.ratio, plan.verify_per_stratum), samples - dropped
+        ),
         full_target_seconds=full,
         share_saved=1 - sum(seconds.get(stage.name, 0.0) for stage in stages.STAFF) / full,
         memory_bytes=measured.memory_bytes,
@@ -295,7 +298,8 @@ def _drawn(plan: Plan, measured: Measured, samples: int) -> tuple[np.ndarray, np
         "pruning_rate": plan.pruning_rate,
         "seed": plan.seed,
     }
-    drawn = draw_verification(simulated, per_stratum=plan.verify_per_stratum, **settings)
+    per_stratum = samples_to_verify(plan.ratio, plan.verify_per_stratum)
+    drawn = draw_verification(simulated, per_stratum=per_stratum, **settings)
     tuned = draw_tuning(simulated, count=plan.tune_target, apart_from=drawn, **settings)
     indices = np.array(measured.scored)[chosen]
     return indices[drawn], indices[tuned]

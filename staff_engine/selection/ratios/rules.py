@@ -15,9 +15,17 @@ from staff_engine.selection.verification import Ratios, verification_ratios
 NOT_VERIFIED = 10
 """The released code does not verify strata with at most this number of samples."""
 
+EQUAL = "equal"
+"""The rule that reads no target scores."""
+
 _Rule = Callable[
     [Strata, np.ndarray, Sequence[int] | np.ndarray, Sequence[float] | np.ndarray], tuple[Ratios, Ratios]
 ]
+
+
+def samples_to_verify(rule: str, per_stratum: int) -> int:
+    """b_v for a rule: 0 if the rule reads no target scores. Raises PlanError if it is unknown."""
+    return 0 if check_ratio(rule) == EQUAL else per_stratum
 
 
 def check_ratio(rule: str) -> str:
@@ -38,12 +46,12 @@ def ratios_by(
 
     Parameters
     ----------
-    rule : {"paper", "calibrated", "released"}
+    rule : {"paper", "calibrated", "released", "equal"}
         "paper": V_i = ΣS^t / ΣS^s. "calibrated": ΣS^t over the sum predicted from the small model's
         scores, shrunk towards 1; see `ratios.calibration.calibrate`. "released": as "paper", for scores
         scaled to 0 to 1 (by the minimum and maximum of all speculative and of the verified scores). A
         stratum with at most `NOT_VERIFIED` samples has no ratio (NaN), so `allocation.allocate` gives it
-        an equal share.
+        an equal share. "equal": every ratio is 1, whatever is verified.
     strata, speculative, verified_ids, verified_scores
         As in `verification.verification_ratios`.
 
@@ -77,6 +85,12 @@ def _released(strata: Strata, speculative: np.ndarray, ids: object, scores: obje
     return replace(scaled, values=np.where(small, np.nan, scaled.values)), paper
 
 
+def _equal(strata: Strata, speculative: np.ndarray, ids: object, scores: object) -> tuple[Ratios, Ratios]:
+    paper, _ = _paper(strata, speculative, ids, scores)
+    nothing = np.zeros(len(paper.strata))  # no quotient, so there are no intervals
+    return replace(paper, values=np.ones(len(paper.values)), speculative=nothing), paper
+
+
 def _from_0_to_1(scores: np.ndarray) -> np.ndarray:
     """Scores minus their minimum, divided by their range; zeros if all are equal."""
     finite = scores[np.isfinite(scores)]
@@ -84,5 +98,7 @@ def _from_0_to_1(scores: np.ndarray) -> np.ndarray:
     return (scores - low) / ((high - low) or 1.0)
 
 
-_RULES: dict[str, _Rule] = {"paper": _paper, "calibrated": _calibrated, "released": _released}
+_RULES: dict[str, _Rule] = {
+    "paper": _paper, "calibrated": _calibrated, "released": _released, EQUAL: _equal,
+}  # fmt: skip
 RATIOS = tuple(_RULES)

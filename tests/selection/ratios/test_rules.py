@@ -7,7 +7,7 @@ import pytest
 
 from staff_engine import select_coreset
 from staff_engine.errors import PlanError
-from staff_engine.selection.ratios.rules import NOT_VERIFIED, RATIOS, ratios_by
+from staff_engine.selection.ratios.rules import NOT_VERIFIED, RATIOS, ratios_by, samples_to_verify
 from staff_engine.selection.strata import stratify
 
 
@@ -77,6 +77,18 @@ def test_the_released_rule_has_no_ratio_for_small_strata():
     assert np.isfinite(paper.values).all()
 
 
+def test_with_equal_ratios_no_target_score_matters_and_none_is_needed():
+    scores = np.random.default_rng(0).lognormal(size=200)
+    ids, common = np.arange(60), {"pruning_rate": 0.7, "num_strata": 8, "ratio": "equal"}
+    with_target = select_coreset(scores, ids, scores[ids] ** -2, **common)
+    without = select_coreset(scores, **common)
+    np.testing.assert_array_equal(with_target.indices, without.indices)
+    np.testing.assert_array_equal(with_target.ratios, 1.0)
+    assert with_target.strata[["ratio_low", "ratio_high"]].isna().all(axis=None)
+    assert with_target.warnings == without.warnings == ()
+    assert [samples_to_verify(rule, 5) for rule in RATIOS] == [5, 5, 5, 0]
+
+
 @pytest.mark.parametrize("rule", RATIOS)
 def test_every_rule_hands_the_papers_ratios_along(rule):
     scores = np.random.default_rng(0).lognormal(size=100)
@@ -87,5 +99,5 @@ def test_every_rule_hands_the_papers_ratios_along(rule):
 
 
 def test_an_unknown_rule_is_refused_with_those_that_are_known():
-    with pytest.raises(PlanError, match="ratio is 'fair'; allowed: paper, calibrated, released"):
+    with pytest.raises(PlanError, match="ratio is 'fair'; allowed: paper, calibrated, released, equal"):
         select_coreset(np.arange(9.0), pruning_rate=0.5, ratio="fair")
