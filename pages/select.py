@@ -73,7 +73,8 @@ def studio(results: Results) -> None:
     more = st.expander("More settings", icon=":material/tune:", on_change="rerun", key="select_more")
     if more.open:
         with more:
-            _more_settings()
+            _more_settings(results)
+            verifying.offer_ifd(run, results)
     filter_bar(results)
     selection = current_selection(results)
     _figures(results, selection)
@@ -135,12 +136,13 @@ def _take_slider(name: str) -> None:
     st.session_state[name] = st.session_state[f"_slider_{name}"]
 
 
-def _more_settings() -> None:
+def _more_settings(results: Results) -> None:
     with st.container(horizontal=True, gap="large"):
         for name, label in CHOICES.items():
+            allowed = get_args(Plan.model_fields[name].annotation)
             st.segmented_control(
                 label,
-                get_args(Plan.model_fields[name].annotation),
+                [each for each in allowed if not results.lacks(each)] if name == "score" else allowed,
                 format_func=lambda value: LABELS.get(value, value.capitalize()),
                 key=name,
                 required=True,

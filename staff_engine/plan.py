@@ -174,11 +174,18 @@ class Plan(BaseModel):
         1024, ge=64, description="Maximum tokens in one scoring batch, including padding."
     )
 
+    ifd: bool = Field(
+        False,
+        description="Also score each response without its prompt, by one more forward pass of both models."
+        " The score ifd needs this; choosing that score turns it on.",
+    )
+
     pruning_rate: Share = Field(0.9, description="Fraction of the scorable samples to remove.")
-    score: Literal["effort", "length-adjusted", "loss"] = Field(
+    score: Literal["effort", "length-adjusted", "loss", "ifd"] = Field(
         "effort",
         description="The score that ranks the samples: effort (the paper), effort times the square root of"
-        " the number of response tokens, or loss.",
+        " the number of response tokens, loss, or IFD (perplexity of the response with its prompt, divided by"
+        " that without it).",
     )
     strata: int = Field(50, ge=1, le=10_000, description="K, the number of score regions (strata).")
     strata_by: Literal["width", "log", "quantile"] = Field(
@@ -217,6 +224,11 @@ class Plan(BaseModel):
         if (self.prompt_column is None) != (self.response_column is None):
             raise ValueError("give both prompt_column and response_column, or neither")
         return self
+
+    @property
+    def scores_alone(self) -> bool:
+        """Whether a run of the plan scores responses without their prompts."""
+        return self.ifd or self.score == "ifd"
 
     @classmethod
     def make(cls, **settings: object) -> Self:

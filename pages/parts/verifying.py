@@ -10,9 +10,17 @@ from staff_engine.plan import VERIFY_FIELDS
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
-from staff_engine.runs.stages import VERIFY
+from staff_engine.runs.stages import SPECULATE_ALONE, VERIFY, VERIFY_ALONE
 from staff_engine.runs.status import ACTIVE
+from staff_engine.selection.scores import SCORES
 from staff_engine.system.words import duration
+
+SCORING = {
+    SPECULATE_ALONE.name: "The small model has scored the responses without prompts of",
+    VERIFY.name: "The target has verified",
+    VERIFY_ALONE.name: "The target has scored the responses without prompts of",
+}
+"""The stages whose progress is shown, and the words before their counts."""
 
 
 def offer(run: Run, results: Results) -> None:
@@ -27,9 +35,10 @@ def offer(run: Run, results: Results) -> None:
             icon=":material/pause_circle:",
         )
     with errors():
-        missing = len(
-            results.to_verify(verify_per_stratum=st.session_state.verify_per_stratum, **current_settings())
+        drawn = results.to_verify(
+            verify_per_stratum=st.session_state.verify_per_stratum, **current_settings()
         )
+        missing = len(drawn) + len(results.to_verify_alone())
     if not missing:
         return
     each = results.summary.verify_seconds_per_sample
@@ -45,16 +54,33 @@ def offer(run: Run, results: Results) -> None:
             st.rerun()
 
 
+def offer_ifd(run: Run, results: Results) -> None:
+    """A button that computes the score IFD, if the run does not have it and no process works on it."""
+    if not results.lacks("ifd") or control.read_status(run).state in ACTIVE:
+        return
+    if st.button(
+        "Compute IFD",
+        key="compute_ifd",
+        icon=":material/calculate:",
+        help=f"{SCORES['ifd'].sentence} Both models must score the responses without their prompts, by a"
+        " forward pass. Then IFD can be chosen as the score.",
+    ):
+        settings = {name: st.session_state[name] for name in VERIFY_FIELDS}
+        with errors():
+            control.start(run, verify={**settings, "score": "ifd"})
+        st.rerun()
+
+
 @st.fragment(run_every=1.0)
 def _progress(run: Run) -> None:
     status = control.read_status(run)
     if status.state not in ACTIVE:
         st.rerun()
-    verifies = status.stage == VERIFY.name
+    verifies = status.stage in SCORING
     share = status.done / status.total if status.total and verifies else 0.0
     left = f", {duration(status.eta)} left" if status.eta else ""
     if verifies and status.state == "running":
-        text = f"The target has verified {status.done:,} of {status.total:,} samples{left}."
+        text = f"{SCORING[status.stage]} {status.done:,} of {status.total:,} samples{left}."
     else:
         text = "Verification is starting."
     with st.container(horizontal=True, vertical_alignment="center", border=True):

@@ -10,6 +10,7 @@ from typing import Any
 from staff_engine.cli.options import PANELS
 from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
 from staff_engine.program import COMMAND
+from staff_engine.system.background import switch
 
 FIRST = ("dataset", "small", "target")
 
@@ -55,7 +56,9 @@ def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
 def options(settings: Mapping[str, Any]) -> str:
     """Settings as options, one per line; an option with several values is repeated for each."""
     lines = [
-        f"--{name.replace('_', '-')} {shlex.quote(str(each))}"
+        switch(name, each)
+        if isinstance(each, bool)
+        else f"--{name.replace('_', '-')} {shlex.quote(str(each))}"
         for name, value in settings.items()
         for each in (value if isinstance(value, tuple) else (value,))
     ]

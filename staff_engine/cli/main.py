@@ -175,18 +175,24 @@ def select(
 @app.command()
 @takes_settings(VERIFY_FIELDS, default="as in the run's plan")
 def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
-    """Score on the target the samples that these settings still need."""
+    """Score on the target the samples that these settings still need.
+
+    With --score ifd, also score the responses without their prompts on both models, if the run has not.
+    """
     from staff_engine.runs.results import open_results
 
     found = scored(run)
     results = open_results(found.folder)
     plan = results.plan.but(**settings)
     wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
-    missing = len(results.to_verify(**wanted))
-    if not missing:
-        typer.echo("no samples left to verify")
-        return
-    typer.echo(f"{missing:,} samples to verify")
+    if results.lacks(plan.score):
+        typer.echo(f"both models score responses without their prompts, which score {plan.score} needs")
+    else:
+        missing = len(results.to_verify(**wanted))
+        if not missing and not len(results.to_verify_alone()):
+            typer.echo("no samples left to verify")
+            return
+        typer.echo(f"{missing:,} samples to verify")
     control.start(found, verify=wanted)
     see_through(found, detach)
 

@@ -22,7 +22,7 @@ PANELS = {
     "Fine-tuning": (
         "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "tune_target",
     ),
-    "Scoring": ("scored_parameters", "tokens_per_batch"),
+    "Scoring": ("scored_parameters", "tokens_per_batch", "ifd"),
     "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),
 }  # fmt: skip
 
@@ -35,8 +35,8 @@ def takes_settings(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command an option for each of these fields of the plan.
 
-    The command's parameter `settings` receives the given ones as text. The plan parses and
-    checks them.
+    The command's parameter `settings` receives the given ones: text, or a bool for a switch. The
+    plan parses and checks them.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def takes_settings(
         def with_settings(**arguments: Any) -> Any:
             given = {name: arguments.pop(name) for name in given_names}
             return command(
-                settings={name: text for name, text in given.items() if text is not None}, **arguments
+                settings={name: value for name, value in given.items() if value is not None}, **arguments
             )
 
         parameters = [
@@ -108,16 +108,31 @@ def _option(name: str, default: str | None, in_file: bool) -> Any:
         sentences.append("Required, here or in --plan." if in_file else "Required.")
     elif field.default is not None:
         sentences.append(f"Default: {field.default}.")
+    flag = "--" + name.replace("_", "-")
+    if field.annotation is bool:
+        return Annotated[
+            bool | None,
+            typer.Option(
+                f"{flag}/--no-{flag[2:]}",
+                help=field.description,
+                show_default=False,
+                rich_help_panel=_panel(name),
+            ),
+        ]
     return Annotated[
         str | None,
         typer.Option(
-            "--" + name.replace("_", "-"),
+            flag,
             help=" ".join(filter(None, sentences)),
             metavar=_metavar(field.annotation),
             show_default=False,
-            rich_help_panel=next(panel for panel, fields in PANELS.items() if name in fields),
+            rich_help_panel=_panel(name),
         ),
     ]
+
+
+def _panel(name: str) -> str:
+    return next(panel for panel, fields in PANELS.items() if name in fields)
 
 
 def _preset_option() -> Any:

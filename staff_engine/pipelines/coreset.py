@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from staff_engine.pipelines.steps import (
     fresh_lora,
     import_rows,
     length_bound,
+    score_responses,
     score_samples,
     tokenize_rows,
     train_adapter,
@@ -34,15 +35,17 @@ from staff_engine.runs import stages
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, Results, open_results
 from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
-from staff_engine.scoring.parts import PartWriter, read_parts
+from staff_engine.scoring.parts import AlonePartWriter, PartWriter, alone_folder, read_parts
 from staff_engine.scoring.precision import read_precision, settle
 from staff_engine.selection.agreement import rank_agreement
 from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import write_table
 from staff_engine.system.files import replaced
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from peft import PeftModel
 
+log = logging.getLogger(__name__)
 
 SMALL = Training(stages.FINE_TUNE, "adapter", "fine_tuning.json")
 TARGET = Training(stages.TUNE_TARGET, "target_adapter", "target_tuning.json")
@@ -70,19 +73,26 @@ def execute(folder: Path, reporter: Reporter) -> None:
     plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
     _finetune(plan, folder, reporter)
     _speculate(plan, folder, reporter)
+    if plan.scores_alone:
+        _speculate_alone(plan, folder, reporter)
     _tune_target(plan, folder, reporter)
     _verify(plan, folder, reporter, ids=open_results(folder).to_verify())
+    _verify_alone(plan, folder, reporter)
     _summarize(folder, reporter)
 
 
 def stages_of(plan: Plan) -> tuple[str, ...]:
     """The names of the stages of a plan's run, in order, up to the coreset."""
-    planned = (stage for stage in stages.CORESET if stage != stages.TUNE_TARGET or plan.tune_target)
-    return tuple(stage.name for stage in planned if stage != stages.EXPORT)
+    left_out = {stages.EXPORT}
+    if not plan.tune_target:
+        left_out.add(stages.TUNE_TARGET)
+    if not plan.scores_alone:
+        left_out |= {stages.SPECULATE_ALONE, stages.VERIFY_ALONE}
+    return tuple(stage.name for stage in stages.CORESET if stage not in left_out)
 
 
 def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
-    """Score on the target the samples that other selection settings still need.
+    """Score the samples that other selection settings still need, and what their score still lacks.
 
     Parameters
     ----------
@@ -91,7 +101,11 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
     """
     results = open_results(folder)
     plan = settle(results.plan, folder, results.plan.small, open_tokens(folder / "tokens.arrow"))
+    if results.lacks(settings.get("score", plan.score)):
+        _speculate_alone(plan, folder, reporter)
+        results = open_results(folder)
     _verify(plan, folder, reporter, ids=results.to_verify(**settings))
+    _verify_alone(plan, folder, reporter)
     _summarize(folder, reporter)
 
 
@@ -134,12 +148,27 @@ def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
     done = set(read_parts(folder / "speculative", ["row_id"])["row_id"].to_pylist())
     reporter.stage(stages.SPECULATE, len(tokens), done=len(done))
     if len(done) < len(tokens):
-        model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
-        adapted = adapters.load_adapter(model, folder / SMALL.adapter)
         tokenizer = loading.load_tokenizer(plan.small)
         writer = PartWriter(folder / "speculative", folder / "embedding", folder / "token_loss")
-        score_samples(plan, adapted, tokenizer, tokens, done, writer, reporter)
+        score_samples(plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter)
     _write_unscorable(folder, {**tokens.problems, **_not_finite(folder)})
+
+
+def _speculate_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    """Score all responses without their prompts on the small model."""
+    tokens = open_tokens(folder / "tokens.arrow")
+    alone = alone_folder(folder / "speculative")
+    done = set(read_parts(alone, ["row_id"])["row_id"].to_pylist())
+    reporter.stage(stages.SPECULATE_ALONE, len(tokens), done=len(done))
+    if len(done) < len(tokens):
+        tokenizer = loading.load_tokenizer(plan.small)
+        writer = AlonePartWriter(alone)
+        score_responses(plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter)
+
+
+def _small(plan: Plan, folder: Path) -> PeftModel:
+    model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
+    return adapters.load_adapter(model, folder / SMALL.adapter)
 
 
 def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
@@ -176,13 +205,28 @@ def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> No
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
     writer = PartWriter(folder / "verification")
     writer.add_unscorable(list(tokens.problems))
-    if len(open_results(folder).tuned_ids):
-        model = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
-        adapted = adapters.load_adapter(model, folder / TARGET.adapter)
-    else:
-        adapted = fresh_lora(plan, plan.target)
     tokenizer = loading.load_tokenizer(plan.target)
-    score_samples(plan, adapted, tokenizer, tokens, set(), writer, reporter)
+    score_samples(plan, _target(plan, folder), tokenizer, tokens, set(), writer, reporter)
+
+
+def _verify_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
+    """Score the responses of all verified samples without their prompts, if the small model has done so."""
+    ids = open_results(folder).to_verify_alone()
+    if not len(ids):
+        return
+    reporter.stage(stages.VERIFY_ALONE, len(ids))
+    tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
+    tokenizer = loading.load_tokenizer(plan.target)
+    writer = AlonePartWriter(alone_folder(folder / "verification"))
+    score_responses(plan, _target(plan, folder), tokenizer, tokens, set(), writer, reporter)
+
+
+def _target(plan: Plan, folder: Path) -> PeftModel:
+    """The target, with its adapter if it was tuned."""
+    if not len(open_results(folder).tuned_ids):
+        return fresh_lora(plan, plan.target)
+    model = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
+    return adapters.load_adapter(model, folder / TARGET.adapter)
 
 
 def _not_finite(folder: Path) -> dict[int, str]:

@@ -5,29 +5,33 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from staff_engine.data.dataset import import_dataset, open_imported
 from staff_engine.data.tokenization import tokenize_dataset
-from staff_engine.data.tokens import TokenTable, open_tokens
+from staff_engine.data.tokens import EncodedSample, TokenTable, open_tokens
 from staff_engine.models import adapters, devices, loading
 from staff_engine.models.finetune import checkpoint_folder, count_steps, finetune, steps_done
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.stages import Stage
-from staff_engine.scoring.parts import PartWriter
+from staff_engine.scoring.parts import AlonePartWriter, PartWriter
 from staff_engine.scoring.scorer import Scorer, plan_batches
+from staff_engine.scoring.without_prompt import ResponseScorer, first_token
 from staff_engine.system.files import rename_flushed, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
+_Of = TypeVar("_Of")
+_Out = TypeVar("_Out", covariant=True)
+_In = TypeVar("_In", contravariant=True)
 
 SHRUNK_FILE = "batches.json"
 """First row of each batch that did not fit into memory, and the maximum tokens per batch from there."""
@@ -149,10 +153,51 @@ def score_samples(
     scorer = Scorer(
         model, adapters.scored_layers(model, plan.scored_parameters), pad_token_id=tokenizer.pad_token_id
     )
+    batches = plan_batches(tokens.lengths, tokens=plan.tokens_per_batch)
+    _score_batches(scorer, writer, tokens, batches, done, reporter)
+
+
+def score_responses(
+    plan: Plan,
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: TokenTable,
+    done: set[int],
+    writer: AlonePartWriter,
+    reporter: Reporter,
+) -> None:
+    """Score the responses of all samples that are not done without their prompts, as `score_samples` does."""
+    model.requires_grad_(False)
+    scorer = ResponseScorer(model, first=first_token(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    batches = plan_batches(tokens.response_tokens + 1, tokens=plan.tokens_per_batch)
+    _score_batches(scorer, writer, tokens, batches, done, reporter)
+
+
+class _Scores(Protocol[_Out]):
+    most_tokens: int | None
+
+    def score(self, samples: Sequence[EncodedSample]) -> _Out: ...
+
+
+class _Writes(Protocol[_In]):
+    folder: Path
+
+    def add(self, tokens: TokenTable, batch: np.ndarray, scores: _In, seconds: float) -> None: ...
+    def flush(self) -> None: ...
+
+
+def _score_batches(
+    scorer: _Scores[_Of],
+    writer: _Writes[_Of],
+    tokens: TokenTable,
+    batches: list[np.ndarray],
+    done: set[int],
+    reporter: Reporter,
+) -> None:
     path = writer.folder / SHRUNK_FILE
     shrunk: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
     try:
-        for batch in plan_batches(tokens.lengths, tokens=plan.tokens_per_batch):
+        for batch in batches:
             first = int(tokens.row_ids[batch[0]])
             scorer.most_tokens = before = shrunk.get(str(first), scorer.most_tokens)
             if first in done:

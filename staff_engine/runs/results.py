@@ -14,12 +14,13 @@ import numpy as np
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
+from staff_engine.program import COMMAND
 from staff_engine.runs.summary import Summary, load_summary, load_timings
-from staff_engine.scoring.parts import read_embeddings, read_parts
+from staff_engine.scoring.parts import LOSS_ALONE, alone_folder, count_parts, read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.ratios.rules import samples_to_verify
-from staff_engine.selection.scores import make_score
+from staff_engine.selection.scores import make_score, score_named
 from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
 from staff_engine.system.arrow import by_row, read_table, to_numpy
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
+
+MEASURED = ("effort", "loss", "response_tokens")
+"""The columns of every run that scores are made of."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Results:
 
     def _measured(self, part: str, name: str) -> np.ndarray:
         """Float64 (num_rows,): a column of a score table, NaN for rows without a score."""
-        table = read_parts(self.folder / part, ["row_id", name])
+        folder = self.folder / part
+        table = read_parts(alone_folder(folder) if name == LOSS_ALONE else folder, ["row_id", name])
         return by_row(self.num_rows, to_numpy(table["row_id"]), to_numpy(table[name]))
 
     def _embedding(self) -> np.ndarray:
@@ -93,8 +98,33 @@ class Results:
             self._pools.setdefault(score, Pool(self.scores_by(score), embedding=embedding))
         return self._pools[score]
 
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The measured columns that `Score.reads` can name, if the small model has scored all samples."""
+        scored = self.folder / "speculative"
+        alone = count_parts(alone_folder(scored))
+        return (*MEASURED, LOSS_ALONE) if alone and alone == count_parts(scored) else MEASURED
+
+    def lacks(self, score: str) -> tuple[str, ...]:
+        """The columns that a score reads and the run does not have. Raises PlanError."""
+        return tuple(name for name in score_named(score).reads if name not in self.columns)
+
     def scores_by(self, score: str) -> np.ndarray:
-        """Float64 (num_rows,): a score of the small model, NaN for unscorable rows. Raises PlanError."""
+        """Float64 (num_rows,): a score of the small model, NaN for unscorable rows.
+
+        Raises
+        ------
+        PlanError
+            If the score is unknown.
+        RunError
+            If the run lacks a column that the score reads.
+        """
+        lacking = self.lacks(score)
+        if lacking:
+            raise RunError(
+                f"score {score!r} needs {', '.join(lacking)}, which run {self.folder.name} does not have;"
+                f" to compute it: {COMMAND} verify {self.folder.name} --score {score}"
+            )
         scorable = np.isfinite(self.speculative)  # the same samples for every score
         made = make_score(score, _Columns(lambda name: self._column("speculative", name)))
         return np.where(scorable, made, np.nan)
@@ -224,6 +254,16 @@ class Results:
             for name in VERIFY_FIELDS
             if name in settings and settings[name] != getattr(self.plan, name)
         )
+
+    def to_verify_alone(self) -> np.ndarray:
+        """Row ids, int64, of verified samples whose responses the target must still score without prompts.
+
+        Empty if the small model has not scored responses without prompts.
+        """
+        if LOSS_ALONE not in self.columns:
+            return np.zeros(0, dtype=np.int64)
+        done = to_numpy(read_parts(alone_folder(self.folder / "verification"), ["row_id"])["row_id"])
+        return np.setdiff1d(self.verified_ids[np.isfinite(self.verified_scores)], done)
 
     def to_tune(self) -> np.ndarray:
         """Row ids, int64, to fine-tune the target on; none of them is verified by the plan."""

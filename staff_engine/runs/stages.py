@@ -38,8 +38,12 @@ TOKENIZE = Stage("tokenize", "Tokenize the data", "rows")
 
 FINE_TUNE = Stage("fine-tune", "Fine-tune the small model", "steps")
 SPECULATE = Stage("speculate", "Score all samples on the small model", "samples")
+SPECULATE_ALONE = Stage(
+    "speculate without prompt", "Score responses without prompts on the small model", "samples"
+)
 TUNE_TARGET = Stage("tune target", "Fine-tune the target on other samples", "steps")
 VERIFY = Stage("verify", "Verify samples on the target", "samples")
+VERIFY_ALONE = Stage("verify without prompt", "Score responses without prompts on the target", "samples")
 SELECT = Stage("select", "Select the coreset", "coreset")
 EXPORT = Stage("export", "Write the file", "samples")
 
@@ -52,8 +56,12 @@ FINE_TUNE_TARGET = Stage("fine-tune target", "Fine-tune the target on all sample
 SCORE_ON_TARGET = Stage("score on target", "Score all samples on the target", "samples")
 EVALUATE = Stage("evaluate", "Fine-tune on each coreset and evaluate", "cells")
 
-CORESET = (IMPORT, TOKENIZE, FINE_TUNE, SPECULATE, TUNE_TARGET, VERIFY, SELECT, EXPORT)
-"""Stages of a run that selects a coreset. Tuning the target and writing the file are optional."""
+CORESET = (
+    IMPORT, TOKENIZE, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT,
+    EXPORT,
+)  # fmt: skip
+"""Stages of a run that selects a coreset. Scoring responses without prompts, tuning the target and
+writing the file are optional."""
 
 SIMILARITY = (IMPORT, TOKENIZE, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE)
 """Stages of a run that compares models. Scoring and fine-tuning are repeated per model, by `Stage.of`."""
@@ -61,7 +69,7 @@ SIMILARITY = (IMPORT, TOKENIZE, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE)
 EVALUATION = (IMPORT_HELD_OUT, TOKENIZE, FINE_TUNE_TARGET, SCORE_ON_TARGET, EVALUATE)
 """Stages of a run that evaluates coresets. The target scores all samples only if a method needs it."""
 
-STAFF = (FINE_TUNE, SPECULATE, TUNE_TARGET, VERIFY)
+STAFF = (FINE_TUNE, SPECULATE, SPECULATE_ALONE, TUNE_TARGET, VERIFY, VERIFY_ALONE)
 """The cost of STAFF's scores: the stages that scoring everything on the target does not need."""
 
 SMALL_SCORES = (FINE_TUNE, SPECULATE)

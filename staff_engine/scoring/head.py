@@ -84,6 +84,19 @@ class Head:
         loss, el2n, entropy = scores
         return Predictions(loss, el2n, entropy, gradient)
 
+    def losses(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The losses of `predict`, (n,), without the rest; memory is bounded in the same way."""
+        import torch
+
+        kind = torch.promote_types(hidden.dtype, torch.float32)
+        losses = torch.empty(len(targets), dtype=kind, device=hidden.device)
+        chunk = self.most_at_once
+        for start in range(0, len(targets), chunk):
+            part = slice(start, start + chunk)
+            logits = self._logits(hidden[part][None])[0].to(kind)
+            losses[part] = torch.nn.functional.cross_entropy(logits, targets[part], reduction="none")
+        return losses
+
     @property
     def most_at_once(self) -> int:
         """c, the number of response tokens in a chunk."""

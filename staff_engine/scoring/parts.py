@@ -28,6 +28,15 @@ EMBEDDINGS_IN_BATCH = 32_768
 COUNTS = ("row_id", "prompt_tokens", "response_tokens")
 SCORE_COLUMNS = (*COUNTS, "effort", "loss", "el2n", "entropy", "seconds")
 
+LOSS_ALONE = "loss_without_prompt"
+ALONE_COLUMNS = ("row_id", LOSS_ALONE, "seconds")
+"""Columns of the losses without prompts."""
+
+
+def alone_folder(folder: Path) -> Path:
+    """The folder of the losses without prompts that belong to a score folder."""
+    return folder.with_name(f"{folder.name}-without-prompt")
+
 
 class PartWriter:
     """Collects scored batches and writes a part to each folder every `PART_SECONDS`.
@@ -116,6 +125,43 @@ class PartWriter:
         self._clear()
 
 
+class AlonePartWriter:
+    """Collects batches of losses without prompts and writes a part every `PART_SECONDS`.
+
+    Parameters
+    ----------
+    folder
+        From `alone_folder`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._batches: list[tuple[np.ndarray, ...]] = []
+        self._since = time.monotonic()
+
+    def add(self, tokens: TokenTable, batch: np.ndarray, scores: np.ndarray, seconds: float) -> None:
+        """Add a batch: indices in `tokens`, int (b,), its losses, float64 (b,), and its time in seconds."""
+        each = np.full(len(batch), seconds / len(batch))
+        self._batches.append((tokens.row_ids[batch], scores, each))
+        if time.monotonic() - self._since > PART_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the collected batches as the next part."""
+        import pyarrow as pa
+
+        if not self._batches:
+            return
+        columns = map(np.concatenate, zip(*self._batches, strict=True))
+        number = len(list(self.folder.glob("part-*.parquet")))
+        _write(self.folder, number, pa.table(dict(zip(ALONE_COLUMNS, columns, strict=True))))
+        self._clear()
+
+
 def _write(folder: Path, number: int, table: Any, *, lists: bool = False) -> None:
     import pyarrow.parquet as pq
 
@@ -136,6 +182,13 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
             {name: to_arrow(np.zeros(0, np.int64 if name in COUNTS else float)) for name in names}
         )
     return pa.concat_tables([read_table(path, columns) for path in paths])
+
+
+def count_parts(folder: Path) -> int:
+    """Rows in all parts of a score folder, from their footers."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in folder.glob("part-*.parquet"))
 
 
 def read_embeddings(folder: Path, rows: int) -> np.ndarray:

@@ -13,7 +13,6 @@ no sample needs its own pass. The backward pass starts at the hidden states, wit
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,16 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
-from staff_engine.errors import ModelError
 from staff_engine.models.forward import pad
+from staff_engine.scoring.fitting import in_fitting_batches
 from staff_engine.scoring.head import Head
 from staff_engine.scoring.lora import WatchedLora
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,48 +105,8 @@ class Scorer:
 
         Raises ModelError if not even a single sample fits.
         """
-        before = self.most_tokens
-        done: list[Scores] = []
-        rest = samples
-        while len(rest):
-            batch = rest[: self._fitting(rest)]
-            scores = self._try(batch)
-            if scores is not None:
-                done.append(scores)
-                rest = rest[len(batch) :]
-            elif len(batch) == 1:
-                raise ModelError(
-                    f"a single sample of {_longest(batch):,} tokens does not fit into memory; "
-                    "lower max_length, or use a smaller model or dtype bfloat16"
-                )
-            else:
-                self.most_tokens = len(batch) // 2 * _longest(batch)
-        if self.most_tokens != before:
-            log.warning(
-                "A batch of %d samples did not fit into memory. The following batches have at most %s"
-                " tokens.",
-                len(samples), f"{self.most_tokens:,}",
-            )  # fmt: skip
-        return _joined(done)
-
-    def _fitting(self, samples: Sequence[EncodedSample]) -> int:
-        """The number of samples for the next batch: all, until a batch did not fit; at least one."""
-        if self.most_tokens is None:
-            return len(samples)
-        return max(1, self.most_tokens // _longest(samples))
-
-    def _try(self, samples: Sequence[EncodedSample]) -> Scores | None:
-        """The scores, or None if memory is insufficient. The memory of the attempt is freed."""
-        import torch
-
-        try:
-            return self._score(samples)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return None
+        parts, self.most_tokens = in_fitting_batches(self._score, samples, self.most_tokens)
+        return _joined(parts)
 
     def _score(self, samples: Sequence[EncodedSample]) -> Scores:
         import torch
@@ -165,7 +122,7 @@ class Scorer:
             gradient[batch.rows, batch.positions] = predicted.gradient / counts[batch.rows, None]
             hidden.backward(gradient)
             means = (predicted.loss, predicted.el2n, predicted.entropy)
-            loss, el2n, entropy = (_mean_by_row(values, batch.rows, counts) for values in means)
+            loss, el2n, entropy = (mean_by_row(values, batch.rows, counts) for values in means)
             embedding = _mean_embedding(hidden.detach(), batch.lengths)
             ends = np.cumsum(counts.cpu().numpy())[:-1]
             token_losses = np.split(predicted.loss.half().cpu().numpy(), ends)
@@ -179,19 +136,6 @@ class Scorer:
         return torch.promote_types(next(self.model.parameters()).dtype, torch.float32)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means insufficient memory, on a GPU or, without a class in torch, on a CPU."""
-    import torch
-
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (isinstance(error, RuntimeError) and any(each in str(error) for each in words))
-
-
-def _longest(samples: Sequence[EncodedSample]) -> int:
-    return max(len(sample.input_ids) for sample in samples)
-
-
 def _joined(parts: list[Scores]) -> Scores:
     if len(parts) == 1:
         return parts[0]
@@ -202,7 +146,7 @@ def _joined(parts: list[Scores]) -> Scores:
     )
 
 
-def _mean_by_row(values: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor) -> np.ndarray:
+def mean_by_row(values: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor) -> np.ndarray:
     sums = values.new_zeros(len(counts)).index_add_(0, rows, values)
     return _numbers(sums / counts)
 

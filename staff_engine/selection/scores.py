@@ -19,9 +19,20 @@ class Score:
     """Name for display."""
     sentence: str
     reads: tuple[str, ...]
-    """The measured columns that it uses: effort, loss, response_tokens."""
+    """The measured columns that it uses: effort, loss, response_tokens, loss_without_prompt."""
     make: Callable[..., np.ndarray]
     """Computes the score, float64 (N,), from these columns, float64 (N,) each. NaN stays NaN."""
+
+
+def _ifd(loss: np.ndarray, loss_without_prompt: np.ndarray) -> np.ndarray:
+    """Superfiltering (Li et al., ACL 2024): ppl(A|Q) / ppl(A) of response A and prompt Q, 0 or more.
+
+    Both perplexities are exponentials of a mean loss over the same response tokens. Cherry LLM
+    (Li et al., NAACL 2024) divides the losses themselves. A quotient that overflows is infinite,
+    so the sample has no score.
+    """
+    with np.errstate(over="ignore"):
+        return np.exp(loss - loss_without_prompt)
 
 
 SCORES = {
@@ -48,6 +59,14 @@ SCORES = {
             "The mean loss over the response tokens, in nats.",
             ("loss",),
             lambda loss: loss,
+        ),
+        Score(
+            "ifd",
+            "IFD",
+            "Instruction-following difficulty: the perplexity of the response with its prompt, divided by the"
+            " perplexity without it. Near 1 or above, the prompt hardly helps.",
+            ("loss", "loss_without_prompt"),
+            _ifd,
         ),
     )
 }

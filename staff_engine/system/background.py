@@ -194,8 +194,16 @@ def stop(jobs: Jobs[Any], key: str) -> None:
 
 
 def as_options(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as options of a command of the engine: `--name=value`."""
-    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    """Settings as options of a command of the engine: `--name=value`, or a switch."""
+    return [
+        switch(name, value) if isinstance(value, bool) else f"--{name.replace('_', '-')}={value}"
+        for name, value in settings.items()
+    ]
+
+
+def switch(name: str, on: bool) -> str:
+    """A setting that is on or off, as an option: `--name` or `--no-name`."""
+    return f"--{'' if on else 'no-'}{name.replace('_', '-')}"
 
 
 def _load(jobs: Jobs[State], key: str) -> State | None:

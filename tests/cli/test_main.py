@@ -268,6 +268,16 @@ def test_verify_starts_only_where_something_is_missing(scored, monkeypatch, caps
     assert (verified["strata"], verified["verify_per_stratum"], verified["strata_by"]) == (4, 2, "width")
 
 
+def test_a_score_that_the_run_lacks_is_computed_by_verify(scored, monkeypatch, capsys):
+    line = f"score 'ifd' needs loss_without_prompt, which run {scored.id} does not have"
+    assert_wrong_input(["select", "scored", "--score", "ifd"], line, capsys)
+    use_worker(monkeypatch, "good")
+    assert main(["verify", "scored", "--score", "ifd"]) == 0
+    said = "both models score responses without their prompts, which score ifd needs\n"
+    assert capsys.readouterr().out.startswith(said)
+    assert read_status(scored).verify["score"] == "ifd"
+
+
 def test_export_writes_the_planned_coreset_in_another_format(scored, tmp_path, capsys):
     out = tmp_path / "core.json"
     assert main(["export", "scored", "--format", "json", "--out", str(out)]) == 0

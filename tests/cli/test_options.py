@@ -7,7 +7,8 @@ from staff_engine.plan import Plan
 
 
 def test_every_setting_of_a_plan_has_a_metavar():
-    shown = {name: _metavar(field.annotation) for name, field in Plan.model_fields.items()}
+    fields = {name: field.annotation for name, field in Plan.model_fields.items()}
+    shown = {name: _metavar(kind) for name, kind in fields.items() if kind is not bool}
     assert (shown["epochs"], shown["pruning_rate"], shown["limit"]) == ("INTEGER", "NUMBER", "INTEGER")
     assert shown["dataset"] == "TEXT" and shown["within"].startswith("random|hardest")
 

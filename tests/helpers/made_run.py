@@ -13,6 +13,7 @@ from staff_engine.runs.control import create_run
 from staff_engine.runs.results import open_results
 from staff_engine.runs.status import StageStatus, Status, now, save_status
 from staff_engine.runs.summary import save_summary
+from staff_engine.scoring.parts import alone_folder, read_parts
 from staff_engine.system.files import write_json
 
 TOPICS = ["boats", "tea", "prime numbers", "weather", "chess", "bread", "stars", "rivers"]
@@ -65,6 +66,19 @@ def make_finished_run(folder: Path, rows=400, *, seed=0, **settings):
     _write_scores(run.folder / "verification", drawn, target, lengths[:, drawn], rng)
     finish(run)
     return run
+
+
+def write_alone(run, *, seed=0):
+    """Losses without prompts, above those with them, of both models."""
+    rng = np.random.default_rng(seed)
+    for name in ("speculative", "verification"):
+        scored = read_parts(run.folder / name, ["row_id", "loss"]).to_pandas()
+        _write(
+            alone_folder(run.folder / name),
+            row_id=scored["row_id"].to_numpy(),
+            loss_without_prompt=scored["loss"].to_numpy() + rng.exponential(1, len(scored)),
+            seconds=np.full(len(scored), 0.01),
+        )
 
 
 def finish(run):

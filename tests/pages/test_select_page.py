@@ -8,6 +8,7 @@ from staff_engine.runs.results import open_results
 from staff_engine.runs.saved_selections import list_saved, save_selection
 from staff_engine.runs.status import Status, load_status, save_status
 from staff_engine.system.processes import start_time
+from tests.helpers.made_run import finish, write_alone
 
 STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged", "finished")
 
@@ -117,6 +118,39 @@ def test_strata_that_still_need_the_target_make_the_coreset_provisional(open_pag
     assert [bar.proto.text for bar in app.get("progress")] == [
         f"The target has verified 3 of {missing} samples."
     ]
+
+
+def test_ifd_is_offered_as_a_score_once_it_is_computed(open_page, finished_run, monkeypatch):
+    from staff_engine.runs import control
+
+    asked = {}
+    monkeypatch.setattr(control, "start", lambda run, *, verify: asked.update(verify))
+    app = open_page("select", run=finished_run.id)
+    app.session_state.select_more = True
+    app.run()
+    [scores] = [group for group in app.get("button_group") if group.proto.id.endswith("-score")]
+    assert "IFD" not in [option.content for option in scores.proto.options]
+    app.button(key="compute_ifd").click().run()
+    assert not app.exception
+    assert asked["score"] == "ifd" and asked["strata"] == 10
+
+    write_alone(finished_run)
+    finish(finished_run)
+    app = open_page("select", run=finished_run.id, score="ifd")
+    app.session_state.select_more = True
+    app.run()
+    assert not app.exception
+    [scores] = [group for group in app.get("button_group") if group.proto.id.endswith("-score")]
+    assert "IFD" in [option.content for option in scores.proto.options]
+    assert not [button for button in app.button if button.key == "compute_ifd"]
+    expected = open_results(finished_run.folder).select(score="ifd")
+    assert figures(app)["Coreset"] == str(len(expected.indices))
+
+
+def test_a_link_to_a_score_that_the_run_lacks_says_how_to_compute_it(open_page, finished_run):
+    app = open_page("select", run=finished_run.id, score="ifd")
+    assert not app.exception
+    assert f"verify {finished_run.id} --score ifd" in texts(app)
 
 
 def test_a_verification_that_broke_off_is_said_and_can_be_asked_for_again(open_page, finished_run):

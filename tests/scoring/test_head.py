@@ -54,6 +54,16 @@ def test_a_head_predicts_as_autograd_over_all_logits_does(architecture, changes)
     assert_alike(head.predict(hidden, targets), oracle(head, hidden, targets))
 
 
+@pytest.mark.parametrize(("architecture", "changes"), [("llama", {}), ("gemma3_text", {})])
+def test_the_losses_alone_are_those_of_a_prediction(architecture, changes, monkeypatch):
+    head, hidden, targets = make_head(architecture, **changes)
+    expected = head.predict(hidden, targets).loss
+    np.testing.assert_allclose(head.losses(hidden, targets), expected, rtol=1e-12)
+    monkeypatch.setattr(heads, "LOGITS_AT_ONCE", 5 * VOCABULARY)
+    monkeypatch.setattr(heads, "FEWEST_AT_ONCE", 1)
+    np.testing.assert_allclose(head.losses(hidden, targets), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("architecture", "changes", "closed"),
     [

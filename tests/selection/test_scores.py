@@ -1,19 +1,32 @@
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from staff_engine.errors import PlanError
 from staff_engine.selection.agreement import rank_correlation
 from staff_engine.selection.scores import SCORES, make_score
 
+LOSSES = st.floats(0, 300)
+
 COLUMNS = {
     "effort": np.array([2.0, 1.0, np.nan]),
     "loss": np.array([0.5, 3.0, np.nan]),
     "response_tokens": np.array([9.0, 25.0, np.nan]),
+    "loss_without_prompt": np.array([2.5, 2.0, np.nan]),
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("effort", [2, 1]), ("length-adjusted", [6, 5]), ("loss", [0.5, 3])]
+    ("name", "expected"),
+    [
+        ("effort", [2, 1]),
+        ("length-adjusted", [6, 5]),
+        ("loss", [0.5, 3]),
+        ("ifd", [math.exp(-2), math.exp(1)]),
+    ],
 )
 def test_a_score_is_made_of_its_columns_and_nan_stays(name, expected):
     made = make_score(name, COLUMNS)
@@ -35,6 +48,20 @@ def test_the_plan_allows_the_same_scores():
     from staff_engine.plan import Plan
 
     assert get_args(Plan.model_fields["score"].annotation) == tuple(SCORES)
+
+
+@given(st.lists(st.tuples(LOSSES, LOSSES), min_size=1, max_size=20))
+def test_ifd_is_the_quotient_of_the_perplexities_and_never_below_0(pairs):
+    with_prompt, without = map(np.array, zip(*pairs, strict=True))
+    made = make_score("ifd", {"loss": with_prompt, "loss_without_prompt": without})
+    np.testing.assert_allclose(made, np.exp(with_prompt) / np.exp(without), rtol=1e-9)
+    assert (made >= 0).all()
+    assert ((made > 1) <= (with_prompt > without)).all()
+
+
+def test_an_ifd_that_overflows_is_no_finite_score():
+    made = make_score("ifd", {"loss": np.array([1e4]), "loss_without_prompt": np.array([1.0])})
+    assert not np.isfinite(made).any()
 
 
 def test_an_unknown_score_is_refused_with_those_that_are_known():

@@ -32,6 +32,7 @@ LABELS = {
     "tune_target": "Tune the target on (samples)",
     "scored_parameters": "Scored parameters",
     "tokens_per_batch": "Scoring batch (tokens)",
+    "ifd": "Score responses without prompts (IFD)",
     "dtype": "Number format",
 }
 
@@ -79,8 +80,10 @@ def field(name: str, *, label: str = "") -> None:
         st.number_input(**bounds(name), **how, **left_empty, **common)
     elif kind is str:
         st.text_input(**common)
+    elif kind is bool:
+        st.toggle(**common)
     else:
-        raise TypeError(f"setting {name} is of type {kind}; allowed: Literal, int, float, str")
+        raise TypeError(f"setting {name} is of type {kind}; allowed: Literal, int, float, str, bool")
 
 
 def _kind(annotation: Any) -> Any:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.models.finetune import count_steps, save_steps
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
+from staff_engine.runs.stages import Stage
 from staff_engine.scoring.scorer import plan_batches
 from staff_engine.selection.ratios.rules import samples_to_verify
 from staff_engine.selection.strata import coreset_size, count_dropped
@@ -59,6 +60,8 @@ class Side(_Frozen):
     scoring: Speed
     tokenize_row: float  # seconds
     lengths: tuple[int, ...]  # tokens of each row that was read, 0 if unscorable
+    alone: Speed | None = None  # of responses without their prompts, if the plan scores them
+    responses: tuple[int, ...] = ()  # their tokens, with the one before them, by row; 0 if unscorable
 
 
 class Training(_Frozen):
@@ -95,7 +98,7 @@ class Forecast(_Frozen):
         Scorable samples, and all their tokens by the small model's tokenizer.
     stages
         Seconds of import, tokenize, fine-tune, speculate, tune target (if the plan tunes the
-        target) and verify.
+        target), verify, and scoring responses without prompts on both models (if the plan does).
     verified, verified_at_most
         Expected and maximum number of samples that the target scores. The maximum is b_v in
         each of K strata, or all samples except the dropped hardest ones.
@@ -204,8 +207,10 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
         stages.FINE_TUNE.name: _training_seconds(plan, measured.finetuning, lengths[usable], samples),
         stages.SPECULATE.name: measured.small.load
         + _scoring_seconds(plan, measured.small, np.flatnonzero(usable), samples),
+        **_alone_stage(plan, stages.SPECULATE_ALONE, measured.small, np.flatnonzero(usable), samples),
         **_tuning_stage(plan, measured, tuned),
         stages.VERIFY.name: _verifying_seconds(plan, measured.target, drawn),
+        **_alone_stage(plan, stages.VERIFY_ALONE, measured.target, drawn, len(drawn)),
     }
     dropped = count_dropped(samples, plan.drop_hardest, keep=coreset_size(samples, plan.pruning_rate))
     return Forecast(
@@ -261,15 +266,28 @@ def _tuning_stage(plan: Plan, measured: Measured, tuned: np.ndarray) -> dict[str
     return {stages.TUNE_TARGET.name: tokenizing + training}
 
 
+def _alone_stage(plan: Plan, stage: Stage, side: Side, indices: np.ndarray, samples: int) -> dict[str, float]:
+    """Seconds for loading a model and scoring responses without prompts; empty if the plan does not."""
+    if not plan.scores_alone or side.alone is None:
+        return {}
+    seconds = _seconds_of_batches(plan, side.alone, np.array(side.responses), indices, samples)
+    return {stage.name: side.load + seconds if samples else 0.0}
+
+
 def _scoring_seconds(plan: Plan, side: Side, indices: np.ndarray, samples: int) -> float:
     """Seconds for scoring this number of samples, similar to those at the indices, on a loaded model."""
+    return _seconds_of_batches(plan, side.scoring, np.array(side.lengths), indices, samples)
+
+
+def _seconds_of_batches(
+    plan: Plan, speed: Speed, lengths: np.ndarray, indices: np.ndarray, samples: int
+) -> float:
     if not samples or not len(indices):
         return 0.0
     simulated = min(samples, MOST_SIMULATED)
-    chosen = np.resize(indices, simulated)
-    lengths = np.array(side.lengths)[chosen]
-    batches = plan_batches(lengths, tokens=plan.tokens_per_batch)
-    return side.scoring.seconds(shapes(lengths, batches)) * samples / simulated
+    chosen = lengths[np.resize(indices, simulated)]
+    batches = plan_batches(chosen, tokens=plan.tokens_per_batch)
+    return speed.seconds(shapes(chosen, batches)) * samples / simulated
 
 
 def _verifying_seconds(plan: Plan, target: Side, drawn: np.ndarray) -> float:

@@ -203,6 +203,7 @@ def key_of(plan: Plan) -> str:
     """The key of a measurement: the settings that affect it, and the files that they name."""
     settings = with_absolute_paths(plan).model_dump(exclude=set(FREE))
     settings["tunes_target"] = plan.tune_target > 0
+    settings["ifd"] = plan.scores_alone
     files = [_state_of(Path(settings[name])) for name in ("dataset", "small", "target")]
     return background.key_of([VERSION, settings, files])
 

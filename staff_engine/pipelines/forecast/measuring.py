@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from staff_engine.runs import stages
 from staff_engine.runs.stages import Stage
 from staff_engine.scoring.precision import settle
 from staff_engine.scoring.scorer import Scorer, plan_batches
+from staff_engine.scoring.without_prompt import ResponseScorer, first_token
 from staff_engine.system.arrow import by_row
 from staff_engine.system.memory import peak_memory
 
@@ -38,6 +39,9 @@ ROWS = 1000
 
 SHARES = {stages.FINE_TUNE: 0.35, stages.SPECULATE: 0.25, stages.TUNE_TARGET: 0.35, stages.VERIFY: 0.4}
 """Relative shares of the time for the batches of each measured stage."""
+
+ALONE = 0.3
+"""Time for scoring responses without prompts, as a share of the time for scoring samples."""
 
 MOST_STEPS = 60
 
@@ -274,8 +278,30 @@ def _score(
         scoring=speed,
         tokenize_row=tokens.row,
         lengths=_by_row(tokens, table.lengths),
+        **(_score_alone(plan, tokens, adapted, seconds * ALONE) if plan.scores_alone else {}),
     )
     return side, tuple(table.row_ids[indices[finite]].tolist()), tuple(effort[finite].tolist())
+
+
+def _score_alone(plan: Plan, tokens: _Tokens, model: PeftModel, seconds: float) -> dict[str, Any]:
+    """Measure the scoring of responses without prompts: fields of a `Side`."""
+    table = tokens.table
+    lengths = table.response_tokens + 1
+    batches = plan_batches(lengths, tokens=plan.tokens_per_batch)
+    scorer = ResponseScorer(
+        model, first=first_token(loading.load_tokenizer(tokens.model)), pad_token_id=tokens.pad_token_id
+    )
+    scorer.score([table[i] for i in batches[0]])  # warm-up
+    times: list[float] = []
+    begun = time.perf_counter()
+    for batch in _spread(batches):
+        start = time.perf_counter()
+        if start - begun > seconds and times:
+            break
+        scorer.score([table[i] for i in batch])
+        times.append(time.perf_counter() - start)
+    speed = fit_speed(shapes(lengths, _spread(batches)[: len(times)]), times)
+    return {"alone": speed, "responses": _by_row(tokens, lengths)}
 
 
 def _spread(batches: list[np.ndarray]) -> list[np.ndarray]:
