@@ -295,6 +295,19 @@ class EvaluationPlan(BaseModel):
     seeds: int = Field(
         3, ge=1, le=100, description="Number of seeds. Selection and fine-tuning are repeated for each."
     )
+    own_draw: bool = Field(
+        False,
+        description="For each seed, use only the verified samples that this seed draws, if all of them are"
+        " verified. So what was verified for one seed does not change the coreset of another. By default, all"
+        " verified samples count.",
+    )
+    full_seeds: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Number of seeds for which the target is also fine-tuned on the full data, which takes"
+        " longest. Default: all seeds.",
+    )
     budget: Literal["epochs", "steps", "both"] = Field(
         "epochs",
         description="How long to train on each coreset: for the plan's epochs, for as many steps as the full"

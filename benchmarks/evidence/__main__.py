@@ -72,7 +72,7 @@ def measure(
             verified(source, method, pruning_rate=grid.pruning_rate, seed=seed)
     wanted: dict[str, Any] = {
         "methods": methods, "pruning_rates": (grid.pruning_rate,), "seeds": seeds,
-        "full_seeds": min(seeds, grid.full_seeds), **grid.evaluation,
+        "full_seeds": min(seeds, grid.full_seeds), "own_draw": True, **grid.evaluation,
     }  # fmt: skip
     name = f"evidence {data.name}, evaluated"
     run = named(name)

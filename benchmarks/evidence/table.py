@@ -10,6 +10,7 @@ import pandas as pd
 from filelock import FileLock
 
 from benchmarks.evidence.grid import Data
+from staff_engine.data.builtin.variants import DUPLICATE, RARE, SWAPPED
 from staff_engine.evaluation.cells import Cell
 from staff_engine.evaluation.report import Evaluation
 from staff_engine.system.files import replaced
@@ -39,10 +40,11 @@ def rows_of(data: Data, evaluation: Evaluation) -> list[dict[str, Any]]:
             "scores": cell.scores, "beta": cell.beta,
             "seconds": json.dumps(cell.seconds), "made_with": json.dumps(cell.made_with, sort_keys=True),
             "token_loss": facts.token_mean(cell.losses),
-            **facts.shares(cell.asked),
+            **{kind: shares.get(kind, float("nan")) for kind in (SWAPPED, DUPLICATE, RARE)},
             "selection_seconds": facts.selection_seconds.get(cell.scores or cell.arm),
         }
         for cell in evaluation.cells
+        for shares in [facts.kinds.get(cell.asked.key, {})]
     ]  # fmt: skip
 
 

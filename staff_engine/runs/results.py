@@ -202,11 +202,14 @@ class Results:
         plan = self.plan.but(**changes)
         return {name: getattr(plan, name) for name in SELECTION_FIELDS}
 
-    def select(self, **changes: Any) -> Selection:
+    def select(self, *, own_draw: bool = False, **changes: Any) -> Selection:
         """Select a coreset from the existing scores; no model is run.
 
         Parameters
         ----------
+        own_draw
+            Use only the verified samples that these settings draw themselves, if all of them are verified.
+            So the coreset does not depend on what was verified for other settings.
         **changes
             Any of `plan.SELECTION_FIELDS`; the others come from the run's plan.
 
@@ -220,8 +223,17 @@ class Results:
         settings = self.settings(**changes)
         score = settings.pop("score")
         settings["num_strata"] = settings.pop("strata")
-        selection = select_coreset(self.pool(score), self.verified_ids, self.verified_by(score), **settings)
+        used = self._own_draw(changes) if own_draw else slice(None)
+        selection = select_coreset(
+            self.pool(score), self.verified_ids[used], self.verified_by(score)[used], **settings
+        )
         return replace(selection, score=score)
+
+    def _own_draw(self, changes: dict[str, Any]) -> np.ndarray | slice:
+        """Which of the verified samples these settings draw themselves; all if some of those are missing."""
+        drawn = self._drawn(None, np.zeros(0, dtype=np.int64), changes)
+        complete = np.isin(drawn, self.verified_ids).all()
+        return np.isin(self.verified_ids, drawn) if complete else slice(None)
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
         """Row ids, int64, that the target must still score for these settings; empty if none are missing."""
