@@ -15,7 +15,7 @@ from pages.parts.page import header
 from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from staff_engine.charts import selection as charts
-from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of
+from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, Preset, preset_of
 from staff_engine.runs import cost
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import Results
@@ -23,6 +23,7 @@ from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of
 from staff_engine.selection.scores import SCORES
+from staff_engine.selection.strata import NO_SCORE
 from staff_engine.system.words import duration, saved_share
 
 # The sliders have their own keys; the number field next to each holds the setting, with a wider range.
@@ -36,6 +37,7 @@ CHOICES = {
     "ratio": "Ratio",
     "allocation": "Allocation",
     "within": "Within a stratum",
+    "drop_by": "Hardest by",
 }
 """Settings that are chosen from a few values; the plan says which."""
 
@@ -45,6 +47,7 @@ LABELS = {
     "quantile": "Equal size",
     "released": "Released code",
     "hardest": "Hardest first",
+    "score": "The same score",
 }
 """Values whose label is more than the value with a capital."""
 
@@ -66,7 +69,7 @@ def studio(results: Results) -> None:
     """Everything that depends on the settings, rerun without the rest of the page."""
     run = current_run()
     results = scored_results()  # includes samples verified since the page was opened
-    _presets()
+    _presets(run, results)
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
             _dial(name)
@@ -74,7 +77,6 @@ def studio(results: Results) -> None:
     if more.open:
         with more:
             _more_settings(results)
-            verifying.offer_ifd(run, results)
     filter_bar(results)
     selection = current_selection(results)
     _figures(results, selection)
@@ -89,11 +91,15 @@ def studio(results: Results) -> None:
     links.keep()
 
 
-def _presets() -> None:
-    """A selector of presets, which set all settings but the pruning rate and the seed; else Custom."""
+def _presets(run: Run, results: Results) -> None:
+    """A selector of presets, which set all settings but the pruning rate and the seed; else Custom.
+
+    A preset that needs a score which the run does not have is not offered, but the score is.
+    """
     current = preset_of({name: st.session_state[name] for name in SELECTION_FIELDS}) or CUSTOM
     st.session_state[PRESET_KEY] = current
-    labels = {name: preset.label for name, preset in PRESETS.items()} | {CUSTOM: "Custom"}
+    presets = {name: preset for name, preset in PRESETS.items() if not _lacking(results, preset)}
+    labels = {name: preset.label for name, preset in presets.items()} | {CUSTOM: "Custom"}
     st.segmented_control(
         "Preset",
         list(labels),
@@ -102,10 +108,20 @@ def _presets() -> None:
         required=True,
         on_change=_take_preset,
         help="A named set of settings. "
-        + " ".join(f"**{preset.label}**: {preset.sentence}" for preset in PRESETS.values()),
+        + " ".join(f"**{preset.label}**: {preset.sentence}" for preset in presets.values()),
     )
     if current != CUSTOM:
         st.caption(PRESETS[current].sentence)
+    for preset in PRESETS.values():
+        if scores := _lacking(results, preset):
+            st.caption(f"The preset {preset.label} needs the score {', '.join(scores)}.")
+            verifying.offer_ifd(run, results)
+
+
+def _lacking(results: Results, preset: Preset) -> list[str]:
+    """The labels of the scores that a preset uses and a run does not have."""
+    used = dict.fromkeys(str(preset.settings[name]) for name in ("score", "drop_by"))
+    return [SCORES[name].label for name in used if name in SCORES and results.lacks(name)]
 
 
 def _take_preset() -> None:
@@ -142,7 +158,7 @@ def _more_settings(results: Results) -> None:
             allowed = get_args(Plan.model_fields[name].annotation)
             st.segmented_control(
                 label,
-                [each for each in allowed if not results.lacks(each)] if name == "score" else allowed,
+                [each for each in allowed if each not in SCORES or not results.lacks(each)],
                 format_func=lambda value: LABELS.get(value, value.capitalize()),
                 key=name,
                 required=True,
@@ -152,9 +168,14 @@ def _more_settings(results: Results) -> None:
     with st.container(horizontal=True, gap="large"):
         numbers: dict[str, tuple[str, dict[str, Any]]] = {
             "drop_hardest": ("Hardest dropped", {"step": 0.01, "format": "%.6g"}),
+            "near_duplicates": ("Near duplicates from", {"step": 0.05, "format": "%.6g"}),
             "verify_per_stratum": ("Verified per stratum (b_v)", {"step": 1}),
             "seed": ("Seed", {"step": 1}),
         }
+        st.toggle(
+            "Drop at every length", key="drop_evenly", persist_state="session",
+            help=Plan.model_fields["drop_evenly"].description,
+        )  # fmt: skip
         for name, (label, more) in numbers.items():
             st.number_input(
                 label,
@@ -168,14 +189,20 @@ def _more_settings(results: Results) -> None:
 
 
 def _figures(results: Results, selection: Selection) -> None:
-    scorable = int((selection.labels >= -1).sum())
+    scorable = int((selection.labels != NO_SCORE).sum())
     served = int((selection.budget > 0).sum())
     empty = int((selection.sizes == 0).sum())
     verified = len(results.verified_ids)
     took = cost.run_cost(results.summary, results.timings)
     saved = list_saved(results.folder)
+    near = len(selection.duplicates)
     with st.grid(7, min_column_width=130):
-        st.metric("Samples", f"{scorable:,}", help="Rows that have a score.")
+        st.metric(
+            "Samples", f"{scorable:,}",
+            delta=f"{near:,} near duplicates" if near else None, delta_color="off", delta_arrow="off",
+            help="Rows that have a score. Below: those that are left out because an earlier row has almost"
+            " the same text.",
+        )  # fmt: skip
         st.metric(
             "Coreset", f"{len(selection.indices):,}",
             delta=_change(results, selection, saved[0].settings) if saved else None,

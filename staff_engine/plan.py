@@ -14,12 +14,14 @@ Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 SELECTION_FIELDS = (
-    "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest", "seed",
+    "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest",
+    "drop_by", "drop_evenly", "near_duplicates", "seed",
 )  # fmt: skip
 """The settings that determine the coreset for given scores. Changing them runs no model."""
 
 VERIFY_FIELDS = (
-    "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "seed",
+    "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "drop_by",
+    "drop_evenly", "near_duplicates", "seed",
 )  # fmt: skip
 """The settings that determine which samples the target verifies."""
 
@@ -43,7 +45,8 @@ PRESETS = {
             " score to small score.",
             {
                 "score": "effort", "strata": 50, "strata_by": "width", "ratio": "paper",
-                "allocation": "paper", "within": "random", "drop_hardest": 0.1,
+                "allocation": "paper", "within": "random", "drop_hardest": 0.1, "drop_by": "score",
+                "drop_evenly": False, "near_duplicates": 0.0,
             },
         ),
         Preset(
@@ -52,16 +55,19 @@ PRESETS = {
             " stratum.",
             {
                 "score": "effort", "strata": 50, "strata_by": "width", "ratio": "released",
-                "allocation": "normalized", "within": "hardest", "drop_hardest": 0.1,
+                "allocation": "normalized", "within": "hardest", "drop_hardest": 0.1, "drop_by": "score",
+                "drop_evenly": False, "near_duplicates": 0.0,
             },
         ),
         Preset(
             "studio", "Studio",
-            "Ours: length-adjusted effort, strata of equal size, calibrated ratios, budget in"
-            " proportion to size, samples that represent the others best.",
+            "Ours: near duplicates and the 30 % with the highest IFD for their length are left out, because such"
+            " responses hardly follow from their prompts; strata of equal size of the length-adjusted effort,"
+            " calibrated ratios, budget in proportion to size.",
             {
                 "score": "length-adjusted", "strata": 20, "strata_by": "quantile", "ratio": "calibrated",
-                "allocation": "proportional", "within": "diverse", "drop_hardest": 0.1,
+                "allocation": "proportional", "within": "random", "drop_hardest": 0.3, "drop_by": "ifd",
+                "drop_evenly": True, "near_duplicates": 0.9,
             },
         ),
     )
@@ -201,6 +207,23 @@ class Plan(BaseModel):
         description="Fraction of the samples, those with the highest speculative scores, to leave out before"
         " stratifying.",
     )
+    drop_by: Literal["score", "effort", "length-adjusted", "loss", "ifd"] = Field(
+        "score",
+        description="The score of the hardest samples that are left out: the one that ranks the samples"
+        " (score), or another one.",
+    )
+    drop_evenly: bool = Field(
+        False,
+        description="Leave out the same fraction of the hardest at every response length: each sample is"
+        " ranked among those of similar length.",
+    )
+    near_duplicates: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Keep only the first of samples that have at least this fraction of their token triples"
+        " in common, for example 0.8. 0: keep all near duplicates, as in the paper.",
+    )
     ratio: Literal["paper", "calibrated", "released", "equal"] = Field(
         "paper",
         description="How the ratio of a stratum is computed: target score over small score (the paper);"
@@ -228,7 +251,7 @@ class Plan(BaseModel):
     @property
     def scores_alone(self) -> bool:
         """Whether a run of the plan scores responses without their prompts."""
-        return self.ifd or self.score == "ifd"
+        return self.ifd or "ifd" in (self.score, self.drop_by)
 
     @classmethod
     def make(cls, **settings: object) -> Self:

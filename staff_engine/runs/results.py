@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.dataset import Imported, open_imported
+from staff_engine.data.near_duplicates import kept_near_duplicates
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
 from staff_engine.program import COMMAND
 from staff_engine.runs.summary import Summary, load_summary, load_timings
 from staff_engine.scoring.parts import LOSS_ALONE, alone_folder, count_parts, read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
+from staff_engine.selection.cuts.lengths import rank_within_lengths
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.ratios.rules import samples_to_verify
 from staff_engine.selection.scores import make_score, score_named
@@ -27,6 +29,9 @@ from staff_engine.system.arrow import by_row, read_table, to_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NOT_OF_CORESET = ("score", "strata", "drop_by", "drop_evenly", "near_duplicates")
+"""Settings of the selection that `select_coreset` takes in another form."""
 
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
@@ -49,6 +54,10 @@ class Results:
 
     @cached_property
     def _pools(self) -> dict[str, Pool]:
+        return {}
+
+    @cached_property
+    def _groups(self) -> dict[float, np.ndarray]:
         return {}
 
     def _column(self, part: str, name: str) -> np.ndarray:
@@ -221,12 +230,14 @@ class Results:
             If the run has no scores yet.
         """
         settings = self.settings(**changes)
-        score = settings.pop("score")
-        settings["num_strata"] = settings.pop("strata")
+        cuts = self._cuts(settings)
+        score, num_strata = settings["score"], settings["strata"]
+        how = {name: value for name, value in settings.items() if name not in NOT_OF_CORESET}
         used = self._own_draw(changes) if own_draw else slice(None)
         selection = select_coreset(
-            self.pool(score), self.verified_ids[used], self.verified_by(score)[used], **settings
-        )
+            self.pool(score), self.verified_ids[used], self.verified_by(score)[used],
+            num_strata=num_strata, **how, **cuts,
+        )  # fmt: skip
         return replace(selection, score=score)
 
     def _own_draw(self, changes: dict[str, Any]) -> np.ndarray | slice:
@@ -234,6 +245,25 @@ class Results:
         drawn = self._drawn(None, np.zeros(0, dtype=np.int64), changes)
         complete = np.isin(drawn, self.verified_ids).all()
         return np.isin(self.verified_ids, drawn) if complete else slice(None)
+
+    def _cuts(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The arrays of `select_coreset` that say what is left out, for the settings of the plan."""
+        drop_by, near_duplicates = settings["drop_by"], settings["near_duplicates"]
+        scores = None if drop_by == "score" else self.scores_by(drop_by)
+        if settings["drop_evenly"]:
+            scores = self.scores_by(settings["score"]) if scores is None else scores
+            scores = rank_within_lengths(scores, self.response_tokens)
+        return {
+            "drop_scores": scores,
+            "groups": self.near_duplicates(near_duplicates) if near_duplicates else None,
+        }
+
+    def near_duplicates(self, threshold: float) -> np.ndarray:
+        """Int64 (num_rows,): groups of near duplicates; see `data.near_duplicates.near_duplicates`."""
+        if threshold not in self._groups:
+            path = self.folder / "tokens.arrow"
+            self._groups[threshold] = kept_near_duplicates(path, self.num_rows, threshold=threshold)
+        return self._groups[threshold]
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
         """Row ids, int64, that the target must still score for these settings; empty if none are missing."""
@@ -255,14 +285,14 @@ class Results:
             ),
             verified=verified,
             excluded=self.tuned_ids,
-            **_drawn_by(settings),
+            **self._drawn_by(settings),
         )
 
     def verify_options(self, **changes: Any) -> str:
         """The options of `verify` on the command line for these selection settings; "" for the plan's."""
         settings = self.settings(**changes)
         return "".join(
-            f" --{name.replace('_', '-')} {settings[name]}"
+            f" {_option(name, settings[name])}"
             for name in VERIFY_FIELDS
             if name in settings and settings[name] != getattr(self.plan, name)
         )
@@ -283,8 +313,25 @@ class Results:
             self.pool(self.plan.score),
             count=self.plan.tune_target,
             apart_from=np.union1d(self.verified_ids, self.to_verify()),
-            **_drawn_by(self.settings()),
+            **self._drawn_by(self.settings()),
         )
+
+    def _drawn_by(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The selection settings that determine which samples are drawn for the target."""
+        names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
+        return {
+            "num_strata": settings["strata"],
+            **{name: settings[name] for name in names},
+            **self._cuts(settings),
+        }
+
+
+def _option(name: str, value: Any) -> str:
+    """A setting as an option of the command line."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {value}"
 
 
 class _Columns(dict[str, np.ndarray]):
@@ -295,12 +342,6 @@ class _Columns(dict[str, np.ndarray]):
 
     def __missing__(self, name: str) -> np.ndarray:
         return self._read(name)
-
-
-def _drawn_by(settings: dict[str, Any]) -> dict[str, Any]:
-    """The selection settings that determine which samples are drawn for the target."""
-    names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
-    return {"num_strata": settings["strata"], **{name: settings[name] for name in names}}
 
 
 def open_results(folder: Path) -> Results:
