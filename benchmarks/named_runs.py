@@ -37,10 +37,10 @@ def carry_out(run: control.Run) -> None:
 
 
 def verified(run: control.Run, method: str, **settings: Any) -> None:
-    """Let the target score what a method's coreset still needs, with these settings."""
+    """Let the target score the samples that a method draws with these settings."""
     if not METHODS[method].of_run:
         return
-    wanted = settings_of(method, settings)
+    wanted = {**settings_of(method, settings), "own_draw": True}
     if len(open_results(run.folder).to_verify(**wanted)):
         control.start(run, verify=wanted)
         watch(run, cancels=False)

@@ -17,6 +17,7 @@ from pages.parts.state import current_mask, current_run, current_selection, scor
 from staff_engine.charts import selection as charts
 from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, Preset, preset_of
 from staff_engine.runs import cost
+from staff_engine.runs.folders import Run
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved

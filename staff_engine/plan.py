@@ -61,9 +61,9 @@ PRESETS = {
         ),
         Preset(
             "studio", "Studio",
-            "Ours: near duplicates and the 30 % with the highest IFD for their length are left out, because such"
-            " responses hardly follow from their prompts; strata of equal size of the length-adjusted effort,"
-            " calibrated ratios, budget in proportion to size.",
+            "Ours: near duplicates and the 30 % with the highest IFD for their length are left out, because"
+            " such responses hardly follow from their prompts; strata of equal size of the length-adjusted"
+            " effort, calibrated ratios, budget in proportion to size.",
             {
                 "score": "length-adjusted", "strata": 20, "strata_by": "quantile", "ratio": "calibrated",
                 "allocation": "proportional", "within": "random", "drop_hardest": 0.3, "drop_by": "ifd",

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 NOT_OF_CORESET = ("score", "strata", "drop_by", "drop_evenly", "near_duplicates")
 """Settings of the selection that `select_coreset` takes in another form."""
 
+_NONE = np.zeros(0, dtype=np.int64)
+
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
 
@@ -242,7 +244,7 @@ class Results:
 
     def _own_draw(self, changes: dict[str, Any]) -> np.ndarray | slice:
         """Which of the verified samples these settings draw themselves; all if some of those are missing."""
-        drawn = self._drawn(None, np.zeros(0, dtype=np.int64), changes)
+        drawn = self._drawn(None, _NONE, changes)
         complete = np.isin(drawn, self.verified_ids).all()
         return np.isin(self.verified_ids, drawn) if complete else slice(None)
 
@@ -265,13 +267,21 @@ class Results:
             self._groups[threshold] = kept_near_duplicates(path, self.num_rows, threshold=threshold)
         return self._groups[threshold]
 
-    def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
-        """Row ids, int64, that the target must still score for these settings; empty if none are missing."""
+    def to_verify(
+        self, *, verify_per_stratum: int | None = None, own_draw: bool = False, **changes: Any
+    ) -> np.ndarray:
+        """Row ids, int64, that the target must still score for these settings; empty if none are missing.
+
+        A stratum with enough verified samples needs no more, unless `own_draw`: then the samples are those
+        that these settings draw if nothing is verified yet; see `select`.
+        """
+        if own_draw:
+            return np.setdiff1d(self._drawn(verify_per_stratum, _NONE, changes), self.verified_ids)
         return self._drawn(verify_per_stratum, self.verified_ids, changes)
 
     def count_verified(self, **changes: Any) -> int:
         """Number of samples that the target scores for these settings alone, if nothing is verified yet."""
-        return len(self._drawn(None, np.zeros(0, dtype=np.int64), changes))
+        return len(self._drawn(None, _NONE, changes))
 
     def _drawn(
         self, verify_per_stratum: int | None, verified: np.ndarray, changes: dict[str, Any]
