@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from staff_engine.cli.watch import watch
 from staff_engine.plan import Plan
 from staff_engine.runs import control
+from staff_engine.runs.results import open_results
+from staff_engine.runs.score_tables import settings_of
 from staff_engine.runs.status import ACTIVE
+from staff_engine.selection.methods import METHODS
 
 
 def finished(name: str, plan: Plan) -> control.Run:
@@ -29,6 +34,16 @@ def carry_out(run: control.Run) -> None:
     state = control.read_status(run)
     if state.state != "finished":
         raise SystemExit(f"run {run.id} is {state.state}: {state.message}")
+
+
+def verified(run: control.Run, method: str, **settings: Any) -> None:
+    """Let the target score the samples that a method draws with these settings."""
+    if not METHODS[method].of_run:
+        return
+    wanted = {**settings_of(method, settings), "own_draw": True}
+    if len(open_results(run.folder).to_verify(**wanted)):
+        control.start(run, verify=wanted)
+        watch(run, cancels=False)
 
 
 def named(name: str) -> control.Run | None:

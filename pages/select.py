@@ -16,8 +16,9 @@ from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from pages.parts.words import plain
 from staff_engine.charts import selection as charts
-from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of
+from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, Preset, preset_of
 from staff_engine.runs import cost
+from staff_engine.runs.folders import Run
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
@@ -70,7 +71,7 @@ def studio(results: Results) -> None:
     """Everything that depends on the settings, rerun without the rest of the page."""
     run = current_run()
     results = scored_results()  # includes samples verified since the page was opened
-    _presets()
+    _presets(run, results)
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
             _dial(name)
@@ -78,7 +79,6 @@ def studio(results: Results) -> None:
     if more.open:
         with more:
             _more_settings(results)
-            verifying.offer_ifd(run, results)
     filter_bar(results)
     selection = current_selection(results)
     _figures(results, selection)
@@ -93,11 +93,15 @@ def studio(results: Results) -> None:
     links.keep()
 
 
-def _presets() -> None:
-    """A selector of presets, which set all settings but the pruning rate and the seed; else Custom."""
+def _presets(run: Run, results: Results) -> None:
+    """A selector of presets, which set all settings but the pruning rate and the seed; else Custom.
+
+    A preset that needs a score which the run does not have is not offered, but the score is.
+    """
     current = preset_of({name: st.session_state[name] for name in SELECTION_FIELDS}) or CUSTOM
     st.session_state[PRESET_KEY] = current
-    labels = {name: preset.label for name, preset in PRESETS.items()} | {CUSTOM: "Custom"}
+    presets = {name: preset for name, preset in PRESETS.items() if not _lacking(results, preset)}
+    labels = {name: preset.label for name, preset in presets.items()} | {CUSTOM: "Custom"}
     st.segmented_control(
         "Preset",
         list(labels),
@@ -106,10 +110,20 @@ def _presets() -> None:
         required=True,
         on_change=_take_preset,
         help="A named set of settings. "
-        + " ".join(f"**{preset.label}**: {preset.sentence}" for preset in PRESETS.values()),
+        + " ".join(f"**{preset.label}**: {preset.sentence}" for preset in presets.values()),
     )
     if current != CUSTOM:
         st.caption(PRESETS[current].sentence)
+    for preset in PRESETS.values():
+        if scores := _lacking(results, preset):
+            st.caption(f"The preset {preset.label} needs the score {', '.join(scores)}.")
+            verifying.offer_ifd(run, results)
+
+
+def _lacking(results: Results, preset: Preset) -> list[str]:
+    """The labels of the scores that a preset uses and a run does not have."""
+    used = dict.fromkeys(str(preset.settings[name]) for name in ("score", "drop_by"))
+    return [SCORES[name].label for name in used if name in SCORES and results.lacks(name)]
 
 
 def _take_preset() -> None:
@@ -160,6 +174,10 @@ def _more_settings(results: Results) -> None:
             "verify_per_stratum": ("Verified per stratum (b_v)", {"step": 1}),
             "seed": ("Seed", {"step": 1}),
         }
+        st.toggle(
+            "Drop at every length", key="drop_evenly", persist_state="session",
+            help=Plan.model_fields["drop_evenly"].description,
+        )  # fmt: skip
         for name, (label, more) in numbers.items():
             st.number_input(
                 label,

@@ -25,13 +25,13 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 SELECTION_FIELDS = (
     "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest",
-    "drop_by", "near_duplicates", "seed",
+    "drop_by", "drop_evenly", "near_duplicates", "seed",
 )  # fmt: skip
 """The settings that determine the coreset for given scores. Changing them runs no model."""
 
 VERIFY_FIELDS = (
     "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "drop_by",
-    "near_duplicates", "seed",
+    "drop_evenly", "near_duplicates", "seed",
 )  # fmt: skip
 """The settings that determine which samples the target verifies."""
 
@@ -67,7 +67,7 @@ PRESETS = {
             {
                 "score": "effort", "strata": 50, "strata_by": "width", "ratio": "paper",
                 "allocation": "paper", "within": "random", "drop_hardest": 0.1, "drop_by": "score",
-                "near_duplicates": 0.0,
+                "drop_evenly": False, "near_duplicates": 0.0,
             },
         ),
         Preset(
@@ -77,17 +77,18 @@ PRESETS = {
             {
                 "score": "effort", "strata": 50, "strata_by": "width", "ratio": "released",
                 "allocation": "normalized", "within": "hardest", "drop_hardest": 0.1, "drop_by": "score",
-                "near_duplicates": 0.0,
+                "drop_evenly": False, "near_duplicates": 0.0,
             },
         ),
         Preset(
             "studio", "Studio",
-            "Ours: length-adjusted effort, strata of equal size, calibrated ratios, budget in"
-            " proportion to size, samples that represent the others best.",
+            "Ours: near duplicates and the 30 % with the highest IFD for their length are left out, because"
+            " such responses hardly follow from their prompts; strata of equal size of the length-adjusted"
+            " effort, calibrated ratios, budget in proportion to size.",
             {
                 "score": "length-adjusted", "strata": 20, "strata_by": "quantile", "ratio": "calibrated",
-                "allocation": "proportional", "within": "diverse", "drop_hardest": 0.1, "drop_by": "score",
-                "near_duplicates": 0.0,
+                "allocation": "proportional", "within": "random", "drop_hardest": 0.3, "drop_by": "ifd",
+                "drop_evenly": True, "near_duplicates": 0.9,
             },
         ),
     )
@@ -280,6 +281,11 @@ class Plan(BaseModel):
         description="The score of the hardest samples that are left out: the one that ranks the samples"
         " (score), or another one.",
     )
+    drop_evenly: bool = Field(
+        False,
+        description="Leave out the same fraction of the hardest at every response length: each sample is"
+        " ranked among those of similar length.",
+    )
     near_duplicates: float = Field(
         0.0,
         ge=0,
@@ -334,7 +340,7 @@ class Plan(BaseModel):
     @property
     def scores_alone(self) -> bool:
         """Whether a run of the plan scores responses without their prompts."""
-        return self.ifd or self.score == "ifd"
+        return self.ifd or "ifd" in (self.score, self.drop_by)
 
     @classmethod
     def make(cls, **settings: object) -> Self:
@@ -413,6 +419,19 @@ class EvaluationPlan(BaseModel):
     )
     seeds: int = Field(
         3, ge=1, le=100, description="Number of seeds. Selection and fine-tuning are repeated for each."
+    )
+    own_draw: bool = Field(
+        False,
+        description="For each seed, use only the verified samples that this seed draws, if all of them are"
+        " verified. So what was verified for one seed does not change the coreset of another. By default, all"
+        " verified samples count.",
+    )
+    full_seeds: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Number of seeds for which the target is also fine-tuned on the full data, which takes"
+        " longest. Default: all seeds.",
     )
     budget: Literal["epochs", "steps", "both"] = Field(
         "epochs",

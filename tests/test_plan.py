@@ -25,7 +25,7 @@ def test_a_preset_stands_for_its_settings_and_is_recognised(name):
 
 def test_what_is_given_beside_a_preset_wins_and_makes_it_another():
     plan = Plan.make(**NEEDED, preset="studio", strata=7)
-    assert (plan.strata, plan.within, preset_of(plan.model_dump())) == (7, "diverse", None)
+    assert (plan.strata, plan.drop_by, preset_of(plan.model_dump())) == (7, "ifd", None)
     assert plan.but(preset="paper").strata == 50
 
 

@@ -1,189 +1,121 @@
-"""Measure how coresets of all methods train, on three tasks and three model families.
+"""Measure how coresets train: the experiment of grid.toml, cell by cell.
 
     python -m benchmarks.evidence
 
-For each task and family, it does a run (nano as the small model, mini as the target), a run with a
-tuned target, and an evaluation that fine-tunes the target on the coreset of each method, under
-STAFF_HOME. Finished work is not repeated: a stopped evaluation continues with the next cell, and with a
-new STAFF_HOME, cells in docs/measured/evidence.json are used again if their rows and settings are the
-same. After each evaluation, it writes docs/measured/evidence.json and .md, and at the end the pictures
-(`benchmarks.evidence.picture`). `--task` and `--family` select a part. `--quick` uses a few samples and
-writes nothing. It asserts nothing.
+For each data set it does a run, verifies what the methods need, and fine-tunes the target on the coreset of
+each arm, under STAFF_HOME. It goes seed by seed through all data sets, so that a stopped experiment has
+complete seeds. Finished cells are in docs/measured/evidence.parquet, one row each, and are not computed
+again, also under a new STAFF_HOME. `--data`, `--arm` and `--seeds` select a part. `--quick` uses a few
+samples and writes nothing. It asserts nothing.
+
+docs/understand/evidence.md says what was fixed before the first cell.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from filelock import FileLock
 
+from benchmarks.evidence.grid import Data, Grid, read_grid
 from benchmarks.evidence.page import page
-from benchmarks.evidence.picture import draw
+from benchmarks.evidence.table import FILE, known_rows, rows_of, with_rows
 from benchmarks.machine import facts
-from benchmarks.named_runs import carry_out, finished, named
+from benchmarks.named_runs import carry_out, finished, named, verified
 from staff_engine.evaluation import planning
-from staff_engine.evaluation.cells import Cell, cells_of, read_cell, write_cell
+from staff_engine.evaluation.cells import read_cell, write_cell
 from staff_engine.evaluation.report import open_evaluation
 from staff_engine.plan import Plan
 from staff_engine.runs import control
-from staff_engine.runs.results import open_results
-from staff_engine.runs.stages import TARGET_SCORES
 from staff_engine.system.files import write_json
-from tests.helpers.driving import find_chromium
 
-ROOT = Path(__file__).resolve().parents[2]
-FILE = ROOT / "docs" / "measured" / "evidence.json"
-FAMILIES, TASKS = ("llama", "gemma", "mistral"), ("docstrings", "kazakh", "chat")
-METHODS = ("staff", "random", "grand", "el2n", "ccs", "d2")
-TUNED = "STAFF, target tuned"
-RATES = {"llama": (0.9, 0.8, 0.7, 0.5, 0.2), "gemma": (0.9,), "mistral": (0.9,)}
-"""Rates, added one by one: the rate of all families first, for early results; later ones take longer."""
-
-SETTINGS = {
-    "limit": 600, "epochs": 3, "strata": 20, "verify_per_stratum": 5, "seed": 0, "tune_target": 60,
-    "seeds": 3, "held_out_samples": 200, "answers": 100, "answer_tokens": 64,
-}  # fmt: skip
-QUICK = {
-    **SETTINGS, "limit": 60, "epochs": 1, "strata": 4, "verify_per_stratum": 2, "tune_target": 8,
-    "seeds": 2, "held_out_samples": 10, "answers": 4, "answer_tokens": 8,
-}  # fmt: skip
-OF_PLAN = ("limit", "epochs", "strata", "verify_per_stratum", "seed")
-OF_EVALUATION = ("seeds", "held_out_samples", "answers", "answer_tokens")
-LEFT_OUT = {"losses", "answers", "made_with"}
-"""Fields of a cell that are not in the file: long ones, and those that all cells of an evaluation share."""
+FACTS_FILE = FILE.with_suffix(".json")
 
 
 def main(
-    task: Annotated[list[str] | None, typer.Option(help="Measure only these tasks.")] = None,
-    family: Annotated[list[str] | None, typer.Option(help="Measure only these families.")] = None,
-    quick: Annotated[
-        bool, typer.Option(help="Use a few samples to test the benchmark. Write nothing.")
-    ] = False,
+    data: Annotated[list[str] | None, typer.Option(help="Only these data sets.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Only these methods, beside random.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
+    quick: Annotated[bool, typer.Option(help="Use a few samples. Write nothing.")] = False,
 ) -> None:
-    """Measure what is missing, and write the page."""
+    """Measure what is missing, and write the table and the page."""
+    grid = read_grid()
     if quick:
         with tempfile.TemporaryDirectory() as home:
             os.environ["STAFF_HOME"] = home
-            found = measure("chat", "llama", (0.5,), QUICK, {})
-        print(page({**_head(QUICK), "planned": len(found["cells"]), "evaluations": [found]}))
+            small = _small(grid)
+            rows = [row for each in small.data for row in measure(each, small, seeds=2)]
+        print(page(_facts(small), with_rows(None, rows)))
         return
-    places = list(itertools.product(family or FAMILIES, task or TASKS))
-    for count in range(1, max(map(len, RATES.values())) + 1):
-        for each, name in places:
-            if count <= len(RATES[each]):
-                keep(measure(name, each, RATES[each][:count], SETTINGS, kept(name, each)))
-    if find_chromium() is None:
-        print("No Chromium, so no pictures; to draw them: python -m benchmarks.evidence.picture")
-    else:
-        draw(json.loads(FILE.read_text()))
+    chosen = [each for each in grid.data if data is None or each.name in data]
+    methods = tuple(name for name in grid.methods if arm is None or name in ("random", *arm))
+    for count in range(1, (seeds or grid.seeds) + 1):
+        for each in chosen:
+            write(grid, measure(each, grid, seeds=count, methods=methods))
 
 
 def measure(
-    task: str, family: str, rates: tuple[float, ...], settings: dict[str, int], before: dict[str, Any]
-) -> dict[str, Any]:
-    """Finish the runs and the evaluation of a task and a family. Return their results for the file."""
+    data: Data, grid: Grid, *, seeds: int, methods: tuple[str, ...] | None = None
+) -> list[dict[str, Any]]:
+    """Compute the cells of a data set for the first seeds; return the rows of all finished cells."""
+    methods = grid.methods if methods is None else methods
+    family = grid.family
     plan = Plan.make(
-        dataset=f"builtin:{task}", small=f"builtin:{family}-nano", target=f"builtin:{family}-mini",
-        dtype="float32", pruning_rate=RATES[family][0], **{name: settings[name] for name in OF_PLAN},
+        dataset=data.source, limit=data.limit, small=f"builtin:{family}-nano",
+        target=f"builtin:{family}-mini", pruning_rate=grid.pruning_rate, **grid.plan,
     )  # fmt: skip
-    source = finished(f"evidence {task} {family}", plan)
-    tuned = finished(f"evidence {task} {family}, tuned", plan.but(tune_target=settings["tune_target"]))
-    evaluation = evaluated(f"evidence {task} {family}, compared", source, tuned, rates, settings)
-    put_back(evaluation, before)
-    carry_out(evaluation)
-    if missing(evaluation):  # it finished before rates were added
-        control.start(evaluation)
-        carry_out(evaluation)
-    found = open_evaluation(evaluation.folder)
-    fact = found.facts
-    assert fact is not None
-    timings = json.loads((evaluation.folder / "timings.json").read_text())
-    return {
-        "task": task,
-        "family": family,
-        "metric": fact.metric,
-        "held_out": fact.held_out,
-        "answers": fact.answers,
-        "samples": fact.samples,
-        "verified": open_results(source.folder).summary.verified,
-        "trust": {
-            name: open_results(run.folder).summary.as_json()["trust"]
-            for name, run in (("staff", source), (TUNED, tuned))
-        },
-        "selection_seconds": {
-            **fact.selection_seconds,
-            "target": sum(timings.get(stage.name, 0.0) for stage in TARGET_SCORES),
-        },
-        "made_with": fact.made_with,
-        "cells": [cell.model_dump(mode="json", exclude=LEFT_OUT) for cell in found.cells],
-    }
-
-
-def evaluated(
-    name: str, source: control.Run, tuned: control.Run, rates: tuple[float, ...], settings: dict[str, int]
-) -> control.Run:
-    """The evaluation with this name, with these rates added if they are missing."""
+    source = finished(f"evidence {data.name}", plan)
+    for seed in range(seeds):
+        for method in methods:
+            verified(source, method, pruning_rate=grid.pruning_rate, seed=seed)
     wanted: dict[str, Any] = {
-        "methods": METHODS, "pruning_rates": rates, "baseline_scores": "target",
-        "also": {TUNED: str(tuned.folder)}, **{name: settings[name] for name in OF_EVALUATION},
+        "methods": methods, "pruning_rates": (grid.pruning_rate,), "seeds": seeds,
+        "full_seeds": min(seeds, grid.full_seeds), "own_draw": True, **grid.evaluation,
     }  # fmt: skip
+    name = f"evidence {data.name}, evaluated"
     run = named(name)
     if run is None:
-        return planning.create(*planning.plan_evaluation(source, **wanted), name=name)
-    longer = planning.extended(run, **wanted)
-    if longer != open_evaluation(run.folder).evaluation:
+        run = planning.create(*planning.plan_evaluation(source, **wanted), name=name)
+    elif (longer := planning.extended(run, **wanted)) != open_evaluation(run.folder).evaluation:
         planning.add_to(run, longer)
-    return run
+    put_back(run, data)
+    if control.read_status(run).state == "finished":
+        control.start(run)
+    carry_out(run)
+    return rows_of(data, open_evaluation(run.folder))
 
 
-def missing(run: control.Run) -> int:
-    """Number of missing cells of an evaluation."""
-    found = open_evaluation(run.folder)
-    return len(cells_of(found.plan, found.evaluation)) - len(found.cells)
+def put_back(run: control.Run, data: Data) -> None:
+    """Write the cells of the table for the run, which uses them if rows and settings are the same."""
+    for cell in known_rows(data):
+        if read_cell(run.folder, cell.asked) is None:
+            write_cell(run.folder, cell)
 
 
-def put_back(run: control.Run, before: dict[str, Any]) -> None:
-    """Write the cells of the file for the run, which uses them if rows and settings are the same."""
-    for cell in before.get("cells", ()):
-        known = Cell(**cell, losses=(), answers=(), made_with=before["made_with"])
-        if read_cell(run.folder, known.asked) is None:
-            write_cell(run.folder, known)
+def write(grid: Grid, rows: list[dict[str, Any]]) -> None:
+    """Add rows to the table and write the page."""
+    table = with_rows(FILE, rows)
+    content = _facts(grid)
+    write_json(FACTS_FILE, content)
+    FACTS_FILE.with_suffix(".md").write_text(page(content, table), encoding="utf-8")
 
 
-def kept(task: str, family: str) -> dict[str, Any]:
-    """The content of the file for a task and a family; empty if there is none."""
-    found = json.loads(FILE.read_text())["evaluations"] if FILE.exists() else []
-    return next((each for each in found if (each["task"], each["family"]) == (task, family)), {})
+def _facts(grid: Grid) -> dict[str, Any]:
+    return {**facts("python -m benchmarks.evidence"), "grid": grid.model_dump(mode="json")}
 
 
-def planned(family: str) -> int:
-    """Number of cells of a task and a family: one untouched, and per seed the full data and every coreset."""
-    return 1 + SETTINGS["seeds"] * (1 + len(RATES[family]) * (len(METHODS) + 1))
-
-
-def keep(found: dict[str, Any]) -> None:
-    """Add an entry to the file and write the page. Other processes can do the same at the same time."""
-    with FileLock(f"{FILE}.lock"):
-        known = json.loads(FILE.read_text())["evaluations"] if FILE.exists() else []
-        by_place = {(each["family"], each["task"]): each for each in [*known, found]}
-        order = [place for place in itertools.product(FAMILIES, TASKS) if place in by_place]
-        content = {
-            **_head(SETTINGS),
-            "planned": sum(planned(family) for family, _ in itertools.product(FAMILIES, TASKS)),
-            "evaluations": [by_place[place] for place in order],
+def _small(grid: Grid) -> Grid:
+    """The experiment with a few samples of one data set."""
+    chosen = tuple(each.model_copy(update={"limit": 60}) for each in grid.data if each.task == "chat")
+    return grid.model_copy(
+        update={
+            "data": chosen, "seeds": 2, "full_seeds": 1, "pruning_rate": 0.5,
+            "plan": {**grid.plan, "epochs": 1, "strata": 4, "verify_per_stratum": 2},
+            "evaluation": {**grid.evaluation, "held_out_samples": 10},
         }
-        write_json(FILE, content)
-        FILE.with_suffix(".md").write_text(page(content), encoding="utf-8")
-
-
-def _head(settings: dict[str, int]) -> dict[str, Any]:
-    return {**facts("python -m benchmarks.evidence"), "settings": settings}
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

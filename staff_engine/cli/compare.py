@@ -16,8 +16,8 @@ from staff_engine.runs.kinds import Kind
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, labels_where
 
 EVALUATE_ONLY = (
-    "seeds", "budget", "baseline_scores", "held_out", "held_out_samples", "answers", "answer_tokens",
-    "metric",
+    "seeds", "own_draw", "full_seeds", "budget", "baseline_scores", "held_out", "held_out_samples", "answers",
+    "answer_tokens", "metric",
 )  # fmt: skip
 
 CUTTING = labels_where(lambda method: method.cuts)
@@ -87,6 +87,8 @@ def compare(
         ),
     ] = False,
     seeds: Annotated[int | None, _of_evaluation("seeds")] = None,
+    own_draw: Annotated[bool | None, _of_evaluation("own_draw")] = None,
+    full_seeds: Annotated[int | None, _of_evaluation("full_seeds")] = None,
     budget: Annotated[str | None, _of_evaluation("budget", metavar="epochs|steps|both")] = None,
     baseline_scores: Annotated[str | None, _of_evaluation("baseline_scores", metavar="small|target")] = None,
     also: Annotated[
@@ -123,9 +125,10 @@ def compare(
         "methods": tuple(method) if method else None,
         "pruning_rates": tuple(pruning_rate) if pruning_rate else None,
         "beta": beta,
-        "seeds": seeds, "budget": budget, "baseline_scores": baseline_scores, "held_out": held_out,
-        "held_out_samples": held_out_samples, "answers": answers, "answer_tokens": answer_tokens,
-        "metric": metric,
+        "seeds": seeds, "own_draw": own_draw, "full_seeds": full_seeds, "budget": budget,
+        "baseline_scores": baseline_scores,
+        "held_out": held_out, "held_out_samples": held_out_samples, "answers": answers,
+        "answer_tokens": answer_tokens, "metric": metric,
     }  # fmt: skip
     if evaluate:
         if out is not None or as_json:

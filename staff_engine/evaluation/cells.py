@@ -114,11 +114,13 @@ class Cell(BaseModel):
 def cells_of(plan: Plan, evaluation: EvaluationPlan) -> list[Asked]:
     """Every cell of an evaluation, seed by seed, so that all arms have early results.
 
-    `NOTHING` occurs once and `FULL` once per seed, because equal steps on the full data are equal epochs.
+    `NOTHING` occurs once and `FULL` once for each of the first `full_seeds` seeds, because equal steps on the
+    full data are equal epochs.
     """
     cells = [Asked(NOTHING, plan.seed)]
+    full = evaluation.seeds if evaluation.full_seeds is None else evaluation.full_seeds
     for seed in range(plan.seed, plan.seed + evaluation.seeds):
-        cells.append(Asked(FULL, seed))
+        cells += [Asked(FULL, seed)] if seed < plan.seed + full else []
         cells += [
             Asked(arm, seed, rate, _scores_read(arm, evaluation), budget, _beta(arm, plan, evaluation))
             for rate in evaluation.pruning_rates

@@ -87,6 +87,19 @@ class Facts(_Frozen):
     """The settings that define how cells are evaluated; None in files of older versions."""
     coresets: dict[str, str] = {}
     """Cell key → digest of its rows. A cell with other rows is computed again."""
+    response_tokens: tuple[int, ...] = ()
+    """Number of response tokens of each held-out sample; empty in files of older versions."""
+    kinds: dict[str, dict[str, float]] = {}
+    """Cell key → shares of kinds of rows in its coreset, 0 to 1; empty if the data does not say them."""
+
+    def token_mean(self, losses: Sequence[float]) -> float:
+        """The mean loss over all held-out response tokens, nats; NaN in files of older versions.
+
+        `losses` has the mean loss of each held-out sample, as in a cell.
+        """
+        if not self.response_tokens:
+            return float("nan")
+        return float(np.average(losses, weights=self.response_tokens))
 
 
 class Row(_Frozen):

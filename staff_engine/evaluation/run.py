@@ -30,6 +30,7 @@ from staff_engine.evaluation.cells import (
     write_cell,
 )
 from staff_engine.evaluation.held_out import choose_held_out, import_held_out, metric_of, shared_samples
+from staff_engine.evaluation.kinds import kinds_of, shares_of
 from staff_engine.evaluation.metrics import METRICS
 from staff_engine.evaluation.report import (
     FACTS_FILE,
@@ -237,6 +238,10 @@ def _facts(
         ),
         judging=judging_of(run.evaluation),
         coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
+        response_tokens=tuple(bench.held_out.tokens.response_tokens.tolist()),
+        kinds={}
+        if (kinds := kinds_of(source.imported)) is None
+        else {asked.key: shares_of(kinds, rows) for asked, (rows, _) in coresets.items() if len(rows)},
     )
 
 
@@ -272,11 +277,13 @@ class _Choice:
         assert asked.pruning_rate is not None
         settings: dict[str, Any] = {"pruning_rate": asked.pruning_rate, "seed": asked.seed}
         if asked.arm in self.further:
-            rows = self.further[asked.arm].select(**settings).indices
+            own_draw = self.evaluation.own_draw
+            rows = self.further[asked.arm].select(own_draw=own_draw, **settings).indices
         else:
             # The copy has no cached graphs, so the time of each D2 coreset includes its own search.
             table = replace(self._table(asked.scores))
-            rows = choose(asked.arm, self.source, table, beta=self.evaluation.beta, **settings)
+            how = {"beta": self.evaluation.beta, "own_draw": self.evaluation.own_draw}
+            rows = choose(asked.arm, self.source, table, **how, **settings)
         seconds = time.perf_counter() - begun
         return np.intersect1d(rows, self.readable), seconds
 

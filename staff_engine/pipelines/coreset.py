@@ -106,7 +106,9 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
     """
     results = open_results(folder)
     plan = settle(results.plan, folder, results.plan.small, open_tokens(folder / "tokens.arrow"))
-    if results.lacks(settings.get("score", plan.score)):
+    wanted = results.settings(**{name: settings[name] for name in ("score", "drop_by") if name in settings})
+    scores = {wanted["score"], wanted["drop_by"]} - {"score"}
+    if any(results.lacks(score) for score in scores):
         _speculate_alone(plan, folder, reporter)
         results = open_results(folder)
     _verify(plan, folder, reporter, ids=results.to_verify(**settings))

@@ -18,6 +18,7 @@ DEMO_PLAN = Plan.make(
     strata=20,
     verify_per_stratum=5,
     pruning_rate=0.9,
+    ifd=True,
 )
 """600 functions, of which the target verifies at most 100: a sixth."""
 

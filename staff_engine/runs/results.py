@@ -20,6 +20,7 @@ from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.summary import Summary, load_summary, load_timings
 from staff_engine.scoring.parts import LOSS_ALONE, alone_folder, count_parts, read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
+from staff_engine.selection.cuts.lengths import rank_within_lengths
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.ratios.rules import samples_to_verify
 from staff_engine.selection.scores import make_score, score_named
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 UNSCORABLE_FILE = "unscorable.parquet"
 """The rows that cannot be scored, and why."""
+
+NOT_OF_CORESET = ("score", "strata", "drop_by", "drop_evenly", "near_duplicates")
+"""Settings of the selection that `select_coreset` takes in another form."""
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
@@ -221,11 +227,14 @@ class Results:
         plan = self.plan.but(**changes)
         return {name: getattr(plan, name) for name in SELECTION_FIELDS}
 
-    def select(self, **changes: Any) -> Selection:
+    def select(self, *, own_draw: bool = False, **changes: Any) -> Selection:
         """Select a coreset from the existing scores; no model is run.
 
         Parameters
         ----------
+        own_draw
+            Use only the verified samples that these settings draw themselves, if all of them are verified.
+            So the coreset does not depend on what was verified for other settings.
         **changes
             Any of `plan.SELECTION_FIELDS`; the others come from the run's plan.
 
@@ -237,16 +246,31 @@ class Results:
             If the run has no scores yet.
         """
         settings = self.settings(**changes)
-        score = settings.pop("score")
-        settings["num_strata"] = settings.pop("strata")
-        settings |= self._cuts(settings.pop("drop_by"), settings.pop("near_duplicates"))
-        selection = select_coreset(self.pool(score), self.verified_ids, self.verified_by(score), **settings)
+        cuts = self._cuts(settings)
+        score, num_strata = settings["score"], settings["strata"]
+        how = {name: value for name, value in settings.items() if name not in NOT_OF_CORESET}
+        used = self._own_draw(changes) if own_draw else slice(None)
+        selection = select_coreset(
+            self.pool(score), self.verified_ids[used], self.verified_by(score)[used],
+            num_strata=num_strata, **how, **cuts,
+        )  # fmt: skip
         return replace(selection, score=score)
 
-    def _cuts(self, drop_by: str, near_duplicates: float) -> dict[str, Any]:
+    def _own_draw(self, changes: dict[str, Any]) -> np.ndarray | slice:
+        """Which of the verified samples these settings draw themselves; all if some of those are missing."""
+        drawn = self._drawn(None, _NONE, changes)
+        complete = np.isin(drawn, self.verified_ids).all()
+        return np.isin(self.verified_ids, drawn) if complete else slice(None)
+
+    def _cuts(self, settings: dict[str, Any]) -> dict[str, Any]:
         """The arrays of `select_coreset` that say what is left out, for the settings of the plan."""
+        drop_by, near_duplicates = settings["drop_by"], settings["near_duplicates"]
+        scores = None if drop_by == "score" else self.scores_by(drop_by)
+        if settings["drop_evenly"]:
+            scores = self.scores_by(settings["score"]) if scores is None else scores
+            scores = rank_within_lengths(scores, self.response_tokens)
         return {
-            "drop_scores": None if drop_by == "score" else self.scores_by(drop_by),
+            "drop_scores": scores,
             "groups": self.near_duplicates(near_duplicates) if near_duplicates else None,
         }
 
@@ -257,13 +281,21 @@ class Results:
             self._groups[threshold] = kept_near_duplicates(path, self.num_rows, threshold=threshold)
         return self._groups[threshold]
 
-    def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
-        """Row ids, int64, that the target must still score for these settings; empty if none are missing."""
+    def to_verify(
+        self, *, verify_per_stratum: int | None = None, own_draw: bool = False, **changes: Any
+    ) -> np.ndarray:
+        """Row ids, int64, that the target must still score for these settings; empty if none are missing.
+
+        A stratum with enough verified samples needs no more, unless `own_draw`: then the samples are those
+        that these settings draw if nothing is verified yet; see `select`.
+        """
+        if own_draw:
+            return np.setdiff1d(self._drawn(verify_per_stratum, _NONE, changes), self.verified_ids)
         return self._drawn(verify_per_stratum, self.verified_ids, changes)
 
     def count_verified(self, **changes: Any) -> int:
         """Number of samples that the target scores for these settings alone, if nothing is verified yet."""
-        return len(self._drawn(None, np.zeros(0, dtype=np.int64), changes))
+        return len(self._drawn(None, _NONE, changes))
 
     def _drawn(
         self, verify_per_stratum: int | None, verified: np.ndarray, changes: dict[str, Any]
@@ -284,7 +316,7 @@ class Results:
         """The options of `verify` on the command line for these selection settings; "" for the plan's."""
         settings = self.settings(**changes)
         return "".join(
-            f" --{name.replace('_', '-')} {settings[name]}"
+            f" {_option(name, settings[name])}"
             for name in VERIFY_FIELDS
             if name in settings and settings[name] != getattr(self.plan, name)
         )
@@ -314,8 +346,16 @@ class Results:
         return {
             "num_strata": settings["strata"],
             **{name: settings[name] for name in names},
-            **self._cuts(settings["drop_by"], settings["near_duplicates"]),
+            **self._cuts(settings),
         }
+
+
+def _option(name: str, value: Any) -> str:
+    """A setting as an option of the command line."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {value}"
 
 
 class _Columns(dict[str, np.ndarray]):

@@ -46,6 +46,7 @@ def choose(
     seed: int,
     beta: float | None = None,
     settings: Mapping[str, Any] | None = None,
+    own_draw: bool = False,
 ) -> np.ndarray:
     """Select a method's coreset of a run; no model is run.
 
@@ -69,6 +70,8 @@ def choose(
     settings
         Other settings of the run's own selection, `plan.SELECTION_FIELDS`. Default: the plan's.
         STAFF's methods change some of them, see `Method.settings`.
+    own_draw
+        As in `Results.select`.
 
     Returns
     -------
@@ -91,7 +94,8 @@ def choose(
     method = method_named(name)
     how: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
     if method.choose is None:
-        return results.select(**settings_of(name, {**(settings or {}), **how})).indices
+        own = settings_of(name, {**(settings or {}), **how})
+        return results.select(own_draw=own_draw, **own).indices
     if method.cuts:
         how["beta"] = results.plan.drop_hardest if beta is None else beta
     return method.choose(table, **how)

@@ -11,14 +11,16 @@ from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
-from tests.helpers.made_run import make_finished_run
+from tests.helpers.made_run import make_finished_run, write_alone
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "110")
-    return make_finished_run(tmp_path, 200)
+    run = make_finished_run(tmp_path, 200)
+    write_alone(run)
+    return run
 
 
 def test_without_options_the_default_methods_are_compared_at_the_runs_own_rate(run, capsys):

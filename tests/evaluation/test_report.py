@@ -159,6 +159,19 @@ def test_full_and_nothing_are_always_there_and_nothing_once():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("full_seeds, expected", [(None, [4, 5, 6]), (0, []), (1, [4]), (9, [4, 5, 6])])
+def test_the_full_data_is_trained_on_for_the_first_seeds(full_seeds, expected):
+    cells = cells_of(PLAN, evaluation(full_seeds=full_seeds))
+    assert [cell.seed for cell in cells if cell.arm == FULL] == expected
+    assert sum(cell.arm == "random" for cell in cells) == 3
+
+
+def test_the_mean_over_tokens_weighs_long_responses_more(tmp_path):
+    facts = make(tmp_path).facts
+    assert np.isnan(facts.token_mean((1.0, 4.0)))  # older files do not have the lengths
+    assert facts.model_copy(update={"response_tokens": (1, 3)}).token_mean((1.0, 4.0)) == 3.25
+
+
 def test_only_methods_that_read_scores_say_whose():
     scores = {asked.arm: asked.scores for asked in cells_of(PLAN, evaluation(baseline_scores="target"))}
     assert scores == {NOTHING: None, FULL: None, "staff": None, "random": None, "grand": "target"}
@@ -167,7 +180,7 @@ def test_only_methods_that_read_scores_say_whose():
 @pytest.mark.parametrize(
     "changes, line",
     [
-        ({"methods": ("best",)}, "method is 'best'; allowed: staff, random"),
+        ({"methods": ("best",)}, "method is 'best'; allowed: staff, staff-paper"),
         ({"also": {"Random": "runs/b"}}, "label 'Random' is already used"),
         ({"also": {"…": "runs/b"}}, "label of another run is '…'"),
         ({"also": {"a b": "runs/b", "A.b": "runs/c"}}, "label 'A.b' is already used"),

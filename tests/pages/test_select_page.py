@@ -238,9 +238,18 @@ def preset_control(app):
     return control
 
 
+def test_a_preset_whose_score_is_missing_is_not_offered_but_its_score_is(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    assert "Studio" not in preset_control(app).options
+    assert "The preset Studio needs the score IFD." in texts(app)
+    assert app.button(key="compute_ifd")
+
+
 def test_a_preset_sets_all_settings_at_once_and_is_recognised(open_page, finished_run):
+    write_alone(finished_run)
     app = open_page("select", run=finished_run.id)
     assert preset_control(app).value == "custom"  # the made run has 10 strata
+    assert "Studio" in preset_control(app).options
     preset_control(app).set_value("studio").run()
     assert not app.exception
     for name, value in PRESETS["studio"].settings.items():

@@ -18,7 +18,7 @@ from staff_engine.selection.coreset import select_coreset
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, Method, labels_where, needs_embedding
 from staff_engine.selection.strata import coreset_size
 from staff_engine.system.files import write_json
-from tests.helpers.made_run import UNSCORABLE, make_finished_run
+from tests.helpers.made_run import UNSCORABLE, make_finished_run, write_alone
 
 ROWS = 200
 
@@ -26,7 +26,9 @@ ROWS = 200
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
-    return open_results(make_finished_run(tmp_path, ROWS, drop_hardest=0.2, strata=8, seed=3).folder)
+    run = make_finished_run(tmp_path, ROWS, drop_hardest=0.2, strata=8, seed=3)
+    write_alone(run)
+    return open_results(run.folder)
 
 
 def test_the_table_holds_the_small_models_scores_and_nothing_of_unscorable_rows(results):
@@ -153,7 +155,8 @@ def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
     count, command = missing_of("staff-studio", results, **common)
     assert count == len(results.to_verify(preset="studio", **common)) > 0
     words = "--pruning-rate 0.7 --score length-adjusted --strata 20 --strata-by quantile --ratio calibrated"
-    assert command == f"{COMMAND} verify {results.folder.name} {words} --drop-hardest 0.1"
+    words += " --drop-hardest 0.3 --drop-by ifd --drop-evenly --near-duplicates 0.9"
+    assert command == f"{COMMAND} verify {results.folder.name} {words}"
     table = small_scores(results)
     [found] = coverage_of_methods(results, table, ["staff", "staff-studio"], pruning_rates=[0.7], seed=0)
     assert [method["to_verify"] for method in found.as_json()["methods"]] == [0, count]

@@ -1,0 +1,59 @@
+"""The experiment as a file: grid.toml, read and checked."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+GRID = Path(__file__).with_name("grid.toml")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Frozen):
+    """A data set of the experiment."""
+
+    name: str
+    task: str
+    """Data sets of a task are not independent: the interval of the primary endpoint is clustered by task."""
+    source: str
+    faulty: bool = False
+    """Whether it has faults made on purpose."""
+    limit: int | None = None
+
+
+class Arm(_Frozen):
+    """A method of the experiment."""
+
+    method: str
+    budget: str = "epochs"
+
+
+class Grid(_Frozen):
+    """The whole experiment."""
+
+    family: str
+    seeds: int
+    full_seeds: int
+    pruning_rate: float
+    plan: dict[str, Any]
+    """Settings of every run."""
+    evaluation: dict[str, Any]
+    """Settings of every evaluation."""
+    data: tuple[Data, ...]
+    arm: tuple[Arm, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of all methods, in order, each once."""
+        return tuple(dict.fromkeys(arm.method for arm in self.arm))
+
+
+def read_grid(path: Path = GRID) -> Grid:
+    """Read the experiment. Raises pydantic.ValidationError if a key is unknown or missing."""
+    return Grid(**tomllib.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,117 @@
+"""The endpoints of the experiment, from its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.evidence import analysis
+from benchmarks.evidence.analysis import Estimate
+from staff_engine.evaluation.cells import FULL
+
+REFERENCE, OURS, PAPER = "random", "staff-studio", "staff-paper"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The primary endpoint of a data set."""
+
+    data: str
+    task: str
+    seeds: int
+    closed: float
+    """Share of the way from random to the full data."""
+
+
+def losses(table: pd.DataFrame, data: str, arm: str, column: str = "loss") -> pd.Series:
+    """A figure of an arm on a data set, by seed; empty if it has no cell."""
+    chosen = table[(table["data"] == data) & (table["arm"] == arm) & (table["budget"] == "epochs")]
+    return chosen.set_index("seed")[column].sort_index()
+
+
+def gaps(table: pd.DataFrame, arm: str = OURS) -> list[Gap]:
+    """The share of the gap that an arm closes on each data set that has it, random and the full data."""
+    found = []
+    for data, rows in table.groupby("data", sort=False):
+        ours, random = _paired(losses(table, data, arm), losses(table, data, REFERENCE))
+        full = losses(table, data, FULL)
+        if len(ours) and len(full):
+            closed = analysis.gap_closed(ours.to_numpy(), random.to_numpy(), full.to_numpy())
+            found.append(Gap(str(data), str(rows["task"].iloc[0]), len(ours), closed))
+    return found
+
+
+def primary(table: pd.DataFrame) -> Estimate | None:
+    """The primary endpoint; None before two tasks have cells."""
+    by_task: dict[str, list[float]] = {}
+    for gap in gaps(table):
+        by_task.setdefault(gap.task, []).append(gap.closed)
+    return analysis.over_tasks(by_task) if len(by_task) > 1 else None
+
+
+def difference(table: pd.DataFrame, arm: str, other: str, data: list[str]) -> Estimate | None:
+    """Mean difference in nats over data sets, below 0 if the arm is better; None without two seeds."""
+    pairs = []
+    for name in data:
+        ours, theirs = _paired(losses(table, name, arm, "losses"), losses(table, name, other, "losses"))
+        if len(ours) > 1:
+            pairs.append((np.stack(ours.to_list()), np.stack(theirs.to_list())))
+    return analysis.over_draws(pairs) if pairs else None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A secondary endpoint, with Holm's correction over all of them."""
+
+    words: str
+    estimate: Estimate
+    corrected: float
+
+
+def secondary(table: pd.DataFrame) -> list[Endpoint]:
+    """The secondary endpoints that have cells, in the order of the protocol."""
+    faulty = sorted(set(table.loc[table["faulty"], "data"]))
+    clean = sorted(set(table.loc[~table["faulty"], "data"]))
+    asked = [
+        ("Studio and random, data with faults", REFERENCE, faulty),
+        ("Studio and random, data without faults", REFERENCE, clean),
+    ]
+    others = [arm for arm in table["arm"].unique() if arm not in (OURS, REFERENCE, FULL, "nothing")]
+    asked += [(f"Studio and {label_of(arm)}, all data", arm, [*faulty, *clean]) for arm in others]
+    found = [(words, difference(table, OURS, other, data)) for words, other, data in asked]
+    known = [(words, estimate) for words, estimate in found if estimate is not None]
+    corrected = analysis.holm([estimate.p for _, estimate in known])
+    return [
+        Endpoint(words, estimate, float(p)) for (words, estimate), p in zip(known, corrected, strict=True)
+    ]
+
+
+def deviations(table: pd.DataFrame) -> dict[str, tuple[float, int]]:
+    """Task → the pooled standard deviation of a paired difference from random, nats, and its cells."""
+    found = {}
+    for task, rows in table.groupby("task", sort=False):
+        differences = [
+            (ours - random).to_numpy()
+            for data in rows["data"].unique()
+            for arm in rows["arm"].unique()
+            if arm not in (REFERENCE, FULL, "nothing")
+            for ours, random in [_paired(losses(table, data, arm), losses(table, data, REFERENCE))]
+        ]
+        freedom = sum(len(each) - 1 for each in differences if len(each) > 1)
+        if freedom:
+            found[str(task)] = (analysis.pooled_deviation(differences), freedom)
+    return found
+
+
+def label_of(arm: str) -> str:
+    """The name of an arm for display."""
+    from staff_engine.evaluation.cells import label_of as label
+
+    return label(arm)
+
+
+def _paired(first: pd.Series, second: pd.Series) -> tuple[pd.Series, pd.Series]:
+    both = first.index.intersection(second.index)
+    return first.loc[both], second.loc[both]
