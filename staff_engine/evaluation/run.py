@@ -282,8 +282,10 @@ class _Choice:
         else:
             # The copy has no cached graphs, so the time of each D2 coreset includes its own search.
             table = replace(self._table(asked.scores))
-            how = {"beta": self.evaluation.beta, "own_draw": self.evaluation.own_draw}
-            rows = choose(asked.arm, self.source, table, **how, **settings)
+            rows = choose(
+                asked.arm, self.source, table, **settings,
+                beta=self.evaluation.beta, own_draw=self.evaluation.own_draw,
+            )  # fmt: skip
         seconds = time.perf_counter() - begun
         return np.intersect1d(rows, self.readable), seconds
 

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.evidence import page as evidence_page
 from benchmarks.evidence import results
 from benchmarks.evidence.grid import read_grid
-from staff_engine.data.dataset import check_source
+from staff_engine.data.locating import check_source
 from staff_engine.selection.methods import method_named
 
 MACHINE = {"command": "c", "date": "2026-11-27", "machine": "m", "python": "3.11"}
