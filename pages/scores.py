@@ -26,6 +26,7 @@ from staff_engine.charts.score_axis import Units, score_units
 from staff_engine.samples.columns import SampleColumns
 from staff_engine.selection.agreement import Agreement, rank_agreement, rank_correlation
 from staff_engine.selection.coreset import Selection
+from staff_engine.selection.strata import DROPPED
 from staff_engine.system.words import counted
 
 # Session key: the number of boxes drawn so far. It is part of the charts' keys, so a new chart has no box.
@@ -131,7 +132,7 @@ def show_distribution(
         unit=units.small,
         scale=scale,
         shape=shape,
-        left_out=bool((columns.strata == -1).any()),
+        left_out=bool((columns.strata == DROPPED).any()),
     )
     selectable(
         figure,

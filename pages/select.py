@@ -23,6 +23,7 @@ from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of
 from staff_engine.selection.scores import SCORES
+from staff_engine.selection.strata import NO_SCORE
 from staff_engine.system.words import duration, saved_share
 
 # The sliders have their own keys; the number field next to each holds the setting, with a wider range.
@@ -36,6 +37,7 @@ CHOICES = {
     "ratio": "Ratio",
     "allocation": "Allocation",
     "within": "Within a stratum",
+    "drop_by": "Hardest by",
 }
 """Settings that are chosen from a few values; the plan says which."""
 
@@ -45,6 +47,7 @@ LABELS = {
     "quantile": "Equal size",
     "released": "Released code",
     "hardest": "Hardest first",
+    "score": "The same score",
 }
 """Values whose label is more than the value with a capital."""
 
@@ -142,7 +145,7 @@ def _more_settings(results: Results) -> None:
             allowed = get_args(Plan.model_fields[name].annotation)
             st.segmented_control(
                 label,
-                [each for each in allowed if not results.lacks(each)] if name == "score" else allowed,
+                [each for each in allowed if each not in SCORES or not results.lacks(each)],
                 format_func=lambda value: LABELS.get(value, value.capitalize()),
                 key=name,
                 required=True,
@@ -152,6 +155,7 @@ def _more_settings(results: Results) -> None:
     with st.container(horizontal=True, gap="large"):
         numbers: dict[str, tuple[str, dict[str, Any]]] = {
             "drop_hardest": ("Hardest dropped", {"step": 0.01, "format": "%.6g"}),
+            "near_duplicates": ("Near duplicates from", {"step": 0.05, "format": "%.6g"}),
             "verify_per_stratum": ("Verified per stratum (b_v)", {"step": 1}),
             "seed": ("Seed", {"step": 1}),
         }
@@ -168,14 +172,20 @@ def _more_settings(results: Results) -> None:
 
 
 def _figures(results: Results, selection: Selection) -> None:
-    scorable = int((selection.labels >= -1).sum())
+    scorable = int((selection.labels != NO_SCORE).sum())
     served = int((selection.budget > 0).sum())
     empty = int((selection.sizes == 0).sum())
     verified = len(results.verified_ids)
     took = cost.run_cost(results.summary, results.timings)
     saved = list_saved(results.folder)
+    near = len(selection.duplicates)
     with st.grid(7, min_column_width=130):
-        st.metric("Samples", f"{scorable:,}", help="Rows that have a score.")
+        st.metric(
+            "Samples", f"{scorable:,}",
+            delta=f"{near:,} near duplicates" if near else None, delta_color="off", delta_arrow="off",
+            help="Rows that have a score. Below: those that are left out because an earlier row has almost"
+            " the same text.",
+        )  # fmt: skip
         st.metric(
             "Coreset", f"{len(selection.indices):,}",
             delta=_change(results, selection, saved[0].settings) if saved else None,

@@ -14,12 +14,14 @@ Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 SELECTION_FIELDS = (
-    "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest", "seed",
+    "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest",
+    "drop_by", "near_duplicates", "seed",
 )  # fmt: skip
 """The settings that determine the coreset for given scores. Changing them runs no model."""
 
 VERIFY_FIELDS = (
-    "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "seed",
+    "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "drop_by",
+    "near_duplicates", "seed",
 )  # fmt: skip
 """The settings that determine which samples the target verifies."""
 
@@ -43,7 +45,8 @@ PRESETS = {
             " score to small score.",
             {
                 "score": "effort", "strata": 50, "strata_by": "width", "ratio": "paper",
-                "allocation": "paper", "within": "random", "drop_hardest": 0.1,
+                "allocation": "paper", "within": "random", "drop_hardest": 0.1, "drop_by": "score",
+                "near_duplicates": 0.0,
             },
         ),
         Preset(
@@ -52,7 +55,8 @@ PRESETS = {
             " stratum.",
             {
                 "score": "effort", "strata": 50, "strata_by": "width", "ratio": "released",
-                "allocation": "normalized", "within": "hardest", "drop_hardest": 0.1,
+                "allocation": "normalized", "within": "hardest", "drop_hardest": 0.1, "drop_by": "score",
+                "near_duplicates": 0.0,
             },
         ),
         Preset(
@@ -61,7 +65,8 @@ PRESETS = {
             " proportion to size, samples that represent the others best.",
             {
                 "score": "length-adjusted", "strata": 20, "strata_by": "quantile", "ratio": "calibrated",
-                "allocation": "proportional", "within": "diverse", "drop_hardest": 0.1,
+                "allocation": "proportional", "within": "diverse", "drop_hardest": 0.1, "drop_by": "score",
+                "near_duplicates": 0.0,
             },
         ),
     )
@@ -200,6 +205,18 @@ class Plan(BaseModel):
         0.1,
         description="Fraction of the samples, those with the highest speculative scores, to leave out before"
         " stratifying.",
+    )
+    drop_by: Literal["score", "effort", "length-adjusted", "loss", "ifd"] = Field(
+        "score",
+        description="The score of the hardest samples that are left out: the one that ranks the samples"
+        " (score), or another one.",
+    )
+    near_duplicates: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Keep only the first of samples that have at least this fraction of their token triples"
+        " in common, for example 0.8. 0: keep all near duplicates, as in the paper.",
     )
     ratio: Literal["paper", "calibrated", "released", "equal"] = Field(
         "paper",

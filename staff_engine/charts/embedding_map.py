@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from staff_engine.charts.style import COLORS, STRATA, base_figure
-from staff_engine.selection.strata import DROPPED, NO_SCORE
+from staff_engine.selection.strata import DROPPED, DUPLICATE, NO_SCORE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,6 +167,8 @@ def _color_by_score(figure: go.Figure, frame: pd.DataFrame, score_range: tuple[f
 def _color_by_stratum(figure: go.Figure, frame: pd.DataFrame, num_strata: int) -> None:
     dropped = frame[frame["stratum"] == DROPPED]
     _add_points(figure, dropped, "hardest, dropped", {**GREY, "symbol": "x"})
+    duplicates = frame[frame["stratum"] == DUPLICATE]
+    _add_points(figure, duplicates, "near duplicates, left out", {**GREY, "symbol": "circle-open"})
     shown = frame[frame["stratum"] >= 0]
     marker = _scale(shown["stratum"], 0, max(num_strata - 1, 1), "Stratum,<br>hardest on top")
     _add_points(figure, shown, "in a stratum", marker)

@@ -145,6 +145,7 @@ def select(
         "run_id": found.id,
         "settings": chosen,
         "coreset_size": len(selection.indices),
+        "near_duplicates": len(selection.duplicates),
         "response_tokens": lengths.sentence,
         "to_verify": len(results.to_verify(**chosen)),
         "warnings": list(selection.warnings),

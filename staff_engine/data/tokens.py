@@ -71,6 +71,30 @@ class TokenTable(Sequence[EncodedSample]):
         ids, mask = (row[name].flatten().to_numpy(zero_copy_only=False) for name in row.schema.names)
         return EncodedSample(ids, mask)
 
+    def joined(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The token ids of some samples, one after another, int64, and the number of each, int64 (n,).
+
+        Parameters
+        ----------
+        indices
+            int (n,): ascending.
+        """
+        positions = self._indices[indices]
+        chunks = np.searchsorted(self._starts, positions, side="right") - 1
+        ids = [np.zeros(0, np.int64)]
+        for number in np.unique(chunks):
+            column = self._chunks[number]["input_ids"]
+            inside = positions[chunks == number] - self._starts[number]
+            begins, ends = (column.offsets.to_numpy()[inside + end] for end in (0, 1))
+            ids.append(column.values.to_numpy()[_ranges(begins, ends)].astype(np.int64))
+        return np.concatenate(ids), self.lengths[indices]
+
+
+def _ranges(begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The whole numbers from each begin up to its end, one range after another."""
+    counts = ends - begins
+    return np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+
 
 def open_tokens(path: Path) -> TokenTable:
     """Memory-map the file that `tokenization.tokenize_dataset` wrote."""

@@ -60,6 +60,7 @@ def describe(results: Results, selection: Selection, settings: dict[str, Any]) -
             "rows": facts.rows,
             "scorable": scorable,
             "unscorable": facts.rows - scorable,
+            "near_duplicates": len(selection.duplicates),
             "tuned": len(results.tuned_ids),
             "verified": len(results.verified_ids),
             "to_verify": len(results.to_verify(**settings)),

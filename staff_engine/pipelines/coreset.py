@@ -275,6 +275,7 @@ def summarize(results: Results) -> Summary:
         strata=len(strata),
         strata_served=int((strata["budget"] > 0).sum()),
         tuned=len(results.tuned_ids),
+        near_duplicates=len(selection.duplicates),
         verified=len(results.verified_ids),
         to_verify=len(results.to_verify()),
         coreset_size=len(selection.indices),

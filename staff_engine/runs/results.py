@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.dataset import Imported, open_imported
+from staff_engine.data.near_duplicates import kept_near_duplicates
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
 from staff_engine.program import COMMAND
@@ -49,6 +50,10 @@ class Results:
 
     @cached_property
     def _pools(self) -> dict[str, Pool]:
+        return {}
+
+    @cached_property
+    def _groups(self) -> dict[float, np.ndarray]:
         return {}
 
     def _column(self, part: str, name: str) -> np.ndarray:
@@ -220,8 +225,23 @@ class Results:
         settings = self.settings(**changes)
         score = settings.pop("score")
         settings["num_strata"] = settings.pop("strata")
+        settings |= self._cuts(settings.pop("drop_by"), settings.pop("near_duplicates"))
         selection = select_coreset(self.pool(score), self.verified_ids, self.verified_by(score), **settings)
         return replace(selection, score=score)
+
+    def _cuts(self, drop_by: str, near_duplicates: float) -> dict[str, Any]:
+        """The arrays of `select_coreset` that say what is left out, for the settings of the plan."""
+        return {
+            "drop_scores": None if drop_by == "score" else self.scores_by(drop_by),
+            "groups": self.near_duplicates(near_duplicates) if near_duplicates else None,
+        }
+
+    def near_duplicates(self, threshold: float) -> np.ndarray:
+        """Int64 (num_rows,): groups of near duplicates; see `data.near_duplicates.near_duplicates`."""
+        if threshold not in self._groups:
+            path = self.folder / "tokens.arrow"
+            self._groups[threshold] = kept_near_duplicates(path, self.num_rows, threshold=threshold)
+        return self._groups[threshold]
 
     def to_verify(self, *, verify_per_stratum: int | None = None, **changes: Any) -> np.ndarray:
         """Row ids, int64, that the target must still score for these settings; empty if none are missing."""
@@ -243,7 +263,7 @@ class Results:
             ),
             verified=verified,
             excluded=self.tuned_ids,
-            **_drawn_by(settings),
+            **self._drawn_by(settings),
         )
 
     def verify_options(self, **changes: Any) -> str:
@@ -271,8 +291,17 @@ class Results:
             self.pool(self.plan.score),
             count=self.plan.tune_target,
             apart_from=np.union1d(self.verified_ids, self.to_verify()),
-            **_drawn_by(self.settings()),
+            **self._drawn_by(self.settings()),
         )
+
+    def _drawn_by(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The selection settings that determine which samples are drawn for the target."""
+        names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
+        return {
+            "num_strata": settings["strata"],
+            **{name: settings[name] for name in names},
+            **self._cuts(settings["drop_by"], settings["near_duplicates"]),
+        }
 
 
 class _Columns(dict[str, np.ndarray]):
@@ -283,12 +312,6 @@ class _Columns(dict[str, np.ndarray]):
 
     def __missing__(self, name: str) -> np.ndarray:
         return self._read(name)
-
-
-def _drawn_by(settings: dict[str, Any]) -> dict[str, Any]:
-    """The selection settings that determine which samples are drawn for the target."""
-    names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
-    return {"num_strata": settings["strata"], **{name: settings[name] for name in names}}
 
 
 def open_results(folder: Path) -> Results:

@@ -52,6 +52,8 @@ class Summary(_Frozen):
     """Strata with samples in the coreset."""
     tuned: int | None = None
     """Samples that the target was fine-tuned on."""
+    near_duplicates: int | None = None
+    """Near duplicates that are left out."""
     verified: int
     to_verify: int
     """Samples that must still be verified for the plan's settings."""

@@ -33,11 +33,13 @@ class Decisions:
     verification: np.ndarray
     """float64: the same score on the target; NaN if the row is not verified."""
     strata: np.ndarray
-    """int32: the stratum; `DROPPED` or `NO_SCORE` if there is none."""
+    """int16: the stratum; `DROPPED`, `DUPLICATE` or `NO_SCORE` if there is none."""
     kept: np.ndarray
     """bool: whether the row is in the coreset."""
     unscorable: Mapping[int, str]
     """row_id → why it cannot be scored."""
+    duplicates: np.ndarray
+    """int64 (d, 2): row ids of near duplicates that are left out, and of the rows kept in their place."""
 
     def staff(self, row_id: int) -> dict[str, int | float | None]:
         """The content of a kept row's field `_staff`."""
@@ -56,11 +58,14 @@ class Decisions:
             f"dropped: among the {(self.strata == DROPPED).sum()} hardest",
             "unscorable: no score",
         ]
-        codes = self.strata + np.int32(len(words))
+        codes = np.maximum(self.strata, 0) + np.int32(len(words))
         words += [f"over the budget of stratum {i}" for i in range(self.strata.max(initial=-1) + 1)]
         codes[self.kept] = 0
         codes[self.strata == DROPPED] = 1
         codes[self.strata == NO_SCORE] = 2
+        kept_instead, place = np.unique(self.duplicates[:, 1], return_inverse=True)
+        codes[self.duplicates[:, 0]] = len(words) + place
+        words += [f"near duplicate of row {row_id}" for row_id in kept_instead]
         code_of: dict[str, int] = {}
         for row_id, reason in self.unscorable.items():
             if self.strata[row_id] == NO_SCORE:
@@ -117,6 +122,7 @@ def decide(results: Results, selection: Selection) -> Decisions:
         strata=selection.labels,
         kept=kept,
         unscorable=results.unscorable,
+        duplicates=selection.duplicates,
     )
 
 

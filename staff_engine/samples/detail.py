@@ -14,7 +14,7 @@ import numpy as np
 from staff_engine.data.rows import selected_lines, selected_turns
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import PlanError
-from staff_engine.selection.strata import DROPPED, NO_SCORE
+from staff_engine.selection.strata import DROPPED, DUPLICATE, NO_SCORE
 from staff_engine.system.arrow import to_numpy
 
 if TYPE_CHECKING:
@@ -267,6 +267,9 @@ def why(columns: SampleColumns, selection: Selection, row_id: int, *, within: st
     if stratum == DROPPED:
         dropped = int((columns.strata == DROPPED).sum())
         return f"Not kept: it is one of the {dropped:,} hardest samples, which are left out of every stratum."
+    if stratum == DUPLICATE:
+        place = int(np.searchsorted(columns.duplicates[:, 0], row_id))
+        return f"Not kept: it is a near duplicate of row {columns.duplicates[place, 1]}."
     size, budget = int(selection.sizes[stratum]), int(selection.budget[stratum])
     kept = bool(columns.kept[row_id])
     if budget == size:

@@ -11,11 +11,12 @@ import numpy as np
 
 from staff_engine.errors import PlanError
 from staff_engine.selection.allocation import allocate
+from staff_engine.selection.cuts.cut import cut
 from staff_engine.selection.drawing import SELECTION
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.ratios.calibration import follows_score
 from staff_engine.selection.ratios.rules import EQUAL, ratios_by
-from staff_engine.selection.strata import Strata, coreset_size, count_dropped
+from staff_engine.selection.strata import Strata, coreset_size
 from staff_engine.selection.verification import Ratios
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Selection:
         Row ids of the coreset, ascending, each once.
     labels : int16 (N,)
         Stratum of every sample, read-only: 0 is the easiest, -1 a sample dropped as one of the
-        hardest, -2 a sample without a score.
+        hardest, -2 a sample without a score, -3 a near duplicate that is left out.
     edges : float64 (K + 1,)
         Bounds of the strata, in the unit of the speculative score.
     sizes, verified, budget : int64 (K,)
@@ -62,6 +63,8 @@ class Selection:
         The ratios that determined the budget; NaN where the rule gives none.
     paper_ratios : float64 (K,)
         The paper's V_i = ΣS^t / ΣS^s, for every rule.
+    duplicates : int64 (d, 2)
+        Row ids of near duplicates that are left out, and of the samples kept in their place.
     score : str
         The name of the score, if it comes from a run; see `scores.SCORES`.
     warnings : tuple of str
@@ -76,6 +79,7 @@ class Selection:
     ratios: np.ndarray = field(repr=False)
     paper_ratios: np.ndarray = field(repr=False)
     budget: np.ndarray = field(repr=False)
+    duplicates: np.ndarray = field(repr=False)
     warnings: tuple[str, ...]
     _intervals: Callable[[], tuple[np.ndarray, np.ndarray]] = field(repr=False)
     score: str = "effort"
@@ -121,6 +125,8 @@ def select_coreset(
     allocation: str = "paper",
     within: str = "random",
     drop_hardest: float = 0.1,
+    drop_scores: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> Selection:
     """Select the coreset from scores, the second stage of STAFF. No model is run.
@@ -152,6 +158,11 @@ def select_coreset(
     drop_hardest : float
         Fraction of the highest scores to leave out, 0 or more and below 1. Fewer samples are
         left out, with a warning, if the coreset needs them.
+    drop_scores : float (N,), optional
+        Another score of every sample, whose highest values are left out instead.
+    groups : int (N,), optional
+        Number of the group of near duplicates of each sample. All but the first of a group are left
+        out, before the hardest. Fewer are left out, with a warning, if the coreset needs them.
     seed : int
         0 to 2**63 - 1.
 
@@ -186,22 +197,23 @@ def select_coreset(
     """
     pool = Pool.of(speculative)
     size = coreset_size(pool.scorable, pruning_rate)
-    dropped = count_dropped(pool.scorable, drop_hardest, keep=size)
-    strata = pool.strata(num_strata=num_strata, by=strata_by, dropped=dropped)
-    ratios, paper = ratios_by(ratio, strata, pool.scores, verified_ids, verified_scores)
+    left = cut(pool, keep=size, drop_hardest=drop_hardest, drop_scores=drop_scores, groups=groups)
+    strata = left.pool.strata(num_strata=num_strata, by=strata_by, dropped=left.dropped)
+    ratios, paper = ratios_by(ratio, strata, left.pool.scores, verified_ids, verified_scores)
     draw = _drawn_by(within)
     budget = allocate(strata.sizes, ratios.values, size, allocation=allocation)
     return Selection(
-        indices=draw(pool, strata, budget, seed),
-        labels=strata.labels,
+        indices=draw(left.pool, strata, budget, seed),
+        labels=left.labels_of(strata),
         edges=strata.edges,
         sizes=strata.sizes,
         verified=ratios.verified,
         ratios=ratios.values,
         paper_ratios=paper.values,
         budget=budget,
+        duplicates=left.duplicates,
         warnings=(
-            *_about_dropped(pool.scorable, drop_hardest, dropped),
+            *left.warnings,
             *(() if ratio == EQUAL else _about_verified(strata, paper)),
             *_about_ratios(ratio, paper),
         ),
@@ -222,16 +234,6 @@ def _about_ratios(rule: str, paper: Ratios) -> tuple[str, ...]:
     return (
         f"1/score explains {explained:.0%} of the ratios: the target's scores hardly depend on the small"
         " model's, so the easiest strata get most of the budget. Use calibrated ratios to avoid this effect.",
-    )
-
-
-def _about_dropped(scorable: int, drop_hardest: float, dropped: int) -> tuple[str, ...]:
-    asked = count_dropped(scorable, drop_hardest)
-    if dropped == asked:
-        return ()
-    return (
-        f"The coreset needs {scorable - dropped:,} of {scorable:,} samples: the {dropped:,} hardest are"
-        f" dropped, not {asked:,} (drop_hardest is {drop_hardest:g}).",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from staff_engine.selection.coreset import Selection
+from staff_engine.selection.strata import NO_SCORE
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,5 +54,5 @@ def overlap_of(a: Selection, b: Selection) -> Overlap:
         shared=np.intersect1d(a.indices, b.indices, assume_unique=True),
         only_a=np.setdiff1d(a.indices, b.indices, assume_unique=True),
         only_b=np.setdiff1d(b.indices, a.indices, assume_unique=True),
-        scorable=int(np.count_nonzero(a.labels >= -1)),
+        scorable=int(np.count_nonzero(a.labels != NO_SCORE)),
     )

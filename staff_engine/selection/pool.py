@@ -29,7 +29,8 @@ from staff_engine.selection.strata import (
     stratify,
 )
 
-KEPT = {"ranked": 1, "strata": 4, "random order": 4, "hardest first": 1, "queues": 4, "diverse": 2}
+KEPT = {"ranked": 1, "strata": 4, "random order": 4, "hardest first": 1, "queues": 4, "diverse": 2,
+        "without": 4}  # fmt: skip
 """How many intermediate results of each kind are cached. For 10 million samples, one takes 80 MB
 (ranked scores, random order), 40 MB (hardest first, queues) or 20 MB (strata)."""
 
@@ -94,6 +95,17 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def without(self, row_ids: np.ndarray) -> Pool:
+        """The pool in which these rows, int64, have no score; the pool itself if there are none."""
+        if not len(row_ids):
+            return self
+        return self._keep("without", row_ids.tobytes(), lambda: self._without(row_ids))
+
+    def _without(self, row_ids: np.ndarray) -> Pool:
+        scores = self.scores.copy()
+        scores[row_ids] = np.nan
+        return Pool(scores, embedding=self._embedding)
 
     def strata(self, *, num_strata: int, by: str, dropped: int) -> Strata:
         """The strata of `strata.stratify`; their arrays are read-only."""

@@ -13,7 +13,7 @@ from staff_engine.errors import DatasetError, PlanError
 
 MAX_STRATA = 10_000
 
-DROPPED, NO_SCORE = -1, -2
+DROPPED, NO_SCORE, DUPLICATE = -1, -2, -3
 """Labels of the samples that are in no stratum."""
 
 BLOCK = 2**15

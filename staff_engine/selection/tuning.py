@@ -20,6 +20,8 @@ def draw_tuning(
     num_strata: int = 50,
     strata_by: str = "width",
     drop_hardest: float = 0.1,
+    drop_scores: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     pruning_rate: float | None = None,
     seed: int = 0,
 ) -> np.ndarray:
@@ -31,7 +33,7 @@ def draw_tuning(
 
     Parameters
     ----------
-    speculative, num_strata, strata_by, drop_hardest, pruning_rate, seed
+    speculative, num_strata, strata_by, drop_hardest, drop_scores, groups, pruning_rate, seed
         As in `verification.draw_verification`.
     count : int
         Number of samples to draw, 0 or more.
@@ -58,10 +60,18 @@ def draw_tuning(
     own, because the stream after `SELECTION` is the verification stream of the next seed.
     """
     pool = Pool.of(speculative)
-    strata = strata_to_draw_from(pool, num_strata, strata_by, drop_hardest, pruning_rate)
+    rest, strata = strata_to_draw_from(
+        pool,
+        num_strata=num_strata,
+        strata_by=strata_by,
+        drop_hardest=drop_hardest,
+        drop_scores=drop_scores,
+        groups=groups,
+        pruning_rate=pruning_rate,
+    )
     free = strata.without(mark_rows(apart_from, len(pool), "apart_from"))
     drawn = min(count, int(free.sizes.sum()))
     counts = allocate(free.sizes, np.ones(len(free.sizes)), drawn)
-    order = pool.order_at_random(seed=seed, stream=VERIFICATION)
+    order = rest.order_at_random(seed=seed, stream=VERIFICATION)
     first = queue_at_random(free, order).first(free.sizes - counts)
     return np.flatnonzero(free.without(mark_rows(first, len(pool), "first")).labels >= 0)

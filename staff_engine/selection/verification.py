@@ -5,13 +5,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from staff_engine.errors import PlanError
+from staff_engine.selection.cuts.cut import cut
 from staff_engine.selection.drawing import VERIFICATION
 from staff_engine.selection.pool import Pool
-from staff_engine.selection.strata import Strata, check_scores, coreset_size, count_dropped
+from staff_engine.selection.strata import Strata, check_scores, coreset_size
 
 CONFIDENCE = 0.95
 WIDEST = 50.0
@@ -29,6 +31,8 @@ def draw_verification(
     strata_by: str = "width",
     per_stratum: int = 10,
     drop_hardest: float = 0.1,
+    drop_scores: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     pruning_rate: float | None = None,
     seed: int = 0,
     verified: Sequence[int] | np.ndarray = (),
@@ -54,6 +58,8 @@ def draw_verification(
         b_v, 0 or more.
     drop_hardest : float
         Fraction of the highest scores to leave out, 0 or more and below 1.
+    drop_scores, groups
+        As in `coreset.select_coreset`: another score for the hardest, and groups of near duplicates.
     pruning_rate : float, optional
         0 or more and below 1. If the coreset of this rate needs some of the hardest samples,
         `select_coreset` drops fewer and has other strata. Then the draw uses these strata.
@@ -85,24 +91,32 @@ def draw_verification(
     """
     per_stratum = _check_per_stratum(per_stratum)
     pool = Pool.of(speculative)
-    strata = strata_to_draw_from(pool, num_strata, strata_by, drop_hardest, pruning_rate)
+    rest, strata = strata_to_draw_from(
+        pool,
+        num_strata=num_strata,
+        strata_by=strata_by,
+        drop_hardest=drop_hardest,
+        drop_scores=drop_scores,
+        groups=groups,
+        pruning_rate=pruning_rate,
+    )
     barred = np.unique(_check_row_ids(excluded, len(pool), "excluded"))
     have = np.setdiff1d(_check_row_ids(verified, len(pool)), barred)
     verified_of, barred_of = strata.count(have), strata.count(barred)
     missing = np.maximum(np.minimum(per_stratum, strata.sizes - barred_of) - verified_of, 0)
-    queues = pool.queue_at_random(strata, seed=seed, stream=VERIFICATION)
+    queues = rest.queue_at_random(strata, seed=seed, stream=VERIFICATION)
     taken = mark_rows(np.concatenate([barred, have]), len(pool), "taken")
     # This many of a queue always include the missing number of samples that are not taken.
     return queues.without(taken, reach=missing + verified_of + barred_of).first(missing)
 
 
 def strata_to_draw_from(
-    pool: Pool, num_strata: int, strata_by: str, drop_hardest: float, pruning_rate: float | None
-) -> Strata:
-    """The strata from which samples are drawn for the target; arguments as in `draw_verification`."""
+    pool: Pool, *, num_strata: int, strata_by: str, pruning_rate: float | None, **cuts: Any
+) -> tuple[Pool, Strata]:
+    """The samples that can be drawn for the target, and their strata; arguments as in `draw_verification`."""
     keep = 1 if pruning_rate is None else coreset_size(pool.scorable, pruning_rate)
-    dropped = count_dropped(pool.scorable, drop_hardest, keep=keep)
-    return pool.strata(num_strata=num_strata, by=strata_by, dropped=dropped)
+    left = cut(pool, keep=keep, **cuts)
+    return left.pool, left.pool.strata(num_strata=num_strata, by=strata_by, dropped=left.dropped)
 
 
 def mark_rows(row_ids: Sequence[int] | np.ndarray, count: int, name: str) -> np.ndarray:

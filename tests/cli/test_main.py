@@ -21,9 +21,11 @@ from staff_engine.pipelines import coreset as pipeline
 from staff_engine.plan import Plan
 from staff_engine.runs import control, stages
 from staff_engine.runs.control import create_run, list_runs, read_record, read_status
+from staff_engine.runs.results import open_results
 from staff_engine.runs.status import Status, save_status
 from staff_engine.system.files import write_json
 from tests.helpers.made_cli import NEEDED, ROWS, SUMMARY, assert_wrong_input, use_worker, write_data
+from tests.helpers.made_run import make_finished_run
 
 
 @pytest.fixture(autouse=True)
@@ -330,3 +332,20 @@ def test_delete_asks_first(scored, monkeypatch, capsys):
     assert list_runs() == [scored]
     assert main(["delete", "scored", "--yes"]) == 0
     assert list_runs() == []
+
+
+def test_select_says_how_many_near_duplicates_are_left_out(staff_home, tmp_path, capsys):
+    run = make_finished_run(tmp_path)
+    assert main(["select", run.id, "--near-duplicates", "0.5", "--out", str(tmp_path / "out.jsonl")]) == 0
+    selection = open_results(run.folder).select(near_duplicates=0.5)
+    assert len(selection.duplicates) > 0
+    assert f"{len(selection.duplicates):,} near duplicates are left out\n" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
+    assert manifest["counts"]["near_duplicates"] == len(selection.duplicates)
+    assert manifest["settings"]["near_duplicates"] == 0.5
+    decisions = pq.read_table(tmp_path / "out.decisions.parquet").to_pydict()
+    for row_id, kept in selection.duplicates.tolist():
+        assert decisions["reason"][row_id] == f"near duplicate of row {kept}"
+        assert decisions["kept"][row_id] is False and decisions["stratum"][row_id] is None
+    assert main(["select", run.id, "--drop-by", "ifd"]) == 2
+    assert "score 'ifd' needs loss_without_prompt" in capsys.readouterr().err

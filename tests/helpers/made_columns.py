@@ -19,6 +19,7 @@ def made(rows=300, verified=60, *, small=None, target=None, seed=0):
         strata=np.zeros(rows, dtype=np.int32),
         kept=np.zeros(rows, dtype=bool),
         unscorable={},
+        duplicates=np.zeros((0, 2), dtype=np.int64),
         prompt_tokens=np.ones(rows, dtype=np.int64),
         response_tokens=rng.integers(1, 50, rows),
     )

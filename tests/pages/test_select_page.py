@@ -266,3 +266,14 @@ def test_the_response_lengths_of_the_coreset_stand_beside_those_of_the_data(open
     [metric] = [each for each in app.metric if each.label == "Response tokens"]
     assert metric.value == f"{lengths.token_share:.0%}"
     assert metric.delta == f"median {lengths.coreset_median:,.0f}, data {lengths.data_median:,.0f}"
+
+
+def test_near_duplicates_that_are_left_out_are_counted_with_the_samples(open_page, finished_run):
+    expected = open_results(finished_run.folder).select(near_duplicates=0.5, drop_by="loss")
+    assert len(expected.duplicates)
+    app = open_page("select", run=finished_run.id, near_duplicates="0.5", drop_by="loss")
+    assert not app.exception
+    [samples] = [metric for metric in app.metric if metric.label == "Samples"]
+    assert samples.value == "393"
+    assert samples.delta == f"{len(expected.duplicates)} near duplicates"
+    assert figures(app)["Coreset"] == str(len(expected.indices))

@@ -14,7 +14,7 @@ from staff_engine.samples import detail as sample_detail
 from staff_engine.samples.columns import sample_columns
 from staff_engine.samples.detail import Piece, decode_pieces, standing, why
 from staff_engine.selection.coreset import WITHIN
-from staff_engine.selection.strata import DROPPED
+from staff_engine.selection.strata import DROPPED, DUPLICATE
 from tests.helpers.made_run import UNSCORABLE, make_finished_run
 
 
@@ -265,6 +265,20 @@ class TestWhy:
         columns, selection = case
         row = int(np.flatnonzero(columns.strata == DROPPED)[0])
         assert f"one of the {(columns.strata == DROPPED).sum()} hardest" in why(columns, selection, row)
+
+    def test_near_duplicates_name_the_row_that_stays(self, case):
+        columns, selection = case
+        columns = replace(
+            columns,
+            strata=np.where(np.isin(np.arange(300), [9, 12]), DUPLICATE, columns.strata),
+            duplicates=np.array([[9, 4], [12, 1]]),
+        )
+        assert why(columns, selection, 12) == "Not kept: it is a near duplicate of row 1."
+        codes, words = columns.reasons()
+        assert [words[codes[row]] for row in (9, 12)] == [
+            "near duplicate of row 4",
+            "near duplicate of row 1",
+        ]
 
     def test_the_unscorable_have_their_reason(self, case):
         columns, selection = case

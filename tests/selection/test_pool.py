@@ -132,6 +132,7 @@ def test_a_pool_keeps_only_the_last_few_of_each():
         for within in WITHIN:
             select_coreset(opened, pruning_rate=0.5, num_strata=2 + turn, seed=turn, within=within)
         draw_verification(opened, num_strata=2 + turn, seed=turn)
+        select_coreset(opened, pruning_rate=0.5, groups=np.maximum(np.arange(500), turn + 2))
     assert kept_by(opened) == pool.KEPT
 
 

@@ -11,7 +11,7 @@ from pages.parts.filters import set_filter
 from staff_engine.samples.columns import SampleColumns
 from staff_engine.samples.filters import Filter
 from staff_engine.selection.coreset import Selection
-from staff_engine.selection.strata import DROPPED
+from staff_engine.selection.strata import DROPPED, DUPLICATE
 
 RANGES = {
     "score": ("Score on the small model", "speculative", "%.4g"),
@@ -22,6 +22,7 @@ CHOICES = {
     "verified": {"all": "Verified or not", "yes": "Verified on the target", "no": "Not verified"},
     "scorable": {"all": "With or without a score", "yes": "With a score", "no": "Without a score"},
 }
+NO_STRATUM = {DROPPED: "hardest, dropped", DUPLICATE: "near duplicates, left out"}
 MEANINGS = {"all": None, "yes": True, "no": False}
 
 
@@ -41,11 +42,13 @@ def popover(columns: SampleColumns, selection: Selection) -> None:
         )
         _set("strata", list(chosen.strata))
         filled = {*np.flatnonzero(selection.sizes).tolist(), DROPPED, *chosen.strata}
+        if len(selection.duplicates):
+            filled.add(DUPLICATE)
         st.multiselect(
             "Strata",
             sorted(filled),
             key="filter_edit_strata",
-            format_func=lambda stratum: "hardest, dropped" if stratum == DROPPED else str(stratum),
+            format_func=lambda stratum: NO_STRATUM.get(stratum, str(stratum)),
             placeholder="All",
             help="Stratum 0 has the easiest samples.",
             on_change=_take,

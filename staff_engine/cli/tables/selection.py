@@ -14,12 +14,14 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, response_tokens, warnings, to_verify, and out if it was written.
+        coreset_size, near_duplicates, response_tokens, warnings, to_verify, and out if it was written.
     verify, seconds
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
     where = f" and written to {answer['out']}" if "out" in answer else " (use --out FILE to write them)"
     typer.echo(f"{answer['coreset_size']:,} samples selected{where}")
+    if answer["near_duplicates"]:
+        typer.echo(f"{answer['near_duplicates']:,} near duplicates are left out")
     typer.echo(answer["response_tokens"])
     for warning in answer["warnings"]:
         typer.echo(f"warning: {warning}", err=True)

@@ -1,0 +1,1 @@
+"""What is left out before samples are selected: near duplicates and the hardest samples."""
