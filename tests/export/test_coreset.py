@@ -168,8 +168,8 @@ def test_the_manifest_says_what_made_the_files_and_what_is_in_them(pairs, tmp_pa
     assert manifest["data"]["source_sha256"] == source
     counts = manifest["counts"]
     assert counts == {
-        "rows": 12, "scorable": 10, "unscorable": 2, "tuned": 0, "verified": 2, "selected": 5,
-        "to_verify": len(results.to_verify(**changes)),
+        "rows": 12, "scorable": 10, "unscorable": 2, "near_duplicates": 0, "tuned": 0, "verified": 2,
+        "selected": 5, "to_verify": len(results.to_verify(**changes)),
     }  # fmt: skip
     assert counts["to_verify"] > 0
     assert [s["stratum"] for s in manifest["strata"]] == [0, 1, 2]
