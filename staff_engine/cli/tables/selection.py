@@ -14,13 +14,14 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, response_tokens, warnings, to_verify, and out if it was written.
+        coreset_size, response_tokens, price, warnings, to_verify, and out if it was written.
     verify, seconds
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
     where = f" and written to {answer['out']}" if "out" in answer else " (use --out FILE to write them)"
     typer.echo(f"{answer['coreset_size']:,} samples selected{where}")
     typer.echo(answer["response_tokens"])
+    typer.echo(answer["price"])
     for warning in answer["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     if answer["to_verify"]:
