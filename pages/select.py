@@ -13,12 +13,12 @@ from pages.parts.filters import filter_bar, set_filter
 from pages.parts.navigation import page_file
 from pages.parts.page import header
 from pages.parts.run import plan_field
+from pages.parts.select import presets
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from pages.parts.words import plain
 from staff_engine.charts import selection as charts
-from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, Preset, preset_of
+from staff_engine.plan import Plan
 from staff_engine.runs import cost
-from staff_engine.runs.folders import Run
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
@@ -53,9 +53,6 @@ LABELS = {
 }
 """Values whose label is more than the value with a capital."""
 
-CUSTOM = "custom"
-PRESET_KEY = "_select_preset"
-
 
 def main() -> None:
     header(
@@ -71,7 +68,7 @@ def studio(results: Results) -> None:
     """Everything that depends on the settings, rerun without the rest of the page."""
     run = current_run()
     results = scored_results()  # includes samples verified since the page was opened
-    _presets(run, results)
+    presets.choose(run, results)
     for column, name in zip(st.columns(2, gap="large"), SLIDERS, strict=True):
         with column:
             _dial(name)
@@ -82,6 +79,8 @@ def studio(results: Results) -> None:
     filter_bar(results)
     selection = current_selection(results)
     _figures(results, selection)
+    _price(results, selection)
+    presets.compare(results)
     verifying.offer(run, results)
     for warning in selection.warnings:
         st.caption(f":material/info: {plain(warning)}")
@@ -91,47 +90,6 @@ def studio(results: Results) -> None:
         st.page_link(page_file("samples"), label="View the samples", icon=":material/table_rows:")
         st.page_link(page_file("export"), label="Export this coreset", icon=":material/download:")
     links.keep()
-
-
-def _presets(run: Run, results: Results) -> None:
-    """A selector of presets, which set all settings but the pruning rate and the seed; else Custom.
-
-    A preset that needs a score which the run does not have is not offered, but the score is.
-    """
-    current = preset_of({name: st.session_state[name] for name in SELECTION_FIELDS}) or CUSTOM
-    st.session_state[PRESET_KEY] = current
-    presets = {name: preset for name, preset in PRESETS.items() if not _lacking(results, preset)}
-    labels = {name: preset.label for name, preset in presets.items()} | {CUSTOM: "Custom"}
-    st.segmented_control(
-        "Preset",
-        list(labels),
-        format_func=labels.__getitem__,
-        key=PRESET_KEY,
-        required=True,
-        on_change=_take_preset,
-        help="A named set of settings. "
-        + " ".join(f"**{preset.label}**: {preset.sentence}" for preset in presets.values()),
-    )
-    if current != CUSTOM:
-        st.caption(PRESETS[current].sentence)
-    for preset in PRESETS.values():
-        if scores := _lacking(results, preset):
-            st.caption(f"The preset {preset.label} needs the score {', '.join(scores)}.")
-            verifying.offer_ifd(run, results)
-
-
-def _lacking(results: Results, preset: Preset) -> list[str]:
-    """The labels of the scores that a preset uses and a run does not have."""
-    used = dict.fromkeys(str(preset.settings[name]) for name in ("score", "drop_by"))
-    return [SCORES[name].label for name in used if name in SCORES and results.lacks(name)]
-
-
-def _take_preset() -> None:
-    chosen = st.session_state[PRESET_KEY]
-    if chosen == CUSTOM:
-        st.session_state.select_more = True
-    else:
-        st.session_state.update(PRESETS[chosen].settings)
 
 
 def _dial(name: str) -> None:
@@ -242,6 +200,13 @@ def _figures(results: Results, selection: Selection) -> None:
             " all, as methods without a small model do. The target's fine-tuning time is an estimate: its"
             " scoring time multiplied by the small model's ratio of fine-tuning to scoring time.",
         )  # fmt: skip
+
+
+def _price(results: Results, selection: Selection) -> None:
+    """What the selection cost, and from when on it pays off."""
+    took = cost.run_cost(results.summary, results.timings)
+    found = cost.price(took, cost.token_share(results, selection.indices))
+    st.caption(f":material/payments: {found.sentence}")
 
 
 def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:

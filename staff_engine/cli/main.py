@@ -132,6 +132,7 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Select a coreset from a run's scores with other settings; no model is run."""
+    from staff_engine.runs.cost import price, run_cost, token_share
     from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
 
@@ -148,6 +149,9 @@ def select(
         "coreset_size": len(selection.indices),
         "near_duplicates": len(selection.duplicates),
         "response_tokens": lengths.sentence,
+        "price": price(
+            run_cost(results.summary, results.timings), token_share(results, selection.indices)
+        ).line,
         "to_verify": len(results.to_verify(**chosen)),
         "warnings": list(selection.warnings),
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from staff_engine.data.kinds import kind_shares, row_kinds
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
 from staff_engine.evaluation.cells import (
@@ -30,7 +31,6 @@ from staff_engine.evaluation.cells import (
     write_cell,
 )
 from staff_engine.evaluation.held_out import choose_held_out, import_held_out, metric_of, shared_samples
-from staff_engine.evaluation.kinds import kinds_of, shares_of
 from staff_engine.evaluation.metrics import METRICS
 from staff_engine.evaluation.report import (
     FACTS_FILE,
@@ -219,6 +219,7 @@ def _facts(
 ) -> Facts:
     known = run.facts
     own = [name for name in run.evaluation.methods if METHODS[name].of_run]
+    kinds = row_kinds(source.imported.folder, source.num_rows)
     seconds = {
         "small": small_seconds(source),
         **{name: selection_seconds(source, **settings_of(name, {})) for name in own},
@@ -239,9 +240,11 @@ def _facts(
         judging=judging_of(run.evaluation),
         coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
         response_tokens=tuple(bench.held_out.tokens.response_tokens.tolist()),
-        kinds={}
-        if (kinds := kinds_of(source.imported)) is None
-        else {asked.key: shares_of(kinds, rows) for asked, (rows, _) in coresets.items() if len(rows)},
+        kinds={
+            asked.key: kind_shares(kinds, rows)
+            for asked, (rows, _) in coresets.items()
+            if kinds is not None and len(rows)
+        },
     )
 
 

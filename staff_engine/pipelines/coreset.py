@@ -32,6 +32,7 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
+from staff_engine.runs.cost import token_share
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.integrity.records import forget
@@ -290,6 +291,7 @@ def summarize(results: Results) -> Summary:
         to_verify=len(results.to_verify()),
         coreset_size=len(selection.indices),
         response_tokens=response_lengths(results, selection.indices),
+        token_share=token_share(results, selection.indices),
         small_scoring_seconds=float(scores["seconds"].sum()),
         verify_seconds_per_sample=seconds / max(len(verification), 1),
         full_target_seconds_estimate=seconds / tokens_verified * tokens_all if tokens_verified else None,

@@ -16,7 +16,8 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, near_duplicates, response_tokens, warnings, to_verify, and places if it was written.
+        coreset_size, near_duplicates, response_tokens, price, warnings, to_verify, and places if it was
+        written.
     verify, seconds
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
@@ -25,6 +26,7 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     if answer["near_duplicates"]:
         say(f"{answer['near_duplicates']:,} near duplicates are left out")
     say(answer["response_tokens"])
+    say(answer["price"])
     for warning in answer["warnings"]:
         say(f"warning: {warning}", err=True)
     if answer["to_verify"]:
