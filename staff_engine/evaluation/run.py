@@ -40,7 +40,7 @@ from staff_engine.evaluation.report import (
 )
 from staff_engine.evaluation.training import Bench, learning_rate, make_cell
 from staff_engine.models import adapters, devices, loading
-from staff_engine.pipelines.checking import find_models, load_libraries
+from staff_engine.pipelines.checking import find_models
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -91,8 +91,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     run = open_evaluation(folder)
     check_arms(run.evaluation)
     source, further = open_sources(run.plan, run.evaluation)
-    load_libraries(reporter)
-    find_models(run.plan, (run.plan.target,))
+    find_models(run.plan, (run.plan.target,), reporter)
     run = replace(run, plan=run.plan.but(dtype=_number_format(source)))
     kept_apart = import_held_out(folder, run.plan, run.evaluation, reporter)
     tokens = _tokenize(run, source, reporter)

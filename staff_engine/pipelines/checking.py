@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from staff_engine.data.tokens import TokenTable, open_tokens
+from staff_engine.data.tokens import EncodedSample, TokenTable, open_tokens
 from staff_engine.errors import ModelError
 from staff_engine.models import devices, layers, loading, sources
 from staff_engine.pipelines.steps import Reporter, length_bound, load_base, tokenize_rows, with_lora
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 FILE = "check.json"
 TOKENS = "tokens-check.arrow"
+
+RESPONSE_TOKENS = 32
+"""Maximum response tokens of a sample in the check."""
 
 LIBRARIES = ("torch", "transformers", "peft")
 """What takes seconds to import, in this order."""
@@ -55,21 +58,17 @@ class _File(BaseModel):
     models: tuple[Checked, ...] = ()
 
 
-def load_libraries(reporter: Reporter) -> None:
-    """Import the libraries that the models need, as a stage of its own."""
-    reporter.stage(stages.LIBRARIES, len(LIBRARIES))
-    for name in LIBRARIES:
-        import_module(name)
-        reporter.advance()
-
-
-def find_models(plan: Plan, names: Sequence[str]) -> None:
+def find_models(plan: Plan, names: Sequence[str], reporter: Reporter) -> None:
     """Check what shows without weights: each model, its configuration and its tokenizer, and the device.
 
-    Raises ModelError.
+    Importing the libraries that this takes is a stage of its own. Raises ModelError.
     """
     for name in names:
         sources.find_model(name)
+    reporter.stage(stages.LIBRARIES, len(LIBRARIES))
+    for library in LIBRARIES:
+        import_module(library)
+        reporter.advance()
     devices.choose_device(plan.device)
     for name in names:
         loading.read_config(name)
@@ -118,6 +117,13 @@ def two_short(lengths: np.ndarray) -> np.ndarray:
     return np.array([order[0], longer[0] if len(longer) else order[1]])
 
 
+def beginning(sample: EncodedSample) -> EncodedSample:
+    """A sample up to its first `RESPONSE_TOKENS` response tokens, so that the logits of a trial stay few."""
+    ends = np.flatnonzero(sample.response_mask)[:RESPONSE_TOKENS]
+    end = int(ends[-1]) + 1
+    return EncodedSample(sample.input_ids[:end], sample.response_mask[:end])
+
+
 def read_checked(folder: Path) -> tuple[Checked, ...]:
     """What the check of a run found; empty for an older run. Raises RunError if it cannot be read."""
     return read_model(folder / FILE, _File).models if (folder / FILE).exists() else ()
@@ -141,7 +147,8 @@ def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) 
     tokenizer = loading.load_tokenizer(name)
     tokenize_rows(plan, name, folder, rows, folder / TOKENS)
     table = open_tokens(folder / TOKENS)
-    if table.cut or not len(table):
+    bound = loading.context_length(name)
+    if not len(table) or (table.cut and length_bound(plan, name) == bound):
         raise ModelError(
             f"model {name!r} reads at most {length_bound(plan, name)} tokens, and not even the shortest"
             " samples fit; choose another model or a greater max_length"
@@ -151,12 +158,11 @@ def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) 
     model = with_lora(plan, base)
     check_scoring(
         model,
-        [table[index] for index in range(len(table))],
+        [beginning(table[index]) for index in range(len(table))],
         name=name,
         which=plan.scored_parameters,
         pad_token_id=tokenizer.pad_token_id,
     )
-    bound = loading.context_length(name)
     if bound is not None and min(longest, plan.max_length) >= bound:
         check_positions(model, bound, name)
     del model, base

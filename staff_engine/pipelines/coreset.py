@@ -18,7 +18,7 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, loading
-from staff_engine.pipelines.checking import check_models, find_models, load_libraries, pinned, read_checked
+from staff_engine.pipelines.checking import check_models, find_models, pinned, read_checked
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -70,8 +70,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
     plan = open_results(folder).plan
-    load_libraries(reporter)
-    find_models(plan, (plan.small, plan.target))
+    find_models(plan, (plan.small, plan.target), reporter)
     import_rows(plan, folder, reporter)
     _tokenize(plan, folder, reporter)
     tokens = open_tokens(folder / "tokens.arrow")

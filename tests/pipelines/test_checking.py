@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from staff_engine.data.tokens import EncodedSample
 from staff_engine.errors import ModelError
 from staff_engine.pipelines import checking
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.similarity import run as similarity
+from staff_engine.plan import SimilarityPlan
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import write_json
 from tests.helpers.tiny import make_plan, make_tokenizer, save_model
@@ -92,8 +94,9 @@ def test_the_candidates_of_a_similarity_run_are_checked_before_any_of_them_works
     good, bad = sources["small"], save_model(tmp_path / "bad", vocab_size=75)
     folder = make_run(tmp_path / "run", sources)
     record = json.loads((folder / "plan.json").read_text())
-    record["similarity"] = {"smalls": [good], "targets": [bad], "sample": 10, "strata": 2}
-    write_json(folder / "plan.json", record)
+    compared = SimilarityPlan.make(smalls=(good,), targets=(bad,), sample=10)
+    made = {"name": "family", "created": "2026-11-27T05:00:00Z", "versions": {}}
+    write_json(folder / "plan.json", {**record, **made, "similarity": compared.model_dump(mode="json")})
     watch = Watch()
     with pytest.raises(ModelError, match="vocabulary has 75 entries"):
         similarity.execute(folder, watch)
@@ -152,6 +155,14 @@ def test_a_run_stays_at_the_commit_of_its_check(tmp_path):
     assert checking.pinned(pinned, tmp_path) == pinned
     write_json(tmp_path / checking.FILE, {"models": [{**each, "commit": None} for each in found]})
     assert checking.pinned(plan, tmp_path) == plan
+
+
+def test_no_more_than_the_first_response_tokens_are_scored_in_the_check():
+    sample = EncodedSample(list(range(200)), [False] * 20 + [True] * 10 + [False] * 5 + [True] * 165)
+    short = checking.beginning(sample)
+    assert short.input_ids == sample.input_ids[: 20 + 10 + 5 + 22]
+    assert sum(short.response_mask) == checking.RESPONSE_TOKENS
+    assert checking.beginning(short).input_ids == short.input_ids
 
 
 def test_the_two_samples_are_short_and_differ_in_length_if_any_do():

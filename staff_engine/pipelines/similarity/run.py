@@ -17,7 +17,7 @@ from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, loading, sources
-from staff_engine.pipelines.checking import check_models, find_models, load_libraries
+from staff_engine.pipelines.checking import check_models, find_models
 from staff_engine.pipelines.similarity.measures import RESAMPLES, compare_scores, correlate_ranks
 from staff_engine.pipelines.similarity.report import (
     REPORT_FILE,
@@ -95,8 +95,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     run = open_similarity(folder)
     compared = _models(run)
     names = list(dict.fromkeys(model.name for model in compared))
-    load_libraries(reporter)
-    find_models(run.plan, names)
+    find_models(run.plan, names, reporter)
     import_rows(run.plan, folder, reporter)
     sample = _draw(run, compared, reporter)
     first = next(model for model in compared if model.role == "small")

@@ -155,7 +155,7 @@ def test_a_run_that_is_stopped_anywhere_goes_on_and_finds_the_same(finished, tmp
 def test_a_finished_run_does_nothing_again_but_the_report(finished):
     watch = Watch()
     similarity_run.execute(finished.folder, watch)
-    assert watch.stages == ["compare"]
+    assert watch.stages == ["libraries", "compare"]
 
 
 def test_the_stages_are_known_before_they_are_gone_through(tmp_path, sources):
