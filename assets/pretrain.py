@@ -33,7 +33,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from staff_engine.data.builtin.docstrings import docstrings, documented_functions
-from staff_engine.data.tokenization import plain_text
+from staff_engine.data.templates import plain_text
 
 MODELS = Path(__file__).parent / "models"
 CONTEXT = 512

@@ -34,7 +34,7 @@ from benchmarks.scoring_page import page
 from staff_engine.data.dataset import import_dataset
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import EncodedSample, open_tokens
-from staff_engine.models import adapters, loading
+from staff_engine.models import adapters, layers, loading
 from staff_engine.models.forward import Batch, pad
 from staff_engine.plan import Plan
 from staff_engine.scoring.scorer import Scorer, plan_batches
@@ -97,7 +97,7 @@ def make_cases(model: Any) -> Cases:
     """The cases to time, on one model. Each takes a batch as samples and as tensors."""
     backbone = model.get_base_model().base_model
     head = model.get_output_embeddings()
-    block = adapters.last_block(model)
+    block = layers.last_block(model)
     inside = [weight for name, weight in block.named_parameters() if "lora_" in name]
     lora = [weight for name, weight in model.named_parameters() if "lora_" in name]
     scorers = {

@@ -16,7 +16,7 @@ from pages.parts.words import plain, sentence
 from staff_engine.charts import similarity as charts
 from staff_engine.cli.command_lines import similarity_command
 from staff_engine.errors import StaffError
-from staff_engine.models.loading import short_name
+from staff_engine.models.sources import short_name
 from staff_engine.pipelines.similarity import wording as words
 from staff_engine.pipelines.similarity.report import (
     REPORT_FILE,

@@ -193,6 +193,10 @@ class Plan(BaseModel):
         description="The target model, which scores the verified samples: hub name, folder, .gguf file or"
         " builtin:NAME.",
     )
+    chat_template: str | None = Field(
+        None,
+        description="A file with a chat template (Jinja) for both models. Default: that of each model.",
+    )
     device: str = Field(
         "auto", description="cpu, cuda, cuda:N, mps or auto: the first available of CUDA, MPS and CPU."
     )
@@ -200,6 +204,18 @@ class Plan(BaseModel):
         "auto",
         description="Number format of the weights. auto: bfloat16 if a test on a few samples shows that it is"
         " faster and ranks samples the same, else float32.",
+    )
+
+    quantize: Literal["none", "8bit", "4bit"] = Field(
+        "none",
+        description="Load the target's weights in 8 or 4 bits, with bitsandbytes. Needs a CUDA GPU.",
+    )
+    device_map: Literal["none", "auto", "balanced", "sequential"] = Field(
+        "none", description="Spread the target's layers over all GPUs of this machine, as in transformers."
+    )
+    attn_implementation: str | None = Field(
+        None,
+        description="Attention in transformers: eager, sdpa or flash_attention_2. Default: its own choice.",
     )
 
     max_length: int = Field(
@@ -228,6 +244,11 @@ class Plan(BaseModel):
         ge=1,
         le=65_536,
         description="LoRA scale. The product of the LoRA matrices is multiplied by alpha / rank.",
+    )
+    lora_targets: str | None = Field(
+        None,
+        description="Layers that get LoRA, separated by commas, for example q_proj,v_proj. A name after -"
+        " excludes layers, for example -mlp. Default: every linear layer that can have LoRA but the head.",
     )
     tune_target: int = Field(
         0,
@@ -327,6 +348,11 @@ class Plan(BaseModel):
         if not DEVICE.fullmatch(value):
             raise ValueError(f"device is {shortened(value)}; allowed: auto, cpu, mps, cuda, cuda:N")
         return value
+
+    @property
+    def lora_names(self) -> tuple[str, ...]:
+        """The names in `lora_targets`."""
+        return tuple(name.strip() for name in (self.lora_targets or "").split(",") if name.strip())
 
     @model_validator(mode="after")
     def _columns_come_in_pairs(self) -> Self:

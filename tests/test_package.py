@@ -122,7 +122,7 @@ def test_an_installed_package_finds_its_models_and_leaves_pages_and_assets_to_ot
     said = run_there(
         "-c",
         "import importlib.util, json\n"
-        "from staff_engine.models.loading import builtin_models, find_model\n"
+        "from staff_engine.models.sources import builtin_models, find_model\n"
         "print(json.dumps([find_model(f'builtin:{name}').location for name in builtin_models()]))\n"
         "print(*(importlib.util.find_spec(name) for name in ('pages', 'assets', 'app')))",
     )

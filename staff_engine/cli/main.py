@@ -103,7 +103,7 @@ def run(
     """Fine-tune the small model, score all samples, verify some on the target and select the coreset."""
     from staff_engine.data.locating import check_source
     from staff_engine.export.delivery import plan_delivery
-    from staff_engine.models.loading import find_model
+    from staff_engine.models.sources import find_model
     from staff_engine.pipelines.forecast.job import keep_forecast
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
@@ -372,7 +372,7 @@ def similarity(
     also score the samples untouched.
     """
     from staff_engine.data.locating import check_source
-    from staff_engine.models.loading import find_model
+    from staff_engine.models.sources import find_model
 
     compared = SimilarityPlan.make(smalls=tuple(small), targets=tuple(target), sample=sample, strata=strata)
     plan = Plan.make(**settings, small=small[0], target=target[0])

@@ -22,9 +22,13 @@ PANELS = {
         "roles", "reasoning", "bad_labels", "encoding", "delimiter", "duplicates", "apart_from",
         "split", "limit",
     ),
-    "Models": ("small", "target", "device", "dtype"),
+    "Models": (
+        "small", "target", "chat_template", "device", "dtype", "quantize", "device_map",
+        "attn_implementation",
+    ),
     "Fine-tuning": (
-        "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "tune_target",
+        "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "lora_targets",
+        "tune_target",
     ),
     "Scoring": ("scored_parameters", "tokens_per_batch", "ifd"),
     "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),

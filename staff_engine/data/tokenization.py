@@ -1,14 +1,16 @@
-"""Samples to token ids: the template, the response mask, the truncation."""
+"""Samples to token ids, with the response mask and the truncation."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from staff_engine.data.turns import Turn, is_response
+from staff_engine.data.templates import ChatTemplate, How, Piece, Prepared, plain_pieces
+from staff_engine.data.turns import Turn
 from staff_engine.system.files import replaced
 
 if TYPE_CHECKING:
@@ -16,70 +18,30 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
-ROLE_NAMES = {"user": "prompt", "assistant": "response"}
 CHUNK = 1000
-
-log = logging.getLogger(__name__)
-
-Piece = tuple[str, bool]  # text, and whether it is a response
 
 
 @dataclass(frozen=True)
 class TokenizedSample:
-    """Token ids, which belong to a response, why the sample is unusable, whether a response was truncated."""
+    """A sample as token ids.
+
+    Attributes
+    ----------
+    input_ids, response_mask
+        The tokens, and which of them belong to a response.
+    problem
+        Why the sample is unusable, or None.
+    cut
+        Whether a response was truncated.
+    template
+        How the text was made: see `templates.How`; None for an unusable row.
+    """
 
     input_ids: list[int]
     response_mask: list[bool]
     problem: str | None = None
     cut: bool = False
-
-
-def plain_text(turns: Iterable[tuple[str, str]]) -> str:
-    """The plain template: a heading and a text for each turn, and a blank line between turns."""
-    return "\n\n".join(f"### {role.capitalize()}:\n{text}" for role, text in turns)
-
-
-def plain_pieces(turns: Sequence[Turn]) -> list[Piece]:
-    """Split the plain template where responses begin and end."""
-    pieces: list[Piece] = []
-    context = ""
-    for turn in turns:
-        role: str = turn["role"]
-        name = ROLE_NAMES.get(role, role)
-        heading = plain_text([(name, "")])
-        if is_response(turn):
-            pieces += [(context + heading, False), (turn["content"], True)]
-            context = "\n\n"
-        else:
-            context += heading + turn["content"] + "\n\n"
-    return pieces
-
-
-def chat_pieces(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase) -> list[Piece] | None:
-    """Split the tokenizer's chat template the same way; None if it cannot be split there."""
-    pieces: list[Piece] = []
-    done = ""
-    for index, turn in enumerate(turns):
-        if not is_response(turn):
-            continue
-        before = _render(turns[:index], tokenizer, prompt=True)
-        after = _render(turns[: index + 1], tokenizer, prompt=False)
-        if before is None or after is None or not before.startswith(done) or not after.startswith(before):
-            return None
-        pieces += [(before[len(done) :], False), (after[len(before) :], True)]
-        done = after
-    return pieces
-
-
-def _render(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, *, prompt: bool) -> str | None:
-    from jinja2 import TemplateError
-
-    try:
-        spoken = [{"role": turn["role"], "content": turn["content"]} for turn in turns]
-        return str(tokenizer.apply_chat_template(spoken, tokenize=False, add_generation_prompt=prompt))
-    except (TemplateError, TypeError, ValueError, IndexError):
-        # An older transformers raises IndexError for no turns, where a newer raises ValueError.
-        return None
+    template: How | None = None
 
 
 def tokenize_sample(
@@ -87,9 +49,9 @@ def tokenize_sample(
 ) -> TokenizedSample:
     """Convert a sample to token ids, with its responses marked.
 
-    Prompts and responses are tokenized separately, so that the mask is exact. The sequence
-    starts with the tokenizer's first token, if it has one. In the plain template, the end
-    token closes every response, and special tokens within a text are treated as text.
+    In the chat template, the tokens are those of the template and no others. In the plain template, the
+    sequence starts with the tokenizer's first token, if it has one, the end token closes every response,
+    and special tokens within a text are treated as text.
 
     Parameters
     ----------
@@ -102,49 +64,109 @@ def tokenize_sample(
         Whether to use the tokenizer's chat template, if it has one that can be split into
         prompts and responses. Otherwise the plain template is used.
     """
-    prepared = [_prepare(turns, tokenizer, conversation)]
-    return _encode(prepared, tokenizer, max_length)[0]
+    return _Tokenizing(tokenizer, max_length, conversation).samples([turns])[0]
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A sample as pieces of text, and whether they come from the chat template."""
+class _Tokenizing:
+    """Tokenizes samples in batches.
 
-    pieces: list[Piece]
-    chat: bool
+    Prompts and responses are tokenized separately, so that the mask is exact. A tokenizer that puts a
+    space before every text gets them together, because this space would be a token of the response; then
+    a token belongs to the response if a character of it does.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, conversation: bool) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.template = ChatTemplate(tokenizer) if conversation and tokenizer.chat_template else None
+        self.together = _adds_space(tokenizer)
+
+    def samples(self, conversations: Sequence[Sequence[Turn]]) -> list[TokenizedSample]:
+        """Tokenize many samples, with one call of the tokenizer per template."""
+        prepared = [self._prepare(turns) for turns in conversations]
+        encoded: dict[bool, Iterator[tuple[list[int], list[bool]]]] = {}
+        for chat in (False, True):
+            texts = [_texts(sample) for sample in prepared if (sample.how != "plain") is chat]
+            flat = [text for sample in texts for text in sample]
+            options = {"add_special_tokens": False, "split_special_tokens": not chat, "verbose": False}
+            encode = self._encode_together if self.together else self._encode_apart
+            encoded[chat] = iter(encode(flat, options) if flat else [])
+        return [self._joined(sample, encoded[sample.how != "plain"]) for sample in prepared]
+
+    def _prepare(self, turns: Sequence[Turn]) -> Prepared:
+        return self.template.prepare(turns) if self.template else Prepared(plain_pieces(turns), "plain")
+
+    def _encode_apart(
+        self, texts: Sequence[list[Piece]], options: dict[str, Any]
+    ) -> Iterator[tuple[list[int], list[bool]]]:
+        parts = iter(self.tokenizer([piece for text in texts for piece, _ in text], **options)["input_ids"])
+        for text in texts:
+            ids: list[int] = []
+            mask: list[bool] = []
+            for _, is_response in text:
+                part = next(parts)
+                ids += part
+                mask += [is_response] * len(part)
+            yield ids, mask
+
+    def _encode_together(
+        self, texts: Sequence[list[Piece]], options: dict[str, Any]
+    ) -> Iterator[tuple[list[int], list[bool]]]:
+        whole = ["".join(piece for piece, _ in text) for text in texts]
+        encoded = self.tokenizer(whole, return_offsets_mapping=True, **options)
+        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            ends = list(accumulate(len(piece) for piece, _ in text))
+            responses = [
+                (end - len(piece), end)
+                for (piece, is_response), end in zip(text, ends, strict=True)
+                if is_response
+            ]
+            yield (
+                ids,
+                [any(first < end and start < last for start, end in responses) for first, last in offsets],
+            )
+
+    def _joined(self, sample: Prepared, encoded: Iterator[tuple[list[int], list[bool]]]) -> TokenizedSample:
+        ids: list[int] = []
+        mask: list[bool] = []
+        plain = sample.how == "plain"
+        for text in _texts(sample):
+            more, marks = next(encoded)
+            closing = [self.tokenizer.eos_token_id] if plain and text[-1][1] else []
+            ids += [*more, *closing]
+            mask += [*marks, *[True] * len(closing)]
+        bos = self.tokenizer.bos_token_id
+        if plain and bos is not None and ids[:1] != [bos]:
+            ids, mask = [bos, *ids], [False, *mask]
+        fitted = _fitted(ids, mask, self.max_length, keep_first=bos is not None and ids[:1] == [bos])
+        return replace(fitted, template=sample.how)
 
 
-def _prepare(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, conversation: bool) -> _Prepared:
-    pieces = chat_pieces(turns, tokenizer) if conversation and tokenizer.chat_template else None
-    return _Prepared(plain_pieces(turns), False) if pieces is None else _Prepared(pieces, True)
+def _texts(sample: Prepared) -> list[list[Piece]]:
+    """The texts to tokenize: the whole conversation; in the plain template, one for each response."""
+    if sample.how != "plain":
+        return [sample.pieces]
+    return [sample.pieces[start : start + 2] for start in range(0, len(sample.pieces), 2)]
 
 
-def _encode(
-    prepared: Sequence[_Prepared], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[TokenizedSample]:
-    """Tokenize the pieces of many samples, with one call of the tokenizer per template."""
-    parts: dict[bool, Iterator[list[int]]] = {}
-    for chat in (False, True):
-        texts = [text for sample in prepared if sample.chat == chat for text, _ in sample.pieces]
-        options = {"add_special_tokens": False, "split_special_tokens": not chat, "verbose": False}
-        parts[chat] = iter(tokenizer(texts, **options)["input_ids"] if texts else [])
-    return [_joined(sample, parts[sample.chat], tokenizer, max_length) for sample in prepared]
-
-
-def _joined(
-    sample: _Prepared, parts: Iterator[list[int]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> TokenizedSample:
-    ids: list[int] = []
-    mask: list[bool] = []
-    for _, answer in sample.pieces:
-        part = next(parts)
-        closing = [tokenizer.eos_token_id] if answer and not sample.chat else []
-        ids += [*part, *closing]
-        mask += [answer] * (len(part) + len(closing))
-    bos = tokenizer.bos_token_id
-    if bos is not None and ids[:1] != [bos]:
-        ids, mask = [bos, *ids], [False, *mask]
-    return _fitted(ids, mask, max_length, keep_first=bos is not None)
+def _adds_space(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer puts a space before every text, as SentencePiece does."""
+    if not tokenizer.is_fast:
+        return False
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    steps: list[Any] = [content["normalizer"], content["pre_tokenizer"]]
+    while steps:
+        step = steps.pop()
+        if not step:
+            continue
+        if (
+            step["type"] == "Prepend"
+            or step.get("prepend_scheme") in ("always", "first")
+            or step.get("add_prefix_space")
+        ):
+            return True
+        steps += [*step.get("normalizers", []), *step.get("pretokenizers", [])]
+    return False
 
 
 def _fitted(ids: list[int], mask: list[bool], max_length: int, *, keep_first: bool) -> TokenizedSample:
@@ -186,9 +208,10 @@ def tokenize_dataset(
             "response_mask": pa.list_(pa.bool_()),
             "problem": pa.string(),
             "cut": pa.bool_(),
+            "template": pa.string(),
         }
     )
-    uncut = 0
+    tokenizing = _Tokenizing(tokenizer, max_length, conversation)
     with (
         replaced(path) as part,
         pa.OSFile(str(part), "wb") as sink,
@@ -196,26 +219,16 @@ def tokenize_dataset(
     ):
         for start in range(0, len(rows), CHUNK):
             chunk: dict[str, Any] = rows[start : start + CHUNK]
-            prepared = {
-                index: _prepare(turns, tokenizer, conversation)
-                for index, turns in enumerate(chunk["turns"])
-                if not chunk["problem"][index]
-            }
-            uncut += sum(not sample.chat for sample in prepared.values())
-            encoded = iter(_encode(list(prepared.values()), tokenizer, max_length))
+            usable = [
+                turns for turns, problem in zip(chunk["turns"], chunk["problem"], strict=True) if not problem
+            ]
+            encoded = iter(tokenizing.samples(usable))
             samples = [
-                next(encoded) if index in prepared else TokenizedSample([], [], problem)
-                for index, problem in enumerate(chunk["problem"])
+                TokenizedSample([], [], problem) if problem else next(encoded) for problem in chunk["problem"]
             ]
             writer.write_batch(_as_batch(chunk["row_id"], samples, schema))
             if on_progress:
                 on_progress(len(samples))
-    if uncut and conversation and tokenizer.chat_template:
-        log.warning(
-            "the chat template cannot be split into prompts and responses for %d samples; "
-            "they use the plain one",
-            uncut,
-        )
 
 
 def _as_batch(
@@ -229,6 +242,7 @@ def _as_batch(
         [sample.response_mask for sample in samples],
         [sample.problem for sample in samples],
         [sample.cut for sample in samples],
+        [sample.template for sample in samples],
     ]
     arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,8 @@ class TokenTable(Sequence[EncodedSample]):
         Row id → why the row cannot be scored, for all other rows.
     cut
         Number of samples with a truncated response.
+    templates
+        How the text of the samples was made (`templates.How`) → number of samples. Empty for an older run.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -49,6 +52,8 @@ class TokenTable(Sequence[EncodedSample]):
             pc.list_value_length(table["input_ids"]).to_numpy()[usable].astype(np.int64)
         )
         self.cut = int(pc.sum(table["cut"]).as_py() or 0)
+        made = table["template"].drop_null().to_pylist() if "template" in table.column_names else []
+        self.templates: dict[str, int] = dict(Counter(made))
         self._indices = np.nonzero(usable)[0]
         self._chunks = table.select(["input_ids", "response_mask"]).to_batches()
         self._starts = np.cumsum([0, *(len(chunk) for chunk in self._chunks)])
@@ -62,6 +67,14 @@ class TokenTable(Sequence[EncodedSample]):
             offsets = masks.offsets.to_numpy()
             counts.append(sums[offsets[1:]] - sums[offsets[:-1]])
         return np.concatenate([np.zeros(0, dtype=np.int64), *counts])[self._indices]
+
+    @cached_property
+    def greatest_id(self) -> int:
+        """The greatest token id of all samples; -1 without samples."""
+        import pyarrow.compute as pc
+
+        greatest = (pc.max(chunk["input_ids"].flatten()).as_py() for chunk in self._chunks)
+        return max((id_ for id_ in greatest if id_ is not None), default=-1)
 
     def __len__(self) -> int:
         return len(self.row_ids)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.data.tokens import EncodedSample, TokenTable
-from staff_engine.models.forward import pad, response_logits
+from staff_engine.models.forward import pad, response_logits, valid_padding
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -45,11 +45,12 @@ def held_out_losses(
 
     model.eval()
     vocabulary = model.get_output_embeddings().weight.shape[0]
+    padding = valid_padding(model, pad_token_id)
     batches = _batches(tokens.lengths, tokens_per_batch, tokens.response_tokens, MOST_LOGITS // vocabulary)
     losses = np.empty(len(tokens))
     for indices in batches:
         goes()
-        batch = pad([tokens[index] for index in indices], pad_token_id=pad_token_id, device=model.device)
+        batch = pad([tokens[index] for index in indices], pad_token_id=padding, device=model.device)
         with torch.no_grad():
             logits, _ = response_logits(model, batch)
             wide = logits if logits.dtype == torch.float64 else logits.float()
@@ -126,7 +127,8 @@ def _generate(
     import torch
 
     width = max(map(len, prompts))
-    ids = [[tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts]
+    padding = valid_padding(model, tokenizer.pad_token_id)
+    ids = [[padding] * (width - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     with torch.no_grad():
         generated = model.generate(
@@ -137,7 +139,7 @@ def _generate(
             num_beams=1,
             use_cache=True,
             eos_token_id=ends,
-            pad_token_id=tokenizer.pad_token_id,
+            pad_token_id=padding,
         )
     return [_up_to_end(row, ends) for row in generated[:, width:].tolist()]
 

@@ -41,10 +41,11 @@ from staff_engine.evaluation.report import (
 )
 from staff_engine.evaluation.training import Bench, learning_rate, make_cell
 from staff_engine.models import adapters, devices, loading
+from staff_engine.pipelines.checking import find_models
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
-    check_models,
+    load_base,
     score_samples,
     tokenize_rows,
     train_adapter,
@@ -92,7 +93,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     run = open_evaluation(folder)
     check_arms(run.evaluation)
     source, further = open_sources(run.plan, run.evaluation)
-    check_models((run.plan.target,), run.plan.device)
+    find_models(run.plan, (run.plan.target,), reporter)
     mend(folder)
     run = replace(run, plan=run.plan.but(dtype=_number_format(source)))
     kept_apart = import_held_out(folder, run.plan, run.evaluation, reporter)
@@ -176,7 +177,7 @@ def _target_scores(
     done = set(to_numpy(read_parts(folder / "speculative", ["row_id"])["row_id"]).tolist())
     if len(done) < len(tokens):
         reporter.stage(stages.SCORE_ON_TARGET, len(tokens), done=len(done))
-        weights = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
+        weights = load_base(plan, plan.target)
         adapted = adapters.load_adapter(weights, run.folder / TARGET.adapter)
         folder.mkdir(exist_ok=True)
         writer = PartWriter(folder / "speculative", folder / "embedding")

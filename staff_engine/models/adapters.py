@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from staff_engine.errors import ModelError
+from staff_engine.models.layers import find_lora_layers, last_block
 from staff_engine.models.loading import named_failure
 
 if TYPE_CHECKING:
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
-    """Add new LoRA matrices to every linear layer except the head.
+def add_lora(
+    model: PreTrainedModel, *, rank: int, alpha: int, seed: int, targets: Sequence[str] = ()
+) -> PeftModel:
+    """Add new LoRA matrices to the linear layers of a model; see `layers` for those that get none.
 
     lora_A is drawn from Kaiming's uniform distribution with `seed`. lora_B is zero, so the output of
-    the model does not change. Raises ModelError if the model has no linear layer.
+    the model does not change. `targets` chooses or excludes layers, as in `layers.find_lora_layers`.
+    Raises ModelError if the model has no linear layer.
     """
     import torch
     from peft import LoraConfig, TaskType, get_peft_model
@@ -29,7 +33,7 @@ def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> Pef
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules=list(find_lora_layers(model, targets).names),
     )
     with torch.random.fork_rng(), named_failure(type(model).__name__, "LoRA on"):
         torch.manual_seed(seed)
@@ -72,16 +76,6 @@ def scored_layers(model: PeftModel, which: str) -> list[nn.Module]:
     if not layers:
         raise ModelError(f"{type(root).__name__} has no LoRA layer to score")
     return layers
-
-
-def last_block(model: nn.Module) -> nn.Module:
-    """The last decoder block: the last element of the module list with the most parameters."""
-    from torch import nn
-
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
-    if not lists:
-        raise ModelError(f"{type(model).__name__} has no list of decoder blocks")
-    return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))[-1]
 
 
 SCORED: dict[str, Callable[[nn.Module], nn.Module]] = {"all": lambda model: model, "last_block": last_block}

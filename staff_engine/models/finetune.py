@@ -13,7 +13,7 @@ import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
 from staff_engine.models.adapters import save_adapter
-from staff_engine.models.forward import Batch, pad, response_logits
+from staff_engine.models.forward import Batch, pad, response_logits, valid_padding
 
 if TYPE_CHECKING:
     import torch
@@ -187,7 +187,13 @@ def train(
             disable_tqdm=True,
         )
         trainer = _make_trainer(
-            model, arguments, _InOrder(samples, order), pad_token_id, on_step, on_loss, bool(checkpoints)
+            model,
+            arguments,
+            _InOrder(samples, order),
+            valid_padding(model, pad_token_id),
+            on_step,
+            on_loss,
+            bool(checkpoints),
         )
         trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints) if checkpoints else None)
     return trainer.state.global_step == steps

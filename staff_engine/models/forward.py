@@ -50,6 +50,11 @@ def pad(samples: Sequence[EncodedSample], *, pad_token_id: int, device: torch.de
     return Batch(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
+def valid_padding(model: nn.Module, pad_token_id: int) -> int:
+    """The token to pad with: a tokenizer's, or 0 if the model's vocabulary does not have it."""
+    return pad_token_id if pad_token_id < model.get_input_embeddings().weight.shape[0] else 0
+
+
 def response_logits(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (n, v) at the positions that predict a response token, and the last hidden state (b, t, h).
 
@@ -60,14 +65,14 @@ def response_logits(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch
 
     def only_before_responses(head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden.append(inputs[0])
-        return (inputs[0][batch.rows, batch.positions],)
+        return (inputs[0][batch.rows, batch.positions][None],)
 
     handle = model.get_output_embeddings().register_forward_pre_hook(only_before_responses)
     try:
         logits = model(input_ids=batch.ids, use_cache=False).logits
     finally:
         handle.remove()
-    return logits, hidden[0]
+    return logits[0], hidden[0]
 
 
 @contextmanager

@@ -6,99 +6,49 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staff_engine.errors import ModelError
 from staff_engine.models.devices import choose_device, torch_dtype
-from staff_engine.program import asset
-from staff_engine.system.hub import hub_answers, in_hub_cache
+from staff_engine.models.sources import Source, find_model, pickled, short_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BUILTIN_FOLDER = asset("models")
 DEFAULT_LEARNING_RATE = 1e-4
-
-
-@dataclass(frozen=True)
-class Source:
-    """The location of a model: the argument of `from_pretrained`, and the .gguf file if it is one."""
-
-    name: str
-    location: str
-    gguf_file: str | None = None
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments for tokenizer, configuration and model."""
-        safe = {"trust_remote_code": False}
-        return {**safe, "gguf_file": self.gguf_file} if self.gguf_file else dict(safe)
-
-
-def builtin_models() -> list[str]:
-    """Names of the models that ship with the project, for `builtin:NAME`."""
-    return sorted(path.parent.name for path in BUILTIN_FOLDER.glob("*/config.json"))
-
-
-def short_name(name: str) -> str:
-    """A short model name for display: without its owner, folder or "builtin:"."""
-    return name.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
-
-
-def find_model(name: str) -> Source:
-    """Find a model by hub name, local folder, .gguf file or builtin:NAME.
-
-    Raises
-    ------
-    ModelError
-        If no built-in model, folder or file with this name exists, or the model must be
-        downloaded and the hub cannot be reached. Names on the hub are checked only when
-        the model is loaded.
-    """
-    if name.startswith("builtin:"):
-        known = builtin_models()
-        if name.removeprefix("builtin:") not in known:
-            raise ModelError(f"unknown built-in model {name!r}; available: {', '.join(known) or 'none'}")
-        return Source(name, str(BUILTIN_FOLDER / name.removeprefix("builtin:")))
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"model file {name!r} does not exist")
-        return Source(name, str(path.parent), path.name)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"model folder {name!r} has no config.json")
-        return Source(name, str(path))
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"model folder {name!r} does not exist")
-    if not in_hub_cache(name) and not hub_answers():
-        raise ModelError(
-            f"model {name!r} is not on this machine, and the hub cannot be reached to download it"
-        )
-    return Source(name, name)
 
 
 def default_learning_rate(name: str) -> float:
     """Peak learning rate of fine-tuning: the value on the card of a built-in model, else 1e-4."""
-    if not name.startswith("builtin:"):
+    source = find_model(name)
+    if not source.name.startswith("builtin:") or source.adapter:
         return DEFAULT_LEARNING_RATE
-    card = Path(find_model(name).location) / "pretraining.json"
+    card = Path(source.location) / "pretraining.json"
     return float(json.loads(card.read_text(encoding="utf-8"))["finetune_learning_rate"])
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, chat_template: str | None = None) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model. Without a padding token, it pads with its end token.
+
+    Parameters
+    ----------
+    chat_template
+        A file with a chat template to use in place of the tokenizer's own.
 
     Raises
     ------
     ModelError
-        If it cannot be loaded, or has no end-of-sequence token.
+        If it cannot be loaded, or has no end-of-sequence token, or the file cannot be read.
     """
     from transformers import AutoTokenizer
 
     source = find_model(name)
+    if source.folder is not None and not any(source.folder.glob("*token*")) and not source.adapter:
+        raise ModelError(
+            f"model folder {name!r} has no tokenizer; copy tokenizer.json and tokenizer_config.json there"
+        )
     with named_failure(name, "the tokenizer of"):
         tokenizer = AutoTokenizer.from_pretrained(source.location, **source.arguments)
     if tokenizer.eos_token_id is None:
@@ -107,21 +57,41 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if chat_template is not None:
+        try:
+            tokenizer.chat_template = Path(chat_template).expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ModelError(f"chat template {chat_template!r} cannot be read: {error}") from None
     return tokenizer
 
 
-def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> PreTrainedModel:
+def load_model(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    quantize: str = "none",
+    device_map: str = "none",
+    attention: str | None = None,
+) -> PreTrainedModel:
     """Load a causal language model for scoring or fine-tuning, with all weights frozen.
 
     Parameters
     ----------
     name
-        Hub name, local folder, .gguf file or builtin:NAME. Only safetensors and .gguf
-        weights are read. Code that comes with the model is never run.
+        As for `sources.find_model`. Only safetensors and .gguf weights are read. Code that comes with the
+        model is never run. An adapter is merged into the weights.
     device
         As in the plan; see `devices.choose_device`.
     dtype
         As in the plan, after `precision.settle` has resolved auto.
+    quantize
+        none, 8bit or 4bit: convert the weights with bitsandbytes while they are loaded. LoRA and the
+        gradients keep `dtype`.
+    device_map
+        none, or how transformers spreads the layers over the GPUs: auto, balanced or sequential.
+    attention
+        An `attn_implementation` of transformers; None for its own choice.
 
     Raises
     ------
@@ -134,10 +104,22 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
 
     source = find_model(name)
     chosen = choose_device(device)
-    weights = _unpacked_gguf() if source.gguf_file else {"use_safetensors": True}
+    config = read_config(name)
+    weights: dict[str, Any] = _unpacked_gguf() if source.gguf_file else {"use_safetensors": True}
+    weights |= _quantized(quantize, chosen, dtype)
+    placed = device_map != "none" or quantize != "none" or bool(_quantization(config))
+    if placed:
+        weights["device_map"] = device_map if device_map != "none" else {"": chosen}
+    if attention is not None:
+        weights["attn_implementation"] = attention
+    if source.adapter and (quantize != "none" or _quantization(config)):
+        raise ModelError(f"the adapter of {name!r} cannot be merged into quantized weights; merge it first")
+    if dtype == "float64":
+        config._experts_implementation = "eager"  # the grouped one has no float64
     with named_failure(name, "model"):
         model, report = AutoModelForCausalLM.from_pretrained(
             source.location,
+            config=config,
             dtype=torch_dtype(dtype),
             output_loading_info=True,
             **weights,
@@ -149,11 +131,97 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Pr
                 f"the weights of {name!r} are incomplete: {len(wrong)} tensors are missing or have the"
                 f" wrong shape, the first is {wrong[0]}"
             )
-        model.to(torch.device(chosen)).eval()
+        model = _merged(model, source)
+        if not placed:
+            model.to(torch.device(chosen))
+        model.eval()
         model.requires_grad_(False)
         model.config.use_cache = False
         _refuse_encoders(model, name)
     return model
+
+
+def _merged(model: PreTrainedModel, source: Source) -> PreTrainedModel:
+    """The model with the adapter of its source merged into its weights."""
+    if hasattr(model, "peft_config"):
+        raise ModelError(f"{source.name!r} is an adapter; give its base model too: BASE+{source.name}")
+    if source.adapter is None:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
+
+
+def read_config(name: str) -> Any:
+    """Read the configuration of a model, without its weights.
+
+    Raises
+    ------
+    ModelError
+        If there is none, the model is not a decoder, or a package that its weights need is not installed.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    source = find_model(name)
+    with named_failure(name, "the configuration of"):
+        config = AutoConfig.from_pretrained(source.location, **source.arguments)
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"model {name!r} is an encoder-decoder ({config.model_type}); a causal decoder is needed"
+        )
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"model {name!r} is of type {config.model_type!r}, which is not a causal decoder in transformers"
+        )
+    method = _quantization(config)
+    package = QUANTIZERS.get(method)
+    if package is not None and find_spec(package) is None:
+        raise ModelError(
+            f"the weights of {name!r} are quantized by {method}, which needs the package {package};"
+            f" install it, or use the model without quantization"
+        )
+    return config
+
+
+QUANTIZERS = {
+    "bitsandbytes": "bitsandbytes", "gptq": "gptqmodel", "awq": "gptqmodel", "hqq": "hqq",
+    "compressed-tensors": "compressed_tensors", "torchao": "torchao", "quanto": "optimum", "aqlm": "aqlm",
+    "eetq": "eetq", "higgs": "flute", "vptq": "vptq", "spqr": "spqr_quant", "quark": "quark",
+}  # fmt: skip
+"""Name of a quantization method in a configuration → the package that reads its weights."""
+
+
+def _quantization(config: Any) -> str:
+    """The method that quantized the weights; empty if none did."""
+    given = getattr(config, "quantization_config", None) or {}
+    method = given.get("quant_method", "") if isinstance(given, dict) else given.quant_method
+    return str(getattr(method, "value", method))
+
+
+def _quantized(quantize: str, device: str, dtype: str) -> dict[str, Any]:
+    """Arguments that convert weights to fewer bits while they are loaded. Raises ModelError."""
+    if quantize not in QUANTIZE:
+        raise ModelError(f"quantize is {quantize!r}; allowed: {', '.join(QUANTIZE)}")
+    if quantize == "none":
+        return {}
+    if not device.startswith("cuda") or find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"quantize is {quantize!r}, which needs a CUDA GPU and the package bitsandbytes; the device is"
+            f" {device}. Use quantize none, or a smaller target"
+        )
+    from transformers import BitsAndBytesConfig
+
+    if quantize == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    four_bits = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch_dtype(dtype)
+    )
+    return {"quantization_config": four_bits}
+
+
+QUANTIZE = ("none", "8bit", "4bit")
+"""How weights can be converted while they are loaded."""
 
 
 def _unpacked_gguf() -> dict[str, Any]:
@@ -165,18 +233,30 @@ def _unpacked_gguf() -> dict[str, Any]:
     return {"quantization_config": transformers.GgufConfig(dequantize=True)}
 
 
+POSITIONS = ("max_position_embeddings", "max_seq_len", "n_positions", "max_sequence_length", "n_ctx")
+"""Names of the maximum number of positions in configurations."""
+
+
 def longest_input(model_config: Any) -> int | None:
     """Maximum number of positions of a model; None if its configuration has no limit."""
-    return getattr(model_config.get_text_config(), "max_position_embeddings", None)
+    text = model_config.get_text_config()
+    found = (getattr(text, name, None) for name in POSITIONS)
+    return next((int(value) for value in found if isinstance(value, int) and value > 0), None)
 
 
 def context_length(name: str) -> int | None:
     """Maximum tokens per sample for a model, without loading its weights. Raises ModelError."""
-    from transformers import AutoConfig
+    return longest_input(read_config(name))
 
-    source = find_model(name)
-    with named_failure(name, "the configuration of"):
-        return longest_input(AutoConfig.from_pretrained(source.location, **source.arguments))
+
+def commit_of(name: str) -> str | None:
+    """The commit of a hub model that is used now; None for a model of this machine. Raises ModelError."""
+    return None if find_model(name).folder else getattr(read_config(name), "_commit_hash", None)
+
+
+def vocabulary_size(name: str) -> int | None:
+    """Number of token ids of a model, without loading its weights; None if unknown. Raises ModelError."""
+    return getattr(read_config(name).get_text_config(), "vocab_size", None)
 
 
 def _refuse_encoders(model: PreTrainedModel, name: str) -> None:
@@ -192,7 +272,7 @@ def _refuse_encoders(model: PreTrainedModel, name: str) -> None:
 
 
 @contextmanager
-def named_failure(name: str, what: str) -> Iterator[None]:
+def named_failure(name: str, what: str, failed: str = "cannot be loaded") -> Iterator[None]:
     """Convert any exception of the libraries into a one-line ModelError that names the model.
 
     Parameters
@@ -200,7 +280,9 @@ def named_failure(name: str, what: str) -> Iterator[None]:
     name
         The name of the model.
     what
-        The part that is loaded. The message starts with it.
+        The part that is used. The message starts with it.
+    failed
+        What the message says about it.
     """
     try:
         with warnings.catch_warnings():
@@ -213,5 +295,7 @@ def named_failure(name: str, what: str) -> Iterator[None]:
             raise ModelError(
                 f"{what} {name!r} does not fit into memory; use a smaller one or dtype bfloat16"
             ) from error
+        if isinstance(error, OSError) and "safetensors" in str(error) and ".bin" in str(error):
+            raise ModelError(pickled(name, f"{short_name(name)}-safetensors")) from error
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(f"{what} {name!r} cannot be loaded: {reason[:300]}") from error
+        raise ModelError(f"{what} {name!r} {failed}: {reason[:300]}") from error

@@ -18,15 +18,18 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, loading
+from staff_engine.pipelines.checking import check_models, find_models, pinned, read_checked
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
-    check_models,
+    check_ids,
     fresh_lora,
     import_rows,
     length_bound,
+    load_base,
     score_responses,
     score_samples,
+    settle_format,
     tokenize_rows,
     train_adapter,
 )
@@ -72,11 +75,14 @@ def execute(folder: Path, reporter: Reporter) -> None:
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
     plan = open_results(folder).plan
-    check_models((plan.small, plan.target), plan.device)
+    find_models(plan, (plan.small, plan.target), reporter)
     mend(folder)
     import_rows(plan, folder, reporter)
     _tokenize(plan, folder, reporter)
-    plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
+    tokens = open_tokens(folder / "tokens.arrow")
+    plan = settle_format(plan, folder, plan.small, tokens, reporter)
+    check_models(plan, (plan.small, plan.target), tokens, folder, reporter)
+    plan = pinned(plan, folder)
     _finetune(plan, folder, reporter)
     _speculate(plan, folder, reporter)
     if plan.scores_alone:
@@ -89,12 +95,14 @@ def execute(folder: Path, reporter: Reporter) -> None:
 
 def stages_of(plan: Plan) -> tuple[str, ...]:
     """The names of the stages of a plan's run, in order, up to the coreset."""
-    left_out = {stages.EXPORT}
-    if not plan.tune_target:
-        left_out.add(stages.TUNE_TARGET)
-    if not plan.scores_alone:
-        left_out |= {stages.SPECULATE_ALONE, stages.VERIFY_ALONE}
-    return tuple(stage.name for stage in stages.CORESET if stage not in left_out)
+    asked = {
+        stages.NUMBER_FORMAT: plan.dtype == "auto",
+        stages.SPECULATE_ALONE: plan.scores_alone,
+        stages.TUNE_TARGET: plan.tune_target > 0,
+        stages.VERIFY_ALONE: plan.scores_alone,
+        stages.EXPORT: False,
+    }
+    return tuple(stage.name for stage in stages.CORESET if asked.get(stage, True))
 
 
 def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
@@ -106,7 +114,8 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
         Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
     """
     results = open_results(folder)
-    plan = settle(results.plan, folder, results.plan.small, open_tokens(folder / "tokens.arrow"))
+    plan = pinned(results.plan, folder)
+    plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
     wanted = results.settings(**{name: settings[name] for name in ("score", "drop_by") if name in settings})
     scores = {wanted["score"], wanted["drop_by"]} - {"score"}
     if any(results.lacks(score) for score in scores):
@@ -123,7 +132,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         return
     imported = open_imported(folder / "dataset")
     reporter.stage(stages.TOKENIZE, imported.facts.rows)
-    tokenizer = loading.load_tokenizer(plan.small)
+    tokenizer = loading.load_tokenizer(plan.small, plan.chat_template)
     if tokenizer.is_fast:  # to show people the text of a token
         with replaced(folder / "tokenizer.json") as part:
             tokenizer.backend_tokenizer.save(str(part))
@@ -136,6 +145,7 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         on_progress=reporter.advance,
     )
     tokens = open_tokens(path)
+    check_ids(tokens, plan.small)
     _write_unscorable(folder, tokens.problems)
     if len(tokens.row_ids) < 2:
         reason = next(iter(tokens.problems.values()), None)
@@ -176,7 +186,7 @@ def _speculate_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
 
 
 def _small(plan: Plan, folder: Path) -> PeftModel:
-    model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
+    model = load_base(plan, plan.small)
     return adapters.load_adapter(model, folder / SMALL.adapter)
 
 
@@ -235,7 +245,7 @@ def _target(plan: Plan, folder: Path) -> PeftModel:
     if not len(open_results(folder).tuned_ids):
         return fresh_lora(plan, plan.target)
     check_files(folder, TARGET.adapter)
-    model = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
+    model = load_base(plan, plan.target)
     return adapters.load_adapter(model, folder / TARGET.adapter)
 
 
@@ -298,6 +308,8 @@ def summarize(results: Results) -> Summary:
         warnings=(
             *_cut_responses(results),
             *_too_few_to_tune(results.plan, len(results.tuned_ids)),
+            *_other_templates(results.folder),
+            *(checked.sentence for checked in read_checked(results.folder) if checked.left_out),
             *selection.warnings,
         ),
         trust=_trust(results),
@@ -315,6 +327,25 @@ def _cut_responses(results: Results) -> list[str]:
         if cut
         else []
     )
+
+
+def _other_templates(folder: Path) -> list[str]:
+    """Warnings about conversations that the small model's chat template does not render as they are."""
+    made = open_tokens(folder / "tokens.arrow").templates
+    if not made.keys() - {"plain"}:
+        return []  # no chat template is used at all
+    warnings = []
+    if made.get("folded"):
+        warnings.append(
+            f"The chat template has no system turn: in {made['folded']:,} samples the system text is at the"
+            " start of the first user turn."
+        )
+    if made.get("plain"):
+        warnings.append(
+            f"{made['plain']:,} of {sum(made.values()):,} samples do not fit the chat template and use the"
+            " plain one. Their scores belong to another format than the others'."
+        )
+    return warnings
 
 
 def _number_format(results: Results) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from staff_engine.data.builtin.tasks import PREFIX, TASKS
 from staff_engine.errors import RunError
-from staff_engine.models.presets import SIZES, presets
+from staff_engine.models.presets import SIZES, model_pairs
 from staff_engine.plan import Plan
 from staff_engine.runs.control import Run, create_run, list_runs, read_record, read_status, start
 from staff_engine.runs.status import ACTIVE
@@ -26,9 +26,9 @@ DEMO_PLAN = Plan.make(
 def demo_families() -> dict[str, str]:
     """The built-in families that have both sizes: display name → part of the models' names."""
     return {
-        preset.family.partition(",")[0]: preset.small.removeprefix(PREFIX).rpartition("-")[0]
-        for preset in presets()
-        if preset.small.startswith(PREFIX)
+        pair.family.partition(",")[0]: pair.small.removeprefix(PREFIX).rpartition("-")[0]
+        for pair in model_pairs()
+        if pair.small.startswith(PREFIX)
     }
 
 

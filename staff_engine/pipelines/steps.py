@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -15,8 +15,8 @@ from staff_engine.data.dataset import import_dataset, open_imported
 from staff_engine.data.reading import Reading
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import EncodedSample, TokenTable, open_tokens
-from staff_engine.errors import DatasetError
-from staff_engine.models import adapters, devices, loading
+from staff_engine.errors import DatasetError, ModelError
+from staff_engine.models import adapters, loading
 from staff_engine.models.finetune import checkpoint_folder, count_steps, finetune, steps_done
 from staff_engine.pipelines.adapter_card import describe_adapter
 from staff_engine.plan import Plan
@@ -24,6 +24,7 @@ from staff_engine.runs import stages
 from staff_engine.runs.integrity.mend import accept_import
 from staff_engine.runs.stages import Stage
 from staff_engine.scoring.parts import AlonePartWriter, PartWriter
+from staff_engine.scoring.precision import read_precision, settle
 from staff_engine.scoring.scorer import Scorer, plan_batches
 from staff_engine.scoring.without_prompt import ResponseScorer, first_token
 from staff_engine.system.files import read_checked, rename_flushed, write_checked
@@ -31,7 +32,7 @@ from staff_engine.system.words import counted
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _Of = TypeVar("_Of")
 _Out = TypeVar("_Out", covariant=True)
@@ -63,13 +64,6 @@ class Training:
     losses: str
 
 
-def check_models(names: Iterable[str], device: str) -> None:
-    """Check that the models and the device exist, before any work. Raises ModelError."""
-    for name in names:
-        loading.find_model(name)
-    devices.choose_device(device)
-
-
 def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
     """Import the data set into the run's folder, unless it is already imported."""
     if (folder / "dataset").exists():
@@ -89,6 +83,15 @@ def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
         raise DatasetError(
             f"{plan.dataset} has {counted(usable, 'usable row')}; a run needs at least {FEWEST_ROWS}"
         )
+
+
+def settle_format(plan: Plan, folder: Path, name: str, tokens: TokenTable, reporter: Reporter) -> Plan:
+    """Choose the number format of a run, as a stage of its own if it is not chosen yet."""
+    if plan.dtype == "auto" and read_precision(folder) is None:
+        reporter.stage(stages.NUMBER_FORMAT, 1)
+        plan = settle(plan, folder, name, tokens)
+        reporter.advance()
+    return settle(plan, folder, name, tokens)
 
 
 def train_adapter(
@@ -128,10 +131,24 @@ def train_adapter(
     shutil.rmtree(checkpoint_folder(part), ignore_errors=True)
 
 
+def load_base(plan: Plan, name: str) -> PreTrainedModel:
+    """Load one of the plan's models. Only the target is quantized and spread over GPUs."""
+    of_target = {"quantize": plan.quantize, "device_map": plan.device_map} if name == plan.target else {}
+    return loading.load_model(
+        name, device=plan.device, dtype=plan.dtype, attention=plan.attn_implementation, **of_target
+    )
+
+
 def fresh_lora(plan: Plan, name: str) -> PeftModel:
     """Load the untouched model with new LoRA matrices, which have no effect yet."""
-    model = loading.load_model(name, device=plan.device, dtype=plan.dtype)
-    return adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    return with_lora(plan, load_base(plan, name))
+
+
+def with_lora(plan: Plan, model: PreTrainedModel) -> PeftModel:
+    """Add the plan's LoRA matrices to a model."""
+    return adapters.add_lora(
+        model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed, targets=plan.lora_names
+    )
 
 
 def tokenize_rows(plan: Plan, name: str, folder: Path, ids: np.ndarray, path: Path) -> TokenTable:
@@ -139,12 +156,24 @@ def tokenize_rows(plan: Plan, name: str, folder: Path, ids: np.ndarray, path: Pa
     imported = open_imported(folder / "dataset")
     tokenize_dataset(
         imported.rows.select(ids),
-        loading.load_tokenizer(name),
+        loading.load_tokenizer(name, plan.chat_template),
         path,
         max_length=length_bound(plan, name),
         conversation=imported.facts.conversation,
     )
-    return open_tokens(path)
+    tokens = open_tokens(path)
+    check_ids(tokens, name)
+    return tokens
+
+
+def check_ids(tokens: TokenTable, name: str) -> None:
+    """Raise ModelError if a sample has a token id that the model's vocabulary does not have."""
+    size = loading.vocabulary_size(name)
+    if size is not None and tokens.greatest_id >= size:
+        raise ModelError(
+            f"the tokenizer of {name!r} gives token id {tokens.greatest_id:,}, but the model's vocabulary has"
+            f" {size:,} entries; the tokenizer does not belong to the model"
+        )
 
 
 def score_samples(

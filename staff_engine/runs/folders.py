@@ -272,16 +272,23 @@ def kind_of(run: Run) -> Kind | None:
 
 def with_absolute_paths(plan: Plan) -> Plan:
     changes: dict[str, object] = {"dataset": absolute_source(plan.dataset)}
-    changes |= {name: with_absolute_path(getattr(plan, name)) for name in ("small", "target")}
+    given = plan.model_dump(include={"small", "target", "chat_template"}, exclude_none=True)
+    changes |= {name: with_absolute_path(value) for name, value in given.items()}
     if plan.apart_from is not None:
         changes["apart_from"] = absolute_source(plan.apart_from)
     return plan.but(**changes)
 
 
 def with_absolute_path(name: str) -> str:
-    """The absolute path of an existing file or folder; any other name unchanged."""
+    """The absolute path of an existing file or folder; any other name unchanged.
+
+    Of a model with an adapter, BASE+ADAPTER, each part is made absolute.
+    """
     path = Path(name).expanduser()
-    return str(path.resolve()) if path.exists() else name
+    if path.exists():
+        return str(path.resolve())
+    base, plus, adapter = name.partition("+")
+    return f"{with_absolute_path(base)}+{with_absolute_path(adapter)}" if plus and base and adapter else name
 
 
 def _slug(text: str, longest: int) -> str:

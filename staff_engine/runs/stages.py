@@ -33,8 +33,11 @@ class Stage:
         return replace(self, name=f"{self.name} {what}", label=f"{self.label} {what}")
 
 
+LIBRARIES = Stage("libraries", "Load the libraries", "libraries")
 IMPORT = Stage("import", "Read the data", "rows")
 TOKENIZE = Stage("tokenize", "Tokenize the data", "rows")
+NUMBER_FORMAT = Stage("number format", "Choose the number format", "formats")
+CHECK = Stage("check", "Check the models on two samples", "models")
 
 FINE_TUNE = Stage("fine-tune", "Fine-tune the small model", "steps")
 SPECULATE = Stage("speculate", "Score all samples on the small model", "samples")
@@ -57,16 +60,18 @@ SCORE_ON_TARGET = Stage("score on target", "Score all samples on the target", "s
 EVALUATE = Stage("evaluate", "Fine-tune on each coreset and evaluate", "cells")
 
 CORESET = (
-    IMPORT, TOKENIZE, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT,
-    EXPORT,
+    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TUNE_TARGET,
+    VERIFY, VERIFY_ALONE, SELECT, EXPORT,
 )  # fmt: skip
-"""Stages of a run that selects a coreset. Scoring responses without prompts, tuning the target and
-writing the file are optional."""
+"""Stages of a run that selects a coreset. Choosing the number format, scoring responses without prompts,
+tuning the target and writing the file are optional."""
 
-SIMILARITY = (IMPORT, TOKENIZE, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE)
+SIMILARITY = (
+    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE,
+)  # fmt: skip
 """Stages of a run that compares models. Scoring and fine-tuning are repeated per model, by `Stage.of`."""
 
-EVALUATION = (IMPORT_HELD_OUT, TOKENIZE, FINE_TUNE_TARGET, SCORE_ON_TARGET, EVALUATE)
+EVALUATION = (LIBRARIES, IMPORT_HELD_OUT, TOKENIZE, FINE_TUNE_TARGET, SCORE_ON_TARGET, EVALUATE)
 """Stages of a run that evaluates coresets. The target scores all samples only if a method needs it."""
 
 STAFF = (FINE_TUNE, SPECULATE, SPECULATE_ALONE, TUNE_TARGET, VERIFY, VERIFY_ALONE)

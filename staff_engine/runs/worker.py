@@ -31,6 +31,9 @@ WORKERS_VARIABLE = "STAFF_WORKERS"
 MOST_WORKERS = 64
 
 QUEUE_SECONDS = 0.5
+LIBRARIES_LOG = "libraries.txt"
+"""The file in a run's folder with the warnings of libraries."""
+
 RUN_LOCK = ".work.lock"
 LEAVING_SECONDS = 15.0
 """How long a process that has just finished can still lock its run."""
@@ -217,12 +220,22 @@ def _sigterm_raises() -> Iterator[None]:
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Append the engine's messages and the warnings of all libraries to a file, with times."""
+    """Append the engine's messages and all errors to a file, with times.
+
+    Warnings of libraries are for developers. They go to a second file beside it.
+    """
     root, engine = logging.getLogger(), logging.getLogger("staff_engine")
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handlers = [
+        logging.FileHandler(file, encoding="utf-8", delay=True)
+        for file in (path, path.with_name(LIBRARIES_LOG))
+    ]
+    for handler, wanted in zip(
+        handlers, (_concerns_users, lambda record: not _concerns_users(record)), strict=True
+    ):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.addFilter(wanted)
+        root.addHandler(handler)
     before = engine.level
-    root.addHandler(handler)
     engine.setLevel(logging.INFO)
     logging.captureWarnings(True)
     try:
@@ -230,5 +243,10 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         engine.setLevel(before)
-        root.removeHandler(handler)
-        handler.close()
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _concerns_users(record: logging.LogRecord) -> bool:
+    return record.name.startswith("staff_engine") or record.levelno >= logging.ERROR

@@ -11,8 +11,10 @@ the loss at a hidden state has a closed form: (softmax(z) − onehot) W. If the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from staff_engine.errors import ModelError
 from staff_engine.models.forward import replaced_forward
@@ -39,7 +41,7 @@ class Predictions:
 
 
 class Head:
-    """The part of a causal model above its backbone.
+    """The output layer of a causal model, and what the model does with its logits.
 
     Parameters
     ----------
@@ -49,25 +51,46 @@ class Head:
     Raises
     ------
     ModelError
-        If the backbone of the model cannot be identified.
+        If the model has no output layer.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        from transformers.modeling_outputs import BaseModelOutputWithPast
-
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.backbone = self.model.base_model
-        if self.backbone is self.model:
-            raise ModelError(f"the backbone of {type(self.model).__name__} cannot be identified")
         self.linear = self.model.get_output_embeddings()
-        self._output: type = BaseModelOutputWithPast  # type of the output of the backbone
+        if self.linear is None:
+            raise ModelError(f"{type(self.model).__name__} has no output layer from hidden states to tokens")
+        self._closed: bool | None = None
+        self._below: list[tuple[nn.Module, list[Any]]] | None = None
         self._buffers: dict[str, torch.Tensor] = {}
 
     def hidden_states(self, ids: torch.Tensor) -> torch.Tensor:
-        """Output of the backbone, (b, t, h), for token ids, int (b, t)."""
-        output = self.backbone(input_ids=ids, use_cache=False)
-        self._output = type(output)
-        return output.last_hidden_state
+        """Input of the output layer, (b, t, h), for token ids, int (b, t). No logits are computed."""
+        seen: list[torch.Tensor] = []
+
+        def take(hidden: torch.Tensor) -> torch.Tensor:
+            seen.append(hidden)
+            return hidden[:, :0]
+
+        self._run(ids, take)
+        if len(seen) != 1 or seen[0].shape[:2] != ids.shape:
+            shapes = ", ".join(str(tuple(hidden.shape)) for hidden in seen) or "none"
+            raise ModelError(
+                f"the output layer of {type(self.model).__name__} should receive one hidden state per token;"
+                f" for token ids {tuple(ids.shape)} it received {shapes}"
+            )
+        return seen[0]
+
+    def _run(self, ids: torch.Tensor, head_input: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """The model's logits, with the input of the output layer replaced."""
+
+        def hook(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            return (head_input(inputs[0]),)
+
+        handle = self.linear.register_forward_pre_hook(hook)
+        try:
+            return self.model(input_ids=ids, use_cache=False, return_dict=True).logits
+        finally:
+            handle.remove()
 
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> Predictions:
         """Predict the tokens `targets`, int (n,), from the hidden states (n, h) before them."""
@@ -106,20 +129,55 @@ class Head:
         """Whether the model's logits equal the output of its head bit by bit, even for very large values."""
         import torch
 
-        if type(self.linear) is not torch.nn.Linear or hasattr(self.linear, "_hf_hook"):
-            return False
-        with torch.no_grad():
-            probe = hidden[None] * (1000 / self.linear(hidden).abs().max().clamp(min=1e-3))
-            return torch.equal(self._logits(probe), self.linear(probe))
+        if self._closed is None:
+            if type(self.linear) is not torch.nn.Linear or hasattr(self.linear, "_hf_hook"):
+                self._closed = False
+            else:
+                with torch.no_grad():
+                    probe = hidden[None] * (1000 / self.linear(hidden).abs().max().clamp(min=1e-3))
+                    self._closed = torch.equal(self._logits(probe), self.linear(probe))
+        return self._closed
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The model's own logits for hidden states (1, c, h), including everything above its backbone."""
+        """The model's own logits for inputs (1, c, h) of its output layer.
+
+        The modules below are not run: they return what they returned for a single token, and the model
+        continues with `hidden` in place of it. What a model does after its head is elementwise.
+        """
         import torch
 
-        ids = torch.zeros(hidden.shape[:2], dtype=torch.int64, device=hidden.device)
-        output = self._output(last_hidden_state=hidden)
-        with replaced_forward(self.backbone, lambda *_, **__: output):
-            return self.model(input_ids=ids, use_cache=False).logits
+        ids = torch.zeros((1, 1), dtype=torch.int64, device=hidden.device)
+        if self._below is None:
+            self._below = self._outputs_below(ids)
+        with ExitStack() as stack:
+            for module, outputs in self._below:
+                stack.enter_context(replaced_forward(module, _replay(outputs)))
+            return self._run(ids, lambda _: hidden)
+
+    def _outputs_below(self, ids: torch.Tensor) -> list[tuple[nn.Module, list[Any]]]:
+        """The modules that the model's own forward function calls, except the head, and their outputs."""
+        import torch
+
+        outputs: dict[nn.Module, list[Any]] = {}
+        depth = 0
+
+        def enter(module: nn.Module, inputs: Any) -> None:
+            nonlocal depth
+            depth += 1
+
+        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal depth
+            depth -= 1
+            if not depth:
+                outputs.setdefault(module, []).append(output)
+
+        with torch.no_grad(), ExitStack() as stack:
+            for module in self.model.modules():
+                if not any(inner is self.linear for inner in module.modules()):
+                    stack.callback(module.register_forward_pre_hook(enter).remove)
+                    stack.callback(module.register_forward_hook(leave).remove)
+            self._run(ids, lambda hidden: hidden)
+        return list(outputs.items())
 
     def _in_closed_form(
         self, hidden: torch.Tensor, targets: torch.Tensor
@@ -179,3 +237,9 @@ class Head:
             size = (rows, self.linear.weight.shape[0])
             kept = self._buffers[name] = torch.empty(size, dtype=dtype, device=self.linear.weight.device)
         return kept[:rows]
+
+
+def _replay(outputs: list[Any]) -> Callable[..., Any]:
+    """A forward function that returns the recorded outputs, in the order of the calls."""
+    left = iter(outputs)
+    return lambda *_, **__: next(left)

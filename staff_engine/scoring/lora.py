@@ -8,10 +8,12 @@ for a half-precision W, and converts every x). If g is the gradient at y, the gr
 B is s·Σ_t g_it ⊗ (A x)_it, so only g at y must be recorded. If B is zero, as in a target that is not
 tuned, the layer is W x, and only A x of scored layers is computed in addition. A layer that does more
 (DoRA, dropout, its own device) is left to PEFT, and the output of its lora_B is recorded instead.
+A layer that is called several times in a pass has one gradient, the sum over its calls.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,19 +52,68 @@ class WatchedLora:
         return id(module.lora_B[ADAPTER]) in self._scored
 
     @contextmanager
-    def adding_to(self, squares: torch.Tensor) -> Iterator[None]:
-        """Within the block, prepare a forward pass whose backward pass adds ‖∂L_i/∂B‖² to squares[i].
+    def recording(self, gradients: SquaredGradients) -> Iterator[None]:
+        """Within the block, prepare a forward pass whose backward pass adds each gradient to `gradients`.
 
-        This sums over all scored layers. The autograd graph starts at the first of them; the layers
-        below run without a graph.
+        The autograd graph starts at the first scored layer; the layers below run without a graph.
         """
         with ExitStack() as stack:
             for module, scored, idle in self._plain:
-                forward = _forward(module, squares if scored else None, idle=idle)
+                forward = _forward(module, gradients if scored else None, idle=idle)
                 stack.enter_context(replaced_forward(module, forward))
             for layer in self._others:
-                stack.callback(layer.register_forward_hook(_hook(squares)).remove)
+                stack.callback(layer.register_forward_hook(_hook(gradients)).remove)
             yield
+
+
+class SquaredGradients:
+    """Σ ‖∂L_i/∂B‖² of each sample i over the scored layers, in one forward and backward pass.
+
+    Parameters
+    ----------
+    samples
+        b, the number of samples of the batch.
+    dtype, device
+        Of the sums.
+    """
+
+    def __init__(self, samples: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        import torch
+
+        self._squares = torch.zeros(samples, dtype=dtype, device=device)
+        self._calls: Counter[int] = Counter()
+        self._sums: dict[int, tuple[torch.Tensor, float]] = {}
+
+    def watch(self, layer: nn.Module, output: torch.Tensor, inner: torch.Tensor, scaling: float) -> None:
+        """Record one call of a layer: A x (b·t, r) is its `inner`; the gradient comes at the `output`."""
+        import torch
+
+        key = id(layer)
+        self._calls[key] += 1
+
+        def at_backward(gradient: torch.Tensor) -> None:
+            samples, kind = len(self._squares), self._squares.dtype
+            x = inner.reshape(samples, -1, inner.shape[-1]).to(kind)
+            g = gradient.reshape(samples, -1, gradient.shape[-1]).to(kind)
+            product = torch.bmm(x.transpose(1, 2), g)  # (b, r, o)
+            if self._calls[key] == 1:
+                self._add(product, scaling)
+            elif key in self._sums:
+                self._sums[key][0].add_(product)
+            else:
+                self._sums[key] = product, scaling
+
+        output.register_hook(at_backward)
+
+    def total(self) -> torch.Tensor:
+        """(b,) the sums, after the backward pass."""
+        while self._sums:
+            self._add(*self._sums.popitem()[1])
+        return self._squares
+
+    def _add(self, gradients: torch.Tensor, scaling: float) -> None:
+        squares = gradients.square_().sum(dim=(1, 2))
+        self._squares.add_(squares.to(self._squares.device), alpha=scaling**2)
 
 
 def _is_plain(module: Any) -> bool:
@@ -84,46 +135,41 @@ def _is_idle(module: Any) -> bool:
     return not module.lora_B[ADAPTER].weight.any()
 
 
-def _forward(module: Any, squares: torch.Tensor | None, *, idle: bool) -> Callable[..., torch.Tensor]:
+def _forward(module: Any, gradients: SquaredGradients | None, *, idle: bool) -> Callable[..., torch.Tensor]:
     """Forward function of one layer, W x + s·B A x; for a scored layer, the gradient is recorded."""
+    import torch
 
     down, up, scaling = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight, module.scaling[ADAPTER]
 
     def forward(x: torch.Tensor) -> torch.Tensor:
+        recorded = gradients if torch.is_grad_enabled() else None
         rows = x.reshape(-1, x.shape[-1])
         result = module.base_layer(rows)
-        if squares is not None or not idle:
+        if recorded is not None or not idle:
             inner = rows @ down.t().to(rows.dtype)
         if not idle:
             result = result.addmm_(inner, up.t().to(rows.dtype), alpha=scaling)
-        if squares is not None:
+        if recorded is not None:
             if not result.requires_grad:
-                result = result.detach().requires_grad_()  # the graph starts here
-            result.register_hook(_adds(squares, inner.detach(), scaling))
+                # The graph starts here. A copy, because a model can change its output in place, a leaf not.
+                result = result.detach().requires_grad_().clone()
+            recorded.watch(module, result, inner.detach(), scaling)
         return result.view(*x.shape[:-1], -1)
 
     return forward
 
 
-def _hook(squares: torch.Tensor) -> Any:
+def _hook(gradients: SquaredGradients) -> Any:
     """The same with a forward hook on a lora_B layer."""
 
     def hook(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if not torch.is_grad_enabled():
+            return output
         if not output.requires_grad:
             output = output.detach().requires_grad_()
-        output.register_hook(_adds(squares, inputs[0].detach(), 1.0))
+        gradients.watch(layer, output, inputs[0].detach(), 1.0)
         return output
 
     return hook
-
-
-def _adds(squares: torch.Tensor, inner: torch.Tensor, scaling: float) -> Callable[[torch.Tensor], None]:
-    import torch
-
-    def at_backward(gradient: torch.Tensor) -> None:
-        x = inner.reshape(len(squares), -1, inner.shape[-1]).to(squares.dtype)
-        g = gradient.reshape(len(squares), -1, gradient.shape[-1]).to(squares.dtype)
-        gradients = torch.bmm(x.transpose(1, 2), g)  # (b, r, o)
-        squares.add_(gradients.square_().sum(dim=(1, 2)), alpha=scaling**2)
-
-    return at_backward

@@ -156,7 +156,9 @@ def _measure(
 
 def _scorer(plan: Plan, name: str, dtype: str) -> Scorer:
     model = loading.load_model(name, device=plan.device, dtype=dtype)
-    adapted = adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    adapted = adapters.add_lora(
+        model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed, targets=plan.lora_names
+    )
     adapted.requires_grad_(False)
     return Scorer(adapted, adapters.scored_layers(adapted, plan.scored_parameters), pad_token_id=0)
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
-from staff_engine.models.forward import pad
+from staff_engine.models.forward import pad, valid_padding
 from staff_engine.scoring.fitting import in_fitting_batches
 from staff_engine.scoring.head import Head
-from staff_engine.scoring.lora import WatchedLora
+from staff_engine.scoring.lora import SquaredGradients, WatchedLora
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +83,7 @@ class Scorer:
         The linear layers whose gradient is the effort, from `models.scored_layers`.
         The autograd graph starts at the first of them; the layers below run without a graph.
     pad_token_id
-        Any valid token id. Padding is on the right, where a causal model does not attend to it,
+        Any token id. Padding is on the right, where a causal model does not attend to it,
         so it changes no score.
 
     Attributes
@@ -95,7 +95,7 @@ class Scorer:
 
     def __init__(self, model: nn.Module, layers: Sequence[nn.Module], *, pad_token_id: int) -> None:
         self.model = model.eval()
-        self.pad_token_id = pad_token_id
+        self.pad_token_id = valid_padding(model, pad_token_id)
         self.most_tokens: int | None = None
         self._lora = WatchedLora(model, layers)
         self._head = Head(model)
@@ -113,8 +113,8 @@ class Scorer:
 
         batch = pad(samples, pad_token_id=self.pad_token_id, device=next(self.model.parameters()).device)
         counts = torch.bincount(batch.rows, minlength=len(samples))
-        squares = torch.zeros(len(samples), dtype=self._accumulate, device=batch.ids.device)
-        with torch.enable_grad(), self._lora.adding_to(squares):
+        gradients = SquaredGradients(len(samples), dtype=self._accumulate, device=batch.ids.device)
+        with torch.enable_grad(), self._lora.recording(gradients):
             hidden = self._head.hidden_states(batch.ids)
         with torch.no_grad():
             predicted = self._head.predict(hidden.detach()[batch.rows, batch.positions], batch.targets)
@@ -126,7 +126,7 @@ class Scorer:
             embedding = _mean_embedding(hidden.detach(), batch.lengths)
             ends = np.cumsum(counts.cpu().numpy())[:-1]
             token_losses = np.split(predicted.loss.half().cpu().numpy(), ends)
-        return Scores(_numbers(squares.sqrt()), loss, el2n, entropy, embedding, token_losses)
+        return Scores(_numbers(gradients.total().sqrt()), loss, el2n, entropy, embedding, token_losses)
 
     @property
     def _accumulate(self) -> torch.dtype:

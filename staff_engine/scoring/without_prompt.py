@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
-from staff_engine.models.forward import pad
+from staff_engine.models.forward import pad, valid_padding
 from staff_engine.scoring.fitting import in_fitting_batches
 from staff_engine.scoring.head import Head
-from staff_engine.scoring.lora import WatchedLora
+from staff_engine.scoring.lora import SquaredGradients, WatchedLora
 from staff_engine.scoring.scorer import mean_by_row
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ResponseScorer:
     first
         The token before each response, from `first_token`.
     pad_token_id
-        Any valid token id; it changes no score.
+        Any token id; it changes no score.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ResponseScorer:
 
     def __init__(self, model: nn.Module, *, first: int, pad_token_id: int) -> None:
         self.model = model.eval()
-        self.first, self.pad_token_id = first, pad_token_id
+        self.first, self.pad_token_id = first, valid_padding(model, pad_token_id)
         self.most_tokens: int | None = None
         self._lora = WatchedLora(model, ())
         self._head = Head(model)
@@ -88,7 +88,8 @@ class ResponseScorer:
 
         batch = pad(samples, pad_token_id=self.pad_token_id, device=next(self.model.parameters()).device)
         counts = torch.bincount(batch.rows, minlength=len(samples))
-        with torch.no_grad(), self._lora.adding_to(torch.zeros(0)):  # no layer is scored
+        nothing = SquaredGradients(0, dtype=torch.float32, device=batch.ids.device)  # no layer is scored
+        with torch.no_grad(), self._lora.recording(nothing):
             hidden = self._head.hidden_states(batch.ids)
             losses = self._head.losses(hidden[batch.rows, batch.positions], batch.targets)
         return mean_by_row(losses, batch.rows, counts)

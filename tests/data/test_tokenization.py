@@ -1,9 +1,8 @@
-import logging
-
 import pytest
 from datasets import Dataset
 
-from staff_engine.data.tokenization import plain_text, tokenize_dataset, tokenize_sample
+from staff_engine.data.templates import plain_text
+from staff_engine.data.tokenization import tokenize_dataset, tokenize_sample
 from staff_engine.data.tokens import open_tokens
 from tests.helpers.tiny import make_tokenizer
 
@@ -16,7 +15,10 @@ GENERATION = (
 )
 PREFIX = GENERATION.replace("{% generation %}", "").replace("{% endgeneration %}", "")
 FORGETS = PREFIX.replace("{% for m in messages %}", "{% for m in messages[-2:] %}")
-NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + PREFIX
+NO_SYSTEM = PREFIX.replace(
+    "{% for m in messages %}",
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}",
+)
 
 
 def turns(*pairs):
@@ -77,7 +79,7 @@ def test_special_tokens_in_a_text_are_text():
 @pytest.mark.parametrize("template", [PREFIX, GENERATION])
 def test_a_chat_template_is_used_for_conversations_with_every_response_marked(template):
     sample = tokenize(TALK, conversation=True, chat_template=template)
-    assert sample.input_ids == [BOS, *ids("s:k|u:p|A:qq|u:r|A:t|")]
+    assert sample.input_ids == ids("s:k|u:p|A:qq|u:r|A:t|")
     assert responses(sample) == "qq|t|"
 
 
@@ -90,19 +92,19 @@ def test_a_template_that_writes_the_first_token_does_not_get_a_second():
     assert sample.input_ids == [BOS, *ids("u:hi|A:yo|")]
 
 
-@pytest.mark.parametrize("template", [FORGETS, NO_SYSTEM])
-def test_a_template_that_cannot_be_cut_falls_back_to_the_plain_one(template):
-    assert tokenize(TALK, conversation=True, chat_template=template) == tokenize(TALK)
+def test_a_template_that_forgets_turns_falls_back_to_the_plain_one():
+    assert tokenize(TALK, conversation=True, chat_template=FORGETS) == tokenize(TALK)
 
 
-def test_the_fall_back_is_logged_once_for_a_data_set(tmp_path, caplog):
-    rows = Dataset.from_list([{"row_id": i, "turns": TALK, "problem": None} for i in range(3)])
-    tokenizer = make_tokenizer(chat_template=FORGETS)
-    with caplog.at_level(logging.WARNING, "staff_engine"):
-        tokenize_dataset(rows, tokenizer, tmp_path / "tokens", max_length=99, conversation=True)
-    assert [record.getMessage() for record in caplog.records] == [
-        "the chat template cannot be split into prompts and responses for 3 samples; they use the plain one"
-    ]
+def test_the_templates_of_a_data_set_are_counted(tmp_path):
+    conversations = [TALK, TALK[1:], TALK[:1] + TALK, TALK[1:]]
+    rows = Dataset.from_list(
+        [{"row_id": i, "turns": each, "problem": None} for i, each in enumerate(conversations)]
+        + [{"row_id": 4, "turns": [], "problem": "line 5: no response"}]
+    )
+    tokenizer = make_tokenizer(chat_template=NO_SYSTEM)
+    tokenize_dataset(rows, tokenizer, tmp_path / "tokens", max_length=99, conversation=True)
+    assert open_tokens(tmp_path / "tokens").templates == {"folded": 1, "chat": 2, "plain": 1}
 
 
 def test_the_prompt_is_cut_from_the_left_and_the_first_token_stays():

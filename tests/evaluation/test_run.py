@@ -226,7 +226,7 @@ def test_a_finished_evaluation_makes_nothing_again(finished, tmp_path, source, h
     keys = made(monkeypatch)
     watch = Watch()
     evaluation_run.execute(folder, watch)
-    assert (keys, watch.stages) == ([], ["evaluate"])
+    assert (keys, watch.stages) == ([], ["libraries", "evaluate"])
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_the_others_may_read_the_fine_tuned_targets_scores(tmp_path, source, hel
             evaluation_run.execute(folder, Watch(stop_in=stage, after=after))
     watch = Watch()
     evaluation_run.execute(folder, watch)
-    assert watch.stages == ["score on target", "evaluate"]
+    assert watch.stages == ["libraries", "score on target", "evaluate"]
     run = open_evaluation(folder)
     grand = cell_of(run, "grand", scores="target")
     assert grand.rows == 12
@@ -275,7 +275,7 @@ def test_the_others_may_read_the_fine_tuned_targets_scores(tmp_path, source, hel
     for key, cell in without_seconds(folder).items():
         if cell.scores is None:
             assert cell == known[key]
-    assert evaluation_run.stages_of(run)[2:] == ("fine-tune target", "score on target", "evaluate")
+    assert evaluation_run.stages_of(run)[3:] == ("fine-tune target", "score on target", "evaluate")
 
 
 def test_the_targets_scores_are_those_of_its_fine_tuning_on_all(tmp_path, source, held_out):
@@ -381,17 +381,17 @@ def test_a_held_out_file_that_was_changed_is_read_again(tmp_path, source, held_o
     before = without_seconds(folder)
     watch = Watch()
     evaluation_run.execute(folder, watch)
-    assert (watch.stages, without_seconds(folder)) == (["evaluate"], before)
+    assert (watch.stages, without_seconds(folder)) == (["libraries", "evaluate"], before)
     path.write_text(path.read_text().replace("xyz", "zyx z"))
     watch = Watch()
     evaluation_run.execute(folder, watch)
-    assert watch.stages == ["import held-out", "evaluate"]
+    assert watch.stages == ["libraries", "import held-out", "evaluate"]
     after = without_seconds(folder)
     assert after.keys() == before.keys() and all(after[key].loss != before[key].loss for key in after)
     path.unlink()
     watch = Watch()
     evaluation_run.execute(folder, watch)
-    assert (watch.stages, without_seconds(folder)) == (["evaluate"], after)
+    assert (watch.stages, without_seconds(folder)) == (["libraries", "evaluate"], after)
 
 
 def test_a_source_that_is_gone_is_named(tmp_path, source, held_out):

@@ -19,7 +19,7 @@ def make_measured(rows=1000, read=100, **changes):
             "rows": rows,
             "small": Side(**side, scoring=Speed(batch=0, token=1e-3, pair=0)),
             "target": Side(**{**side, "load": 5.0}, scoring=Speed(batch=0, token=1e-2, pair=0)),
-            "start": {"import": 0.5, "tokenize": 3.0},
+            "start": {"libraries": 4.0, "import": 0.5, "tokenize": 3.0},
             "import_row": 0.002,
             "finetuning": Training(start=4.0, step=Speed(batch=0.1, token=0, pair=0), checkpoint=0.5),
             "scored": tuple(range(read)),

@@ -23,7 +23,7 @@ def oracle(model, samples, which="all"):
         for weight in weights:
             weight.requires_grad_(True)
         ids = torch.tensor([sample.input_ids])
-        logits = model(input_ids=ids).logits[0]
+        logits = model(input_ids=ids, use_cache=False).logits[0]
         losses, distances, entropies = [], [], []
         for place in range(1, len(sample.input_ids)):
             if sample.response_mask[place]:
@@ -35,8 +35,8 @@ def oracle(model, samples, which="all"):
                 distances.append((probabilities - onehot).square().sum().sqrt())
                 entropies.append(-(probabilities * probabilities.log()).sum())
         loss = torch.stack(losses).mean()
-        gradients = torch.autograd.grad(loss, weights)
-        effort = sum(gradient.square().sum() for gradient in gradients).sqrt()
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        effort = sum(each.square().sum() for each in gradients if each is not None).sqrt()
         rows.append(
             [v.item() for v in (effort, loss, sum(distances) / len(losses), sum(entropies) / len(losses))]
         )

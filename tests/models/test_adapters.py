@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from staff_engine.errors import ModelError
-from staff_engine.models import adapters
+from staff_engine.models import adapters, layers
 from staff_engine.plan import Plan
 from tests.helpers.tiny import ARCHITECTURES, make_model, make_scored_model
 
@@ -26,7 +26,7 @@ def test_lora_goes_on_every_linear_layer_but_the_head_and_changes_nothing_yet(ar
 def test_the_last_block_is_found_by_structure(architecture):
     model = make_model(architecture)
     names = {module: name for name, module in model.named_modules()}
-    assert names[adapters.last_block(model)].endswith(".2")
+    assert names[layers.last_block(model)].endswith(".2")
 
 
 def test_the_same_seed_draws_the_same_lora():

@@ -14,7 +14,7 @@ from staff_engine.data.builtin.docstrings import docstrings
 from staff_engine.data.builtin.tasks import task_rows
 from staff_engine.data.tokenization import tokenize_sample
 from staff_engine.data.tokens import EncodedSample
-from staff_engine.models import adapters, loading
+from staff_engine.models import adapters, loading, sources
 from staff_engine.models.presets import SIZES
 from staff_engine.runs.control import find_run, read_status
 from staff_engine.runs.results import open_results
@@ -45,18 +45,18 @@ def held_out_loss(name):
 
 
 def record_of(name):
-    return json.loads((loading.BUILTIN_FOLDER / name / "pretraining.json").read_text())
+    return json.loads((sources.BUILTIN_FOLDER / name / "pretraining.json").read_text())
 
 
 def test_six_models_are_built_in_and_small():
-    assert loading.builtin_models() == sorted(NAMES)
-    files = [path for path in loading.BUILTIN_FOLDER.rglob("*") if path.is_file()]
+    assert sources.builtin_models() == sorted(NAMES)
+    files = [path for path in sources.BUILTIN_FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 60e6
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_has_a_card_and_its_own_learning_rate(name):
-    folder = loading.BUILTIN_FOLDER / name
+    folder = sources.BUILTIN_FOLDER / name
     record = json.loads((folder / "pretraining.json").read_text())
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"{record['parameters']:,} parameters" in card
@@ -69,7 +69,7 @@ def test_the_models_of_a_family_share_architecture_and_tokenizer(family):
     first, second = (loading.load_tokenizer(f"builtin:{name}") for name in names)
     assert len(first) == VOCABULARY[family]
     assert first.get_vocab() == second.get_vocab()
-    configs = [json.loads((loading.BUILTIN_FOLDER / name / "config.json").read_text()) for name in names]
+    configs = [json.loads((sources.BUILTIN_FOLDER / name / "config.json").read_text()) for name in names]
     assert {config["model_type"] for config in configs} == {ARCHITECTURE[family]}
 
 

@@ -66,9 +66,15 @@ def test_the_target_scores_the_drawn_samples_and_no_more(finished, tmp_path, sou
         scored.extend([self.model.config.num_hidden_layers] * len(samples))
         return score(self, samples)
 
+    class AfterTheCheck(Watch):
+        def stage(self, stage, total=0, done=0):
+            super().stage(stage, total, done)
+            if stage.name == "fine-tune":
+                scored.clear()
+
     monkeypatch.setattr(steps.Scorer, "score", counting)
     folder = make_run(tmp_path / "run", sources, dtype="float32")
-    pipeline.execute(folder, Watch())
+    pipeline.execute(folder, AfterTheCheck())
     results = open_results(folder)
     sizes = results.select().sizes
     assert (scored.count(3), scored.count(4)) == (ROWS - 2, np.minimum(sizes, 2).sum())

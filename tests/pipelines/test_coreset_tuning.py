@@ -96,7 +96,7 @@ def test_cancelling_keeps_the_steps_of_the_tuning_that_are_done(tuned, tmp_path,
     assert steps_done(folder / "target_adapter.part") == 3
     watch = Watch()
     pipeline.execute(folder, watch)
-    assert watch.stages == ["speculate", "tune target", "tune target", "verify", "select"]
+    assert watch.stages == ["libraries", "speculate", "tune target", "tune target", "verify", "select"]
     for whole, resumed in zip(contents(tuned), contents(folder), strict=True):
         np.testing.assert_array_equal(whole, resumed)
 

@@ -106,6 +106,15 @@ def test_local_paths_in_the_plan_become_absolute(plan, tmp_path, monkeypatch):
     assert record.plan.target == "org/model"
 
 
+def test_so_do_those_of_an_adapter_and_of_a_chat_template(plan, tmp_path, monkeypatch):
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "chat.jinja").touch()
+    monkeypatch.chdir(tmp_path)
+    record = read_record(create_run(plan.but(target="org/model@abc+tuned", chat_template="chat.jinja")))
+    assert record.plan.target == f"org/model@abc+{tmp_path / 'tuned'}"
+    assert record.plan.chat_template == str(tmp_path / "chat.jinja")
+
+
 def test_runs_are_listed_newest_first(plan, monkeypatch):
     assert list_runs() == []
     created = []

@@ -115,14 +115,18 @@ def test_any_other_error_fails_the_run_with_one_line(run):
     assert (read_status(run).exit_code, read_status(run).message) == (1, "ZeroDivisionError: by zero")
 
 
-def test_the_log_has_the_time_of_each_message_and_the_warnings(run):
+def test_the_log_has_the_time_of_each_message_and_warnings_of_libraries_are_beside_it(run):
     with working(run):
         logging.getLogger("staff_engine.pipelines.coreset").info("reads the data")
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("careful", stacklevel=1)
+        logging.getLogger("some_library").error("broken")
     text = run.log.read_text()
-    assert "INFO staff_engine.pipelines.coreset: reads the data" in text and "careful" in text
+    assert "INFO staff_engine.pipelines.coreset: reads the data" in text
+    assert "ERROR some_library: broken" in text and "careful" not in text
+    beside = (run.folder / "libraries.txt").read_text()
+    assert "careful" in beside and "reads the data" not in beside
     assert all(line[:2] == "20" and line[10] == " " for line in text.splitlines() if " INFO " in line)
     logging.getLogger("staff_engine").info("after the run")
     assert "after the run" not in run.log.read_text()

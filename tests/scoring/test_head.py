@@ -104,13 +104,36 @@ def test_a_certain_prediction_keeps_its_small_distance():
     np.testing.assert_allclose(head.predict(certain, targets).el2n, exact, rtol=1e-3, atol=1e-7)
 
 
-def test_the_backbone_is_itself_again_afterwards():
+def test_the_modules_below_are_themselves_again_afterwards():
     head, hidden, targets = make_head("gemma3_text")
-    before = vars(head.backbone).get("forward")
+    expected = head.hidden_states(torch.tensor([[3, 4, 5]]))
     head.predict(hidden, targets)
-    assert vars(head.backbone).get("forward") is before
+    assert not any("forward" in vars(module) for module in head.model.modules())
+    assert torch.equal(head.hidden_states(torch.tensor([[3, 4, 5]])), expected)
 
 
-def test_a_model_without_a_backbone_of_its_own_is_refused():
-    with pytest.raises(ModelError, match="the backbone of LlamaModel cannot be identified"):
+def test_nothing_below_the_head_is_computed_again_for_a_prediction():
+    head, hidden, targets = make_head("gemma3_text")
+    head.predict(hidden, targets)
+    calls = []
+    head.model.model.layers[0].register_forward_hook(lambda *_: calls.append(1))
+    head.predict(hidden, targets)
+    assert not calls
+    head.hidden_states(torch.tensor([[3, 4, 5]]))
+    assert calls
+
+
+def test_a_model_without_an_output_layer_is_refused():
+    with pytest.raises(ModelError, match="LlamaModel has no output layer"):
         Head(make_model().model)
+
+
+def test_a_model_that_calls_its_output_layer_twice_is_refused():
+    head, _, _ = make_head()
+
+    def call_it_first(model, inputs):
+        model.lm_head(torch.zeros(1, 2, 24, dtype=torch.float64))
+
+    head.model.register_forward_pre_hook(call_it_first)
+    with pytest.raises(ModelError, match=r"\(1, 3\) it received \(1, 2, 24\), \(1, 3, 24\)"):
+        head.hidden_states(torch.tensor([[3, 4, 5]]))

@@ -6,15 +6,16 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from staff_engine.models import adapters
-from staff_engine.scoring.lora import WatchedLora
+from staff_engine.scoring.lora import SquaredGradients, WatchedLora
 from tests.helpers.score_oracle import FLOAT64_TOLERANCE, oracle, score, table
 from tests.helpers.tiny import ARCHITECTURES, make_model, make_samples, make_scored_model
 
 IDS = torch.tensor([[1, 5, 6, 7], [1, 9, 8, 4]])
 
 
-def outputs(model, layers=(), squares=None):
-    with WatchedLora(model, layers).adding_to(torch.zeros(2) if squares is None else squares):
+def outputs(model):
+    gradients = SquaredGradients(2, dtype=torch.float64, device=torch.device("cpu"))
+    with WatchedLora(model, ()).recording(gradients):
         return model.get_base_model()(input_ids=IDS).logits
 
 
@@ -61,3 +62,40 @@ def test_a_half_precision_model_scores_near_a_single_precision_one_with_single_p
     half = score(model, samples).effort
     assert not np.array_equal(half, single)
     np.testing.assert_allclose(half, single, rtol=0.05)
+
+
+def test_a_layer_that_is_called_several_times_has_one_gradient_the_sum_of_its_calls():
+    model = make_scored_model(dtype=torch.float64)
+    blocks = model.get_base_model().model.layers
+    blocks[2] = blocks[1]  # the second block is called twice
+    samples = make_samples()
+    looped = score(model, samples).effort
+    np.testing.assert_allclose(looped, oracle(model, samples)[:, 0], rtol=FLOAT64_TOLERANCE)
+    assert (score(model, samples, "last_block").effort < looped).all()
+
+
+def test_calls_without_a_gradient_are_not_counted():
+    model = make_scored_model(dtype=torch.float64)
+    inner = model.get_base_model().model.layers[0]
+    forward = inner.forward
+
+    def twice(*arguments, **named):
+        with torch.no_grad():
+            forward(*arguments, **named)
+        return forward(*arguments, **named)
+
+    samples = make_samples()
+    expected = score(model, samples).effort
+    inner.forward = twice
+    np.testing.assert_array_equal(score(model, samples).effort, expected)
+
+
+def test_a_model_that_changes_the_output_of_its_first_layer_in_place_is_scored():
+    model = make_scored_model(dtype=torch.float64)
+    first = model.get_base_model().model.layers[0].self_attn.q_proj
+    samples = make_samples()
+    handle = first.register_forward_hook(lambda layer, inputs, output: output.mul_(2))
+    found = score(model, samples).effort
+    np.testing.assert_allclose(found, oracle(model, samples)[:, 0], rtol=FLOAT64_TOLERANCE)
+    handle.remove()
+    assert not np.allclose(found, score(model, samples).effort)

@@ -14,8 +14,8 @@ from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS
 from staff_engine.data.locating import check_source
 from staff_engine.errors import StaffError
-from staff_engine.models.loading import find_model
-from staff_engine.models.presets import Preset, presets
+from staff_engine.models.presets import ModelPair, model_pairs
+from staff_engine.models.sources import find_model
 from staff_engine.pipelines.forecast import job
 from staff_engine.pipelines.forecast.extrapolation import advice
 from staff_engine.plan import Plan
@@ -28,7 +28,7 @@ OWN = "My own"
 
 FOLDED = {
     "Fine-tuning": PANELS["Fine-tuning"],
-    "Scoring and device": ("device", "dtype", *PANELS["Scoring"]),
+    "Scoring and device": ("device", "dtype", "chat_template", *PANELS["Scoring"]),
     "Selection (can also be changed after the run)": PANELS["Selection"],
 }
 
@@ -82,15 +82,15 @@ def _data(chosen: dict[str, Any]) -> bool:
 
 def _models() -> None:
     st.subheader("Models", anchor=False)
-    known = {_label(preset): preset for preset in presets()}
-    pair = (st.session_state.plan_small, st.session_state.plan_target)
-    fitting = (label for label, preset in known.items() if (preset.small, preset.target) == pair)
+    known = {_label(pair): pair for pair in model_pairs()}
+    names = (st.session_state.plan_small, st.session_state.plan_target)
+    fitting = (label for label, pair in known.items() if (pair.small, pair.target) == names)
     st.session_state.plan_preset = next(fitting, OWN)
     st.selectbox(
         "Family",
         [*known, OWN],
         key="plan_preset",
-        on_change=_take_preset,
+        on_change=_take_pair,
         args=(known,),
         help="Use a small model of the target's family: same architecture and tokenizer.",
     )
@@ -99,28 +99,28 @@ def _models() -> None:
         plan_field.field("small", label="Small model: scores every sample")
     with right:
         plan_field.field("target", label="Target model: the one you will train")
-    preset = known.get(st.session_state.plan_preset)
-    if preset:
-        _say_preset(preset)
+    chosen = known.get(st.session_state.plan_preset)
+    if chosen:
+        _say_pair(chosen)
 
 
-def _take_preset(known: dict[str, Preset]) -> None:
-    preset = known.get(st.session_state.plan_preset)
-    if preset:
-        st.session_state.plan_small, st.session_state.plan_target = preset.small, preset.target
+def _take_pair(known: dict[str, ModelPair]) -> None:
+    pair = known.get(st.session_state.plan_preset)
+    if pair:
+        st.session_state.plan_small, st.session_state.plan_target = pair.small, pair.target
 
 
-def _label(preset: Preset) -> str:
-    return f"{preset.family}: {preset.small} → {preset.target}"
+def _label(pair: ModelPair) -> str:
+    return f"{pair.family}: {pair.small} → {pair.target}"
 
 
-def _say_preset(preset: Preset) -> None:
-    sizes = (millions(preset.small_parameters), millions(preset.target_parameters))
-    words = [f"{' and '.join(sizes)} parameters", preset.license]
-    if preset.gated:
+def _say_pair(pair: ModelPair) -> None:
+    sizes = (millions(pair.small_parameters), millions(pair.target_parameters))
+    words = [f"{' and '.join(sizes)} parameters", f"{pair.context:,} tokens of context", pair.license]
+    if pair.gated:
         words.append("the hub asks you to accept its licence first")
-    if preset.note:
-        words.append(preset.note)
+    if pair.note:
+        words.append(pair.note)
     st.caption(" · ".join(words))
 
 

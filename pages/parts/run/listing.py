@@ -15,7 +15,7 @@ from pages.parts.navigation import (
 from pages.parts.page import errors
 from pages.parts.run import progress
 from pages.parts.words import plain
-from staff_engine.models.loading import short_name
+from staff_engine.models.sources import short_name
 from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.control import Run

@@ -29,6 +29,8 @@ LABELS = {
     "learning_rate": "Learning rate",
     "lora_rank": "LoRA rank",
     "lora_alpha": "LoRA alpha",
+    "lora_targets": "Layers with LoRA",
+    "chat_template": "Chat template (file)",
     "tune_target": "Tune the target on (samples)",
     "scored_parameters": "Scored parameters",
     "tokens_per_batch": "Scoring batch (tokens)",

@@ -14,8 +14,8 @@ from staff_engine.cli.command_lines import similarity_command
 from staff_engine.data.builtin.tasks import PREFIX, TASKS
 from staff_engine.data.locating import check_source
 from staff_engine.errors import StaffError
-from staff_engine.models.loading import builtin_models, find_model
-from staff_engine.models.presets import SIZES, presets
+from staff_engine.models.presets import SIZES, model_pairs
+from staff_engine.models.sources import builtin_models, find_model
 from staff_engine.plan import Plan, SimilarityPlan
 from staff_engine.runs.control import create_run, start
 
@@ -115,8 +115,8 @@ def _models() -> None:
     built_in = [f"{PREFIX}{name}" for name in builtin_models()]
     left, right = st.columns(2)
     for column, name, label, offered in (
-        (left, "smalls", "Small models", [preset.small for preset in presets()]),
-        (right, "targets", "Targets", [preset.target for preset in presets()]),
+        (left, "smalls", "Small models", [pair.small for pair in model_pairs()]),
+        (right, "targets", "Targets", [pair.target for pair in model_pairs()]),
     ):
         with column:
             st.multiselect(

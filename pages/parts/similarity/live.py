@@ -7,7 +7,7 @@ import streamlit as st
 from pages.parts.page import errors
 from pages.parts.run import progress
 from pages.parts.words import plain
-from staff_engine.models.loading import short_name
+from staff_engine.models.sources import short_name
 from staff_engine.pipelines.similarity.report import open_similarity
 from staff_engine.pipelines.similarity.run import stages_of
 from staff_engine.runs import control

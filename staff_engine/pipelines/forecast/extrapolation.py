@@ -78,7 +78,7 @@ class Measured(_Frozen):
     rows: int  # of the data set, up to the limit
     small: Side
     target: Side
-    start: dict[str, float]  # seconds of import and tokenize before the first row
+    start: dict[str, float]  # seconds of each stage up to the check that do not depend on the rows
     import_row: float  # seconds
     finetuning: Training
     tuning: Training | None = None  # of the target, if the plan tunes it
@@ -200,10 +200,15 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
     samples = round(measured.rows * float(usable.mean()))
     drawn, tuned = _drawn(plan, measured, samples)
     full = _scoring_seconds(plan, measured.target, np.flatnonzero(usable), samples)
-    start = measured.start
+    per_row = {stages.IMPORT: measured.import_row, stages.TOKENIZE: measured.small.tokenize_row}
+    before = (stages.LIBRARIES, stages.IMPORT, stages.TOKENIZE, stages.NUMBER_FORMAT)
     seconds = {
-        stages.IMPORT.name: start[stages.IMPORT.name] + measured.rows * measured.import_row,
-        stages.TOKENIZE.name: start[stages.TOKENIZE.name] + measured.rows * measured.small.tokenize_row,
+        **{
+            stage.name: measured.start[stage.name] + measured.rows * per_row.get(stage, 0.0)
+            for stage in before
+            if stage.name in measured.start
+        },
+        stages.CHECK.name: measured.small.load + measured.target.load,
         stages.FINE_TUNE.name: _training_seconds(plan, measured.finetuning, lengths[usable], samples),
         stages.SPECULATE.name: measured.small.load
         + _scoring_seconds(plan, measured.small, np.flatnonzero(usable), samples),

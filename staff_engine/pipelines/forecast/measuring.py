@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,11 @@ from staff_engine.data.sources import is_on_hub
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import DatasetError
-from staff_engine.models import adapters, devices, loading
+from staff_engine.models import adapters, devices, loading, sources
 from staff_engine.models.finetune import finetune, training_order
+from staff_engine.pipelines.checking import LIBRARIES
 from staff_engine.pipelines.forecast.extrapolation import Measured, Side, Training, fit_speed, shapes
-from staff_engine.pipelines.steps import length_bound
+from staff_engine.pipelines.steps import fresh_lora, length_bound, load_base
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.stages import Stage
@@ -83,9 +85,14 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
     """
     check_source(plan.dataset, plan.split)
     for name in (plan.small, plan.target):
-        loading.find_model(name)
+        sources.find_model(name)
     devices.choose_device(plan.device)
     time_for = _divided(seconds, plan)
+    say("loading the libraries")
+    begun = time.perf_counter()
+    for library in LIBRARIES:
+        import_module(library)
+    loading_libraries = time.perf_counter() - begun
     with tempfile.TemporaryDirectory(prefix="staff-forecast-") as temporary:
         folder = Path(temporary)
         say("reading the first rows")
@@ -96,6 +103,7 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         target = _tokenize(plan, plan.target, imported, folder / "target.arrow")
         _refuse_empty(plan, small, target)
         say("choosing the number format")
+        by_trial = plan.dtype == "auto"
         begun = time.perf_counter()
         plan = settle(plan, folder, plan.small, small.table)
         settling = time.perf_counter() - begun
@@ -115,7 +123,12 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         rows=rows,
         small=small_side,
         target=target_side,
-        start={stages.IMPORT.name: import_start, stages.TOKENIZE.name: small.start + settling},
+        start={
+            stages.LIBRARIES.name: loading_libraries,
+            stages.IMPORT.name: import_start,
+            stages.TOKENIZE.name: small.start,
+            **({stages.NUMBER_FORMAT.name: settling} if by_trial else {}),
+        },
         import_row=import_row,
         finetuning=finetuning,
         tuning=tuning,
@@ -165,7 +178,7 @@ def _import(plan: Plan, folder: Path) -> tuple[Imported, float, float]:
 
 def _tokenize(plan: Plan, model: str, imported: Imported, path: Path) -> _Tokens:
     begun = time.perf_counter()
-    tokenizer = loading.load_tokenizer(model)
+    tokenizer = loading.load_tokenizer(model, plan.chat_template)
     bound = length_bound(plan, model)
     rows = imported.rows
     start = time.perf_counter() - begun
@@ -189,8 +202,7 @@ def _refuse_empty(plan: Plan, small: _Tokens, target: _Tokens) -> None:
 def _finetune(plan: Plan, tokens: _Tokens, adapter: Path, seconds: float) -> Training:
     """Measure the fine-tuning of a model, and write its adapter."""
     begun = time.perf_counter()
-    model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
-    adapted = adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
+    adapted = fresh_lora(plan, tokens.model)
     loading.load_tokenizer(tokens.model)  # as a run does here
     loaded = time.perf_counter()
     table = tokens.table
@@ -243,12 +255,11 @@ def _score(
 ) -> tuple[Side, tuple[int, ...], tuple[float, ...]]:
     """Measure loading and scoring; the measurements, the scored rows and their efforts."""
     begun = time.perf_counter()
-    model = loading.load_model(tokens.model, device=plan.device, dtype=plan.dtype)
-    adapted: PeftModel
-    if adapter is None:
-        adapted = adapters.add_lora(model, rank=plan.lora_rank, alpha=plan.lora_alpha, seed=plan.seed)
-    else:
-        adapted = adapters.load_adapter(model, adapter)
+    adapted = (
+        fresh_lora(plan, tokens.model)
+        if adapter is None
+        else adapters.load_adapter(load_base(plan, tokens.model), adapter)
+    )
     loading.load_tokenizer(tokens.model)  # as a run does here
     load = time.perf_counter() - begun
     adapted.requires_grad_(False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
-from staff_engine.models.loading import short_name
+from staff_engine.models.sources import short_name
 from staff_engine.pipelines.similarity.measures import Estimate, Likeness
 from staff_engine.plan import Plan, SimilarityPlan
 from staff_engine.runs.folders import Run, read_record

@@ -16,7 +16,8 @@ import numpy as np
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
-from staff_engine.models import adapters, loading
+from staff_engine.models import adapters, loading, sources
+from staff_engine.pipelines.checking import check_models, find_models
 from staff_engine.pipelines.similarity.measures import RESAMPLES, compare_scores, correlate_ranks
 from staff_engine.pipelines.similarity.report import (
     REPORT_FILE,
@@ -35,10 +36,11 @@ from staff_engine.pipelines.similarity.report import (
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
-    check_models,
     fresh_lora,
     import_rows,
+    load_base,
     score_samples,
+    settle_format,
     tokenize_rows,
     train_adapter,
 )
@@ -48,7 +50,6 @@ from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.stages import Stage
 from staff_engine.scoring.parts import PartWriter, read_parts
-from staff_engine.scoring.precision import settle
 from staff_engine.selection.drawing import VERIFICATION, priorities
 from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import read_table, to_numpy, write_table
@@ -75,7 +76,7 @@ class _Model:
 
     @property
     def words(self) -> str:
-        return loading.short_name(self.name)
+        return sources.short_name(self.name)
 
 
 def execute(folder: Path, reporter: Reporter) -> None:
@@ -95,12 +96,15 @@ def execute(folder: Path, reporter: Reporter) -> None:
     """
     run = open_similarity(folder)
     compared = _models(run)
-    check_models((model.name for model in compared), run.plan.device)
+    names = list(dict.fromkeys(model.name for model in compared))
+    find_models(run.plan, names, reporter)
     mend(folder)
     import_rows(run.plan, folder, reporter)
     sample = _draw(run, compared, reporter)
     first = next(model for model in compared if model.role == "small")
-    run = replace(run, plan=settle(run.plan, folder, first.name, open_tokens(first.folder / "tokens.arrow")))
+    tokens = open_tokens(first.folder / "tokens.arrow")
+    run = replace(run, plan=settle_format(run.plan, folder, first.name, tokens, reporter))
+    check_models(run.plan, names, tokens, folder, reporter)
     readings, tables = [], []
     for model in compared:
         tuned = _tuning_rows(run, model, sample)
@@ -117,7 +121,10 @@ def stages_of(run: Similarity) -> tuple[str, ...]:
 
     A stage that is already done is skipped by the run.
     """
-    gone_through = [stages.IMPORT, stages.TOKENIZE]
+    gone_through = [stages.LIBRARIES, stages.IMPORT, stages.TOKENIZE]
+    if run.plan.dtype == "auto":
+        gone_through.append(stages.NUMBER_FORMAT)
+    gone_through.append(stages.CHECK)
     for model in _models(run):
         gone_through.append(_scoring(model, tuned=False))
         if model.role == "small" or run.plan.tune_target:
@@ -224,7 +231,7 @@ def _train(run: Similarity, model: _Model, rows: np.ndarray, reporter: Reporter)
 def _load(plan: Plan, model: _Model, tuned: bool) -> PeftModel:
     if not tuned:
         return fresh_lora(plan, model.name)
-    weights = loading.load_model(model.name, device=plan.device, dtype=plan.dtype)
+    weights = load_base(plan, model.name)
     return adapters.load_adapter(weights, model.folder / TRAINING)
 
 

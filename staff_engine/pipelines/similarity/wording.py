@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from staff_engine.models.loading import short_name
+from staff_engine.models.sources import short_name
 from staff_engine.pipelines.similarity.report import Pair, Reading, Report, Score
 from staff_engine.selection.trust import Trust
 from staff_engine.system.words import listed, number

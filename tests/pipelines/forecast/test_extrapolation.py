@@ -84,6 +84,7 @@ def test_a_forecast_is_the_sum_of_its_parts():
     assert said.state == "done"
     assert said.samples == 1000
     assert said.tokens == 25_000
+    assert (said.stages["libraries"], said.stages["check"]) == (4.0, 2.0 + 5.0)
     assert said.stages["import"] == pytest.approx(0.5 + 1000 * 0.002)
     assert said.stages["tokenize"] == pytest.approx(3 + 1000 * 0.001)
     steps, epochs = 125, 3
@@ -102,7 +103,9 @@ TUNING = Training(start=6.0, step=Speed(batch=1.0, token=0, pair=0), checkpoint=
 def test_tuning_the_target_is_a_stage_of_its_own_and_is_spent_time():
     measured = make_measured(tuning=TUNING)
     without, said = extrapolate(PLAN, measured), extrapolate(PLAN.but(tune_target=40), measured)
-    assert list(said.stages) == ["import", "tokenize", "fine-tune", "speculate", "tune target", "verify"]
+    assert list(said.stages) == [
+        "libraries", "import", "tokenize", "check", "fine-tune", "speculate", "tune target", "verify"
+    ]  # fmt: skip
     steps, epochs = 5, 3
     tuning = 6 + 40 * 0.001 + epochs * steps * 1.0 + (15 // 10 + 1) * 2.0
     assert said.stages["tune target"] == pytest.approx(tuning)

@@ -168,7 +168,7 @@ def test_a_run_that_is_stopped_anywhere_goes_on_and_finds_the_same(finished, tmp
 def test_a_finished_run_does_nothing_again_but_the_report(finished):
     watch = Watch()
     similarity_run.execute(finished.folder, watch)
-    assert watch.stages == ["compare"]
+    assert watch.stages == ["libraries", "compare"]
 
 
 def test_a_run_of_an_older_version_measures_what_it_lacks_from_its_scores(finished, tmp_path):
