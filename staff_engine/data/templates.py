@@ -55,7 +55,8 @@ def plain_pieces(turns: Sequence[Turn]) -> list[Piece]:
     pieces: list[Piece] = []
     context = ""
     for turn in turns:
-        name = ROLE_NAMES.get(turn["role"], turn["role"])
+        role: str = turn["role"]
+        name = ROLE_NAMES.get(role, role)
         heading = plain_text([(name, "")])
         if is_response(turn):
             pieces += [(context + heading, False), (turn["content"], True)]

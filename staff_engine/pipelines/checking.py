@@ -124,7 +124,7 @@ def beginning(sample: EncodedSample) -> EncodedSample:
     return EncodedSample(sample.input_ids[:end], sample.response_mask[:end])
 
 
-def read_checked(folder: Path) -> tuple[Checked, ...]:
+def models_checked(folder: Path) -> tuple[Checked, ...]:
     """What the check of a run found; empty for an older run. Raises RunError if it cannot be read."""
     return read_model(folder / FILE, _File).models if (folder / FILE).exists() else ()
 
@@ -134,7 +134,7 @@ def pinned(plan: Plan, folder: Path) -> Plan:
 
     So a run that continues later does not mix two versions of a model.
     """
-    commits = {each.model: each.commit for each in read_checked(folder) if each.commit}
+    commits = {each.model: each.commit for each in models_checked(folder) if each.commit}
 
     def at_commit(name: str) -> str:
         base, plus, adapter = name.partition("+")

@@ -18,7 +18,7 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, loading
-from staff_engine.pipelines.checking import check_models, find_models, pinned, read_checked
+from staff_engine.pipelines.checking import check_models, find_models, pinned, models_checked
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -309,7 +309,7 @@ def summarize(results: Results) -> Summary:
             *_cut_responses(results),
             *_too_few_to_tune(results.plan, len(results.tuned_ids)),
             *_other_templates(results.folder),
-            *(checked.sentence for checked in read_checked(results.folder) if checked.left_out),
+            *(checked.sentence for checked in models_checked(results.folder) if checked.left_out),
             *selection.warnings,
         ),
         trust=_trust(results),

@@ -34,7 +34,7 @@ def test_libraries_the_number_format_and_the_check_are_stages_before_the_work(tm
     pipeline.execute(folder, watch)
     assert watch.stages[:6] == ["libraries", "import", "tokenize", "number format", "check", "fine-tune"]
     assert (watch.done["libraries"], watch.done["number format"], watch.done["check"]) == (3, 1, 2)
-    checked = checking.read_checked(folder)
+    checked = checking.models_checked(folder)
     assert [each.model for each in checked] == [sources["small"], sources["target"]]
     assert all(0.5 < each.lora_share < 1 and not each.left_out for each in checked)
     assert not (folder / checking.TOKENS).exists()
@@ -110,7 +110,7 @@ def test_the_summary_says_on_which_share_of_a_model_with_experts_lora_sits(tmp_p
     pipeline.execute(folder, Watch())
     (sentence,) = [text for text in open_results(folder).summary.warnings if "LoRA" in text]
     assert sentence.endswith("are in layers with LoRA; the experts and their routers have none.")
-    share = checking.read_checked(folder)[1].lora_share
+    share = checking.models_checked(folder)[1].lora_share
     assert 0.05 < share < 0.5 and sentence.startswith(f"{share:.1%} of the weights of ")
 
 

@@ -91,7 +91,7 @@ def bare(path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[io.BufferedReader]:
+def opened(path: Path) -> Iterator[io.BufferedReader[Any]]:
     """Open a file for reading bytes, decompressed if needed.
 
     Raises

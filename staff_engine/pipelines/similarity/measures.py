@@ -113,7 +113,7 @@ def compare_scores(
     others = _bootstrapped(
         lambda a, b: _statistics(a, b, num_strata), target, candidate, seed=seed, resamples=resamples
     )
-    return Likeness(len(target), ranks, *others, held=held)
+    return Likeness(len(target), ranks, *others, held)
 
 
 def correlate_ranks(
