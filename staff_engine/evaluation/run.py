@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from staff_engine.data.kinds import kind_shares, row_kinds
+from staff_engine.data.builtin.kinds import kind_shares, row_kinds
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
 from staff_engine.evaluation.cells import (

@@ -18,7 +18,7 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, loading
-from staff_engine.pipelines.checking import check_models, find_models, pinned, models_checked
+from staff_engine.pipelines.checking import check_models, find_models, models_checked, pinned
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,

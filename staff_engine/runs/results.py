@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.dataset import Imported, open_imported
-from staff_engine.data.near_duplicates import kept_near_duplicates
+from staff_engine.data.repeats.by_tokens import kept_near_duplicates
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
 from staff_engine.program import COMMAND
@@ -280,7 +280,7 @@ class Results:
         }
 
     def near_duplicates(self, threshold: float) -> np.ndarray:
-        """Int64 (num_rows,): groups of near duplicates; see `data.near_duplicates.near_duplicates`."""
+        """Int64 (num_rows,): groups of near duplicates; see `data.repeats.by_tokens.near_duplicates`."""
         if threshold not in self._groups:
             path = self.folder / "tokens.arrow"
             self._groups[threshold] = kept_near_duplicates(path, self.num_rows, threshold=threshold)

@@ -7,6 +7,7 @@ from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs.cost import selection_seconds
 from staff_engine.runs.coverage import coverage_of_methods
+from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.score_tables import choose, missing_of, settings_of, small_scores
 from staff_engine.selection.baselines import d2
@@ -213,6 +214,7 @@ def test_embeddings_that_overflowed_in_float16_are_the_greatest_number(results):
     vectors[0, :3] = [np.inf, -np.inf, np.nan]
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 16)
     pq.write_table(pa.table({"row_id": table["row_id"], "vector": column}), path)
+    forget(results.folder, "embedding")
     read = small_scores(results).embedding
     assert read[0, :3].tolist() == [65504, -65504, 0]
     assert len(choose("moderate", results, small_scores(results), pruning_rate=0.9, seed=0)) == 19

@@ -110,10 +110,10 @@ def compare_scores(
     target, candidate = target[both], candidate[both]
     lengths = None if lengths is None else np.asarray(lengths, dtype=np.float64)[both]
     ranks, held = correlate_ranks(target, candidate, lengths=lengths, seed=seed)
-    others = _bootstrapped(
+    pearson, ks, wasserstein, strata, hardest = _bootstrapped(
         lambda a, b: _statistics(a, b, num_strata), target, candidate, seed=seed, resamples=resamples
     )
-    return Likeness(len(target), ranks, *others, held)
+    return Likeness(len(target), ranks, pearson, ks, wasserstein, strata, hardest, held)
 
 
 def correlate_ranks(

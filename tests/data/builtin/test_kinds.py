@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 
+from staff_engine.data.builtin.kinds import kind_shares, row_kinds
 from staff_engine.data.dataset import import_dataset
-from staff_engine.data.kinds import kind_shares, row_kinds
 
 
 def imported(tmp_path, records):

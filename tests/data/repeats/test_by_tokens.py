@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from staff_engine.data import near_duplicates as near
-from staff_engine.data.near_duplicates import kept_near_duplicates, near_duplicates
+from staff_engine.data.repeats import by_tokens as near
+from staff_engine.data.repeats.by_tokens import kept_near_duplicates, near_duplicates
 from staff_engine.data.tokens import TokenTable
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=12)
