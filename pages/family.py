@@ -69,6 +69,8 @@ def main() -> None:
     if control.read_status(run).state == "finished":
         with errors():
             similarity = _similarity(run, _version(run))
+            if not similarity.report.length_held:
+                _older(run)
             _finished(similarity, similarity.report, similarity.scores)
         return
     live.show(run)
@@ -101,6 +103,18 @@ def _pick() -> Run | None:
     raise AssertionError("errors() ends the page")
 
 
+def _older(run: Run) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f":material/info: {words.OLDER} The models' scores are stored, so measuring it runs no model and"
+            " takes less than a minute."
+        )
+        if st.button("Measure it now", icon=":material/straighten:", key="family_hold"):
+            with errors():
+                control.start(run)
+            st.rerun()
+
+
 def _version(run: Run) -> int:
     path = run.folder / REPORT_FILE
     return path.stat().st_mtime_ns if path.exists() else 0
@@ -113,11 +127,14 @@ def _similarity(run: Run, version: int) -> Similarity:
 
 def _finished(similarity: Similarity, report: Report, scores: pd.DataFrame) -> None:
     st.caption(_made_from(similarity))
-    score, tuned = _choices(report)
-    _verdicts(similarity, report, score, tuned)
-    _ranks(report, score)
-    _curves(report, scores, score, tuned)
-    _likeness(report, score, tuned)
+    score, tuned, held = _choices(report)
+    st.subheader("Reliability for each target", anchor=False)
+    _conclusion(words.conclusion(report, score, tuned=tuned))
+    shown = words.for_target(report, _target_shown(report))
+    _verdicts(similarity, shown, score, tuned)
+    _ranks(report, score, held)
+    _curves(shown, scores, score, tuned)
+    _likeness(shown, score, tuned, held)
     _lengths(report, score)
     _how(similarity)
 
@@ -130,8 +147,8 @@ def _made_from(similarity: Similarity) -> str:
     return f"{report.samples:,} samples of {data}{limit}; the small models were fine-tuned for {tuned}."
 
 
-def _choices(report: Report) -> tuple[Score, bool]:
-    """Selectors for the score and the state of the targets; the link keeps both."""
+def _choices(report: Report) -> tuple[Score, bool, bool]:
+    """Selectors, which the link keeps: the score, whether targets are fine-tuned and length is held."""
     numbers = sorted({each.tuned_on for each in report.readings if each.role == "target" and each.tuned_on})
     with st.container(horizontal=True):
         st.segmented_control(
@@ -155,24 +172,43 @@ def _choices(report: Report) -> tuple[Score, bool]:
                 help="In the paper, the target is untouched. The setting Tune the target changes this.",
                 persist_state="session",
             )
+        if report.length_held:
+            st.segmented_control(
+                "Rank correlation",
+                ["held", "plain"],
+                key="family_length",
+                format_func={"held": "With response length held", "plain": "Spearman"}.__getitem__,
+                required=True,
+                help="Most models give short responses a high effort, so two models can agree merely because"
+                " they saw the same lengths. With response length held, only the rest of the agreement"
+                " counts. The reliability always rests on it.",
+                persist_state="session",
+            )
     if not numbers and st.session_state.family_target == "fine-tuned":
         st.info(
             "The target was not fine-tuned in this similarity run. The untouched target is shown.",
             icon=":material/info:",
         )
-    return SCORE_NAMES[st.session_state.family_score][0], bool(
-        numbers
-    ) and st.session_state.family_target == "fine-tuned"
+    return (
+        SCORE_NAMES[st.session_state.family_score][0],
+        bool(numbers) and st.session_state.family_target == "fine-tuned",
+        report.length_held and st.session_state.family_length == "held",
+    )
+
+
+def _conclusion(sentences: list[str]) -> None:
+    """One sentence in bold, several as a list."""
+    if len(sentences) == 1:
+        st.markdown(f"**{plain(sentences[0])}**")
+    else:
+        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
 
 
 def _verdicts(similarity: Similarity, report: Report, score: Score, tuned: bool) -> None:
-    st.subheader("Reliability for each target", anchor=False)
-    st.markdown(f"**{plain(' '.join(words.conclusion(report, score, tuned=tuned)))}**")
-    pairs = words.pairs_of(report, score, tuned=tuned)
-    shown = _target_shown(list(dict.fromkeys(pair.target.model for pair in pairs)))
+    """A card for each fine-tuned small model of one target, and what helps at low reliability."""
     with st.grid(3, min_column_width=240):
-        for index, pair in enumerate(pairs):
-            if pair.small.tuned_on and pair.target.model == shown:
+        for index, pair in enumerate(words.pairs_of(report, score, tuned=tuned)):
+            if pair.small.tuned_on:
                 _verdict(similarity, pair, words.trust_of(report, pair), index)
     helps = words.advice(report, score, tuned=tuned)
     if helps:
@@ -181,15 +217,18 @@ def _verdicts(similarity: Similarity, report: Report, score: Score, tuned: bool)
             f"If the reliability is low, this can help in a run:\n{listed}", icon=":material/lightbulb:"
         )
     if score != "loss":
+        with_held = " with response length held" if report.length_held else ""
         st.caption(
-            f"Reliability is high if the rank correlation is at least {HIGH:g} and its interval starts at"
-            f" {HIGH_AT_LEAST:g} or above. It is fair if the correlation is at least {FAIR:g}, else low."
-            " Every run uses the same thresholds. The small models are fine-tuned, as in a run."
+            f"Reliability is high if the rank correlation{with_held} is at least {HIGH:g} and its"
+            f" interval starts at {HIGH_AT_LEAST:g} or above. It is fair if the correlation is at least"
+            f" {FAIR:g}, else low. Every run uses the same thresholds."
+            " The small models are fine-tuned, as in a run."
         )
 
 
-def _target_shown(targets: list[str]) -> str:
+def _target_shown(report: Report) -> str:
     """A selector of the target, kept in the link, if there are several; else the only one."""
+    targets = list(dict.fromkeys(each.model for each in report.readings if each.role == "target"))
     if len(targets) == 1:
         return targets[0]
     if st.session_state.family_for not in targets:
@@ -210,11 +249,11 @@ def _verdict(similarity: Similarity, pair: Pair, trust: Trust | None, index: int
             if trust is not None:
                 color, icon = BADGES[trust.word]
                 st.badge(f"{trust.word} reliability", icon=icon, color=color)
-        st.metric("Rank correlation", number(agreement.spearman))
-        st.caption(
-            f"95 % interval {number(agreement.low)} to {number(agreement.high)}, from"
-            f" {agreement.samples:,} samples. {agreement.sentence}"
+        st.metric(
+            "Rank correlation" if pair.likeness.held is None else "Rank correlation, response length held",
+            number(agreement.judged[0]),
         )
+        st.caption(f"{agreement.sentence} {agreement.figures}")
         if (
             trust is not None
             and trust.word != "low"
@@ -230,18 +269,20 @@ def _verdict(similarity: Similarity, pair: Pair, trust: Trust | None, index: int
             plan_again({**similarity.plan.model_dump(), **pair_of_plan, **tune})
 
 
-def _ranks(report: Report, score: Score) -> None:
+def _ranks(report: Report, score: Score, held: bool) -> None:
     st.subheader("Do the models rank the samples alike?", anchor=False)
-    frame = charts.rank_frame(report, score)
+    frame = charts.rank_frame(report, score, held=held)
+    which = "Rank correlations with response length held" if held else "Rank correlations"
     chart(
         charts.rank_figure(frame), key="family_ranks",
-        alt=f"Rank correlations between {len(report.readings)} models and states, from"
+        alt=f"{which} between {len(report.readings)} models and states, from"
         f" {number(frame['value'].min())} to {number(frame['value'].max())}.",
     )  # fmt: skip
+    lengths = " Lengths are in tokens, on average over the two models' tokenizers." if held else ""
     st.caption(
-        "Spearman's rank correlation of each pair of models, with its 95 % bootstrap interval: 1 is the same"
-        " order of the samples, 0 is no relation. The colours range from 0 to 1; negative values have the"
-        " colour of 0."
+        f"{which} of each pair of models, with 95 % bootstrap intervals: 1 is the same order of the"
+        " samples, 0 is no relation. The colours range from 0 to 1; negative values have the colour of 0."
+        f"{lengths}"
     )
 
 
@@ -263,9 +304,10 @@ def _curves(report: Report, scores: pd.DataFrame, score: Score, tuned: bool) -> 
     )
 
 
-def _likeness(report: Report, score: Score, tuned: bool) -> None:
+def _likeness(report: Report, score: Score, tuned: bool, held: bool) -> None:
     st.subheader("How well do they agree with the target?", anchor=False)
-    _dots(charts.likeness_frame(report, score, tuned=tuned), charts.LIKENESS, "Similarity to the target")
+    frame = charts.likeness_frame(report, score, tuned=tuned)
+    _dots(frame, charts.likeness_panels(held=held), "Similarity to the target")
     untouched = "" if tuned else " Hollow dots are small models before fine-tuning."
     st.caption(
         f"Lines are 95 % bootstrap intervals. The interval of a small distance can be above its dot."

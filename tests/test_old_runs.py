@@ -67,6 +67,11 @@ def test_status_says_what_it_said(name, home, capsys):
     assert_kept(json.loads(printed(capsys, "status", name, "--json")), expected(name, home))
 
 
+def test_an_old_similarity_says_that_it_did_not_hold_the_response_length(capsys):
+    said = " ".join(printed(capsys, "status", "old similarity").split())
+    assert "made by an older version, which did not hold response length constant" in said
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_status_in_words_has_its_name_state_and_stages(name, home, capsys):
     said = printed(capsys, "status", name)
@@ -118,7 +123,8 @@ def test_the_samples_of_the_coreset_s_run_can_be_looked_at():
 
 def test_the_similarity_opens_with_its_scores_and_report(home):
     similarity = open_similarity(control.find_run("old similarity").folder)
-    assert similarity.report.as_json() == expected("old similarity", home)["report"]
+    assert_kept(similarity.report.as_json(), expected("old similarity", home)["report"])
+    assert not similarity.report.length_held
     assert len(similarity.scores) == 20 * len(similarity.report.readings)
 
 

@@ -135,18 +135,47 @@ def test_the_guide_to_similarity_cites_the_measured_file():
     facts = json.loads((FOLDER / "similarity.json").read_text())
     guide = " ".join((ROOT / "docs" / "use" / "similarity.md").read_text(encoding="utf-8").split())
 
-    def means(task, state):
-        return bench_similarity._short(facts, task, state, "effort, all")[3:5]
+    def means(task, state, name, score="effort, all"):
+        """Means of the pairs of one family and of the others, as the guide writes them."""
+        pairs = bench_similarity._pairs(facts, task, state, score)
+        return [text.replace("-", "−") for text in bench_similarity._shortly(pairs, name)]
 
     for state, said in (
         (0, "untouched target {} compared with {}"),
         (600, "tuned on all {} compared with {}"),
     ):
-        assert said.format(*means("docstrings", state)) in guide
-    assert "same family {}, others {}".format(*means("kazakh", 0)) in guide
-    assert "({} compared with {})".format(*means("kazakh", 600)) in guide
-    for task in ("docstrings", "kazakh", "chat"):
-        assert f"from {means(task, 0)[0]} to {means(task, 60)[0]} on {task}" in guide
+        assert said.format(*means("docstrings", state, "spearman")) in guide
+    for task, said in (
+        ("chat", "a mean of {}, and {} with length held"),
+        ("kazakh", "they have {}, and {} with length held"),
+    ):
+        assert said.format(*(means(task, 0, name)[0] for name in ("spearman", "held"))) in guide
+    kazakh, chat = (means(task, 60, "held") for task in ("kazakh", "chat"))
+    assert f"pairs of one family have {kazakh[0]} on kazakh and {chat[0]} on chat" in guide
+    assert (
+        f"other families have {kazakh[1]} on kazakh (same family {kazakh[0]}) and {chat[1]} on chat (same"
+        f" family {chat[0]}). The nano of the same family is best for {kazakh[2]} targets on kazakh and for"
+        f" {chat[2]} on chat"
+    ) in guide
+    kazakh, chat = (means(task, 60, "held", "effort, last_block") for task in ("kazakh", "chat"))
+    said = "{} compared with {} on kazakh and {} compared with {} on chat"
+    assert said.format(*kazakh[:2], *chat[:2]) in guide
+    ratings = [
+        pair["trust"]
+        for task in ("kazakh", "chat")
+        for pair in bench_similarity._pairs(facts, task, 0, "effort, all").values()
+    ]
+    assert f"{ratings.count('low')} of the {len(ratings)} pairs on kazakh and chat are rated low" in guide
+    assert "high" not in ratings
+    for task, name in (("kazakh", "held"), ("chat", "held"), ("docstrings", "spearman")):
+        assert (
+            f"from {means(task, 0, name)[0]} to {means(task, 60, name)[0]} on {task}" in guide
+            or (
+                f"On {task}, it raised the plain correlation from {means(task, 0, name)[0]} to"
+                f" {means(task, 60, name)[0]}"
+            )
+            in guide
+        )
     lengths = [
         each["value"]
         for each in facts["tasks"]["chat"]["lengths"]

@@ -105,6 +105,7 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "family": (None, _similarity),
     "family_score": ("all", _one_of("all", "last_block", "loss")),
     "family_for": (None, str),
+    "family_length": ("held", _one_of("held", "plain")),
     "family_target": ("untouched", _one_of("untouched", "fine-tuned")),
     "export_format": ("jsonl", str),
     "export_selection": ("current", str),

@@ -42,6 +42,9 @@ class Panel:
 
 LIKENESS = {
     "spearman": Panel("The order", "Rank correlation (1: the same order)", 0, 1, 0),
+    "held": Panel(
+        "The order, length held", "Rank correlation, response length held (1: the same order)", 0, 1, 0
+    ),
     "strata": Panel("The strata", "Adjusted Rand index (1: the same strata)", 0, 1, 0),
     "hardest": Panel("The hardest tenth", "Overlap (share of the target's)", 0, 1, HARDEST),
     "pearson": Panel("The scores", "Pearson correlation (1: on a line)", 0, 1, 0),
@@ -50,14 +53,27 @@ LIKENESS = {
 }
 """The measures of a `Likeness`: first those of the order, then those of the scores."""
 
+ORDER = {False: "spearman", True: "held"}
+"""The panel of the order, without and with response length held; a page shows one of them."""
+
 LENGTHS = {
     score: Panel(title, "Rank correlation (with the length in tokens)", -1, 1, 0, "no trend")
     for score, title in zip(SCORES, ("Effort, all LoRA matrices", "Effort, last block", "Loss"), strict=True)
 }
 
 
-def rank_frame(report: Report, score: Score) -> pd.DataFrame:
+def likeness_panels(*, held: bool) -> dict[str, Panel]:
+    """The panels of `LIKENESS` to show, with the order's correlation without or with length held."""
+    return {key: panel for key, panel in LIKENESS.items() if key != ORDER[not held]}
+
+
+def rank_frame(report: Report, score: Score, *, held: bool) -> pd.DataFrame:
     """The rank correlation of each pair of readings.
+
+    Parameters
+    ----------
+    held
+        Whether response length is held constant. Then there are no rows if the run did not measure it.
 
     Returns
     -------
@@ -67,9 +83,9 @@ def rank_frame(report: Report, score: Score) -> pd.DataFrame:
     """
     names = labels(report.readings)
     rows = [
-        (names[each.first], names[each.second], *_three(each.correlation))
+        (names[each.first], names[each.second], *_three(estimate))
         for each in report.ranks
-        if each.score == score
+        if each.score == score and (estimate := each.held if held else each.correlation) is not None
     ]
     return pd.DataFrame(rows, columns=["first", "second", "value", "low", "high"])
 
@@ -227,7 +243,7 @@ def likeness_frame(report: Report, score: Score, *, tuned: bool) -> pd.DataFrame
     Returns
     -------
     pandas.DataFrame
-        A row for each measure and pair: panel, a key of `LIKENESS`; name of the small model,
+        A row for each measure and pair that has it: panel, a key of `LIKENESS`; name of the small model,
         and of the target if there are several; model, role and tuned_on, the small
         model's; value, low and high.
     """
@@ -238,10 +254,11 @@ def likeness_frame(report: Report, score: Score, *, tuned: bool) -> pd.DataFrame
             panel,
             names[pair.small] + (f" for {names[pair.target].rpartition(', ')[0]}" if many else ""),
             pair.small,
-            getattr(pair.likeness, panel),
+            estimate,
         )
         for panel in LIKENESS
         for pair in pairs
+        if (estimate := getattr(pair.likeness, panel)) is not None
     )
 
 

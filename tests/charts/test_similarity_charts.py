@@ -6,7 +6,7 @@ import pytest
 
 from staff_engine.charts import similarity as charts
 from staff_engine.pipelines.similarity import wording as words
-from tests.helpers.made_similarity import make_report
+from tests.helpers.made_similarity import make_report, older
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def made():
 
 def test_every_two_readings_have_a_cell_with_their_rank_correlation(made):
     report, _ = made
-    frame = charts.rank_frame(report, "effort, all")
+    frame = charts.rank_frame(report, "effort, all", held=False)
     assert len(frame) == 6 * 5 / 2
     first = next(each for each in report.ranks if each.score == "effort, all")
     assert frame.iloc[0].tolist() == [
@@ -25,9 +25,31 @@ def test_every_two_readings_have_a_cell_with_their_rank_correlation(made):
     ]  # fmt: skip
 
 
+def test_with_length_held_every_cell_has_the_correlation_that_is_left(made):
+    report, _ = made
+    plain, held = (charts.rank_frame(report, "effort, all", held=held) for held in (False, True))
+    assert held[["first", "second"]].equals(plain[["first", "second"]])
+    first = next(each for each in report.ranks if each.score == "effort, all")
+    assert held.iloc[0].tolist()[2:] == list(vars(first.held).values())
+    assert (held["value"] < plain["value"]).any()
+    charts.rank_figure(held).to_json()
+
+
+def test_a_report_of_an_older_version_has_no_cells_and_dots_with_length_held(made):
+    report = older(made[0])
+    assert charts.rank_frame(report, "loss", held=True).empty
+    assert "held" not in set(charts.likeness_frame(report, "loss", tuned=False)["panel"])
+
+
+def test_a_page_shows_one_of_the_two_panels_of_the_order():
+    for held, shown in ((False, "spearman"), (True, "held")):
+        panels = charts.likeness_panels(held=held)
+        assert len(panels) == 6 and next(iter(panels)) == shown
+
+
 def test_the_heat_map_is_a_triangle_on_a_fixed_scale_with_value_and_interval_in_each_cell(made):
     report, _ = made
-    frame = charts.rank_frame(report, "loss")
+    frame = charts.rank_frame(report, "loss", held=False)
     figure = charts.rank_figure(frame)
     heat, written = figure.data
     values = np.array(heat.z, dtype=float)
@@ -66,7 +88,7 @@ def test_two_readings_that_cannot_be_compared_have_an_empty_cell():
 
 def test_with_many_models_the_interval_is_left_to_the_pointer():
     report, _ = make_report(smalls=[f"small-{i}" for i in range(5)])
-    figure = charts.rank_figure(charts.rank_frame(report, "loss"))
+    figure = charts.rank_figure(charts.rank_frame(report, "loss", held=False))
     assert all(" to" not in text for text in figure.data[1].text)
     said = [text for row in figure.data[0].customdata for text in row if text]
     assert all(" to " in text for text in said)
@@ -157,6 +179,15 @@ def test_with_two_targets_a_name_says_for_which():
     }
 
 
+def test_of_one_target_a_chart_has_only_its_pairs_and_needs_no_name_for_it():
+    report, scores = make_report(targets=["one", "two"])
+    mine = words.for_target(report, "two")
+    frame = charts.likeness_frame(mine, "loss", tuned=True)
+    assert set(frame["name"]) == {"near, fine-tuned", "far, fine-tuned"}
+    curves = charts.curve_frame(mine, scores, "loss", tuned=True)
+    assert set(curves["name"]) == {"near, fine-tuned", "far, fine-tuned", "two, fine-tuned"}
+
+
 @pytest.mark.parametrize("key", charts.LIKENESS)
 def test_a_panel_shows_dots_intervals_and_chance_where_there_is_one(made, key):
     report, _ = made
@@ -196,7 +227,7 @@ def test_lengths_have_a_panel_for_every_score_and_a_row_for_every_reading(made):
 def test_names_of_people_are_shown_letter_by_letter():
     report, scores = make_report(smalls=["/models/<b>bold", "far"])
     for figure in (
-        charts.rank_figure(charts.rank_frame(report, "loss")),
+        charts.rank_figure(charts.rank_frame(report, "loss", held=False)),
         charts.curve_figure(charts.curve_frame(report, scores, "loss", tuned=False)),
         charts.dot_figure(charts.length_frame(report).head(6), charts.LENGTHS["loss"]),
     ):

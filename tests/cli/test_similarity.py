@@ -57,7 +57,7 @@ def make_run(data, **status):
 
 
 def make_report():
-    likeness = Likeness(20, CLOSE, CLOSE, *[Estimate(0.1, 0.05, float("nan"))] * 4)
+    likeness = Likeness(20, CLOSE, CLOSE, *[Estimate(0.1, 0.05, float("nan"))] * 4, Estimate(0.75, 0.6, 0.8))
     pair = Pair(target=TARGET, small=SMALL, score="effort, all", likeness=likeness)
     trust = judge_trust(likeness.agreement, epochs=3, scored_parameters="all")
     return Report(
@@ -118,6 +118,8 @@ def test_status_prints_what_was_found_and_has_it_as_json(data, capsys):
     assert main(["status", run.id]) == 0
     said = capsys.readouterr().out
     assert "0.81" in said and "0.70 to 0.90" in said
+    assert "made by an older version, which did not hold response length" not in said
+    assert "length held" in said and "0.75" in said
     assert "llama-nano, fine-tuned, for large, untouched, by effort, all: reliability is high." in said
     assert main(["status", run.id, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["report"]

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,6 +28,13 @@ def make_report(smalls=("near", "far"), targets=("target",), **more):
         run = Similarity(Path(folder), plan, similarity)
         _compare(run, **more)
         return run.report, run.scores
+
+
+def older(report):
+    """The report as a version made it that did not hold response length constant."""
+    pairs = [each.model_copy(update={"likeness": replace(each.likeness, held=None)}) for each in report.pairs]
+    ranks = [each.model_copy(update={"held": None}) for each in report.ranks]
+    return report.model_copy(update={"pairs": tuple(pairs), "ranks": tuple(ranks)})
 
 
 def make_finished_similarity(name="alike", *, smalls=("near", "far"), targets=("target",), tune=12, **more):

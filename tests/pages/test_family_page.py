@@ -1,10 +1,11 @@
 import pytest
 
-from staff_engine.pipelines.similarity.report import REPORT_FILE
+from staff_engine.pipelines.similarity.report import REPORT_FILE, open_similarity
 from staff_engine.runs import control
 from staff_engine.runs.status import CANCEL_FILE, Status, save_status
+from staff_engine.system.files import write_json
 from tests.helpers.made_evaluation import make_evaluation, write_held_out
-from tests.helpers.made_similarity import alive, make_finished_similarity, make_similarity
+from tests.helpers.made_similarity import alive, make_finished_similarity, make_similarity, older
 from tests.helpers.seen import query_of, texts
 
 GONE = {"pid": 2**22 + 1, "pid_started": 1.0}
@@ -210,8 +211,9 @@ def test_a_finished_similarity_run_says_first_who_may_speak_for_whom(open_page, 
     assert not app.exception
     assert query_of(app) == {"family": similarity.id}
     said = texts(app)
-    assert "**near and far can be used for target \\(reliability is high\\).**" in said
-    assert [metric.label for metric in app.metric] == ["Rank correlation"] * 2
+    assert "- near can be used for target\\: reliability is high \\(rank correlation" in said
+    assert "with response length held\\)." in said
+    assert [metric.label for metric in app.metric] == ["Rank correlation, response length held"] * 2
     badges = [each.value for each in app.markdown if "reliability" in each.value and "badge" in each.value]
     assert any(":green-badge[:material/check_circle: high reliability]" in badge for badge in badges)
     assert len(app.get("plotly_chart")) == 1 + 1 + 6 + 3
@@ -232,6 +234,30 @@ def test_the_other_score_and_the_tuned_target_are_a_choice_that_the_link_keeps(o
     assert "There is no rating by loss" in texts(app)
     assert not [button for button in app.button if "family_plan_" in button.key]
     assert not [each for each in app.markdown if "-badge[" in each.value]
+
+
+def test_the_rank_correlation_is_shown_with_length_held_or_without(open_page, similarity):
+    app = open_page("family")
+    assert "Rank correlations with response length held of each pair" in texts(app)
+    held = app.metric[0].value
+    app.segmented_control(key="family_length").set_value("plain").run()
+    assert not app.exception
+    assert "Rank correlations of each pair" in texts(app)
+    assert query_of(app) == {"family": similarity.id, "family_length": "plain"}
+    assert app.metric[0].value == held  # the rating rests on it in any case
+
+
+def test_a_run_of_an_older_version_says_what_it_lacks_and_measures_it(open_page, similarity, no_process):
+    report = older(open_similarity(similarity.folder).report)
+    write_json(similarity.folder / REPORT_FILE, report.as_json())
+    app = open_page("family")
+    assert not app.exception
+    assert "made by an older version, which did not hold response length constant" in texts(app)
+    assert [metric.label for metric in app.metric] == ["Rank correlation"] * 2
+    assert "family_length" not in {each.key for each in app.segmented_control}
+    app.button(key="family_hold").click().run()
+    assert not app.exception
+    assert control.read_status(similarity).state == "queued"
 
 
 def test_of_several_targets_one_is_looked_at_as_the_link_says(open_page, home):
@@ -256,6 +282,13 @@ def test_of_several_targets_one_is_looked_at_as_the_link_says(open_page, home):
     assert shown(app) == ["big"]
 
 
+def test_of_several_targets_every_one_is_concluded_on_in_a_line_of_its_own(open_page, home):
+    make_finished_similarity(targets=("big", "bigger"))
+    said = texts(open_page("family"))
+    assert "- near can be used for big\\: reliability is high" in said
+    assert "- near can be used for bigger\\: reliability is high" in said
+
+
 def test_low_trust_comes_with_advice_and_offers_no_plan(open_page, home):
     make_finished_similarity(noise=(0.2, 30))
     app = open_page("family")
@@ -271,7 +304,7 @@ def test_a_target_that_was_not_tuned_is_shown_untouched(open_page, home):
     app = open_page("family", family=run.id, family_target="fine-tuned")
     assert not app.exception
     assert "The untouched target is shown" in texts(app)
-    assert len(app.segmented_control) == 1
+    assert "family_target" not in {each.key for each in app.segmented_control}
     assert len(app.metric) == 2
 
 

@@ -9,21 +9,25 @@ from rich.table import Table
 
 from staff_engine.pipelines.similarity.measures import Estimate
 from staff_engine.pipelines.similarity.report import SCORES, Report
+from staff_engine.pipelines.similarity.wording import OLDER
 
 COLUMNS = {
     "spearman": "rank corr.",
+    "held": "length held",
     "pearson": "Pearson",
     "ks": "KS",
     "wasserstein": "Wasserstein",
     "strata": "strata (ARI)",
     "hardest": "hardest tenth",
 }
-"""The figures of a `Likeness`, and the headings of their columns."""
+"""The figures of a `Likeness`, and the headings of their columns; `held` is the rank correlation again."""
 
 
 def print_similarity(report: Report, console: Console) -> None:
     """Print the similarity of the models, the correlation with response length, and the ratings."""
     console.print("", pairs_table(report), "", lengths_table(report), "", sep="\n")
+    if not report.length_held:
+        console.print(f"{OLDER} Run the same similarity command again to measure it.", "", sep="\n")
     for verdict in report.verdicts:
         who = f"{verdict.small.words}, for {verdict.target.words}, by {verdict.score}"
         rating = f"reliability is {verdict.trust.word}. {verdict.trust.sentence}"
@@ -63,7 +67,7 @@ def lengths_table(report: Report) -> Table:
     return table
 
 
-def _cell(estimate: Estimate) -> str:
-    if math.isnan(estimate.value):
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None or math.isnan(estimate.value):
         return "–"
     return f"{estimate.value:.2f}\n[dim]{estimate.low:.2f} to {estimate.high:.2f}[/dim]"

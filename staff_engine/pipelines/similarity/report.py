@@ -67,6 +67,8 @@ class Ranks(_Frozen):
     second: Reading
     score: Score
     correlation: Estimate
+    held: Estimate | None = None
+    """The correlation with response length held constant; None in runs of older versions."""
 
 
 class Length(_Frozen):
@@ -97,6 +99,11 @@ class Report(_Frozen):
     ranks: tuple[Ranks, ...]
     lengths: tuple[Length, ...]
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def length_held(self) -> bool:
+        """Whether the correlations with response length held were measured; not in older versions."""
+        return all(each.held is not None for each in self.ranks)
 
     def as_json(self) -> dict[str, Any]:
         """The report as a JSON-compatible dict; NaN becomes None."""

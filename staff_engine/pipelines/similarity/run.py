@@ -247,6 +247,12 @@ def _report(
         run.folder / SCORES_FILE, **{name: each.to_numpy() for name, each in every.reset_index().items()}
     )
     wide = {score: every[score].unstack("reading") for score in SCORES}  # (rows, readings) each
+    tokens = every["response_tokens"].unstack("reading")
+
+    def lengths_of(first: int, second: int) -> np.ndarray:
+        """The mean response tokens of two readings, whose tokenizers can differ."""
+        return tokens[[first, second]].mean(axis=1, skipna=False).to_numpy(dtype=float)
+
     matches = [
         (target, small, score)
         for (target, small), score in itertools.product(_matches(readings), SCORES)
@@ -257,30 +263,29 @@ def _report(
         likeness = compare_scores(
             *(wide[score][index].to_numpy() for index in (target, small)),
             num_strata=run.compared.strata,
+            lengths=lengths_of(target, small),
             seed=run.plan.seed,
             resamples=RESAMPLES,
         )
         pairs.append(Pair(target=readings[target], small=readings[small], score=score, likeness=likeness))
         reporter.advance(1)
-    ranks = [
-        Ranks(
-            first=readings[first],
-            second=readings[second],
-            score=score,
-            correlation=correlate_ranks(
-                wide[score][first].to_numpy(), wide[score][second].to_numpy(), seed=run.plan.seed
-            ),
+    ranks = []
+    for score, (first, second) in itertools.product(SCORES, itertools.combinations(range(len(readings)), 2)):
+        plain, held = correlate_ranks(
+            *(wide[score][index].to_numpy() for index in (first, second)),
+            lengths=lengths_of(first, second),
+            seed=run.plan.seed,
         )
-        for score in SCORES
-        for first, second in itertools.combinations(range(len(readings)), 2)
-    ]
+        ranks.append(
+            Ranks(first=readings[first], second=readings[second], score=score, correlation=plain, held=held)
+        )
     lengths = [
         Length(
             reading=reading,
             score=score,
             correlation=correlate_ranks(
                 table[score].to_numpy(), table["response_tokens"].to_numpy(dtype=float), seed=run.plan.seed
-            ),
+            )[0],
         )
         for reading, table in zip(readings, tables, strict=True)
         for score in SCORES

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from staff_engine.models.loading import short_name
-from staff_engine.pipelines.similarity.report import Pair, Reading, Report, Score, Verdict
+from staff_engine.pipelines.similarity.report import Pair, Reading, Report, Score
 from staff_engine.selection.trust import Trust
 from staff_engine.system.words import listed, number
 
@@ -15,10 +15,16 @@ HARDLY = 0.2
 """Rank correlations closer to 0 than this count as none."""
 
 _SENTENCES = {
-    "high": "{smalls} can be used for {target} (reliability is high).",
-    "fair": "{smalls} can be used for {target} with caution (reliability is fair).",
-    "low": "{smalls} should not be used for {target} (reliability is low).",
+    "high": "{smalls} can be used for {target}: reliability is high ({figures}).",
+    "fair": "{smalls} can be used for {target} with caution: reliability is fair ({figures}).",
+    "low": "{smalls} should not be used for {target}: reliability is low ({figures}).",
 }
+
+OLDER = (
+    "This run was made by an older version, which did not hold response length constant. Its ratings rest on"
+    " the plain rank correlation, of which length can explain a large part."
+)
+"""What to know of a run whose report lacks the correlations with response length held."""
 
 
 def labels(readings: Sequence[Reading]) -> dict[Reading, str]:
@@ -41,6 +47,13 @@ def pairs_of(report: Report, score: Score, *, tuned: bool) -> list[Pair]:
     return [pair for pair in report.pairs if pair.score == score and (pair.target.tuned_on > 0) == tuned]
 
 
+def for_target(report: Report, model: str) -> Report:
+    """The report with the pairs of one target only, in all of its states."""
+    return report.model_copy(
+        update={"pairs": tuple(pair for pair in report.pairs if pair.target.model == model)}
+    )
+
+
 def trust_of(report: Report, pair: Pair) -> Trust | None:
     """The rating of a pair; None by loss and for an untouched small model, which are not rated."""
     wanted = (pair.target, pair.small, pair.score)
@@ -50,32 +63,56 @@ def trust_of(report: Report, pair: Pair) -> Trust | None:
 
 def conclusion(report: Report, score: Score, *, tuned: bool) -> list[str]:
     """Which small model can be used for which target: a sentence for each target and rating."""
-    verdicts = [
-        each for each in report.verdicts if each.score == score and (each.target.tuned_on > 0) == tuned
+    rated = [
+        (pair, trust)
+        for pair in pairs_of(report, score, tuned=tuned)
+        if (trust := trust_of(report, pair)) is not None
     ]
-    if not verdicts:
+    if not rated:
         return [
-            "There is no rating by loss, because a run selects by effort. The figures show how similar the"
-            " losses are."
+            "There is no rating by loss, because a run selects by effort by default. The figures show how"
+            " similar the losses are."
         ]
-    targets = dict.fromkeys(each.target for each in verdicts)
-    return [sentence for target in targets for sentence in _of_target(target, verdicts)]
-
-
-def _of_target(target: Reading, verdicts: Iterable[Verdict]) -> list[str]:
-    mine = [each for each in verdicts if each.target == target]
-    smalls = {
-        word: [short_name(each.small.model) for each in mine if each.trust.word == word]
-        for word in _SENTENCES
-    }
-    name = short_name(target.model)
-    if len(smalls["low"]) == len(mine) > 1:
-        return [f"None of these small models should be used for {name} (reliability is low)."]
+    targets = dict.fromkeys(pair.target for pair, _ in rated)
     return [
-        sentence.format(smalls=listed(smalls[word]), target=name)
+        sentence
+        for target in targets
+        for sentence in _of_target(target, [each for each in rated if each[0].target == target])
+    ]
+
+
+def _of_target(target: Reading, rated: Sequence[tuple[Pair, Trust]]) -> list[str]:
+    name = short_name(target.model)
+    pairs = {word: [pair for pair, trust in rated if trust.word == word] for word in _SENTENCES}
+    if len(pairs["low"]) == len(rated) > 1:
+        return [
+            f"None of these small models should be used for {name}: reliability is low"
+            f" ({figures_of(pairs['low'])})."
+        ]
+    return [
+        sentence.format(
+            smalls=listed([short_name(pair.small.model) for pair in pairs[word]]),
+            target=name,
+            figures=figures_of(pairs[word]),
+        )
         for word, sentence in _SENTENCES.items()
-        if smalls[word]
-    ]  # fmt: skip
+        if pairs[word]
+    ]
+
+
+def figures_of(pairs: Sequence[Pair]) -> str:
+    """The rank correlations of some pairs, without and with response length held."""
+    plain = _span([pair.likeness.spearman.value for pair in pairs])
+    held = [pair.likeness.held.value for pair in pairs if pair.likeness.held is not None]
+    without = f"rank correlation {plain}"
+    return f"{without}; {_span(held)} with response length held" if held else without
+
+
+def _span(values: Sequence[float]) -> str:
+    """The range of the finite values: "0.21" or "0.21 to 0.34"; a dash if there are none."""
+    finite = [value for value in values if math.isfinite(value)]
+    ends = dict.fromkeys(number(value) for value in (min(finite), max(finite))) if finite else ["–"]
+    return " to ".join(ends)
 
 
 def advice(report: Report, score: Score, *, tuned: bool) -> list[str]:
@@ -93,7 +130,7 @@ def lengths_in_words(report: Report, score: Score) -> str:
         return f"{why}. Here there are too few samples, or they are too similar, to measure this."
     what = score.partition(",")[0]
     falls, rises = sum(value <= -HARDLY for value in values), sum(value >= HARDLY for value in values)
-    span = f"rank correlation {number(min(values))} to {number(max(values))}"
+    span = f"rank correlation {_span(values)}"
     many = f"of {len(values)} readings ({span})"
     if falls > max(rises, len(values) // 2):
         return f"{why}. Here longer responses have a lower {what} in {falls} {many}."

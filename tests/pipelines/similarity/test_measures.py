@@ -4,8 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from sklearn.metrics import adjusted_rand_score
 
-from staff_engine.pipelines.similarity.measures import compare_scores, correlate_ranks
+from staff_engine.pipelines.similarity.measures import (
+    Estimate,
+    _adjusted_rand,
+    _ks,
+    compare_scores,
+    correlate_ranks,
+)
+from staff_engine.selection.agreement import rank_agreement
+from staff_engine.selection.strata import stratify
 
 FIGURES = ("spearman", "pearson", "ks", "wasserstein", "strata", "hardest")
 
@@ -39,6 +48,8 @@ def test_the_figures_are_those_of_scipy_and_of_counting(target):
     assert found["pearson"] == pytest.approx(stats.pearsonr(target, candidate).statistic)
     assert found["ks"] == pytest.approx(stats.ks_2samp(*scaled).statistic)
     assert found["wasserstein"] == pytest.approx(np.abs(np.sort(scaled[0]) - np.sort(scaled[1])).mean())
+    labels = [stratify(scores, num_strata=10, dropped=30).labels for scores in (target, candidate)]
+    assert found["strata"] == pytest.approx(adjusted_rand_score(*labels))
     hardest = [set(np.argsort(scores)[-30:].tolist()) for scores in (target, candidate)]
     assert found["hardest"] == pytest.approx(len(hardest[0] & hardest[1]) / 30)
 
@@ -90,6 +101,16 @@ def test_too_few_samples_say_nothing():
     assert all(np.isnan(value) for value in values(found).values())
 
 
+@settings(deadline=None)
+@given(
+    arrays(np.int64, (2, 15), elements=st.integers(-1, 4)),
+    arrays(np.float64, (2, 9), elements=st.floats(0, 9)),
+)
+def test_ks_and_rand_index_are_those_of_the_libraries_with_ties_too(labels, scores):
+    assert _adjusted_rand(*labels, 5) == pytest.approx(adjusted_rand_score(*labels))
+    assert _ks(*np.sort(scores, axis=1)) == pytest.approx(stats.ks_2samp(*scores).statistic)
+
+
 def test_equal_scores_have_no_correlation_and_one_stratum():
     found = compare_scores(np.ones(20), np.ones(20), num_strata=10)
     assert np.isnan(found.spearman.value)
@@ -113,6 +134,33 @@ def test_every_figure_is_in_its_range_or_absent(scores, num_strata):
 def test_the_rank_correlation_is_spearmans_with_its_interval():
     lengths = np.random.default_rng(3).integers(1, 100, 200)
     scores = 1 / lengths + np.random.default_rng(4).random(200) / 50
-    found = correlate_ranks(scores, lengths)
+    found, held = correlate_ranks(scores, lengths)
+    assert held is None
     assert found.value == pytest.approx(stats.spearmanr(scores, lengths).statistic)
     assert found.low < found.value < found.high < 0
+
+
+def test_models_that_agree_only_on_the_lengths_agree_on_nothing_once_these_are_held():
+    rng = np.random.default_rng(6)
+    lengths = rng.integers(5, 200, 400)
+    first, second = (rng.lognormal(0, 0.2, 400) / np.sqrt(lengths) for _ in range(2))
+    found = compare_scores(first, second, num_strata=10, lengths=lengths, resamples=5)
+    agreement = rank_agreement(first, second, lengths=lengths)
+    assert found.held == Estimate(agreement.partial, agreement.partial_low, agreement.partial_high)
+    assert found.spearman.value > 0.7 and found.held.low < 0 < found.held.high
+    assert found.agreement.judged == (found.held.value, found.held.low, found.held.high)
+
+
+def test_samples_without_a_length_are_left_out(target):
+    lengths = np.arange(300.0)
+    lengths[:50] = np.nan
+    candidate = alike(target, 0.5)
+    found = compare_scores(target, candidate, num_strata=10, lengths=lengths, resamples=5)
+    held = compare_scores(target[50:], candidate[50:], num_strata=10, lengths=lengths[50:], resamples=5).held
+    assert found.held == held
+
+
+def test_without_lengths_the_rank_correlation_decides(target):
+    found = compare_scores(target, alike(target, 0.5), num_strata=10, resamples=5)
+    assert found.held is None
+    assert found.agreement.judged[0] == found.spearman.value

@@ -1,6 +1,7 @@
 """Whole similarity runs on tiny models: what they compare, and that no interruption changes it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from staff_engine.pipelines.similarity.measures import compare_scores
 from staff_engine.pipelines.similarity.report import REPORT_FILE, open_similarity
 from staff_engine.plan import Plan, SimilarityPlan
 from staff_engine.system.files import write_json
+from tests.helpers.made_similarity import older
 from tests.helpers.tiny import save_model
 from tests.helpers.tiny_run import Stopped, Watch
 
@@ -119,7 +121,10 @@ def test_each_small_model_stands_beside_each_target_in_every_state_that_makes_se
 
 
 def test_the_figures_are_those_of_the_scores(finished):
-    wide = finished.scores.pivot(index="row_id", columns="reading", values="effort, all")
+    wide, tokens = (
+        finished.scores.pivot(index="row_id", columns="reading", values=column)
+        for column in ("effort, all", "response_tokens")
+    )
     pair = next(
         pair
         for pair in finished.report.pairs
@@ -128,8 +133,16 @@ def test_the_figures_are_those_of_the_scores(finished):
         and pair.score == "effort, all"
     )
     assert pair.likeness == compare_scores(
-        wide[5].to_numpy(), wide[3].to_numpy(), num_strata=4, resamples=RESAMPLES
-    )
+        wide[5].to_numpy(), wide[3].to_numpy(), num_strata=4, resamples=RESAMPLES,
+        lengths=tokens[[3, 5]].mean(axis=1).to_numpy(),
+    )  # fmt: skip
+    assert pair.likeness.held is not None
+    [cell] = [
+        each
+        for each in finished.report.ranks
+        if (each.first, each.second, each.score) == (pair.small, pair.target, pair.score)
+    ]
+    assert cell.held.value == pytest.approx(pair.likeness.held.value)
 
 
 def test_a_verdict_is_given_for_every_fine_tuned_small_model_by_either_effort(finished):
@@ -156,6 +169,16 @@ def test_a_finished_run_does_nothing_again_but_the_report(finished):
     watch = Watch()
     similarity_run.execute(finished.folder, watch)
     assert watch.stages == ["compare"]
+
+
+def test_a_run_of_an_older_version_measures_what_it_lacks_from_its_scores(finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    write_json(folder / REPORT_FILE, older(finished.report).as_json())
+    assert not open_similarity(folder).report.length_held
+    watch = Watch()
+    similarity_run.execute(folder, watch)
+    assert watch.stages == ["compare"]
+    assert (folder / REPORT_FILE).read_bytes() == (finished.folder / REPORT_FILE).read_bytes()
 
 
 def test_the_stages_are_known_before_they_are_gone_through(tmp_path, sources):

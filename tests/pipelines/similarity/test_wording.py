@@ -2,12 +2,19 @@ import numpy as np
 import pytest
 
 from staff_engine.pipelines.similarity import wording as words
-from staff_engine.pipelines.similarity.measures import Estimate
-from staff_engine.pipelines.similarity.report import Length, Reading, Report, Verdict
-from staff_engine.selection.trust import Trust
+from staff_engine.pipelines.similarity.measures import Estimate, Likeness
+from staff_engine.pipelines.similarity.report import Length, Pair, Reading, Report, Verdict
+from staff_engine.selection.trust import Trust, judge_trust
 from tests.helpers.made_similarity import make_report
 
 TARGET = Reading(model="org/big", role="target", tuned_on=0)
+
+
+def likeness_of(value, held=0.5):
+    """Similar by a rank correlation, and by another one with response length held."""
+    nothing = Estimate(np.nan, np.nan, np.nan)
+    kept = None if held is None else Estimate(value * held, 0, 1)
+    return Likeness(9, Estimate(value, 0, 1), *[nothing] * 5, kept)
 
 
 def report_of(trusts=(), lengths=()):
@@ -17,12 +24,17 @@ def report_of(trusts=(), lengths=()):
         Verdict(target=TARGET, small=small, score="effort, all", trust=Trust(word, "", (f"help {word}",)))
         for small, word in zip(smalls, trusts, strict=True)
     )
+    pairs = tuple(
+        Pair(target=TARGET, small=small, score="effort, all", likeness=likeness_of(0.9 - 0.1 * place))
+        for place, small in enumerate(smalls)
+    )
     found = tuple(
         Length(reading=TARGET, score="loss", correlation=Estimate(value, value, value)) for value in lengths
     )
     return Report(
-        samples=9, strata=4, readings=(*smalls, TARGET), pairs=(), ranks=(), lengths=found, verdicts=verdicts
-    )
+        samples=9, strata=4, readings=(*smalls, TARGET), pairs=pairs, ranks=(), lengths=found,
+        verdicts=verdicts,
+    )  # fmt: skip
 
 
 def test_models_are_named_shortly_as_long_as_no_two_are_alike():
@@ -42,21 +54,56 @@ def test_models_are_named_shortly_as_long_as_no_two_are_alike():
 @pytest.mark.parametrize(
     ("trusts", "sentences"),
     [
-        (["high"], ["small-0 can be used for big (reliability is high)."]),
+        (["high"], ["small-0 can be used for big: reliability is high (", "0.90; 0.45"]),
         (
             ["fair", "high", "low", "high", "high"],
             [
-                "small-1, small-3 and small-4 can be used for big (reliability is high).",
-                "small-0 can be used for big with caution (reliability is fair).",
-                "small-2 should not be used for big (reliability is low).",
+                "small-1, small-3 and small-4 can be used for big: reliability is high (",
+                "0.50 to 0.80; 0.25 to 0.40",
+                "small-0 can be used for big with caution: reliability is fair (",
+                "0.90; 0.45",
+                "small-2 should not be used for big: reliability is low (",
+                "0.70; 0.35",
             ],
         ),
-        (["low"], ["small-0 should not be used for big (reliability is low)."]),
-        (["low", "low"], ["None of these small models should be used for big (reliability is low)."]),
+        (["low"], ["small-0 should not be used for big: reliability is low (", "0.90; 0.45"]),
+        (
+            ["low", "low"],
+            [
+                "None of these small models should be used for big: reliability is low (",
+                "0.80 to 0.90; 0.40 to 0.45",
+            ],
+        ),
     ],
 )
 def test_the_conclusion_says_who_may_speak_for_whom(trusts, sentences):
-    assert words.conclusion(report_of(trusts), "effort, all", tuned=False) == sentences
+    expected = [
+        f"{start}rank correlation {figures} with response length held)."
+        for start, figures in zip(sentences[::2], sentences[1::2], strict=True)
+    ]
+    assert words.conclusion(report_of(trusts), "effort, all", tuned=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "held", "text"),
+    [
+        ([0.9], None, "rank correlation 0.90"),
+        ([0.9, 0.9], 0.1, "rank correlation 0.90; 0.09 with response length held"),
+        ([0.9], np.nan, "rank correlation 0.90; – with response length held"),
+    ],
+)
+def test_the_figures_are_said_as_far_as_they_were_measured(values, held, text):
+    pairs = [
+        report_of(["high"]).pairs[0].model_copy(update={"likeness": likeness_of(value, held)})
+        for value in values
+    ]
+    assert words.figures_of(pairs) == text
+
+
+def test_chat_is_not_rated_high_for_what_response_length_explains():
+    trust = judge_trust(likeness_of(0.91, 0.25).agreement, epochs=3, scored_parameters="all")
+    assert trust.word == "low"
+    assert "0.91" in trust.sentence and "0.23 with response length held" in trust.sentence
 
 
 def test_by_loss_no_verdict_is_given():
