@@ -16,6 +16,12 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {_processor()}, {memory:.0f} GB"
 
 
+def threads() -> str:
+    """Number of threads that NumPy's linear algebra may use, in words."""
+    count = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
+    return f"{count} thread" + ("" if count == "1" else "s")
+
+
 def facts(command: str) -> dict[str, str]:
     """Command, date, machine and Python: the head of a measured file."""
     return {

@@ -17,6 +17,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "measured"
 MODULES = {
     "app": "app",
     "baselines": "baselines",
+    "diverse": "diverse",
     "evidence": "evidence.page",
     "overhead": "overhead",
     "run": "run",
