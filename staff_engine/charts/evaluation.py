@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.data.builtin.variants import CLEAN
 from staff_engine.evaluation.report import EvaluationReport, Mean, Row
 from staff_engine.selection.methods import METHODS
 
@@ -93,7 +94,8 @@ def dots_in_words(frame: pd.DataFrame) -> str:
 def table_frame(report: EvaluationReport) -> pd.DataFrame:
     """The whole table for display: a row for each arm, rate and budget; shares range from 0 to 1.
 
-    Measured values come before their settings. The budget is included only if there are two.
+    Measured values come before their settings. The budget is included only if there are two. If the
+    rows of the data have a kind, there is a column with the share of each kind but "clean".
     """
     budgets = len({row.budget for row in report.rows if row.budget}) > 1
     rows = []
@@ -107,7 +109,8 @@ def table_frame(report: EvaluationReport) -> pd.DataFrame:
                 report.metric: _value(row.metric), f"{report.metric} − random": _value(row.metric_to_random)
             }  # fmt: skip
         counts = {"Samples": row.rows, "Steps": row.steps, "Seeds": row.loss.seeds}
-        rows.append({**shown, **counts, "Selection": row.selection_share})
+        kinds = {kind.capitalize(): share for kind, share in row.kinds.items() if kind != CLEAN}
+        rows.append({**shown, **counts, "Selection": row.selection_share, **kinds})
     return pd.DataFrame(rows)
 
 

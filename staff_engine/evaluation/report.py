@@ -26,6 +26,8 @@ from staff_engine.evaluation.cells import (
     read_cells,
 )
 from staff_engine.evaluation.metrics import METRICS, Metric
+from staff_engine.evaluation.power import Power, interval, power_of, spread_of
+from staff_engine.evaluation.wording import sentences_of
 from staff_engine.pipelines.similarity.measures import Number
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import stages
@@ -33,7 +35,6 @@ from staff_engine.runs.folders import PLAN_FILE, RunRecord
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.selection.methods import METHODS
 from staff_engine.system.files import read_model
-from staff_engine.system.words import percent
 
 FACTS_FILE = "evaluation.json"
 OLDER_FACTS_FILE = "comparison.json"
@@ -84,6 +85,8 @@ class Facts(_Frozen):
     """The settings that define how cells are evaluated; None in files of older versions."""
     coresets: dict[str, str] = {}
     """Cell key → digest of its rows. A cell with other rows is computed again."""
+    kinds: dict[str, dict[str, float]] = {}
+    """Cell key → share of each kind of row in its training; empty if the data has no field `_kind`."""
 
 
 class Row(_Frozen):
@@ -99,7 +102,9 @@ class Row(_Frozen):
     loss: Mean
     metric: Mean | None
     loss_to_random: Mean | None
-    """Paired difference; below 0 is better than random."""
+    """Paired difference; below 0 is better than random. Its interval is over seeds and held-out samples."""
+    power: Power | None = None
+    """What this comparison could have shown; None with one seed or one held-out sample."""
     metric_to_random: Mean | None
     """Paired difference; above 0 is better than random."""
     selection_seconds: float | None
@@ -107,6 +112,8 @@ class Row(_Frozen):
     selection_share: float | None
     """The same as a share of the time of fine-tuning on the full data."""
     train_seconds: float
+    kinds: dict[str, float] = {}
+    """Share of each kind of row in the training, mean over the seeds; empty if unknown."""
 
 
 class EvaluationReport(_Frozen):
@@ -119,6 +126,8 @@ class EvaluationReport(_Frozen):
     cells: int
     """Number of finished cells."""
     planned: int
+    seed_seconds: float | None = None
+    """Seconds that one more seed takes, over all arms."""
     rows: tuple[Row, ...]
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -169,7 +178,10 @@ class Evaluation:
         facts = self.facts
         if facts is None:
             raise RunError(f"run {self.folder.name} has no finished cell yet")
-        rows = tuple(_rows(self.evaluation, self.cells, self._model_seconds(facts)))
+        rows = tuple(
+            row.model_copy(update={"kinds": _mean_kinds(row, self.cells, facts.kinds)})
+            for row in _rows(self.evaluation, self.cells, self._model_seconds(facts))
+        )
         metric = METRICS[facts.metric].label if facts.answers else None
         return EvaluationReport(
             metric=metric,
@@ -178,8 +190,9 @@ class Evaluation:
             samples=facts.samples,
             cells=len(self.cells),
             planned=len(cells_of(self.plan, self.evaluation)),
+            seed_seconds=(seconds := _seed_seconds(self.cells)),
             rows=rows,
-            sentences=tuple(sentences_of(rows, metric)),
+            sentences=tuple(sentences_of(rows, metric, seconds)),
             warnings=facts.warnings,
         )
 
@@ -238,6 +251,46 @@ def paired_difference(values: dict[int, float], reference: dict[int, float]) -> 
     return mean_over_seeds([values[seed] - reference[seed] for seed in both]) if both else None
 
 
+def loss_difference(cells: dict[int, Cell], reference: dict[int, Cell]) -> tuple[Mean | None, Power | None]:
+    """The mean difference of the held-out losses, and what it could have shown.
+
+    Parameters
+    ----------
+    cells, reference
+        The cells of two arms by seed. Only the seeds of both count.
+
+    Notes
+    -----
+    The interval is over other seeds and other held-out samples. With one seed there is none, and with
+    one held-out sample it is over seeds only.
+    """
+    both = sorted(set(cells) & set(reference))
+    mean = paired_difference(*({seed: each[seed].loss for seed in both} for each in (cells, reference)))
+    losses = [np.array([each[seed].losses for seed in both]) for each in (cells, reference)]
+    differences = losses[0] - losses[1]
+    if mean is None or min(differences.shape) < 2 or not np.isfinite(differences).all():
+        return mean, None
+    spread = spread_of(differences)
+    low, high = interval(spread)
+    return Mean(value=mean.value, low=low, high=high, seeds=mean.seeds), power_of(spread)
+
+
+def _seed_seconds(cells: Sequence[Cell]) -> float | None:
+    """Seconds that all cells of one seed take, on average; None before the first."""
+    groups: dict[tuple[Any, ...], list[float]] = {}
+    for cell in cells:
+        if cell.arm != NOTHING:
+            groups.setdefault(_group(cell), []).append(sum(cell.seconds.values()))
+    return sum(float(np.mean(seconds)) for seconds in groups.values()) if groups else None
+
+
+def _mean_kinds(row: Row, cells: Sequence[Cell], kinds: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The shares of the kinds in the training of an arm, mean over its cells; empty if unknown."""
+    group = (row.arm, row.pruning_rate, row.scores, row.budget)
+    mine = [kinds[cell.asked.key] for cell in cells if _group(cell) == group and cell.asked.key in kinds]
+    return {kind: float(np.mean([each[kind] for each in mine])) for kind in mine[0]} if mine else {}
+
+
 def _rows(evaluation: EvaluationPlan, cells: Sequence[Cell], model_seconds: dict[str, float]) -> list[Row]:
     groups: dict[tuple[Any, ...], dict[int, Cell]] = {}
     for cell in cells:
@@ -268,6 +321,7 @@ def _row(
     metrics = {seed: cell.metric for seed, cell in cells.items() if cell.metric is not None}
     compared = rate is not None and arm != REFERENCE
     seconds = _selection_seconds(arm, scores, cells, model_seconds)
+    difference, power = loss_difference(cells, reference) if compared else (None, None)
     return Row(
         arm=arm,
         label=label_of(arm),
@@ -278,11 +332,8 @@ def _row(
         steps=some.steps,
         loss=mean_over_seeds(list(losses.values())),
         metric=mean_over_seeds(list(metrics.values())) if metrics else None,
-        loss_to_random=(
-            paired_difference(losses, {seed: cell.loss for seed, cell in reference.items()})
-            if compared
-            else None
-        ),
+        loss_to_random=difference,
+        power=power,
         metric_to_random=(
             paired_difference(
                 metrics, {seed: cell.metric for seed, cell in reference.items() if cell.metric is not None}
@@ -309,53 +360,3 @@ def _selection_seconds(
         return chosen
     models = model_seconds.get(scores or arm)
     return None if models is None else models + chosen
-
-
-def sentences_of(rows: Sequence[Row], metric: str | None) -> list[str]:
-    """Compare STAFF's coresets with random in sentences, rate by rate.
-
-    Parameters
-    ----------
-    rows
-        Rows of a report: all, or those of one rate and budget.
-    metric
-        The metric of the report.
-    """
-    sentences = []
-    both = len({row.budget for row in rows} - {None}) > 1
-    for row in rows:
-        if row.pruning_rate is None or (row.arm in METHODS and not METHODS[row.arm].of_run):
-            continue
-        where = f"At {percent(row.pruning_rate)} removed"
-        where += f", equal {row.budget}" if both else ""
-        if row.loss_to_random is not None:
-            sentences.append(
-                f"{where}: {_sentence(row.label, 'held-out loss', row.loss_to_random, better=-1)}"
-            )
-        if row.metric_to_random is not None and metric:
-            sentences.append(f"{where}: {_sentence(row.label, metric, row.metric_to_random, better=1)}")
-    return sentences
-
-
-def _sentence(label: str, what: str, difference: Mean, *, better: int) -> str:
-    if not np.isfinite(difference.value):
-        return (
-            f"{label} cannot be compared with random by {what}: a fine-tuning diverged (its result is not"
-            " a number)."
-        )
-    if difference.seeds < 2:
-        return (
-            f"the {what} of {label} differs from that of random by {difference.value:+.3g}. One seed cannot"
-            " show how much of this is chance."
-        )
-    interval = f"{difference.low:+.3g} to {difference.high:+.3g} ({difference.seeds} seeds)"
-    if not difference.tells:
-        return (
-            f"{label} shows no significant difference from random in {what}: the 95 % interval of the"
-            f" difference, {interval}, includes 0."
-        )
-    word = "better" if difference.value * better > 0 else "worse"
-    return (
-        f"{label} is {word} than random by {what}: the difference is {difference.value:+.3g}, 95 % interval"
-        f" {interval}."
-    )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from staff_engine.data.kinds import kind_shares, row_kinds
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
 from staff_engine.evaluation.cells import (
@@ -216,6 +217,7 @@ def _facts(
 ) -> Facts:
     known = run.facts
     own = [name for name in run.evaluation.methods if METHODS[name].of_run]
+    kinds = row_kinds(source.imported.folder, source.num_rows)
     seconds = {
         "small": small_seconds(source),
         **{name: selection_seconds(source, **settings_of(name, {})) for name in own},
@@ -235,6 +237,11 @@ def _facts(
         ),
         judging=judging_of(run.evaluation),
         coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
+        kinds={
+            asked.key: kind_shares(kinds, rows)
+            for asked, (rows, _) in coresets.items()
+            if kinds is not None and len(rows)
+        },
     )
 
 

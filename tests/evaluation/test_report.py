@@ -3,12 +3,14 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from staff_engine.charts.evaluation import table_frame
 from staff_engine.errors import PlanError, RunError
 from staff_engine.evaluation.cells import (
     BUDGETS,
@@ -21,15 +23,18 @@ from staff_engine.evaluation.cells import (
     sha256_of,
     write_cell,
 )
+from staff_engine.evaluation.power import Power, detectable, interval, spread_of
 from staff_engine.evaluation.report import (
     FACTS_FILE,
     Evaluation,
     judging_of,
+    loss_difference,
     mean_over_seeds,
     open_evaluation,
     paired_difference,
     read_evaluation,
 )
+from staff_engine.evaluation.wording import power_sentences
 from staff_engine.plan import EvaluationPlan
 from staff_engine.system.files import write_json
 from tests.helpers.made_cells import LOSSES, PLAN, cell, evaluation, make
@@ -98,7 +103,7 @@ def test_what_is_said_follows_from_the_interval(tmp_path):
     alike = {**LOSSES, "staff": [2.3, 2.3, 2.45]}
     (sentence,) = make(tmp_path / "b", losses=alike, answers=0).report.sentences
     assert "STAFF shows no significant difference from random in held-out loss" in sentence
-    assert "the 95 % interval of the difference" in sentence and sentence.endswith("includes 0.")
+    assert "and its 95 % interval," in sentence and sentence.endswith("includes 0.")
     (sentence,) = make(tmp_path / "c", evaluation(seeds=1), answers=0).report.sentences
     assert "One seed cannot show how much of this is chance" in sentence
 
@@ -267,3 +272,82 @@ def test_a_metric_that_there_is_not_is_named_with_its_file(tmp_path):
     write_json(tmp_path / FACTS_FILE, {**facts, "metric": "bleu"})
     with pytest.raises(RunError, match=r"evaluation\.json is damaged: metric"):
         _ = found.facts
+
+
+def judged(rng, *, seeds=4, held_out=40, effect=0.0, by_row=0.3):
+    """Cells of two arms by seed, whose losses differ by an effect, and more or less by held-out sample."""
+    of_rows = rng.normal(0, by_row, held_out)
+    losses = {arm: rng.normal(2, 0.05, (seeds, held_out)) for arm in ("staff", "random")}
+    losses["staff"] += of_rows + effect
+    return [
+        {
+            seed: cell(Asked(arm, seed), loss=float(each.mean()), losses=tuple(each.tolist()))
+            for seed, each in enumerate(losses[arm])
+        }
+        for arm in ("staff", "random")
+    ]
+
+
+def test_the_interval_of_a_difference_is_over_seeds_and_held_out_samples():
+    ours, theirs = judged(np.random.default_rng(0))
+    mean, power = loss_difference(ours, theirs)
+    differences = np.array([np.subtract(ours[seed].losses, theirs[seed].losses) for seed in range(4)])
+    assert mean.value == pytest.approx(differences.mean())
+    assert (mean.low, mean.high) == interval(spread_of(differences))
+    over_seeds = mean_over_seeds(differences.mean(axis=1).tolist())
+    assert mean.high - mean.low > 2 * (over_seeds.high - over_seeds.low)
+    assert (power.held_out, power.detectable) == (40, detectable(spread_of(differences)))
+
+
+def test_seeds_that_only_one_arm_has_do_not_count():
+    ours, theirs = judged(np.random.default_rng(0))
+    fewer = {seed: theirs[seed] for seed in (1, 3)}
+    assert loss_difference(ours, fewer) == loss_difference({seed: ours[seed] for seed in (1, 3)}, fewer)
+    assert loss_difference(ours, {}) == (None, None)
+    mean, power = loss_difference(ours, {2: theirs[2]})
+    assert mean.seeds == 1 and math.isnan(mean.low) and power is None
+
+
+def test_what_the_evaluation_could_have_shown_is_said_with_the_seeds_to_add():
+    say = partial(power_sentences, seeds=3, seed_seconds=60.0)
+    known = "a true difference of 0.051 nats is shown in 80% of evaluations."
+    assert say(Power(200, 0.0512, 4)) == [
+        f"With 3 seeds and 200 held-out samples, {known}",
+        "Add 4 seeds (about 4 min 00 s) to show 0.02 nats.",
+    ]
+    assert len(say(Power(200, 0.01, 0))) == 1
+    assert (
+        say(Power(200, 0.3, None))[1] == "More seeds alone cannot show 0.02 nats: add held-out samples too."
+    )
+    assert "(about" not in power_sentences(Power(200, 0.05, 4), 3, None)[1]
+
+
+def test_a_report_says_its_power_with_the_time_of_a_seed(tmp_path):
+    found = make(tmp_path, answers=0)
+    rng = np.random.default_rng(0)
+    for asked in cells_of(PLAN, found.evaluation):
+        losses = tuple(rng.normal(2, 0.1, 20).tolist())
+        write_cell(tmp_path, cell(asked, loss=float(np.mean(losses)), metric=None, losses=losses))
+    report = found.report
+    assert report.seed_seconds == pytest.approx(4 * 11.5)  # full data, STAFF, random, GraNd
+    staff = row(report, "staff")
+    assert staff.power.held_out == 20
+    (sentence,) = report.sentences
+    assert " ".join(power_sentences(staff.power, 3, report.seed_seconds)) in sentence
+
+
+def test_the_kinds_of_rows_in_a_training_are_means_over_its_seeds(tmp_path):
+    found = make(tmp_path)
+    shares = {4: 0.1, 5: 0.2, 6: 0.3}
+    kinds = {
+        Asked("staff", seed, 0.9, None, "epochs").key: {"clean": 1 - share, "swapped": share}
+        for seed, share in shares.items()
+    }
+    facts = found.facts.model_copy(update={"kinds": kinds})
+    write_json(tmp_path / FACTS_FILE, facts.model_dump(mode="json"))
+    report = Evaluation(tmp_path, PLAN, found.evaluation).report
+    assert row(report, "staff").kinds == pytest.approx({"clean": 0.8, "swapped": 0.2})
+    assert row(report, "random").kinds == {}
+    frame = table_frame(report).set_index("Trained on")
+    assert frame.loc["STAFF", "Swapped"] == pytest.approx(0.2)
+    assert "Clean" not in frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -14,8 +15,9 @@ from pages.parts.run.names import run_names
 from pages.parts.words import plain
 from staff_engine.charts import evaluation as charts
 from staff_engine.errors import StaffError
-from staff_engine.evaluation.report import EvaluationReport, open_evaluation, sentences_of
+from staff_engine.evaluation.report import EvaluationReport, Row, open_evaluation
 from staff_engine.evaluation.run import stages_of
+from staff_engine.evaluation.wording import sentences_of
 from staff_engine.runs import control
 from staff_engine.runs.control import read_record
 from staff_engine.runs.folders import Run
@@ -98,9 +100,7 @@ def _show_report(report: EvaluationReport) -> None:
     places = charts.places(report)
     if places:
         place = _choose_place(places)
-        sentences = sentences_of(charts.rows_at(report, *place), report.metric)
-        if sentences:
-            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
+        _show_verdicts(report, charts.rows_at(report, *place))
         _show_dots(report, place)
     st.subheader("All results", anchor=False)
     frame = charts.table_frame(report)
@@ -117,6 +117,13 @@ def _show_report(report: EvaluationReport) -> None:
             ("Selection", "Time to select the coreset, relative to fine-tuning on the full data."),
         )
     }
+    shares |= {
+        kind.capitalize(): st.column_config.NumberColumn(
+            format="percent",
+            help=f"Share of rows with _kind {kind!r} in the training, mean over the seeds.",
+        )
+        for kind in sorted({kind for row in report.rows for kind in row.kinds})
+    }
     arms = {"Trained on": st.column_config.TextColumn(width=230)}
     st.dataframe(
         frame, hide_index=True, column_config={**numbers, **shares, **arms}, key="evaluation_table",
@@ -128,6 +135,15 @@ def _show_report(report: EvaluationReport) -> None:
         f" {report.planned:,} fine-tunings are finished. Values are means over the seeds. “− random” is the"
         " mean difference from random with the same seed."
     )
+
+
+def _show_verdicts(report: EvaluationReport, rows: Sequence[Row]) -> None:
+    """The answer first: whether each coreset trains better than a random one, and what could be shown."""
+    for index, sentence in enumerate(sentences_of(rows, report.metric, report.seed_seconds)):
+        if index == 0:
+            st.info(plain(sentence), icon=":material/gavel:")
+        else:
+            st.markdown(f"- {plain(sentence)}")
 
 
 def _choose_place(places: list[tuple[float, str]]) -> tuple[float, str]:
