@@ -130,6 +130,7 @@ def select(
     """Select a coreset from a run's scores with other settings; no model is run."""
     from staff_engine.export.coreset import export_coreset
     from staff_engine.export.delivery import plan_delivery
+    from staff_engine.runs.cost import price, run_cost, token_share
     from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
 
@@ -147,6 +148,9 @@ def select(
         "coreset_size": len(selection.indices),
         "near_duplicates": len(selection.duplicates),
         "response_tokens": lengths.sentence,
+        "price": price(
+            run_cost(results.summary, results.timings), token_share(results, selection.indices)
+        ).sentence,
         "to_verify": len(results.to_verify(**chosen)),
         "warnings": list(selection.warnings),
     }

@@ -32,6 +32,7 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
+from staff_engine.runs.cost import token_share
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, Results, open_results
 from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
@@ -280,6 +281,7 @@ def summarize(results: Results) -> Summary:
         to_verify=len(results.to_verify()),
         coreset_size=len(selection.indices),
         response_tokens=response_lengths(results, selection.indices),
+        token_share=token_share(results, selection.indices),
         small_scoring_seconds=float(scores["seconds"].sum()),
         verify_seconds_per_sample=seconds / max(len(verification), 1),
         full_target_seconds_estimate=seconds / tokens_verified * tokens_all if tokens_verified else None,

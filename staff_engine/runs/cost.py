@@ -1,14 +1,18 @@
-"""The cost of a run, compared with scoring everything on the untouched or fine-tuned target."""
+"""The cost of a run: compared with scoring everything on the target, and with what its coreset saves."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from staff_engine.runs import stages
 from staff_engine.runs.results import Results
 from staff_engine.runs.summary import Summary
+from staff_engine.system.words import duration
 
 
 @dataclass(frozen=True)
@@ -83,3 +87,82 @@ def selection_seconds(results: Results, **settings: Any) -> float:
     tuning = results.timings.get(stages.TUNE_TARGET.name, 0.0)
     verifying = results.timings.get(stages.VERIFY.name, 0.0) * (needed / verified)
     return small_seconds(results) + tuning + verifying
+
+
+@dataclass(frozen=True)
+class Price:
+    """Seconds that a selection took, and that fine-tuning the target takes.
+
+    Attributes
+    ----------
+    selection
+        The time of the run: fine-tuning, scoring and verifying.
+    coreset, everything
+        The time of one fine-tuning of the target on the coreset and on all samples, estimated from
+        measured speeds; None if unknown.
+    """
+
+    selection: float
+    coreset: float | None
+    everything: float | None
+
+    @property
+    def pays_from(self) -> int | None:
+        """The fewest fine-tunings on the coreset that, with the selection, take less time than as many on
+        everything; None if there is no such number or it is unknown."""
+        if self.coreset is None or self.everything is None or self.everything <= self.coreset:
+            return None
+        return math.floor(self.selection / (self.everything - self.coreset)) + 1
+
+    @property
+    def sentence(self) -> str:
+        """The price in words, also compared with a random coreset."""
+        took = f"Selection took {duration(self.selection)}."
+        random = (
+            "A random coreset takes as long to train on and costs nothing to select, so the selection is"
+            " worth its time only if this coreset trains better."
+        )
+        if self.coreset is None or self.everything is None:
+            return (
+                f"{took} The time to fine-tune the target is unknown, because it scored no sample. {random}"
+            )
+        tuning = (
+            f"One fine-tuning of the target takes about {duration(self.coreset)} on this coreset and"
+            f" {duration(self.everything)} on everything (estimated from measured speeds)."
+        )
+        return f"{took} {tuning} Beside training on everything, the selection {self.pays}. {random}"
+
+    @property
+    def pays(self) -> str:
+        """From how many fine-tunings on the coreset the selection saves time: "pays off from 3 …"."""
+        match self.pays_from:
+            case None:
+                return "never pays off"
+            case 1:
+                return "pays off from the first fine-tuning on"
+            case count:
+                return f"pays off from {count:,} fine-tunings on"
+
+
+def price(cost: Cost, token_share: float) -> Price:
+    """What a coreset cost to select, and what fine-tuning on it takes.
+
+    The time of a fine-tuning is in proportion to the tokens. On all samples it is `cost.training`.
+
+    Parameters
+    ----------
+    token_share
+        The coreset's share of all tokens of prompts and responses, 0 to 1.
+    """
+    return Price(cost.staff, None if cost.training is None else token_share * cost.training, cost.training)
+
+
+def token_share(results: Results, indices: np.ndarray) -> float:
+    """The share of all tokens of prompts and responses that some rows have, 0 to 1.
+
+    Parameters
+    ----------
+    indices : int64 (m,)
+        Row ids of a coreset.
+    """
+    return float(results.tokens[indices].sum() / np.nansum(results.tokens))

@@ -85,6 +85,11 @@ class Results:
         """Float64 (num_rows,): response tokens of the small model's tokenizer, NaN where unscored."""
         return self._measured("speculative", "response_tokens")
 
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """Float64 (num_rows,): tokens of prompt and response for the small model, NaN where unscored."""
+        return self._measured("speculative", "prompt_tokens") + self.response_tokens
+
     def pool(self, score: str = "effort") -> Pool:
         """Open the small model's scores, for selecting and drawing repeatedly.
 

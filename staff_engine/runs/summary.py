@@ -60,6 +60,8 @@ class Summary(_Frozen):
     coreset_size: int
     response_tokens: Lengths | None = None
     """Response lengths of the coreset and of the data."""
+    token_share: float | None = None
+    """The coreset's share of all tokens of prompts and responses."""
     small_scoring_seconds: float | None = None
     verify_seconds_per_sample: float = 0.0
     full_target_seconds_estimate: float | None = None

@@ -58,6 +58,7 @@ def scored(data):
     reasons = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string())})
     pq.write_table(reasons, run.folder / "unscorable.parquet")
     write_json(run.folder / "summary.json", SUMMARY)
+    write_json(run.folder / "timings.json", {"fine-tune": 30.0, "speculate": 6.0})
     save_status(run.folder, Status(state="finished", exit_code=0))
     return run
 
@@ -207,7 +208,8 @@ def test_work_that_is_cancelled_ends_with_1(scored, monkeypatch):
 def test_select_writes_another_coreset_without_a_model(scored, tmp_path, data, capsys):
     out = tmp_path / "core.jsonl"
     assert main(["select", "scored", "--pruning-rate", "0.8", "--strata", "3", "--out", str(out)]) == 0
-    written, lengths = capsys.readouterr().out.splitlines()
+    written, lengths, price = capsys.readouterr().out.splitlines()
+    assert price.startswith("Selection took 36 s.") and "A random coreset" in price
     assert written == f"12 samples selected and written to {out}"
     assert (
         lengths

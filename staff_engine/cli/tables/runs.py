@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from staff_engine.runs.cost import run_cost
+from staff_engine.runs.cost import Cost, price, run_cost
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.summary import Summary
 from staff_engine.system.words import duration
@@ -47,9 +47,21 @@ def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
     if cost.training is not None:
         rows.append(("fine-tuning it before that (rougher estimate)", f"about {duration(cost.training)}"))
         rows.append(("selection overhead: this run / these two", f"{cost.overhead:.0%}"))
+        rows += _price(summary, cost)
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _price(summary: Summary, cost: Cost) -> list[tuple[str, str]]:
+    """Rows on fine-tuning on the coreset instead of everything; none for runs of older versions."""
+    if summary.token_share is None:
+        return []
+    found = price(cost, summary.token_share)
+    return [
+        ("fine-tuning it on the coreset (rougher estimate)", f"about {duration(found.coreset)}"),
+        ("beside training on everything, the selection", found.pays),
+    ]
 
 
 def _lengths(summary: Summary) -> list[tuple[str, str]]:

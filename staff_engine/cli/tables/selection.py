@@ -14,7 +14,8 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, near_duplicates, response_tokens, warnings, to_verify, and out if it was written.
+        coreset_size, near_duplicates, response_tokens, price, warnings, to_verify, and out if it was
+        written.
     verify, seconds
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
@@ -23,6 +24,7 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     if answer["near_duplicates"]:
         typer.echo(f"{answer['near_duplicates']:,} near duplicates are left out")
     typer.echo(answer["response_tokens"])
+    typer.echo(answer["price"])
     for warning in answer["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     if answer["to_verify"]:

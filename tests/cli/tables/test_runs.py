@@ -62,3 +62,17 @@ def test_the_closing_table_says_which_number_format_was_taken_and_why(run):
     said = console.export_text()
     assert re.search("number format +float32\n", said)
     assert chosen["dtype_chosen"] in said
+
+
+def test_the_closing_table_says_from_when_on_the_selection_pays_off(run):
+    seconds = {"full_target_seconds_estimate": 40.0, "small_scoring_seconds": 5.0}
+    before = open_results(run.folder).summary
+    said = []
+    for share in (0.1, None):
+        console = Console(width=120, record=True, file=io.StringIO())
+        summary = before.model_copy(update={**seconds, "token_share": share})
+        console.print(runs.summary_table(summary, {"fine-tune": 30.0, "speculate": 210.0}))
+        said.append(console.export_text())
+    assert re.search("fine-tuning it on the coreset [^0-9]+ 24 s\n", said[0])
+    assert re.search("the selection +pays off from 2 fine-tunings on\n", said[0])
+    assert "pays off" not in said[1]  # a run of an older version
