@@ -13,6 +13,7 @@ from pages.parts.filters import filter_bar, set_filter
 from pages.parts.navigation import page_file
 from pages.parts.page import header
 from pages.parts.run import plan_field
+from pages.parts.select import presets
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from staff_engine.charts import selection as charts
 from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of
@@ -81,6 +82,8 @@ def studio(results: Results) -> None:
     filter_bar(results)
     selection = current_selection(results)
     _figures(results, selection)
+    _price(results, selection)
+    presets.compare(results)
     verifying.offer(run, results)
     for warning in selection.warnings:
         st.caption(f":material/info: {warning}")
@@ -223,6 +226,13 @@ def _figures(results: Results, selection: Selection) -> None:
             " all, as methods without a small model do. The target's fine-tuning time is an estimate: its"
             " scoring time multiplied by the small model's ratio of fine-tuning to scoring time.",
         )  # fmt: skip
+
+
+def _price(results: Results, selection: Selection) -> None:
+    """What the selection cost, and from when on it pays off."""
+    took = cost.run_cost(results.summary, results.timings)
+    found = cost.price(took, cost.token_share(results, selection.indices))
+    st.caption(f":material/payments: {found.sentence}")
 
 
 def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:

@@ -10,11 +10,12 @@ import streamlit as st
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar
 from pages.parts.navigation import page_file
+from pages.parts.select import presets
 from pages.parts.state import current_columns, current_mask, current_settings, selection_of
 from pages.parts.words import plain
 from staff_engine.charts import overlap as charts
 from staff_engine.charts.style import clipped
-from staff_engine.plan import SELECTION_FIELDS
+from staff_engine.plan import PRESETS, SELECTION_FIELDS
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.samples import table as reading
@@ -43,12 +44,14 @@ def _choices(results: Results) -> dict[str, dict[str, Any]]:
     """The settings of each selection that can be compared."""
     plan = {name: getattr(results.plan, name) for name in SELECTION_FIELDS}
     saved = {each.id: dict(each.settings) for each in list_saved(results.folder)}
-    return {CURRENT: current_settings(), PLAN: plan, **saved}
+    of_presets = {f"{presets.PREFIX}{name}": presets.settings_of(name) for name in PRESETS}
+    return {CURRENT: current_settings(), PLAN: plan, **of_presets, **saved}
 
 
 def _names(results: Results) -> dict[str, str]:
     saved = {each.id: each.name for each in list_saved(results.folder)}
-    return {CURRENT: "As set on Select", PLAN: "The run's plan", **saved}
+    of_presets = {f"{presets.PREFIX}{name}": f"Preset {each.label}" for name, each in PRESETS.items()}
+    return {CURRENT: "As set on Select", PLAN: "The run's plan", **of_presets, **saved}
 
 
 def _choose(key: str, label: str, names: dict[str, str]) -> str:

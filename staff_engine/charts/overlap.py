@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.runs.lengths import Lengths
+from staff_engine.selection.coreset import Selection
 
 FEWEST_BARS, MOST_BARS = 8, 24
 MOST_STRATA = 200
 
 SIDES = (("a", "first"), ("b", "second"))
+
+
+def budget_frame(selections: Mapping[str, Selection], lengths: Sequence[Lengths]) -> pd.DataFrame:
+    """How some selections spend their budget: a row for each.
+
+    Parameters
+    ----------
+    selections
+        By name.
+    lengths
+        The response lengths of their coresets, in the same order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Preset, Kept, Response tokens (share of all, 0 to 1), Median response (tokens), Strata served, and
+        Largest budget: the samples of the stratum that gives most.
+    """
+    rows = [
+        {
+            "Preset": name,
+            "Kept": len(selection.indices),
+            "Response tokens": each.token_share,
+            "Median response": each.coreset_median,
+            "Strata served": f"{int((selection.budget > 0).sum()):,} of {len(selection.sizes):,}",
+            "Largest budget": int(selection.budget.max()),
+        }
+        for (name, selection), each in zip(selections.items(), lengths, strict=True)
+    ]
+    return pd.DataFrame(rows)
 
 
 def strata_frame(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from staff_engine.data.builtin.tasks import PREFIX
+from staff_engine.data.builtin.tasks import PREFIX, TASKS
 from staff_engine.errors import RunError
 from staff_engine.models.presets import SIZES, presets
 from staff_engine.plan import Plan
@@ -35,6 +35,11 @@ def demo_plan(task: str, family: str) -> Plan:
     """The demo's plan on one of the built-in tasks with the models of one of the built-in families."""
     models = dict(zip(("small", "target"), (f"{PREFIX}{family}-{size}" for size in SIZES), strict=True))
     return DEMO_PLAN.but(dataset=f"{PREFIX}{task}", **models)
+
+
+def is_demo(plan: Plan) -> bool:
+    """Whether a plan is that of the demo, on any of its tasks and families."""
+    return any(plan == demo_plan(task, family) for task in TASKS for family in demo_families().values())
 
 
 def start_demo(plan: Plan = DEMO_PLAN) -> Run:

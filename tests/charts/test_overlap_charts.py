@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
-from staff_engine.charts.overlap import profile_figure, profile_frame, strata_figure, strata_frame
+from staff_engine import select_coreset
+from staff_engine.charts.overlap import (
+    budget_frame,
+    profile_figure,
+    profile_frame,
+    strata_figure,
+    strata_frame,
+)
 from staff_engine.charts.style import clipped
+from staff_engine.runs.lengths import Lengths
 
 
 def test_samples_are_counted_in_the_strata_of_the_first():
@@ -52,3 +60,19 @@ def test_equal_values_have_a_picture_too(value):
     frame = profile_frame(np.full(5, value), np.arange(3), np.array([4]))
     np.testing.assert_allclose(frame[["a", "b"]].sum(), 1)
     assert profile_figure(frame, ("a", "b"), x="Score").layout.xaxis.title.text == "Score"
+
+
+def test_the_budgets_of_selections_stand_beside_each_other():
+    scores = np.random.default_rng(0).lognormal(size=300)
+    selections = {
+        name: select_coreset(scores, pruning_rate=0.8, strata_by=by, num_strata=6)
+        for name, by in (("one", "width"), ("two", "quantile"))
+    }
+    lengths = [Lengths(5, 7, 10, share, 0.2) for share in (0.1, 0.3)]
+    frame = budget_frame(selections, lengths)
+    assert frame["Preset"].tolist() == ["one", "two"]
+    assert frame["Kept"].tolist() == [60, 60]
+    assert frame["Response tokens"].tolist() == [0.1, 0.3]
+    for row, selection in zip(frame.to_dict("records"), selections.values(), strict=True):
+        assert row["Strata served"] == f"{(selection.strata['budget'] > 0).sum()} of 6"
+        assert row["Largest budget"] == selection.strata["budget"].max()

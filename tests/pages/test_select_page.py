@@ -1,13 +1,16 @@
 import os
 
+import numpy as np
 import pytest
 
 from staff_engine.plan import PRESETS
+from staff_engine.runs.cost import price, run_cost, token_share
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import open_results
 from staff_engine.runs.saved_selections import list_saved, save_selection
 from staff_engine.runs.status import Status, load_status, save_status
 from staff_engine.system.processes import start_time
+from staff_engine.system.words import duration
 from tests.helpers.made_run import finish, write_alone
 
 STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged", "finished")
@@ -277,3 +280,45 @@ def test_near_duplicates_that_are_left_out_are_counted_with_the_samples(open_pag
     assert samples.value == "393"
     assert samples.delta == f"{len(expected.duplicates)} near duplicates"
     assert figures(app)["Coreset"] == str(len(expected.indices))
+
+
+def test_the_price_of_the_selection_is_said_with_that_of_a_random_one(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    results = open_results(finished_run.folder)
+    share = token_share(results, results.select().indices)
+    expected = price(run_cost(results.summary, results.timings), share)
+    assert f"Selection took {duration(expected.selection)}." in texts(app)
+    assert f"the selection {expected.pays}. A random coreset" in texts(app)
+
+
+def test_two_presets_stand_side_by_side_when_wanted_and_lead_on_to_their_samples(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    assert not app.dataframe  # they are not computed before the expander is opened
+    app.session_state[f"select_presets_{finished_run.id}"] = True
+    app.run()
+    assert not app.exception
+    results = open_results(finished_run.folder)
+    paper, studio = (results.select(**PRESETS[name].settings) for name in ("paper", "studio"))
+    shared = len(np.intersect1d(paper.indices, studio.indices))
+    assert f"Both keep {len(paper.indices)} samples" in texts(app)
+    assert f"{shared} of them are in both" in texts(app)
+    frame = app.dataframe[0].value
+    assert frame["Preset"].tolist() == ["Paper", "Studio"]
+    shares = [response_lengths(results, each.indices).token_share for each in (paper, studio)]
+    assert frame["Response tokens"].tolist() == pytest.approx(shares)
+    app.button(key="select_presets_more").click().run()
+    assert app.title[0].value == "Compare"
+    assert [app.selectbox(key=key).value for key in ("compare_a", "compare_b")] == [
+        "preset:paper",
+        "preset:studio",
+    ]
+    assert figures(app)["In both"] == f"{shared}"
+
+
+def test_in_the_demo_two_presets_are_shown_at_once(open_page, finished_run, monkeypatch):
+    from pages.parts.select import presets
+
+    monkeypatch.setattr(presets, "is_demo", lambda plan: True)
+    app = open_page("select", run=finished_run.id)
+    assert not app.exception
+    assert app.dataframe[0].value["Preset"].tolist() == ["Paper", "Studio"]

@@ -55,3 +55,9 @@ def test_another_demo_is_another_run(started):
     assert first != other
     assert start_demo(demo_plan("chat", "mistral")) == other
     assert [control.read_record(run).name for run in started] == ["Demo: docstrings", "Demo: chat"]
+
+
+def test_the_demo_is_recognised_on_every_task_and_family():
+    assert demo.is_demo(DEMO_PLAN)
+    assert demo.is_demo(demo_plan("kazakh", next(iter(demo_families().values()))))
+    assert not demo.is_demo(DEMO_PLAN.but(pruning_rate=0.8))

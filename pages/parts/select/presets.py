@@ -1,0 +1,75 @@
+"""Two presets of the selection side by side: what each keeps, what both keep, and from which strata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages.parts.charts import chart
+from pages.parts.navigation import page_file
+from pages.parts.state import current_settings, selection_of
+from staff_engine.charts import overlap as charts
+from staff_engine.pipelines.demo import is_demo
+from staff_engine.plan import PRESETS
+from staff_engine.runs.lengths import response_lengths
+from staff_engine.runs.results import Results
+from staff_engine.selection.overlap import overlap_of
+
+SIDES = ("paper", "studio")
+"""The presets that are compared."""
+
+PREFIX = "preset:"
+"""Marks a preset among the selections that the Compare page offers: no saved selection has such an id."""
+
+
+def settings_of(preset: str) -> dict[str, Any]:
+    """The current selection settings with those of a preset."""
+    return {**current_settings(), **PRESETS[preset].settings}
+
+
+def compare(results: Results) -> None:
+    """An expander that compares the two presets; open in the demo, else closed until it is wanted."""
+    names = tuple(PRESETS[side].label for side in SIDES)
+    shown = st.expander(
+        f"{names[0]} and {names[1]} side by side", icon=":material/compare:", expanded=is_demo(results.plan),
+        on_change="rerun", key=f"select_presets_{results.folder.name}",
+    )  # fmt: skip
+    if shown.open:
+        with shown:
+            _compare(results, names)
+
+
+def _compare(results: Results, names: tuple[str, ...]) -> None:
+    first, second = (selection_of(results, settings_of(side)) for side in SIDES)
+    overlap = overlap_of(first, second)
+    lengths = [response_lengths(results, each.indices) for each in (first, second)]
+    st.caption(
+        f"Both keep {len(first.indices):,} samples at this pruning rate and seed."
+        f" {len(overlap.shared):,} of them are in both (overlap {overlap.jaccard:.0%}; two random coresets"
+        f" would have {overlap.jaccard_by_chance:.0%})."
+    )
+    frame = charts.budget_frame(dict(zip(names, (first, second), strict=True)), lengths)
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="select_presets_table",
+        column_config={
+            "Response tokens": st.column_config.NumberColumn(format="percent"),
+            "Median response": st.column_config.NumberColumn(format="%.0f tokens"),
+        },
+        alt=f"What the presets {names[0]} and {names[1]} keep",
+    )
+    chart(
+        charts.strata_figure(
+            charts.strata_frame(first.labels, first.indices, second.indices), (names[0], names[1])
+        ),
+        alt=f"Samples that {names[0]} and {names[1]} keep in each stratum of {names[0]}",
+        key="select_presets_strata",
+    )
+    st.caption(f"The strata are those of {names[0]}: equal widths of effort, easiest to hardest.")
+    if st.button("Compare their samples", icon=":material/compare_arrows:", key="select_presets_more"):
+        st.session_state.update(
+            compare_view="selections", compare_a=f"{PREFIX}{SIDES[0]}", compare_b=f"{PREFIX}{SIDES[1]}"
+        )
+        st.switch_page(page_file("compare"))
