@@ -150,7 +150,7 @@ def select(
         "response_tokens": lengths.sentence,
         "price": price(
             run_cost(results.summary, results.timings), token_share(results, selection.indices)
-        ).sentence,
+        ).line,
         "to_verify": len(results.to_verify(**chosen)),
         "warnings": list(selection.warnings),
     }

@@ -133,6 +133,16 @@ class Price:
         return f"{took} {tuning} Beside training on everything, the selection {self.pays}. {random}"
 
     @property
+    def line(self) -> str:
+        """The price in one line, for the terminal."""
+        if self.coreset is None or self.everything is None:
+            return f"Selection took {duration(self.selection)}; the time to fine-tune the target is unknown."
+        return (
+            f"Selection took {duration(self.selection)}; it {self.pays} (each about"
+            f" {duration(self.coreset)} on the coreset, {duration(self.everything)} on everything)."
+        )
+
+    @property
     def pays(self) -> str:
         """From how many fine-tunings on the coreset the selection saves time: "pays off from 3 …"."""
         match self.pays_from:

@@ -67,6 +67,10 @@ def test_fine_tuning_on_the_coreset_takes_its_share_of_the_tokens():
     assert "about 60 s" in found.sentence.replace("1 min 00 s", "60 s")
     assert "pays off from the first fine-tuning on" in found.sentence
     assert "A random coreset takes as long to train on and costs nothing" in found.sentence
+    assert found.line == (
+        "Selection took 40 s; it pays off from the first fine-tuning on (each about 1 min 00 s on the coreset,"
+        " 4 min 00 s on everything)."
+    )
 
 
 def test_without_target_scores_the_price_says_what_it_does_not_know():
