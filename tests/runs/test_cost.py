@@ -68,8 +68,8 @@ def test_fine_tuning_on_the_coreset_takes_its_share_of_the_tokens():
     assert "pays off from the first fine-tuning on" in found.sentence
     assert "A random coreset takes as long to train on and costs nothing" in found.sentence
     assert found.line == (
-        "Selection took 40 s; it pays off from the first fine-tuning on (each about 1 min 00 s on the coreset,"
-        " 4 min 00 s on everything)."
+        "Selection took 40 s; it pays off from the first fine-tuning on (each about 1 min 00 s on the"
+        " coreset, 4 min 00 s on everything)."
     )
 
 
