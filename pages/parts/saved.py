@@ -8,7 +8,7 @@ from pages.parts import links
 from pages.parts.navigation import page_file
 from pages.parts.page import errors
 from pages.parts.state import current_settings, selection_of
-from pages.parts.words import plain
+from pages.parts.words import plain, sentence
 from staff_engine.runs import saved_selections
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
@@ -29,6 +29,8 @@ def keep_and_load(run: Run, results: Results) -> None:
             saved_selections.save_selection(run.folder, name or _suggestion(), current_settings())
         st.rerun()
     kept = saved_selections.list_saved(run.folder)
+    for damaged in saved_selections.damaged_selections(run.folder):
+        st.warning(sentence(f"a saved selection is left out: {damaged}"))
     st.caption(
         "You can compare and export saved selections later. The address of this page is also a link to these"
         " settings."

@@ -30,8 +30,8 @@ NEXT_STEPS: dict[State, str] = {
     "failed": "The Run page shows the reason. You can resume the run there.",
     "cancelled": "You can resume it on the Run page.",
     "interrupted": "Its process was killed. You can resume it on the Run page.",
-    "damaged": "Its folder cannot be read. Delete it on the Home page and start a new run.",
-    "finished": "Its scores are missing. Delete it on the Home page and start a new run.",
+    "damaged": "Restore its plan.json, or remove its folder yourself and start a new run.",
+    "finished": "Its summary is missing. Resume it on the Run page to make it again.",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.errors import RunError
 from staff_engine.pipelines.coreset import SMALL, TARGET
+from staff_engine.runs.integrity.check import check_files
 from staff_engine.scoring.parts import read_parts
 from staff_engine.system.arrow import to_numpy
+from staff_engine.system.files import read_checked
 
 LOSSES = {"small": SMALL.losses, "target": TARGET.losses}
 """The file with the losses of each model's fine-tuning."""
@@ -29,12 +31,19 @@ def loss_frame(folder: Path, model: str = "small") -> pd.DataFrame:
     pandas.DataFrame
         step; loss, nats for each token; smooth, its running mean over about a tenth of
         the steps. At most `MOST_STEPS` steps, evenly spread; empty before the first.
+
+    Raises
+    ------
+    RunError
+        If the file is damaged.
     """
+    path = folder / LOSSES[model]
     try:
-        history = json.loads((folder / LOSSES[model]).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        history = []
-    rows = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+        content = read_checked(path) if path.exists() else []
+        history = content["steps"] if isinstance(content, dict) else content  # older runs: the list
+        rows = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    except (KeyError, TypeError):
+        raise RunError(f"{path} is damaged: it is not a list of steps") from None
     frame = pd.DataFrame(rows, columns=["step", "loss"])
     frame["smooth"] = frame["loss"].ewm(span=max(10, len(frame) / 10)).mean()
     if len(frame) > MOST_STEPS:
@@ -65,7 +74,13 @@ def scored_frame(folder: Path) -> pd.DataFrame:
         low and high, a bar's edges; samples in it; beyond, those of them above its upper edge:
         the last bar includes the samples above the 99.5 % quantile. Empty before the first part
         is written.
+
+    Raises
+    ------
+    RunError
+        If a part is damaged.
     """
+    check_files(folder, "speculative")
     scores = to_numpy(read_parts(folder / "speculative", ["effort"])["effort"])
     scores = scores[np.isfinite(scores)]
     if not len(scores):

@@ -17,8 +17,8 @@ from staff_engine.data.files.kinds import SUFFIXES, suffix_of, write_rows, write
 from staff_engine.data.files.lines import Line, parse_line, read_lines
 from staff_engine.data.formats import Mapping, choose_mapping, find_format, normalise
 from staff_engine.data.turns import Row, Turn
-from staff_engine.errors import DatasetError
-from staff_engine.system.files import new_folder, write_json
+from staff_engine.errors import DatasetError, RunError
+from staff_engine.system.files import new_folder, read_checked, write_checked
 from staff_engine.system.hub import hub_answers, in_hub_cache
 
 if TYPE_CHECKING:
@@ -62,11 +62,10 @@ class Imported:
 
 
 def open_imported(folder: Path) -> Imported:
-    """Open what `import_dataset` wrote. Raises DatasetError if it does not exist."""
+    """Open what `import_dataset` wrote. Raises DatasetError if it does not exist or is damaged."""
     try:
-        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        return Imported(folder, Facts(**facts))
-    except (OSError, ValueError, TypeError) as error:
+        return Imported(folder, Facts(**read_checked(folder / "facts.json")))
+    except (RunError, TypeError) as error:
         raise DatasetError(f"{folder} does not contain an imported data set: {error}") from None
 
 
@@ -118,7 +117,7 @@ def import_dataset(
             _sha256(lines),
             find_format(mapping.format).conversation,
         )
-        write_json(part / "facts.json", asdict(facts))
+        write_checked(part / "facts.json", asdict(facts))
     return open_imported(folder)
 
 

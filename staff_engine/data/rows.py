@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.data.turns import Turn
-from staff_engine.system.arrow import to_arrow
+from staff_engine.errors import DatasetError
+from staff_engine.system.arrow import open_stream, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,13 +32,21 @@ def selected_lines(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, b
         The folder of an import.
     row_ids
         int64 (m,), ascending.
+
+    Raises
+    ------
+    DatasetError
+        If the source ends before one of the rows.
     """
     with (imported / "source.jsonl").open("rb") as source:
         for ids, rows in _selected(imported, row_ids, ["start", "end"]):
             offsets = (rows.column(name).to_pylist() for name in ("start", "end"))
             for row_id, start, end in zip(ids, *offsets, strict=True):
                 source.seek(start)
-                yield row_id, source.read(end - start)
+                line = source.read(end - start)
+                if len(line) != end - start:
+                    raise DatasetError(f"{source.name} is damaged: it ends before row {row_id}")
+                yield row_id, line
 
 
 def selected_turns(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, list[Turn]]]:
@@ -50,9 +59,7 @@ def _selected(
     imported: Path, row_ids: np.ndarray, columns: list[str]
 ) -> Iterator[tuple[list[int], pa.RecordBatch]]:
     """Yield ids and chosen columns of the rows, slice by slice; a row's id is its index in the file."""
-    import pyarrow as pa
-
-    with pa.memory_map(str(imported / "rows.arrow")) as file, pa.ipc.open_stream(file) as stream:
+    with open_stream(imported / "rows.arrow") as stream:
         first = 0
         for batch in stream:
             low, high = np.searchsorted(row_ids, [first, first + batch.num_rows])

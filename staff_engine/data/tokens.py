@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.system.arrow import open_stream
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -73,8 +75,6 @@ class TokenTable(Sequence[EncodedSample]):
 
 
 def open_tokens(path: Path) -> TokenTable:
-    """Memory-map the file that `tokenization.tokenize_dataset` wrote."""
-    import pyarrow as pa
-
-    with pa.memory_map(str(path)) as source:
-        return TokenTable(pa.ipc.open_stream(source).read_all())
+    """Memory-map the file that `tokenization.tokenize_dataset` wrote. Raises RunError if it is damaged."""
+    with open_stream(path) as stream:
+        return TokenTable(stream.read_all())

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.errors import PlanError, RunError
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.selection.methods import METHODS, method_named
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import read_model, write_checked
 from staff_engine.system.words import percent
 
 CELLS_FOLDER = "cells"
@@ -188,7 +188,7 @@ def sha256_of(rows: np.ndarray) -> str:
 def write_cell(folder: Path, cell: Cell) -> None:
     """Write a cell into the folder of an evaluation, atomically."""
     (folder / CELLS_FOLDER).mkdir(exist_ok=True)
-    write_json(_path(folder, cell.asked), cell.model_dump(mode="json"))
+    write_checked(_path(folder, cell.asked), cell.model_dump(mode="json"))
 
 
 def read_cell(folder: Path, asked: Asked) -> Cell | None:
@@ -200,6 +200,12 @@ def read_cell(folder: Path, asked: Asked) -> Cell | None:
 def read_cells(folder: Path) -> list[Cell]:
     """All cells in the folder of an evaluation, including outdated ones but not damaged ones."""
     return list(_read(sorted((folder / CELLS_FOLDER).glob("*.json"))))
+
+
+def damaged_cells(folder: Path) -> list[str]:
+    """The names of the files of cells that cannot be read."""
+    paths = sorted((folder / CELLS_FOLDER).glob("*.json"))
+    return [path.name for path in paths if next(_read([path]), None) is None]
 
 
 def _read(paths: list[Path]) -> Iterator[Cell]:

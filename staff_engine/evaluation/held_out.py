@@ -17,6 +17,7 @@ from staff_engine.evaluation.metrics import Metric, choose_metric
 from staff_engine.pipelines.steps import Reporter, tokenize_rows
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import stages
+from staff_engine.runs.integrity.mend import accept_import
 from staff_engine.runs.results import Results
 from staff_engine.selection.drawing import VERIFICATION, priorities
 
@@ -64,6 +65,7 @@ def import_held_out(folder: Path, plan: Plan, evaluation: EvaluationPlan, report
         split=split,
         on_progress=reporter.advance,
     )
+    accept_import(folder, (destination / "dataset").relative_to(folder).as_posix())
     return destination
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.evaluation.cells import (
+    CELLS_FOLDER,
     FULL,
     NOTHING,
     Budget,
@@ -22,6 +23,7 @@ from staff_engine.evaluation.cells import (
     Scores,
     arms_of,
     cells_of,
+    damaged_cells,
     label_of,
     read_cells,
 )
@@ -29,8 +31,9 @@ from staff_engine.evaluation.metrics import METRICS, Metric
 from staff_engine.pipelines.similarity.measures import Number
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import stages
-from staff_engine.runs.folders import PLAN_FILE, RunRecord
-from staff_engine.runs.progress import TIMINGS_FILE
+from staff_engine.runs.folders import Run, read_record
+from staff_engine.runs.integrity.check import Damage, damage_sentence
+from staff_engine.runs.summary import load_timings
 from staff_engine.selection.methods import METHODS
 from staff_engine.system.files import read_model
 from staff_engine.system.words import percent
@@ -158,10 +161,16 @@ class Evaluation:
 
     def _model_seconds(self, facts: Facts) -> dict[str, float]:
         """Seconds of the models that a selection needs, by arm or by the source of its scores."""
-        own = _json_of(self.folder / TIMINGS_FILE)
+        own = self._timings()
         target = [own[stage.name] for stage in stages.TARGET_SCORES if stage.name in own]
         known = {"target": sum(target)} if len(target) == len(stages.TARGET_SCORES) else {}
         return {**facts.selection_seconds, **known}
+
+    def _timings(self) -> dict[str, float]:
+        try:
+            return load_timings(self.folder)
+        except RunError:
+            return {}  # no stage has ended
 
     @cached_property
     def report(self) -> EvaluationReport:
@@ -180,7 +189,7 @@ class Evaluation:
             planned=len(cells_of(self.plan, self.evaluation)),
             rows=rows,
             sentences=tuple(sentences_of(rows, metric)),
-            warnings=facts.warnings,
+            warnings=(*facts.warnings, *_damaged_cells(self.folder)),
         )
 
 
@@ -189,13 +198,9 @@ def judging_of(evaluation: EvaluationPlan) -> dict[str, Any]:
     return evaluation.model_dump(include=JUDGING)
 
 
-def _json_of(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_bytes()) if path.exists() else {}
-
-
 def open_evaluation(folder: Path) -> Evaluation:
     """Open the folder of an evaluation run. Raises RunError if it is another kind of run."""
-    record = read_model(folder / PLAN_FILE, RunRecord)
+    record = read_record(Run(folder.name, folder))
     if record.evaluation is None:
         raise RunError(f"run {folder.name} is not an evaluation")
     return Evaluation(folder, record.plan, record.evaluation)
@@ -204,6 +209,12 @@ def open_evaluation(folder: Path) -> Evaluation:
 def read_evaluation(folder: Path) -> EvaluationReport | None:
     """The results of an evaluation run so far; None for other runs and before the first cell."""
     return open_evaluation(folder).report if _facts_path(folder).exists() else None
+
+
+def _damaged_cells(folder: Path) -> list[str]:
+    """A warning if cells cannot be read; they are not in the report."""
+    damage = [Damage(f"{CELLS_FOLDER}/{name}", "cannot be read") for name in damaged_cells(folder)]
+    return [damage_sentence(folder, damage)] if damage else []
 
 
 def _facts_path(folder: Path) -> Path:

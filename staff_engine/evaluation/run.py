@@ -52,13 +52,14 @@ from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import selection_seconds, small_seconds
 from staff_engine.runs.folders import SUMMARY_FILE
+from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.score_tables import choose, missing_of, read_scores, settings_of, small_scores
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
 from staff_engine.selection.methods import METHODS, OWN, ScoreTable
 from staff_engine.system.arrow import by_row, to_numpy
-from staff_engine.system.files import write_json
+from staff_engine.system.files import write_checked
 from staff_engine.system.memory import give_back
 
 TARGET = Training(stages.FINE_TUNE_TARGET, "target_adapter", "target_tuning.json")
@@ -91,6 +92,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     check_arms(run.evaluation)
     source, further = open_sources(run.plan, run.evaluation)
     check_models((run.plan.target,), run.plan.device)
+    mend(folder)
     run = replace(run, plan=run.plan.but(dtype=_number_format(source)))
     kept_apart = import_held_out(folder, run.plan, run.evaluation, reporter)
     tokens = _tokenize(run, source, reporter)
@@ -99,7 +101,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     choice = _Choice(run.evaluation, source, further, small_scores(source), table, tokens.row_ids)
     coresets = choice.coresets(cells_of(run.plan, run.evaluation))
     facts = _facts(run, source, further, bench, coresets, kept_apart)
-    write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
+    write_checked(folder / FACTS_FILE, facts.model_dump(mode="json"))
     _fill(folder, bench, coresets, reporter)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from staff_engine.program import NAME
 from staff_engine.runs.lengths import response_lengths
+from staff_engine.system.files import read_checked
 
 if TYPE_CHECKING:
     from staff_engine.runs.results import Results
@@ -38,7 +39,7 @@ def describe(results: Results, selection: Selection, settings: dict[str, Any]) -
     """
     import staff_engine
 
-    record = json.loads((results.folder / "plan.json").read_text(encoding="utf-8"))
+    record = read_checked(results.folder / "plan.json")
     facts = results.imported.facts
     scorable = int(np.isfinite(results.speculative).sum())
     return {

@@ -32,8 +32,11 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
+from staff_engine.runs.integrity.check import check_files
+from staff_engine.runs.integrity.mend import mend
+from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.lengths import response_lengths
-from staff_engine.runs.results import TUNING_FILE, Results, open_results
+from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, Results, open_results
 from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
 from staff_engine.scoring.parts import AlonePartWriter, PartWriter, alone_folder, read_parts
 from staff_engine.scoring.precision import read_precision, settle
@@ -68,6 +71,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     """
     plan = open_results(folder).plan
     check_models((plan.small, plan.target), plan.device)
+    mend(folder)
     import_rows(plan, folder, reporter)
     _tokenize(plan, folder, reporter)
     plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
@@ -173,10 +177,10 @@ def _small(plan: Plan, folder: Path) -> PeftModel:
 
 def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
     """Fine-tune the target on separate samples, if the plan says so; they are drawn once."""
-    if not plan.tune_target or (folder / TARGET.adapter).exists():
+    path, adapter = folder / TUNING_FILE, folder / TARGET.adapter
+    if not plan.tune_target or (path.exists() and adapter.exists()):
         return
     reporter.stage(TARGET.stage)
-    path = folder / TUNING_FILE
     results = open_results(folder)
     ids = results.tuned_ids if path.exists() else results.to_tune()
     if len(ids):
@@ -186,7 +190,7 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
         write_table(path, row_id=ids)
     for warning in _too_few_to_tune(plan, len(ids)):
         log.warning(warning)
-    if len(ids):
+    if len(ids) and not adapter.exists():
         train_adapter(TARGET, plan, plan.target, tokens, folder, reporter)
 
 
@@ -225,6 +229,7 @@ def _target(plan: Plan, folder: Path) -> PeftModel:
     """The target, with its adapter if it was tuned."""
     if not len(open_results(folder).tuned_ids):
         return fresh_lora(plan, plan.target)
+    check_files(folder, TARGET.adapter)
     model = loading.load_model(plan.target, device=plan.device, dtype=plan.dtype)
     return adapters.load_adapter(model, folder / TARGET.adapter)
 
@@ -246,8 +251,9 @@ def _write_unscorable(folder: Path, reasons: dict[int, str]) -> None:
             "reason": pa.array([reasons[row] for row in rows], pa.string()),
         }
     )
-    with replaced(folder / "unscorable.parquet") as part:
-        pq.write_table(table, part)
+    forget(folder, UNSCORABLE_FILE)
+    with replaced(folder / UNSCORABLE_FILE) as part:
+        pq.write_table(table, part, write_page_checksum=True)
 
 
 def _summarize(folder: Path, reporter: Reporter) -> None:

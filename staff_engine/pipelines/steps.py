@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -19,11 +18,12 @@ from staff_engine.models import adapters, devices, loading
 from staff_engine.models.finetune import checkpoint_folder, count_steps, finetune, steps_done
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
+from staff_engine.runs.integrity.mend import accept_import
 from staff_engine.runs.stages import Stage
 from staff_engine.scoring.parts import AlonePartWriter, PartWriter
 from staff_engine.scoring.scorer import Scorer, plan_batches
 from staff_engine.scoring.without_prompt import ResponseScorer, first_token
-from staff_engine.system.files import rename_flushed, write_json
+from staff_engine.system.files import read_checked, rename_flushed, write_checked
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -78,6 +78,7 @@ def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
         limit=plan.limit,
         on_progress=reporter.advance,
     )
+    accept_import(folder)
 
 
 def train_adapter(
@@ -108,7 +109,7 @@ def train_adapter(
         learning_rate=plan.learning_rate or loading.default_learning_rate(name),
         seed=plan.seed,
         on_step=on_step,
-        on_loss=lambda history: write_json(folder / training.losses, history, durable=False),
+        on_loss=lambda history: write_checked(folder / training.losses, {"steps": history}, durable=False),
     )
     if not finished:
         reporter.advance(0)  # raises: the run is being cancelled
@@ -195,7 +196,7 @@ def _score_batches(
     reporter: Reporter,
 ) -> None:
     path = writer.folder / SHRUNK_FILE
-    shrunk: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
+    shrunk: dict[str, int] = read_checked(path) if path.exists() else {}
     try:
         for batch in batches:
             first = int(tokens.row_ids[batch[0]])
@@ -206,7 +207,7 @@ def _score_batches(
             scores = scorer.score([tokens[i] for i in batch])
             if scorer.most_tokens is not None and scorer.most_tokens != before:
                 shrunk[str(first)] = scorer.most_tokens
-                write_json(path, shrunk)
+                write_checked(path, shrunk)
             writer.add(tokens, batch, scores, time.perf_counter() - start)
             reporter.advance(len(batch))
     finally:

@@ -16,13 +16,16 @@ from staff_engine.runs.folders import (
     Delivery,
     Run,
     RunRecord,
+    checked_name,
     create_run,
     find_run,
     kind_of,
     list_runs,
     read_record,
 )
+from staff_engine.runs.integrity.check import Damage, damage_sentence, find_damage, missing_result
 from staff_engine.runs.kinds import KINDS, Kind
+from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.runs.status import (
     ACTIVE,
     CANCEL_FILE,
@@ -34,7 +37,7 @@ from staff_engine.runs.status import (
     save_status,
 )
 from staff_engine.runs.summary import load_summary, load_timings
-from staff_engine.system.files import write_json
+from staff_engine.system.files import write_checked
 from staff_engine.system.home import home
 from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
 
@@ -59,15 +62,15 @@ WORKER = (sys.executable, "-m", "staff_engine", "work")
 
 
 def read_status(run: Run) -> Status:
-    """Read the current state of a run; "damaged" with the reason if its folder cannot be read."""
+    """Read the current state of a run; "damaged" with the reason if its plan.json cannot be read."""
     try:
         read_record(run)
-        status = load_status(run.folder)
-        alive = is_alive(status.pid, status.pid_started)
-        if status.state in ACTIVE and not alive:
-            status = load_status(run.folder)  # it may have finished between the two reads
     except RunError as error:
         return Status(state="damaged", message=str(error))
+    status = load_status(run.folder)
+    alive = is_alive(status.pid, status.pid_started)
+    if status.state in ACTIVE and not alive:
+        status = load_status(run.folder)  # it may have finished between the two reads
     state = decide_state(
         status.state, started=status.pid is not None, alive=alive, cancel_asked=cancel_asked(run.folder)
     )
@@ -83,12 +86,17 @@ def describe(run: Run) -> RunDescription:
     """Read everything that is known of a run now; fields of a damaged run can be None."""
     record = _or_none(read_record, run)
     asked = {} if record is None else {name: getattr(record, name) for name in ASKED}
+    summary, timings = _or_none(load_summary, run.folder), _or_none(load_timings, run.folder)
+    unread = (name for name, content in ((SUMMARY_FILE, summary), (TIMINGS_FILE, timings)) if content is None)
+    damaged = [Damage(name, "cannot be read") for name in unread if (run.folder / name).exists()]
+    damaged += missing_result(run.folder)
     return RunDescription(
         run_id=run.id,
         folder=run.folder,
         status=read_status(run),
-        summary=_or_none(load_summary, run.folder),
-        timings=_or_none(load_timings, run.folder) or {},
+        summary=summary,
+        timings=timings or {},
+        damage=damage_sentence(run.folder, damaged) if damaged else None,
         **asked,
     )
 
@@ -110,6 +118,8 @@ def require_scores(run: Run) -> Run:
         raise RunError(f"run {run.id} {KINDS[kind].does}; it has no coreset")
     if not (run.folder / SUMMARY_FILE).exists():
         state = read_status(run).state
+        if state == "finished":
+            raise RunError(damage_sentence(run.folder, [Damage(SUMMARY_FILE, "is missing")]))
         raise RunError(f"run {run.id} is {state} and does not have all scores yet; it must finish first")
     return run
 
@@ -150,11 +160,20 @@ def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[st
 
 
 def resume(run: Run, *, worker: Sequence[str] | None = None) -> None:
-    """Continue a cancelled, failed or interrupted run. Raises RunError if it is in another state."""
+    """Continue a cancelled, failed or interrupted run, or make the damaged files of a finished one again.
+
+    Raises
+    ------
+    RunError
+        If it is queued or running, or is finished and no file is damaged.
+    """
     status = read_status(run)
-    if status.state == "finished":
-        raise RunError(f"run {run.id} is finished; there is nothing to resume")
-    start(run, verify=status.verify, worker=worker)
+    if status.state != "finished":
+        start(run, verify=status.verify, worker=worker)
+    elif find_damage(run.folder):
+        start(run, worker=worker)
+    else:
+        raise RunError(f"run {run.id} is finished and whole; there is nothing to resume")
 
 
 def request_cancel(run: Run) -> Status:
@@ -215,17 +234,15 @@ def delete(run: Run) -> None:
 
 
 def rename(run: Run, name: str) -> None:
-    """Rename a run. Raises RunError if the name is blank or the run is damaged."""
-    if not name.strip():
-        raise RunError(f"the name of a run is {name!r}; it must not be blank")
-    update_record(run, name=name.strip())
+    """Rename a run. Raises RunError if the name is blank or too long, or the run is damaged."""
+    update_record(run, name=checked_name(name))
 
 
 def update_record(run: Run, **changes: Any) -> RunRecord:
     """Change fields of plan.json other than the plan: name, fingerprint or delivery."""
     with launching(run):
         record = read_record(run).model_copy(update=changes)
-        write_json(run.folder / PLAN_FILE, record.model_dump(mode="json"))
+        write_checked(run.folder / PLAN_FILE, record.model_dump(mode="json"))
     return record
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import choose, missing_of
-from staff_engine.scoring.parts import read_parts
 from staff_engine.selection.coverage import QUANTILES, Coverage, cluster_embeddings, measure_coverage
 from staff_engine.selection.methods import METHODS, ScoreTable, method_named
 from staff_engine.system.arrow import by_row, to_numpy, write_table
@@ -170,7 +169,7 @@ def write_choices(path: Path, rows: int, methods: Sequence[MethodCoverage]) -> N
 
 
 def _response_tokens(results: Results) -> np.ndarray:
-    table = read_parts(results.folder / "speculative", ["row_id", "response_tokens"])
+    table = results.read("speculative", ["row_id", "response_tokens"])
     return by_row(results.num_rows, to_numpy(table["row_id"]), to_numpy(table["response_tokens"]), missing=0)
 
 

@@ -37,10 +37,12 @@ class RunDescription(BaseModel):
     """None before a run that selects a coreset has all its scores, and for runs of other kinds."""
     timings: dict[str, float] = {}
     """Seconds of each stage that has ended."""
+    damage: str | None = None
+    """Which of these figures cannot be read, and what to do; None if all can."""
 
     def as_json(self) -> dict[str, Any]:
         """The description as a flat JSON-compatible dict: the output of `status --json` and `list --json`."""
-        facts = self.model_dump(mode="json", exclude={"kind", "status", "summary", "timings"})
+        facts = self.model_dump(mode="json", exclude={"kind", "status", "summary", "timings", "damage"})
         first = {name: facts[name] for name in ("run_id", "name", "folder", "created")}
         models = {name: getattr(self.plan, name, None) for name in MODELS_AND_DATA}
         return {
@@ -50,4 +52,5 @@ class RunDescription(BaseModel):
             **self.status.model_dump(mode="json"),
             "summary": None if self.summary is None else self.summary.as_json(),
             "timings": self.timings,
+            "damage": self.damage,
         }

@@ -29,19 +29,25 @@ class KindFacts:
         What its plan.json must contain.
     stages
         The stages that it can have, in order.
+    results
+        The file with its results; further names are those of older versions.
     """
 
     does: str
     needs: str
     stages: tuple[Stage, ...]
+    results: tuple[str, ...]
 
 
 KINDS = {
-    Kind.CORESET: KindFacts("selects a coreset", "a plan", stages.CORESET),
-    Kind.SIMILARITY: KindFacts("compares models", "a plan and the models to compare", stages.SIMILARITY),
+    Kind.CORESET: KindFacts("selects a coreset", "a plan", stages.CORESET, ("summary.json",)),
+    Kind.SIMILARITY: KindFacts(
+        "compares models", "a plan and the models to compare", stages.SIMILARITY, ("similarity.json",)
+    ),
     Kind.EVALUATION: KindFacts(
         "evaluates coresets of another run",
         "a plan, and the run and the methods to evaluate",
         stages.EVALUATION,
+        ("evaluation.json", "comparison.json"),
     ),
 }

@@ -8,15 +8,20 @@ import time
 from collections import deque
 from pathlib import Path
 
+from staff_engine.errors import RunError
+from staff_engine.runs.integrity.records import record_files
 from staff_engine.runs.stages import Stage
 from staff_engine.runs.status import StageStatus, State, cancel_asked, load_status, save_status
-from staff_engine.system.files import write_json
+from staff_engine.system.files import read_checked, write_checked
 from staff_engine.system.processes import start_time
 
 TIMINGS_FILE = "timings.json"
 
 WRITE_SECONDS = 0.25
 """Minimum time between two writes of status.json."""
+
+RECORD_SECONDS = 60.0
+"""How often new files are recorded while a stage runs."""
 
 RATE_SECONDS = 30.0
 """The rate is measured over the last half minute."""
@@ -40,9 +45,10 @@ class Reporter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._status = load_status(folder)
-        self._stages = {stage.name: stage for stage in self._status.stages}
+        self._stages = {stage.name: stage for stage in self._status.stages or _earlier_stages(folder)}
         self._stage: StageStatus | None = None
         self._began = self._written = 0.0
+        self._recorded = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()
 
     @property
@@ -86,6 +92,8 @@ class Reporter:
             self._points.popleft()
         if moment - self._written >= WRITE_SECONDS:
             self._write(durable=False)
+        if moment - self._recorded >= RECORD_SECONDS:
+            self._record()
         self._stop_if_asked()
 
     def message(self, text: str) -> None:
@@ -117,7 +125,12 @@ class Reporter:
         self._stage = None
         self._points.clear()
         seconds = {stage.name: stage.seconds for stage in self._stages.values()}
-        write_json(self._folder / TIMINGS_FILE, seconds)
+        write_checked(self._folder / TIMINGS_FILE, seconds)
+        self._record()
+
+    def _record(self) -> None:
+        record_files(self._folder)
+        self._recorded = time.monotonic()
 
     def _rate(self) -> float | None:
         if len(self._points) < 2:
@@ -139,3 +152,12 @@ class Reporter:
         changes["stages"] = tuple(self._stages.values())
         self._status = save_status(self._folder, self._status.model_copy(update=changes), durable=durable)
         self._written = time.monotonic()
+
+
+def _earlier_stages(folder: Path) -> tuple[StageStatus, ...]:
+    """The stages with their seconds in timings.json, for a run that has lost its status.json."""
+    try:
+        seconds = read_checked(folder / TIMINGS_FILE)
+        return tuple(StageStatus(name=name, seconds=value) for name, value in seconds.items())
+    except (RunError, AttributeError, ValueError):
+        return ()

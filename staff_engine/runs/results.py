@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.dataset import Imported, open_imported
-from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
 from staff_engine.program import COMMAND
+from staff_engine.runs.folders import read_plan
+from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.summary import Summary, load_summary, load_timings
 from staff_engine.scoring.parts import LOSS_ALONE, alone_folder, count_parts, read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
@@ -27,6 +27,10 @@ from staff_engine.system.arrow import by_row, read_table, to_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+UNSCORABLE_FILE = "unscorable.parquet"
+"""The rows that cannot be scored, and why."""
 
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
@@ -44,7 +48,8 @@ class Results:
 
     @cached_property
     def imported(self) -> Imported:
-        """The imported data set."""
+        """The imported data set. Raises RunError if one of its files is damaged or missing."""
+        check_files(self.folder, "dataset")
         return open_imported(self.folder / "dataset")
 
     @cached_property
@@ -58,11 +63,17 @@ class Results:
 
     def _measured(self, part: str, name: str) -> np.ndarray:
         """Float64 (num_rows,): a column of a score table, NaN for rows without a score."""
-        folder = self.folder / part
-        table = read_parts(alone_folder(folder) if name == LOSS_ALONE else folder, ["row_id", name])
+        folder = alone_folder(self.folder / part).name if name == LOSS_ALONE else part
+        table = self.read(folder, ["row_id", name])
         return by_row(self.num_rows, to_numpy(table["row_id"]), to_numpy(table[name]))
 
+    def read(self, part: str, columns: list[str] | None = None) -> pa.Table:
+        """Read a score table of the run. Raises RunError if one of its files is damaged or missing."""
+        check_files(self.folder, part)
+        return read_parts(self.folder / part, columns)
+
     def _embedding(self) -> np.ndarray:
+        check_files(self.folder, "embedding")
         return read_embeddings(self.folder, self.num_rows)
 
     @property
@@ -102,6 +113,7 @@ class Results:
     def columns(self) -> tuple[str, ...]:
         """The measured columns that `Score.reads` can name, if the small model has scored all samples."""
         scored = self.folder / "speculative"
+        check_files(self.folder, scored.name, alone_folder(scored).name)
         alone = count_parts(alone_folder(scored))
         return (*MEASURED, LOSS_ALONE) if alone and alone == count_parts(scored) else MEASURED
 
@@ -144,16 +156,16 @@ class Results:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The small model's score table, a row for each scored sample, by row_id."""
-        return read_parts(self.folder / "speculative").to_pandas().sort_values("row_id", ignore_index=True)
+        return self.read("speculative").to_pandas().sort_values("row_id", ignore_index=True)
 
     @cached_property
     def verification(self) -> pd.DataFrame:
         """The target's score table, a row for each verified sample, by row_id."""
-        return read_parts(self.folder / "verification").to_pandas().sort_values("row_id", ignore_index=True)
+        return self.read("verification").to_pandas().sort_values("row_id", ignore_index=True)
 
     @cached_property
     def _verified(self) -> tuple[np.ndarray, np.ndarray]:
-        table = read_parts(self.folder / "verification", ["row_id", "effort"])
+        table = self.read("verification", ["row_id", "effort"])
         rows = to_numpy(table["row_id"])
         order = np.argsort(rows)
         return rows[order], to_numpy(table["effort"])[order]
@@ -172,12 +184,14 @@ class Results:
     def tuned_ids(self) -> np.ndarray:
         """Int64 (n,): row ids that the target was fine-tuned on, ascending; empty if it is untouched."""
         path = self.folder / TUNING_FILE
+        check_files(self.folder, TUNING_FILE)
         return to_numpy(read_table(path)["row_id"]) if path.exists() else np.zeros(0, dtype=np.int64)
 
     @cached_property
     def unscorable(self) -> dict[int, str]:
         """The reason for each row that cannot be scored, by row_id."""
-        path = self.folder / "unscorable.parquet"
+        path = self.folder / UNSCORABLE_FILE
+        check_files(self.folder, UNSCORABLE_FILE)
         if not path.exists():
             return {}
         table = read_table(path)
@@ -262,7 +276,7 @@ class Results:
         """
         if LOSS_ALONE not in self.columns:
             return np.zeros(0, dtype=np.int64)
-        done = to_numpy(read_parts(alone_folder(self.folder / "verification"), ["row_id"])["row_id"])
+        done = to_numpy(self.read(alone_folder(self.folder / "verification").name, ["row_id"])["row_id"])
         return np.setdiff1d(self.verified_ids[np.isfinite(self.verified_scores)], done)
 
     def to_tune(self) -> np.ndarray:
@@ -297,16 +311,6 @@ def open_results(folder: Path) -> Results:
     Raises
     ------
     RunError
-        If it has no plan, or a damaged one.
+        If it has no plan, or a damaged one. Its other files are checked when they are first read.
     """
-    content = _read_json(folder / "plan.json", "it is not a run folder")
-    return Results(folder, Plan.make(**content["plan"]))
-
-
-def _read_json(path: Path, missing: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path.parent} has no {path.name}: {missing}") from None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}") from None
+    return Results(folder, read_plan(folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs.status import now
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import read_model, write_checked
 
 FOLDER = "selections"
 LONGEST = 60
-
-log = logging.getLogger(__name__)
 
 
 class SavedSelection(BaseModel):
@@ -65,13 +62,24 @@ def save_selection(folder: Path, name: str, settings: dict[str, Any]) -> SavedSe
 
 def list_saved(folder: Path) -> list[SavedSelection]:
     """List the selections saved in a run's folder, newest first, without damaged ones."""
-    selections = []
-    for path in (folder / FOLDER).glob("*.json"):
+    saved = [each for each in _read_all(folder) if isinstance(each, SavedSelection)]
+    return sorted(saved, key=lambda each: each.created, reverse=True)
+
+
+def damaged_selections(folder: Path) -> list[str]:
+    """Why some saved selections cannot be read, a sentence for each."""
+    return [each for each in _read_all(folder) if isinstance(each, str)]
+
+
+def _read_all(folder: Path) -> list[SavedSelection | str]:
+    """Every saved selection, or why it cannot be read."""
+    found: list[SavedSelection | str] = []
+    for path in sorted((folder / FOLDER).glob("*.json")):
         try:
-            selections.append(read_model(path, SavedSelection))
+            found.append(read_model(path, SavedSelection))
         except RunError as error:
-            log.warning("a saved selection is skipped: %s", error)
-    return sorted(selections, key=lambda saved: saved.created, reverse=True)
+            found.append(str(error))
+    return found
 
 
 def find_saved(folder: Path, selection_id: str) -> SavedSelection:
@@ -118,4 +126,4 @@ def _path(folder: Path, selection_id: str) -> Path:
 
 def _write(folder: Path, saved: SavedSelection) -> None:
     (folder / FOLDER).mkdir(exist_ok=True)
-    write_json(_path(folder, saved.id), saved.model_dump(mode="json"))
+    write_checked(_path(folder, saved.id), saved.model_dump(mode="json"))

@@ -10,6 +10,7 @@ import numpy as np
 
 from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
+from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.results import Results
 from staff_engine.scoring.parts import read_embeddings, read_parts
 from staff_engine.selection.methods import METHODS, ScoreTable, method_named, needs_embedding
@@ -18,6 +19,7 @@ from staff_engine.system.arrow import by_row, to_numpy
 
 def small_scores(results: Results) -> ScoreTable:
     """The fine-tuned small model's scores of a run."""
+    check_files(results.folder, "speculative", "embedding")
     return read_scores(results.folder, results.speculative, source="small")
 
 

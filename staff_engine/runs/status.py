@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from staff_engine.system.files import read_model, write_json
+from staff_engine.errors import RunError
+from staff_engine.system.files import read_model, write_checked
 
 State = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted", "damaged"]
 
@@ -92,18 +93,22 @@ def decide_state(recorded: State, *, started: bool, alive: bool, cancel_asked: b
 
 
 def load_status(folder: Path) -> Status:
-    """Read status.json as it was written. Raises RunError if it is missing or damaged.
+    """Read status.json as it was written.
 
-    A file that is empty or all zero bytes was being replaced when the machine lost power. Such a
-    run was interrupted.
+    If it is missing or damaged, the run counts as interrupted: it can be resumed. A file that is empty
+    or all zero bytes was being replaced when the machine lost power.
     """
+    path = folder / STATUS_FILE
     try:
-        lost = not (folder / STATUS_FILE).read_bytes().strip(b"\0")
+        return read_model(path, Status)
+    except RunError as error:
+        reason = str(error)
+    try:
+        if not path.read_bytes().strip(b"\0"):
+            reason = "the machine lost power"
     except OSError:
-        lost = False  # read_model raises the error
-    if lost:
-        return Status(state="interrupted", message="the machine lost power", exit_code=1)
-    return read_model(folder / STATUS_FILE, Status)
+        pass  # `reason` says why it cannot be read
+    return Status(state="interrupted", message=reason, exit_code=1)
 
 
 def save_status(folder: Path, status: Status, *, durable: bool = True) -> Status:
@@ -117,7 +122,7 @@ def save_status(folder: Path, status: Status, *, durable: bool = True) -> Status
         3 % of its time.
     """
     status = status.model_copy(update={"updated": now()})
-    write_json(folder / STATUS_FILE, status.model_dump(mode="json"), durable=durable)
+    write_checked(folder / STATUS_FILE, status.model_dump(mode="json"), durable=durable)
     return status
 
 

@@ -11,7 +11,8 @@ from staff_engine.errors import RunError
 from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.lengths import Lengths
 from staff_engine.runs.progress import TIMINGS_FILE
-from staff_engine.system.files import read_model, write_json
+from staff_engine.runs.status import ACTIVE, load_status
+from staff_engine.system.files import read_model, write_checked
 
 
 class _Frozen(BaseModel):
@@ -80,7 +81,7 @@ class _Timings(RootModel[dict[str, float]]):
 
 def save_summary(folder: Path, summary: Summary) -> None:
     """Write the summary of a run. A run with a summary has all its scores."""
-    write_json(folder / SUMMARY_FILE, summary.as_json())
+    write_checked(folder / SUMMARY_FILE, summary.as_json())
 
 
 def load_summary(folder: Path) -> Summary:
@@ -89,8 +90,22 @@ def load_summary(folder: Path) -> Summary:
 
 
 def load_timings(folder: Path) -> dict[str, float]:
-    """Read the seconds of each stage. Raises RunError before the first ends, or if the file is damaged."""
-    return read_model(_existing(folder / TIMINGS_FILE, "no stage of the run has finished"), _Timings).root
+    """Read the seconds of each stage.
+
+    If timings.json is missing or damaged, they come from status.json.
+
+    Raises
+    ------
+    RunError
+        Before the first stage ends, or if neither can be read.
+    """
+    try:
+        return read_model(_existing(folder / TIMINGS_FILE, "no stage of the run has finished"), _Timings).root
+    except RunError:
+        status = load_status(folder)
+        if status.state in ACTIVE or not status.stages:
+            raise
+        return {stage.name: stage.seconds for stage in status.stages}
 
 
 def _existing(path: Path, missing: str) -> Path:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.samples.decisions import Decisions, decide
-from staff_engine.scoring.parts import read_parts
 from staff_engine.system.arrow import by_row, to_numpy
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class SampleColumns(Decisions):
 def sample_columns(results: Results, selection: Selection) -> SampleColumns:
     """Gather the columns of a selection from a run's results."""
     decisions = decide(results, selection)
-    table = read_parts(results.folder / "speculative", ["row_id", "prompt_tokens", "response_tokens"])
+    table = results.read("speculative", ["row_id", "prompt_tokens", "response_tokens"])
     rows, row_ids = results.num_rows, to_numpy(table["row_id"])
     return SampleColumns(
         **vars(decisions),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from staff_engine.scoring.parts import read_parts
 from staff_engine.selection.strata import DROPPED, NO_SCORE
 from staff_engine.system.arrow import by_row, texts, to_arrow, to_numpy
 
@@ -107,7 +106,7 @@ class Decisions:
 def decide(results: Results, selection: Selection) -> Decisions:
     """Gather the decisions of a selection from a run's results."""
     rows = results.num_rows
-    losses = read_parts(results.folder / "speculative", ["row_id", "loss"])
+    losses = results.read("speculative", ["row_id", "loss"])
     kept = np.zeros(rows, dtype=bool)
     kept[selection.indices] = True
     return Decisions(

@@ -14,8 +14,9 @@ import numpy as np
 from staff_engine.data.rows import selected_lines, selected_turns
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import PlanError
+from staff_engine.runs.integrity.check import check_files
 from staff_engine.selection.strata import DROPPED, NO_SCORE
-from staff_engine.system.arrow import to_numpy
+from staff_engine.system.arrow import open_parquet, to_numpy
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -133,6 +134,7 @@ def _decoded(tokenizer: Tokenizer, before: list[int], group: list[int]) -> str:
 
 def _spans(folder: Path, row_id: int) -> list[tuple[Piece, ...]] | str:
     """The pieces of each scored response, in order; or why there are none."""
+    check_files(folder, "token_loss", "tokens.arrow", "tokenizer.json")
     losses = _token_losses(folder / "token_loss", row_id)
     if losses is None:
         return "This run has no token losses. New runs store them."
@@ -173,10 +175,9 @@ def _along(role: str, text: str, pieces: tuple[Piece, ...]) -> TurnDetail:
 def _token_losses(folder: Path, row_id: int) -> np.ndarray | None:
     """float64 (tokens,): the loss of each response token in nats; None if the run did not store it."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     for path in sorted(folder.glob("part-*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             indices = np.flatnonzero(to_numpy(file.read(["row_id"])["row_id"]) == row_id)
             if not len(indices):
                 continue

@@ -10,7 +10,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from staff_engine.system.arrow import read_table, to_numpy
+from staff_engine.runs.integrity.check import check_files
+from staff_engine.system.arrow import open_parquet, read_table, to_numpy
 from staff_engine.system.files import replaced
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def nearest(folder: Path, row_id: int, count: int = 8) -> tuple[np.ndarray, np.n
     similarities : float32 (n,)
         Cosine of the angle between the embeddings, -1 to 1; higher is more similar.
     """
+    check_files(folder, "embedding")
     own = _embedding(folder, row_id)
     row_ids, similarities = np.zeros(0, np.int64), np.zeros(0, np.float32)
     if own is None:
@@ -126,6 +128,7 @@ def _read_map(path: Path, key: str) -> EmbeddingMap | None:
 
 
 def _make_map(results: Results) -> EmbeddingMap:
+    check_files(results.folder, "embedding")
     coordinates = np.full((results.num_rows, 2), np.nan, np.float32)
     fitted = _principal_axes(results)
     if fitted is None:
@@ -180,12 +183,10 @@ def _embedding(folder: Path, row_id: int) -> np.ndarray | None:
 
 def _blocks(folder: Path, holding: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield row ids and finite embeddings, float32 (n, h); only of parts that contain row `holding`."""
-    import pyarrow.parquet as pq
-
     for path in sorted((folder / "embedding").glob("part-*.parquet")):
         if holding is not None and not (to_numpy(read_table(path, ["row_id"])["row_id"]) == holding).any():
             continue
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for batch in file.iter_batches(BLOCK):
                 vector = batch.column("vector")
                 vectors = vector.flatten().to_numpy().reshape(len(vector), -1).astype(np.float32)

@@ -13,7 +13,7 @@ from staff_engine.data.rows import selected_turns
 from staff_engine.data.turns import Turn
 from staff_engine.errors import PlanError
 from staff_engine.samples.neighbours import map_coordinates
-from staff_engine.system.arrow import to_arrow
+from staff_engine.system.arrow import open_stream, to_arrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,8 +249,6 @@ def _texts(turns: pa.ListArray, which: str) -> pa.Array:
 
 def _batches(imported: Path) -> Iterator[pa.ListArray]:
     """Yield the turns of the imported rows, batch by batch, memory-mapped."""
-    import pyarrow as pa
-
-    with pa.memory_map(str(imported / "rows.arrow")) as file, pa.ipc.open_stream(file) as stream:
+    with open_stream(imported / "rows.arrow") as stream:
         for batch in stream:
             yield batch.column("turns")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from staff_engine.system.arrow import read_table, to_arrow
+from staff_engine.system.arrow import count_rows, open_parquet, read_table, to_arrow
 from staff_engine.system.files import replaced
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class PartWriter:
         if not self._columns["row_id"]:
             return
         columns = {name: np.concatenate(arrays) for name, arrays in self._columns.items()}
-        number = len(list(self.folder.glob("part-*.parquet")))
+        number = _free_number(self.folder)
         if self.embeddings is not None:
             vectors = np.concatenate(self._vectors)
             vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
@@ -157,9 +158,19 @@ class AlonePartWriter:
         if not self._batches:
             return
         columns = map(np.concatenate, zip(*self._batches, strict=True))
-        number = len(list(self.folder.glob("part-*.parquet")))
+        number = _free_number(self.folder)
         _write(self.folder, number, pa.table(dict(zip(ALONE_COLUMNS, columns, strict=True))))
         self._clear()
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """The path of a part."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def _free_number(folder: Path) -> int:
+    """The smallest number that no part has: a part that was damaged leaves a gap."""
+    return next(number for number in itertools.count() if not part_path(folder, number).exists())
 
 
 def _write(folder: Path, number: int, table: Any, *, lists: bool = False) -> None:
@@ -167,12 +178,15 @@ def _write(folder: Path, number: int, table: Any, *, lists: bool = False) -> Non
 
     # Dictionary encoding of lists of mostly distinct numbers makes reading three times as slow.
     rows = LISTS_IN_GROUP if lists else None
-    with replaced(folder / f"part-{number:05d}.parquet") as part:
-        pq.write_table(table, part, use_dictionary=not lists, row_group_size=rows)
+    with replaced(part_path(folder, number)) as part:
+        pq.write_table(table, part, use_dictionary=not lists, row_group_size=rows, write_page_checksum=True)
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    """All parts of a score folder in one table; an empty table if there are none yet."""
+    """All parts of a score folder in one table; an empty table if there are none yet.
+
+    Raises RunError if a part is damaged.
+    """
     import pyarrow as pa
 
     paths = sorted(folder.glob("part-*.parquet"))
@@ -185,10 +199,8 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def count_parts(folder: Path) -> int:
-    """Rows in all parts of a score folder, from their footers."""
-    import pyarrow.parquet as pq
-
-    return sum(pq.read_metadata(path).num_rows for path in folder.glob("part-*.parquet"))
+    """Rows in all parts of a score folder, from their footers. Raises RunError if a part is damaged."""
+    return sum(count_rows(path) or 0 for path in folder.glob("part-*.parquet"))
 
 
 def read_embeddings(folder: Path, rows: int) -> np.ndarray:
@@ -196,11 +208,9 @@ def read_embeddings(folder: Path, rows: int) -> np.ndarray:
 
     h is 0 if the run kept no embeddings.
     """
-    import pyarrow.parquet as pq
-
     embeddings = np.zeros((rows, 0), np.float16)
     for path in sorted((folder / "embedding").glob("part-*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for batch in file.iter_batches(EMBEDDINGS_IN_BATCH):
                 vector = batch.column("vector")
                 vectors = vector.flatten().to_numpy().reshape(len(vector), -1)

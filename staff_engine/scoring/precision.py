@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from staff_engine.models import adapters, devices, loading
 from staff_engine.plan import Plan
 from staff_engine.scoring.scorer import Scorer, plan_batches
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import read_model, write_checked
 
 if TYPE_CHECKING:
     from staff_engine.data.tokens import TokenTable
@@ -80,7 +80,7 @@ def settle(plan: Plan, folder: Path, name: str, tokens: TokenTable) -> Plan:
     known = read_precision(folder)
     if known is None:
         known = choose_precision(plan, name, tokens)
-        write_json(folder / FILE, known.model_dump())
+        write_checked(folder / FILE, known.model_dump())
         log.info(known.sentence)
     return plan.but(dtype=known.dtype)
 

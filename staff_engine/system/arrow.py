@@ -7,16 +7,19 @@ These functions pass the buffers on directly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from staff_engine.errors import RunError
 from staff_engine.system.files import replaced
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
@@ -67,21 +70,71 @@ def texts(values: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file."""
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; its pages are compared with their checksums as they are read.
+
+    Raises
+    ------
+    RunError
+        If it is missing or damaged, also while it is read inside the block.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{path} is damaged: {first_line(error)}") from None
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file. Raises RunError if it is missing or damaged."""
+    with open_parquet(path) as file:
         return file.read(columns=columns)
 
 
 def write_table(path: Path, **columns: np.ndarray) -> None:
-    """Write numeric arrays as the columns of a Parquet file, atomically."""
+    """Write numeric arrays as the columns of a Parquet file, atomically, with page checksums."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with replaced(path) as part:
-        pq.write_table(pa.table({name: to_arrow(values) for name, values in columns.items()}), part)
+        table = pa.table({name: to_arrow(values) for name, values in columns.items()})
+        pq.write_table(table, part, write_page_checksum=True)
+
+
+@contextmanager
+def open_stream(path: Path) -> Iterator[pa.RecordBatchStreamReader]:
+    """Open a memory-mapped Arrow stream. Raises RunError as `open_parquet` does."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+            yield stream
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{path} is damaged: {first_line(error)}") from None
+
+
+def count_rows(path: Path) -> int | None:
+    """Rows of a Parquet file or of an Arrow stream; None for any other file. Raises RunError."""
+    if path.suffix == ".parquet":
+        with open_parquet(path) as file:
+            return int(file.metadata.num_rows)
+    if path.suffix == ".arrow":
+        with open_stream(path) as stream:
+            rows = 0
+            for batch in stream:
+                batch.validate(full=True)  # a wrong offset would crash its reader
+                rows += batch.num_rows
+            return rows
+    return None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _bits(values: np.ndarray) -> np.ndarray:

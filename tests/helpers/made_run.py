@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 from staff_engine.data.dataset import import_dataset
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
+from staff_engine.runs.integrity.records import record_files
 from staff_engine.runs.results import open_results
 from staff_engine.runs.status import StageStatus, Status, now, save_status
 from staff_engine.runs.summary import save_summary
 from staff_engine.scoring.parts import alone_folder, read_parts
-from staff_engine.system.files import write_json
+from staff_engine.system.files import write_checked
 
 TOPICS = ["boats", "tea", "prime numbers", "weather", "chess", "bread", "stars", "rivers"]
 HIDDEN = 16
@@ -53,7 +54,7 @@ def make_finished_run(folder: Path, rows=400, *, seed=0, **settings):
     scored = np.arange(rows - UNSCORABLE)
     effort = rng.lognormal(0, 0.5, len(scored))
     lengths = rng.integers(4, 40, (2, len(scored)))
-    write_json(run.folder / "fine_tuning.json", _losses())
+    write_checked(run.folder / "fine_tuning.json", {"steps": _losses()})
     _write_tokens(run.folder, rows, lengths)
     _write_scores(run.folder / "speculative", scored, effort, lengths, rng)
     _write(run.folder / "embedding", row_id=scored, vector=_vectors(scored, rng))
@@ -87,12 +88,13 @@ def finish(run):
 
     save_summary(run.folder, summarize(open_results(run.folder)))
     names = ("import", "tokenize", "fine-tune", "speculate", "verify", "select")
-    write_json(run.folder / "timings.json", dict.fromkeys(names, 1.5))
+    write_checked(run.folder / "timings.json", dict.fromkeys(names, 1.5))
     stages = tuple(StageStatus(name=name, done=10, total=10, seconds=1.5) for name in names)
     save_status(
         run.folder, Status(state="finished", stage="select", exit_code=0, started=now(), stages=stages)
     )
     run.log.write_text("10:00:00 INFO finished\n", encoding="utf-8")
+    record_files(run.folder)
 
 
 def _losses():
@@ -130,7 +132,8 @@ def _token_losses(counts, rng):
 
 def _write(folder, **columns):
     folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table(columns), folder / "part-00000.parquet")
+    path = folder / "part-00000.parquet"
+    pq.write_table(pa.table(columns), path, write_page_checksum=True)
 
 
 def _write_tokens(folder, rows, lengths):

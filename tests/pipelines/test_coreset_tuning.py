@@ -62,7 +62,7 @@ def test_a_tuned_target_verifies_the_same_samples_and_scores_them_otherwise(tune
 def test_the_target_learns_from_its_own_samples_and_its_losses_are_kept(tuned):
     history = json.loads((tuned / "target_tuning.json").read_text())
     assert history[-1]["step"] == 5  # 10 samples twice, in batches of 4
-    assert json.loads((tuned / "fine_tuning.json").read_text())[-1]["step"] == 29
+    assert json.loads((tuned / "fine_tuning.json").read_text())["steps"][-1]["step"] == 29
     assert {path.name for path in tuned.iterdir()} >= {"adapter", "target_adapter", "target_tuning.parquet"}
     assert not list(tuned.glob("*checkpoints")) and not list(tuned.glob("*.part"))
 

@@ -201,6 +201,10 @@ def test_damaged_and_half_created_folders_are_listed_not_raised(plan, staff_home
     for run, wrong in (
         (no_status, "status.json cannot be read: No such file"),
         (bad_status, "status.json is damaged"),
+    ):
+        status = read_status(run)
+        assert status.state == "interrupted" and wrong in status.message, "it can be resumed"
+    for run, wrong in (
         (bad_plan, "plan.json is damaged"),
         (empty, "plan.json cannot be read"),
     ):
@@ -274,7 +278,7 @@ def test_a_started_run_works_by_itself_and_writes_its_output_to_the_log(run):
     assert (status.state, status.done) == ("finished", 1000)
     assert status.pid != os.getpid()
     assert "it speaks" in run.log.read_text()
-    with pytest.raises(RunError, match="is finished; there is nothing to resume"):
+    with pytest.raises(RunError, match="is finished and whole; there is nothing to resume"):
         control.resume(run)
 
 

@@ -11,7 +11,7 @@ from staff_engine.runs.control import create_run, describe
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import StageStatus, Status, load_status, save_status
 from staff_engine.runs.summary import Summary, load_summary, load_timings, save_summary
-from staff_engine.system.files import write_json
+from staff_engine.system.files import read_checked, write_json
 
 FIRST_VERSION = {
     "rows": 62, "samples": 60, "unscorable": 2, "strata": 5, "strata_served": 4, "verified": 13,
@@ -36,9 +36,9 @@ NOW = {
 
 KEYS = [
     "run_id", "name", "folder", "created", "dataset", "small", "target", "plan", "similarity", "evaluation",
-    *Status.model_fields, "summary", "timings",
+    *Status.model_fields, "summary", "timings", "damage",
 ]  # fmt: skip
-"""What `status --json` has always printed, in its order."""
+"""What `status --json` prints, in its order."""
 
 
 @pytest.fixture
@@ -81,6 +81,9 @@ def test_timings_are_seconds_by_stage(run):
     write_json(run.folder / "timings.json", ["import"])
     with pytest.raises(RunError, match=r"timings\.json is damaged"):
         load_timings(run.folder)
+    ended = StageStatus(name="import", seconds=1.145)
+    save_status(run.folder, Status(state="finished", stages=(ended,)))
+    assert load_timings(run.folder) == {"import": 1.145}, "the state has them too"
 
 
 def test_a_description_is_what_the_files_say_and_its_json_is_on_one_level(run):
@@ -96,12 +99,12 @@ def test_a_description_is_what_the_files_say_and_its_json_is_on_one_level(run):
     said = facts.as_json()
     assert list(said) == KEYS
     kept = json.loads((run.folder / "plan.json").read_text())
-    written = json.loads((run.folder / "status.json").read_text())
+    written = read_checked(run.folder / "status.json")
     assert said == {
         "run_id": run.id, "folder": str(run.folder), "name": "mine", "created": kept["created"],
         "dataset": "builtin:docstrings", "small": "builtin:llama-nano", "target": "builtin:llama-mini",
         "plan": kept["plan"], "similarity": None, "evaluation": None, **written,
-        "summary": NOW, "timings": {"speculate": 2.5},
+        "summary": NOW, "timings": {"speculate": 2.5}, "damage": None,
     }  # fmt: skip
     assert json.loads(json.dumps(said)) == said
 

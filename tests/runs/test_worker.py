@@ -1,6 +1,5 @@
 """The process of a run, seen from inside: what it writes of its state, its stages and its end."""
 
-import json
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from staff_engine.runs.control import create_run, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import StageStatus, Status, load_status, save_status
 from staff_engine.runs.worker import working
+from staff_engine.system.files import read_checked
 
 PATIENCE = 60.0
 
@@ -41,7 +41,7 @@ def test_work_that_ends_well_is_finished_and_its_stages_are_timed(run):
         ("import", 7, 0, "rows"),
         ("speculate", 20, 20, "samples"),
     ]
-    timings = json.loads((run.folder / "timings.json").read_text())
+    timings = read_checked(run.folder / "timings.json")
     assert timings == {stage.name: stage.seconds for stage in status.stages}
 
 
@@ -94,7 +94,7 @@ def test_seconds_of_a_stage_add_up_over_resumes(run):
     with working(run) as work:
         work.stage(stages.TOKENIZE, 10, done=4)
         work.advance(6)
-    timings = json.loads((run.folder / "timings.json").read_text())
+    timings = read_checked(run.folder / "timings.json")
     assert list(timings) == ["import", "tokenize"]
     assert timings["import"] == 2 and 5 <= timings["tokenize"] < 5 + PATIENCE
     assert load_status(run.folder).done == 10

@@ -66,7 +66,7 @@ def _data(chosen: dict[str, Any]) -> bool:
         return False
     words = [plain(str(chosen["dataset"]))]
     if chosen.get("format"):
-        words.append(f"read as {chosen['format']}")
+        words.append(plain(f"read as {chosen['format']}"))
     if chosen.get("prompt_column"):
         words.append(plain(f"{chosen['prompt_column']} → {chosen['response_column']}"))
     if chosen.get("split", "train") != "train":
@@ -195,7 +195,7 @@ def _forecast(key: str, plan: Plan) -> None:
         st.caption(f":material/info: {plain(forecast.message)}")
     lacking = advice(plan, forecast)
     if lacking:
-        st.warning(lacking, icon=":material/lightbulb:")
+        st.warning(plain(lacking), icon=":material/lightbulb:")
 
 
 def _start(plan: Plan) -> None:

@@ -75,9 +75,10 @@ def _show_run(run: Run, facts: RunDescription) -> None:
         done = facts.summary is not None if selects else status.state == "finished"
         if st.button("Open", key=f"home_open_{run.id}", type="primary" if done else "secondary"):
             _open(run, facts, "select" if done else "run")
-        chosen = st.menu_button(
+        actions = _actions(facts)
+        chosen = actions and st.menu_button(
             "More",
-            _actions(facts),
+            actions,
             format_func=LABELS.__getitem__,
             key=f"home_more_{run.id}",
             type="tertiary",
@@ -91,11 +92,11 @@ def _show_run(run: Run, facts: RunDescription) -> None:
 def _actions(facts: RunDescription) -> list[str]:
     state = facts.status.state
     if state == "damaged":
-        return ["delete"]
+        return []  # nothing says that the folder is a run
     actions = ["rename", "again"] if facts.kind is Kind.CORESET else ["rename"]
     if state in ACTIVE:
         return [*actions, "cancel"]
-    if state in ("failed", "cancelled", "interrupted"):
+    if state in ("failed", "cancelled", "interrupted") or facts.damage:
         actions.append("resume")
     return [*actions, "delete"]
 
@@ -162,7 +163,11 @@ def _words(facts: RunDescription) -> str:
     if facts.created is not None:
         parts.append(ago((now() - facts.created).total_seconds()))
     if facts.status.message and facts.status.state in ("failed", "damaged"):
-        parts.append(plain(facts.status.message[:160]))
+        parts.append(plain(facts.status.message))
+    if facts.status.state == "damaged":
+        parts.append("restore the file, or remove the folder yourself")
+    if facts.damage:
+        parts.append(plain(facts.damage))
     return " · ".join(parts)
 
 

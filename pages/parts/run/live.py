@@ -10,7 +10,7 @@ from pages.parts.charts import chart
 from pages.parts.navigation import choose_run, page_file, plan_again
 from pages.parts.page import errors, say_refusals
 from pages.parts.run import progress
-from pages.parts.words import plain
+from pages.parts.words import plain, sentence
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
 from staff_engine.pipelines.coreset import stages_of
@@ -18,6 +18,7 @@ from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.description import RunDescription
+from staff_engine.runs.integrity.check import damage_sentence, find_damage
 from staff_engine.runs.status import ACTIVE
 from staff_engine.runs.summary import Summary, SummaryTrust
 from staff_engine.system.words import duration
@@ -29,7 +30,7 @@ NEXT = {
     "failed": "Resume continues from where it stopped. Plan again lets you change the settings first.",
     "cancelled": "Resume continues from where it stopped.",
     "interrupted": "The process was killed, or the power failed. Resume continues from where it stopped.",
-    "damaged": "Its folder cannot be read. Delete the run on the Home page.",
+    "damaged": "Restore its plan.json, or remove its folder yourself and start a new run.",
 }
 
 
@@ -51,8 +52,11 @@ def _follow(run: Run, seen: str) -> None:
     status = facts.status
     if status.state != seen:
         st.rerun()
-    _head(run, facts)
+    damage = find_damage(run.folder) if status.state == "finished" else []
+    _head(run, facts, resumable=bool(damage))
     progress.failure(status)
+    if damage:
+        st.error(sentence(damage_sentence(run.folder, damage)))
     if status.state == "damaged" or facts.plan is None:
         return
     if status.state == "finished" and facts.summary is not None:
@@ -65,13 +69,13 @@ def _follow(run: Run, seen: str) -> None:
     progress.log(run, expanded=status.state in ("running", "failed"))
 
 
-def _head(run: Run, facts: RunDescription) -> None:
+def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         progress.state_badge(facts.status.state)
         st.caption(_words(facts.plan), width="content")
     st.markdown(NEXT[facts.status.state])
     with st.container(horizontal=True), errors():
-        progress.controls(run, facts.status.state, "run")
+        progress.controls(run, facts.status.state, "run", resumable=resumable)
         if facts.plan and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
             plan_again(facts.plan.model_dump(mode="json"))
         if st.button("New run", icon=":material/add:", key="run_new"):
@@ -94,7 +98,7 @@ def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
     if summary.trust is not None:
         _trust(summary.trust)
     for warning in summary.warnings:
-        st.caption(f":material/info: {warning}")
+        st.caption(f":material/info: {plain(warning)}")
     if summary.unscorable:
         st.caption(f":material/info: {summary.unscorable:,} rows have no score. The Samples page shows why.")
     with st.container(horizontal=True):
@@ -107,22 +111,28 @@ def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
 
 
 def _trust(trust: SummaryTrust) -> None:
-    text = f"**Reliability of the small model: {trust.word}.** {trust.sentence}"
+    text = f"**Reliability of the small model: {trust.word}.** {plain(trust.sentence)}"
     if trust.word == "low":
-        advice = "".join(f"\n- {line}" for line in trust.advice)
+        advice = "".join(f"\n- {plain(line)}" for line in trust.advice)
         st.warning(f"{text} What can help:\n{advice}", icon=":material/balance:")
     else:
         st.caption(f":material/balance: {text}")
 
 
 def _charts(run: Run, state: str) -> None:
-    losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
+    with errors():
+        losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
+        tuning = charts.loss_frame(run.folder, "target")
     st.subheader("Fine-tuning of the small model", anchor=False)
     if losses.empty:
-        st.caption("The loss appears here when fine-tuning starts.")
+        ended = state == "finished"
+        st.caption(
+            "The losses of this run are not stored."
+            if ended
+            else "The loss appears here when fine-tuning starts."
+        )
     else:
         chart(charts.loss_figure(losses), alt="Fine-tuning loss by step", key="run_losses")
-    tuning = charts.loss_frame(run.folder, "target")
     if not tuning.empty:
         st.subheader("Fine-tuning of the target", anchor=False)
         figure = charts.loss_figure(tuning, "target")

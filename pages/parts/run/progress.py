@@ -49,12 +49,18 @@ def bar(status: Status) -> None:
     st.progress(min(status.done / status.total, 1.0), f"{stage_name(status.stage)}{left}")
 
 
-def controls(run: Run, state: State, key: str) -> None:
-    """Cancel and Resume buttons, if the state allows them."""
+def controls(run: Run, state: State, key: str, *, resumable: bool = False) -> None:
+    """Cancel and Resume buttons, if the state allows them.
+
+    Parameters
+    ----------
+    resumable
+        Whether the run can be resumed although it is finished, because files are damaged.
+    """
     if state in ACTIVE and st.button("Cancel", icon=":material/stop:", key=f"{key}_cancel"):
         control.request_cancel(run)
         st.toast("The run will stop after the current batch.", icon=":material/stop:")
-    resumable = state in ("failed", "cancelled", "interrupted")
+    resumable |= state in ("failed", "cancelled", "interrupted")
     if resumable and st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"{key}_resume"):
         control.resume(run)
         st.rerun()

@@ -23,7 +23,7 @@ from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs.folders import Run, read_record, with_absolute_paths
 from staff_engine.runs.summary import load_summary, load_timings
 from staff_engine.system import background
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import read_model, write_checked
 from staff_engine.system.memory import peak_memory
 from staff_engine.system.processes import start_time
 
@@ -162,7 +162,7 @@ def keep_forecast(run: Run) -> bool:
     forecast = read_forecast(key_of(plan), plan)
     if forecast is None or forecast.state != "done":
         return False
-    write_json(run.folder / FORECAST_FILE, forecast.model_dump(mode="json"))
+    write_checked(run.folder / FORECAST_FILE, forecast.model_dump(mode="json"))
     return True
 
 
@@ -195,7 +195,7 @@ def forecast_error(folder: Path) -> dict[str, Any] | None:
         for name, value in actual.items()
         if value and (forecasted := expected[name]) is not None
     }
-    write_json(folder / ERROR_FILE, compared)
+    write_checked(folder / ERROR_FILE, compared)
     return compared
 
 

@@ -14,7 +14,8 @@ from staff_engine.errors import RunError
 from staff_engine.models.loading import short_name
 from staff_engine.pipelines.similarity.measures import Estimate, Likeness
 from staff_engine.plan import Plan, SimilarityPlan
-from staff_engine.runs.folders import PLAN_FILE, RunRecord
+from staff_engine.runs.folders import Run, read_record
+from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.kinds import KINDS
 from staff_engine.selection.trust import Trust
 from staff_engine.system.arrow import read_table
@@ -123,6 +124,7 @@ class Similarity:
         Columns: reading (its index in `report.readings`), row_id, response_tokens, loss, and effort
         by all parameters and by the last block's (NaN if the model could not score the sample).
         """
+        check_files(self.folder, SCORES_FILE)
         return read_table(self.folder / SCORES_FILE).to_pandas()
 
 
@@ -133,7 +135,7 @@ def read_report(folder: Path) -> Report | None:
 
 def open_similarity(folder: Path) -> Similarity:
     """Open a similarity run's folder. Raises RunError if it is another kind of run."""
-    record = read_model(folder / PLAN_FILE, RunRecord)
+    record = read_record(Run(folder.name, folder))
     if record.similarity is None:
         raise RunError(f"run {folder.name} {KINDS[record.kind].does}; it does not compare models")
     return Similarity(folder, record.plan, record.similarity)

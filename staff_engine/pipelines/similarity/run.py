@@ -44,13 +44,15 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
+from staff_engine.runs.integrity.mend import mend
+from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.stages import Stage
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import settle
 from staff_engine.selection.drawing import VERIFICATION, priorities
 from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import read_table, to_numpy, write_table
-from staff_engine.system.files import write_json
+from staff_engine.system.files import write_checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +96,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     run = open_similarity(folder)
     compared = _models(run)
     check_models((model.name for model in compared), run.plan.device)
+    mend(folder)
     import_rows(run.plan, folder, reporter)
     sample = _draw(run, compared, reporter)
     first = next(model for model in compared if model.role == "small")
@@ -243,6 +246,7 @@ def _report(
     import pandas as pd
 
     every = pd.concat(tables, keys=range(len(tables)), names=["reading", "row_id"])
+    forget(run.folder, SCORES_FILE)
     write_table(
         run.folder / SCORES_FILE, **{name: each.to_numpy() for name, each in every.reset_index().items()}
     )
@@ -289,7 +293,7 @@ def _report(
         samples=drawn, strata=run.compared.strata, readings=tuple(readings), pairs=tuple(pairs),
         ranks=tuple(ranks), lengths=tuple(lengths), verdicts=tuple(_verdicts(run.plan, pairs)),
     )  # fmt: skip
-    write_json(run.folder / REPORT_FILE, report.as_json())
+    write_checked(run.folder / REPORT_FILE, report.as_json())
 
 
 def _matches(readings: list[Reading]) -> list[tuple[int, int]]:
