@@ -6,7 +6,10 @@ import logging
 
 import streamlit as st
 
+from pages.parts.words import sentence
 from staff_engine.errors import StaffError
+from staff_engine.system.disk import full_disk
+from staff_engine.system.home import home
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +18,9 @@ def show(error: Exception) -> bool:
     """Show an error that no page caught, instead of Streamlit's traceback; returns True for "handled"."""
     log.error("unexpected error on a page", exc_info=error)
     if isinstance(error, StaffError):
-        text = str(error)
-        st.error(f"{text[:1].upper()}{text[1:]}")
+        st.error(sentence(error))
+    elif full := full_disk(error, home()):
+        st.error(sentence(full))
     else:
         st.error(
             "Unexpected error on this page. Your runs continue and nothing is lost. Reload the page to try "

@@ -6,25 +6,34 @@ import difflib
 import platform
 import re
 import secrets
+import shutil
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from staff_engine.errors import RunError
+import staff_engine
+from staff_engine.data.formats import FORMATS
+from staff_engine.errors import PlanError, RunError
 from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.program import SCRIPT
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
-from staff_engine.system.files import read_model, rename_flushed, write_json
+from staff_engine.system.files import private_folder, read_checked, rename_flushed, write_checked
 from staff_engine.system.home import home
 from staff_engine.system.words import first_few
 
 PLAN_FILE = "plan.json"
 LOG_FILE = "log.txt"
 SUMMARY_FILE = "summary.json"
+
+LONGEST_NAME = 100
+"""Characters of the name of a run."""
 
 VERSIONS_KEPT = ("torch", "transformers", "peft", "datasets", "tokenizers", "safetensors", "pyarrow", "numpy",
                  "babel", "chatterbot-corpus")  # fmt: skip
@@ -77,6 +86,10 @@ class RunRecord(BaseModel):
         return Kind.CORESET if self.similarity is None else Kind.SIMILARITY
 
 
+class _OnlyPlan(BaseModel):
+    plan: Plan
+
+
 def create_run(
     plan: Plan,
     *,
@@ -102,9 +115,15 @@ def create_run(
 
     Raises
     ------
+    PlanError
+        If the record format of the plan is unknown.
     RunError
-        If the folder cannot be written.
+        If the folder cannot be written, or the name is blank or too long.
     """
+    if plan.format is not None and plan.format not in FORMATS:
+        raise PlanError(f"format is {plan.format!r}; allowed: {', '.join(FORMATS)}")
+    if name is not None:
+        name = checked_name(name)
     plan = with_absolute_paths(plan)
     if similarity is not None:
         paths = {
@@ -121,15 +140,29 @@ def create_run(
     folder = home() / "runs" / run_id
     part = folder.with_name(f".{run_id}.part")
     try:
-        part.mkdir(parents=True)
-        write_json(part / PLAN_FILE, record.model_dump(mode="json"))
+        private_folder(folder.parent)
+        private_folder(part)
+        write_checked(part / PLAN_FILE, record.model_dump(mode="json"))
         save_status(part, Status(message="not started"))
         rename_flushed(part, folder)
     except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
         raise RunError(
             f"run folder {folder} cannot be written: {error.strerror}; set STAFF_HOME to use another folder"
         ) from error
     return Run(run_id, folder)
+
+
+def checked_name(name: str) -> str:
+    """The name of a run without spaces around it. Raises RunError if it is blank, too long or not text."""
+    name = name.strip()
+    if not 1 <= len(name) <= LONGEST_NAME or any(unicodedata.category(each) in ("Cc", "Cs") for each in name):
+        shown = repr(name if len(name) <= LONGEST_NAME else f"{name[:20]}…")
+        raise RunError(
+            f"the name of a run is {shown} ({len(name):,} characters); allowed: 1 to {LONGEST_NAME}, without"
+            " line breaks"
+        )
+    return name
 
 
 def list_runs() -> list[Run]:
@@ -184,8 +217,48 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
 
 
 def read_record(run: Run) -> RunRecord:
-    """Read the record of a run. Raises RunError if plan.json is missing or damaged."""
-    return read_model(run.folder / PLAN_FILE, RunRecord)
+    """Read the record of a run.
+
+    Raises
+    ------
+    RunError
+        If plan.json is missing or damaged, or has a setting that this version does not know.
+    """
+    path = run.folder / PLAN_FILE
+    content = read_checked(path)
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        raise RunError(_why_unreadable(path, content, error)) from None
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read the settings in a run's plan.json, and nothing else. Raises RunError as `read_record` does."""
+    path = folder / PLAN_FILE
+    if not path.exists():
+        raise RunError(f"{folder} has no {PLAN_FILE}: it is not a run folder")
+    content = read_checked(path)
+    try:
+        return _OnlyPlan.model_validate(content).plan
+    except ValidationError as error:
+        raise RunError(_why_unreadable(path, content, error)) from None
+
+
+def _why_unreadable(path: Path, content: Any, error: ValidationError) -> str:
+    """What is wrong in a plan.json, with the version that wrote it if that is another one."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    versions = content.get("versions") if isinstance(content, dict) else None
+    made = versions.get(SCRIPT) if isinstance(versions, dict) else None
+    if first["loc"][:1] == ("plan",) and first["type"] in ("extra_forbidden", "literal_error"):
+        value = f" {first['input']!r}" if first["type"] == "literal_error" else ""
+        by = f"version {made}" if made else "another version"
+        return (
+            f"{path} has the setting {where}{value}, which version {staff_engine.__version__} does not know:"
+            f" the run was made by {by}; open it with that version"
+        )
+    by = f" (the run was made by version {made})" if made and made != staff_engine.__version__ else ""
+    return f"{path} is damaged: {f'{where}: ' if where else ''}{first['msg']}{by}"
 
 
 def kind_of(run: Run) -> Kind | None:
@@ -214,7 +287,7 @@ def _slug(text: str, longest: int) -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+    versions = {SCRIPT: staff_engine.__version__, "python": platform.python_version()}
     for package in VERSIONS_KEPT:
         try:
             versions[package] = metadata.version(package)

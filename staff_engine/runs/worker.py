@@ -16,6 +16,8 @@ from staff_engine.errors import RunError, StaffError
 from staff_engine.runs.control import Run, launching, list_runs, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import State, Status
+from staff_engine.system.disk import clear_parts, full_disk, reserved
+from staff_engine.system.files import private_files
 from staff_engine.system.home import home
 from staff_engine.system.processes import is_alive
 
@@ -33,29 +35,35 @@ def working(run: Run) -> Iterator[Reporter]:
 
     The block's end makes the run "finished", `Cancelled` makes it "cancelled", SIGTERM
     "interrupted", and any other exception "failed", with one line in status.json and
-    the traceback in log.txt. Exceptions are re-raised.
+    the traceback in log.txt. Exceptions are re-raised. Temporary files are removed before and after.
 
     Raises
     ------
     RunError
         If another process works on the run.
     """
-    with _logging_to(run.log), _only_process_of(run), _sigterm_raises():
+    with private_files(), _logging_to(run.log), _only_process_of(run), _sigterm_raises():
         with launching(run):  # whoever started this process has then written its pid
+            clear_parts(run.folder)
             reporter = Reporter(run.folder)
         try:
-            with _turn(run, reporter):
+            with _turn(run, reporter), reserved(run.folder):
                 reporter.state("running")
                 log.info("run %s: process %d", run.id, os.getpid())
                 yield reporter
         except BaseException as error:
-            reporter.state(*_ending(error, reporter))
+            clear_parts(run.folder)
+            ending = _ending(error, reporter, run.folder)
+            try:
+                reporter.state(*ending)
+            except OSError as again:
+                log.error("the state cannot be written: %s", again)
             raise
         reporter.state("finished", exit_code=0)
         log.info("run %s: finished", run.id)
 
 
-def _ending(error: BaseException, reporter: Reporter) -> tuple[State, str, int]:
+def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[State, str, int]:
     """State, message and exit code of a run that ended with this exception; a failure is logged."""
     if isinstance(error, Cancelled | KeyboardInterrupt) or reporter.cancelled:
         log.info("cancelled")
@@ -64,6 +72,9 @@ def _ending(error: BaseException, reporter: Reporter) -> tuple[State, str, int]:
         log.info("interrupted by SIGTERM")
         return "interrupted", "the process was terminated (SIGTERM)", 1
     log.error("failed", exc_info=error)
+    full = full_disk(error, folder)
+    if full is not None:
+        return "failed", full, 1
     line = " ".join(str(error).split())
     if isinstance(error, StaffError):
         return "failed", line, 2
