@@ -22,3 +22,13 @@ class ModelError(StaffError):
 
 class RunError(StaffError):
     """A run is missing, damaged, or not in a state that allows the request."""
+
+
+LONGEST_SHOWN = 60
+"""Characters of a value that a message shows."""
+
+
+def shortened(value: object) -> str:
+    """A value as Python writes it, shortened: how a message shows a value that can be long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}… ({len(text):,} characters)"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from staff_engine.errors import PlanError
+from staff_engine.errors import PlanError, shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -22,6 +32,17 @@ VERIFY_FIELDS = (
     "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "seed",
 )  # fmt: skip
 """The settings that determine which samples the target verifies."""
+
+
+SEEDS = 2**32
+"""Number of seeds: torch and NumPy take 0 to 2**32 - 1."""
+
+MOST_STRATA = 10_000
+
+LONGEST_PATH, LONGEST_FILE_NAME = 4096, 255
+"""Bytes of a path, and of each name in it, that Linux and macOS allow."""
+
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -115,7 +136,9 @@ class Plan(BaseModel):
         "train",
         description="Split of a hub data set. For built-in data: train (nine tenths of it) or held_out.",
     )
-    limit: int | None = Field(None, ge=2, description="Read only the first N rows. Leave empty to read all.")
+    limit: int | None = Field(
+        None, ge=2, le=1_000_000_000, description="Read only the first N rows. Leave empty to read all."
+    )
 
     small: str = Field(
         min_length=1,
@@ -137,7 +160,10 @@ class Plan(BaseModel):
     )
 
     max_length: int = Field(
-        1024, ge=8, description="Maximum tokens per sample. Longer samples are truncated, prompt first."
+        1024,
+        ge=8,
+        le=1_000_000,
+        description="Maximum tokens per sample. Longer samples are truncated, prompt first.",
     )
     epochs: int = Field(
         3,
@@ -146,7 +172,7 @@ class Plan(BaseModel):
         description="Epochs of fine-tuning: the small model on the data, and the target on its tuning"
         " samples.",
     )
-    batch_size: int = Field(8, ge=1, description="Samples per fine-tuning step.")
+    batch_size: int = Field(8, ge=1, le=65_536, description="Samples per fine-tuning step.")
     learning_rate: float | None = Field(
         None,
         gt=0,
@@ -155,7 +181,10 @@ class Plan(BaseModel):
     )
     lora_rank: int = Field(8, ge=1, le=512, description="Rank of the LoRA matrices.")
     lora_alpha: int = Field(
-        16, ge=1, description="LoRA scale. The product of the LoRA matrices is multiplied by alpha / rank."
+        16,
+        ge=1,
+        le=65_536,
+        description="LoRA scale. The product of the LoRA matrices is multiplied by alpha / rank.",
     )
     tune_target: int = Field(
         0,
@@ -171,7 +200,7 @@ class Plan(BaseModel):
         " decoder block (faster).",
     )
     tokens_per_batch: int = Field(
-        1024, ge=64, description="Maximum tokens in one scoring batch, including padding."
+        1024, ge=64, le=10_000_000, description="Maximum tokens in one scoring batch, including padding."
     )
 
     ifd: bool = Field(
@@ -187,14 +216,17 @@ class Plan(BaseModel):
         " the number of response tokens, loss, or IFD (perplexity of the response with its prompt, divided by"
         " that without it).",
     )
-    strata: int = Field(50, ge=1, le=10_000, description="K, the number of score regions (strata).")
+    strata: int = Field(50, ge=1, le=MOST_STRATA, description="K, the number of score regions (strata).")
     strata_by: Literal["width", "log", "quantile"] = Field(
         "width",
         description="How the score is divided into strata: equal width of the score (the paper), equal width"
         " of the log score, or an equal number of samples.",
     )
     verify_per_stratum: int = Field(
-        10, ge=0, description="b_v, the number of samples that the target scores in each stratum."
+        10,
+        ge=0,
+        le=10_000_000,
+        description="b_v, the number of samples that the target scores in each stratum.",
     )
     drop_hardest: Share = Field(
         0.1,
@@ -217,7 +249,24 @@ class Plan(BaseModel):
         description="Which samples of a stratum to keep: random ones (the paper), those with the highest"
         " scores, or those whose embeddings represent the others best.",
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed for fine-tuning and for every random draw.")
+    seed: int = Field(0, ge=0, lt=SEEDS, description="Seed for fine-tuning and for every random draw.")
+
+    @field_validator("dataset", "small", "target")
+    @classmethod
+    def _can_be_a_path(cls, value: str, info: ValidationInfo) -> str:
+        return _usable_path(value, info)
+
+    @field_validator("format", "prompt_column", "response_column", "split")
+    @classmethod
+    def _can_be_written(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return value if value is None else _usable_text(value, info)
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, value: str) -> str:
+        if not DEVICE.fullmatch(value):
+            raise ValueError(f"device is {shortened(value)}; allowed: auto, cpu, mps, cuda, cuda:N")
+        return value
 
     @model_validator(mode="after")
     def _columns_come_in_pairs(self) -> Self:
@@ -250,15 +299,23 @@ class Plan(BaseModel):
         return self.make(**{**self.model_dump(), **with_preset(changes)})
 
 
+MOST_MODELS = 64
+"""Small models, or targets, in one similarity run."""
+
+
 class SimilarityPlan(BaseModel):
     """Which models are compared, and on how many samples. The run's plan has all other settings. Frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     smalls: tuple[str, ...] = Field(
-        min_length=1, description="Candidate small models for the targets, each given as in a plan."
+        min_length=1,
+        max_length=MOST_MODELS,
+        description="Candidate small models for the targets, each given as in a plan.",
     )
-    targets: tuple[str, ...] = Field(min_length=1, description="Target models, each given as in a plan.")
+    targets: tuple[str, ...] = Field(
+        min_length=1, max_length=MOST_MODELS, description="Target models, each given as in a plan."
+    )
     sample: int = Field(
         300,
         ge=10,
@@ -271,6 +328,11 @@ class SimilarityPlan(BaseModel):
         le=1_000,
         description="K, the number of strata for the agreement measure. Use few strata for few samples.",
     )
+
+    @field_validator("smalls", "targets")
+    @classmethod
+    def _can_be_paths(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return tuple(_usable_path(each, info) for each in value)
 
     @classmethod
     def make(cls, **settings: object) -> Self:
@@ -334,6 +396,11 @@ class EvaluationPlan(BaseModel):
         " or chrf if most letters are not Latin.",
     )
 
+    @field_validator("source", "held_out")
+    @classmethod
+    def _can_be_a_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return value if value is None else _usable_path(value, info)
+
     @field_validator("methods", "pruning_rates")
     @classmethod
     def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -364,4 +431,27 @@ def _sentence(error: Any) -> str:
         return f"unknown setting {name!r}; the settings are {', '.join(Plan.model_fields)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    return f"{name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{name} is {shortened(error['input'])}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _usable_text(text: str, info: ValidationInfo) -> str:
+    """A text that a file can contain. Raises ValueError."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"{info.field_name} is {shortened(text)}: it has characters that no text can have")
+    if len(text) > LONGEST_PATH:
+        raise ValueError(
+            f"{info.field_name} is {shortened(text)}; allowed: up to {LONGEST_PATH:,} characters"
+        )
+    return text
+
+
+def _usable_path(text: str, info: ValidationInfo) -> str:
+    """A name that can be a path. Raises ValueError."""
+    _usable_text(text, info)
+    longest = max(len(os.fsencode(name)) for name in text.split("/"))
+    if longest > LONGEST_FILE_NAME or len(os.fsencode(text)) > LONGEST_PATH:
+        raise ValueError(
+            f"{info.field_name} is {shortened(text)}: too long; allowed: a path of up to"
+            f" {LONGEST_PATH:,} bytes, and up to {LONGEST_FILE_NAME} for each name in it"
+        )
+    return text

@@ -86,7 +86,7 @@ def read_plan_file(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlanError(f"plan file {str(path)!r} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"plan file {str(path)!r} is not JSON: {error}") from None
     if isinstance(content, dict) and isinstance(content.get("plan"), dict):
         content = content["plan"]
@@ -164,7 +164,7 @@ def _bounds(metadata: Sequence[Any]) -> str:
         annotated_types.Ge: lambda bound: f"at least {bound.ge:,g}",
         annotated_types.Gt: lambda bound: f"above {bound.gt:,g}",
         annotated_types.Le: lambda bound: f"at most {bound.le:,g}",
-        annotated_types.Lt: lambda bound: f"below {bound.lt:,g}" if bound.lt < 2**63 else "",
+        annotated_types.Lt: lambda bound: f"below {bound.lt:,g}",
     }
     parts = [words[type(bound)](bound) for bound in metadata if type(bound) in words]
     text = ", ".join(filter(None, parts))

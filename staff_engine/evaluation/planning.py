@@ -15,7 +15,7 @@ from staff_engine.evaluation.held_out import held_out_source
 from staff_engine.evaluation.report import open_evaluation
 from staff_engine.evaluation.run import open_sources
 from staff_engine.models.loading import find_model
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.plan import SEEDS, EvaluationPlan, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.runs.kinds import Kind
@@ -175,6 +175,11 @@ def _with_absolute_file(evaluation: EvaluationPlan) -> EvaluationPlan:
 
 def _check(plan: Plan, evaluation: EvaluationPlan) -> None:
     check_arms(evaluation)
+    if plan.seed + evaluation.seeds > SEEDS:
+        raise PlanError(
+            f"{evaluation.seeds} seeds from {plan.seed} on end at {plan.seed + evaluation.seeds - 1};"
+            f" allowed: up to {SEEDS - 1}"
+        )
     check_source(*held_out_source(plan, evaluation))
     find_model(plan.target)
     open_sources(plan, evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ from staff_engine.system.files import replaced
 if TYPE_CHECKING:
     from staff_engine.runs.results import Results
     from staff_engine.selection.coreset import Selection
+
+LONGEST_NAME = 255 - len(".4194304.part")
+"""Bytes of a file name, with room for that of its temporary file."""
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 
@@ -118,6 +122,9 @@ def check_export(out: Path, format: str, *, with_scores: bool = False) -> None:
         If `out` is a folder, its folder does not exist, or its suffix does not fit the format.
     """
     chosen = find_format(format)
+    too_long = len(os.fsencode(written_to(out)[2].name)) - LONGEST_NAME
+    if too_long > 0:
+        raise StaffError(f"the file name {out.name[:20]}… is {too_long:,} bytes too long")
     if with_scores and not chosen.holds_scores:
         raise PlanError(f"{chosen.why_no_scores}; the decisions file has the scores")
     if out.is_dir():

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.errors import PlanError
+from staff_engine.plan import MOST_STRATA, shortened
+from staff_engine.selection.strata import NO_SCORE
 from staff_engine.system.words import noun
 
 if TYPE_CHECKING:
     from staff_engine.samples.columns import SampleColumns
 
 Range = tuple[float, float]
+
+LAST_STRATUM = MOST_STRATA - 1
 
 _Values = Callable[["SampleColumns", "np.ndarray | None"], np.ndarray]
 """The values that a range applies to, float (rows,), from the columns and the map coordinates."""
@@ -129,7 +133,7 @@ class Filter:
         for name in _CHOICES:
             if name in query:
                 if query[name] not in ("yes", "no"):
-                    raise PlanError(f"{name} is {query[name]!r}; allowed: yes, no")
+                    raise PlanError(f"{name} is {shortened(query[name])}; allowed: yes, no")
                 parts[name] = query[name] == "yes"
         return cls(**parts, text=query.get("text", ""))
 
@@ -182,13 +186,17 @@ def _number(value: float) -> str:
 
 
 def _read_strata(text: str) -> tuple[int, ...]:
-    strata: list[int] = []
+    chosen = np.zeros(LAST_STRATUM - NO_SCORE + 1, dtype=bool)
     for part in text.split(","):
         match = re.fullmatch(r"\s*(-?\d{1,5})(?:-(\d{1,5}))?\s*", part)
-        if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise PlanError(f"strata_in is {text!r}; allowed: numbers and ranges, for example 1,4-7")
-        strata += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return tuple(sorted(set(strata)))
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not NO_SCORE <= low <= high <= LAST_STRATUM:
+            raise PlanError(
+                f"strata_in is {shortened(text)}; allowed: numbers and ranges, up to {LAST_STRATUM},"
+                " for example 1,4-7"
+            )
+        chosen[low - NO_SCORE : high - NO_SCORE + 1] = True
+    return tuple((np.flatnonzero(chosen) + NO_SCORE).tolist())
 
 
 def _read_range(name: str, text: str) -> Range:
@@ -198,5 +206,7 @@ def _read_range(name: str, text: str) -> Range:
     except ValueError:
         dots = ""
     if not dots or not bounds[0] <= bounds[1]:
-        raise PlanError(f"{name} is {text!r}; allowed: two numbers, the smaller first, for example 1.5..2.5")
+        raise PlanError(
+            f"{name} is {shortened(text)}; allowed: two numbers, the smaller first, for example 1.5..2.5"
+        )
     return bounds

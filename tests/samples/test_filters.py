@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,21 @@ def test_a_filter_comes_back_from_its_link():
 
 def test_dropped_samples_can_be_asked_for_by_their_label():
     assert Filter.from_query({"strata_in": "-1"}).strata == (-1,)
+
+
+@pytest.mark.parametrize("text", ["0-10000", "99999", "-3", "0-9999," * 2000 + "x"])
+def test_strata_that_no_plan_can_have_are_refused_in_a_short_sentence(text):
+    with pytest.raises(PlanError, match="strata_in is ") as error:
+        Filter.from_query({"strata_in": text})
+    assert len(str(error.value)) < 200
+
+
+def test_many_overlapping_ranges_cost_no_more_than_one():
+    begun = time.perf_counter()
+    chosen = Filter.from_query({"strata_in": ",".join(["0-9999"] * 10_000)})
+    assert chosen.strata == tuple(range(10_000))
+    assert time.perf_counter() - begun < 5
+    assert chosen.to_query() == {"strata_in": "0-9999"}
 
 
 @pytest.mark.parametrize(
