@@ -25,7 +25,7 @@ from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import PLAN_FILE, Run
 from staff_engine.runs.results import open_results
-from staff_engine.system.files import new_folder
+from staff_engine.system.files import PRIVATE_FILE, new_folder
 from staff_engine.system.home import home
 from staff_engine.system.words import size_in_words
 
@@ -135,6 +135,8 @@ def prepare(
                         format=format,
                         with_scores=with_scores,
                     )
+            for path in prepared.folder.iterdir():
+                path.chmod(PRIVATE_FILE)
             os.utime(prepared.folder)
             _prune(folder)
     except TimeoutError:

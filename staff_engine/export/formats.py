@@ -13,6 +13,7 @@ from staff_engine.data.turns import Turn
 from staff_engine.errors import PlanError
 from staff_engine.export import layouts, llama_factory
 from staff_engine.export.rows import Rows
+from staff_engine.export.tabular import is_formula
 from staff_engine.export.writers import Csv, JsonTexts, Parquet, RowNumbers, Writer, laid_out
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class ExportFormat:
     losses: tuple[Loss, ...] = ()
     companion: Companion | None = None
     skipping: Skipping | None = None
+    formulas: str = ""
+    """What happens to text that a spreadsheet reads as a formula; empty if none reads the file."""
 
     @property
     def holds_scores(self) -> bool:
@@ -106,6 +109,11 @@ class ExportFormat:
         skipped = rows.matching_turns(self.skipping.skips) if self.skipping else []
         if self.skipping and skipped:
             warnings.append(f"{self.label} will skip {_some(skipped)}, {self.skipping.why}")
+        formulas = rows.matching_objects(_has_formula) if self.formulas else []
+        if formulas:
+            warnings.append(
+                f"{_some(formulas)} have text that a spreadsheet reads as a formula; {self.formulas}"
+            )
         return warnings
 
 
@@ -137,6 +145,17 @@ _FORMATS = (
         Csv(),
         suffix=".csv",
         preview_language=None,
+        formulas="the format spreadsheet writes it as text",
+    ),
+    ExportFormat(
+        "spreadsheet",
+        "CSV for a spreadsheet",
+        "CSV whose text is never a formula: text that begins with = + - or @ gets an apostrophe. For reading,"
+        " not for training.",
+        Csv(spreadsheet=True),
+        suffix=".csv",
+        preview_language=None,
+        formulas="it got an apostrophe, so the file is not for training",
     ),
     ExportFormat(
         "parquet",
@@ -204,6 +223,10 @@ _FORMATS = (
 
 EXPORT_FORMATS = {format.name: format for format in _FORMATS}
 """By name, in display order."""
+
+
+def _has_formula(row: dict[str, Any]) -> bool:
+    return any(map(is_formula, (*row, *row.values())))
 
 
 def find_format(name: str) -> ExportFormat:

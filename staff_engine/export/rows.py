@@ -78,6 +78,11 @@ class Rows:
         """The ids of the rows whose imported line matches."""
         return [row_id for row_id, line in selected_lines(self.imported, self.row_ids) if matches(line)]
 
+    def matching_objects(self, matches: Callable[[Record], bool]) -> list[int]:
+        """The ids of the rows whose fields match."""
+        objects = zip(self.row_ids.tolist(), self.objects(), strict=True)
+        return [row_id for row_id, row in objects if matches(row)]
+
     def matching_turns(self, matches: Callable[[Sequence[Turn]], bool]) -> list[int]:
         """The ids of the rows whose turns match."""
         return [row_id for row_id, turns in selected_turns(self.imported, self.row_ids) if matches(turns)]

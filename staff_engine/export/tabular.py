@@ -21,22 +21,41 @@ MOST_FIELDS = 100
 """An object with more different keys than this, over all rows, is a lookup table and written as text."""
 
 
-def write_csv(path: Path, rows: Rows) -> int:
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet reads a cell that begins with one of these as a formula."""
+
+
+def write_csv(path: Path, rows: Rows, *, spreadsheet: bool = False) -> int:
     """Write rows as CSV in UTF-8 with a header; return their number.
 
     Columns are the fields of all rows, in order of first appearance. Text is unchanged; a
     missing field or null is an empty cell; numbers, booleans, lists and objects are JSON text.
     An unpaired surrogate, which UTF-8 cannot represent, becomes "?".
+
+    Parameters
+    ----------
+    spreadsheet
+        Put an apostrophe before text that a spreadsheet would read as a formula.
     """
+    cell = _harmless if spreadsheet else _text
     columns = list(dict.fromkeys(name for row in rows() for name in row))
     count = 0
     with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow(map(cell, columns))
         for row in rows():
-            writer.writerow([_text(row.get(name)) for name in columns])
+            writer.writerow([cell(row.get(name)) for name in columns])
             count += 1
     return count
+
+
+def is_formula(value: Any) -> bool:
+    """Whether a spreadsheet would read a value as a formula."""
+    return isinstance(value, str) and value.startswith(FORMULA)
+
+
+def _harmless(value: Any) -> str:
+    return f"'{value}" if is_formula(value) else _text(value)
 
 
 def write_parquet(path: Path, rows: Rows) -> int:

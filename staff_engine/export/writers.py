@@ -87,9 +87,12 @@ def laid_out(layout: Layout, *, has_optional: bool = False) -> Callable[[Rows], 
 class Csv:
     """The fields of the imported rows as a CSV table; see `tabular.write_csv`."""
 
+    spreadsheet: bool = False
+    """Whether text that a spreadsheet would read as a formula gets an apostrophe."""
+
     def write(self, rows: Rows, path: Path, suffix: str) -> int:
         """Write the table."""
-        return write_csv(path, lambda: rows.objects(flat=True))
+        return write_csv(path, lambda: rows.objects(flat=True), spreadsheet=self.spreadsheet)
 
     def preview(self, rows: Rows, count: int, *, complete: bool) -> str:
         """The header of all rows, and the first rows below it."""
@@ -98,7 +101,7 @@ class Csv:
         first = [{**columns, **row} for row in objects[:count]]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows.csv"
-            write_csv(path, lambda: first)
+            write_csv(path, lambda: first, spreadsheet=self.spreadsheet)
             return path.read_text(encoding="utf-8")
 
 
