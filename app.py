@@ -29,9 +29,16 @@ if __name__ == "__main__":
     )
     frame.show(shown)
 else:
-    from pages.parts import downloads, failure
+    from starlette.middleware import Middleware
+
+    from pages.parts import downloads, failure, hosts
 
     # Until st.navigation has run once, Streamlit treats a folder "pages" as its older kind of
     # multipage app, and a link to a page would break on a fresh server.
     PagesManager.uses_pages_directory = False
-    app = st.App(__file__, routes=downloads.ROUTES, on_script_error=failure.show)
+    app = st.App(
+        __file__,
+        routes=downloads.ROUTES,
+        middleware=[Middleware(hosts.KnownHosts)],
+        on_script_error=failure.show,
+    )

@@ -57,7 +57,7 @@ def say_what_is_exported(results: Results, selection: Selection, settings: dict[
         )
         st.page_link(page_file("select"), label="Verify them on Select", icon=":material/tune:")
     for warning in selection.warnings:
-        st.caption(f":material/info: {warning}")
+        st.caption(f":material/info: {plain(warning)}")
     if not st.session_state.filter.empty:
         st.info(
             "A filter is set. It affects what the pages show. The export always contains the whole coreset.",
@@ -69,7 +69,8 @@ def choose_format() -> tuple[str, bool]:
     """Selectors for the format, and for adding scores to the rows."""
     if st.session_state.export_format not in EXPORT_FORMATS:
         shown = EXPORT_FORMATS[DEFAULT_FORMAT].label
-        st.warning(f"Unknown format {st.session_state.export_format!r}. The default, {shown}, is used.")
+        asked = plain(repr(st.session_state.export_format))
+        st.warning(f"Unknown format {asked}. The default, {shown}, is used.")
         st.session_state.export_format = DEFAULT_FORMAT
     name = st.selectbox(
         "Format",
@@ -102,7 +103,7 @@ def show_preview(choices: tuple[Any, ...], results: Results, selection: Selectio
     try:
         text = preview_of(choices, results, selection)
     except StaffError as error:
-        st.error(f"This coreset cannot be written in this format: {error}.")
+        st.error(f"This coreset cannot be written in this format: {plain(str(error))}.")
         return False
     shown = min(5, len(selection.indices))
     st.caption(f"The first {shown} of {len(selection.indices):,} rows of the file")
@@ -168,15 +169,14 @@ def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fi
     made_from, where, manifest = st.session_state.get(WRITTEN, (None, None, None))
     if made_from == choices:
         names = ", ".join(file["name"] for file in manifest["files"])
-        st.success(
-            f"Wrote {manifest['counts']['selected']:,} rows to {where} (with {names} and the manifest)."
-        )
+        rows = f"{manifest['counts']['selected']:,} rows"
+        st.success(f"Wrote {rows} to {plain(str(where))} (with {plain(names)} and the manifest).")
     return out
 
 
 def show_manifest(manifest: Manifest) -> None:
     for warning in manifest["warnings"]:
-        st.warning(warning)
+        st.warning(plain(warning))
     with st.expander("Manifest: data, models and settings", icon=":material/receipt_long:"):
         st.json(manifest, expanded=1)
 

@@ -195,8 +195,8 @@ def _target_shown(targets: list[str]) -> str:
     if st.session_state.family_for not in targets:
         st.session_state.family_for = targets[0]
     st.segmented_control(
-        "Small models for", targets, key="family_for", format_func=short_name, required=True,
-        persist_state="session",
+        "Small models for", targets, key="family_for", required=True, persist_state="session",
+        format_func=lambda name: plain(short_name(name)),
     )  # fmt: skip
     return st.session_state.family_for
 
@@ -213,7 +213,7 @@ def _verdict(similarity: Similarity, pair: Pair, trust: Trust | None, index: int
         st.metric("Rank correlation", number(agreement.spearman))
         st.caption(
             f"95 % interval {number(agreement.low)} to {number(agreement.high)}, from"
-            f" {agreement.samples:,} samples. {agreement.sentence}"
+            f" {agreement.samples:,} samples. {plain(agreement.sentence)}"
         )
         if (
             trust is not None
@@ -278,7 +278,8 @@ def _lengths(report: Report, score: Score) -> None:
     sentences = words.lengths_in_words(report, score)
     _dots(charts.length_frame(report), charts.LENGTHS, "Correlation of each model's score with the length")
     st.caption(
-        f"{sentences} Lengths are in tokens of each model's own tokenizer. Hollow dots are untouched models."
+        f"{plain(sentences)} Lengths are in tokens of each model's own tokenizer."
+        " Hollow dots are untouched models."
     )
 
 

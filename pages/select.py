@@ -14,6 +14,7 @@ from pages.parts.navigation import page_file
 from pages.parts.page import header
 from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
+from pages.parts.words import plain
 from staff_engine.charts import selection as charts
 from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of
 from staff_engine.runs import cost
@@ -80,7 +81,7 @@ def studio(results: Results) -> None:
     _figures(results, selection)
     verifying.offer(run, results)
     for warning in selection.warnings:
-        st.caption(f":material/info: {warning}")
+        st.caption(f":material/info: {plain(warning)}")
     _charts(results, selection)
     saved_part.keep_and_load(run, results)
     with st.container(horizontal=True):

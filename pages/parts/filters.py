@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from pages.parts.state import current_mask
+from pages.parts.words import plain
 from staff_engine.runs.results import Results
 from staff_engine.samples.filters import Filter
 
@@ -26,7 +27,7 @@ def filter_bar(results: Results) -> None:
         st.caption(f"{passing:,} of {results.num_rows:,} rows pass:", width="content")
         for name, words in chosen.words():
             st.button(
-                words,
+                plain(words),
                 key=f"filter_remove_{name}",
                 icon=":material/close:",
                 icon_position="right",

@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from staff_engine.errors import PlanError, RunError, StaffError
+from staff_engine.errors import PlanError, RunError, StaffError, shortened
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs.control import Run, find_run, kind_of, read_record
 from staff_engine.runs.kinds import KINDS, Kind
@@ -174,7 +174,7 @@ def _read(query: dict[str, str]) -> None:
                 value = read(query[name])
             except ValueError as error:
                 instead = "It is ignored." if default is None else f"The default, {_text(default)}, is used."
-                _refuse(f"The link's {name} is {query[name]!r}; {error}. {instead}")
+                _refuse(f"The link's {name} is {shortened(query[name])}; {error}. {instead}")
         st.session_state[name] = value
     try:
         st.session_state.filter = Filter.from_query(query)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from pages.parts import links
-from pages.parts.words import sentence
+from pages.parts.words import plain, sentence
 from staff_engine.errors import StaffError
 
 
@@ -22,7 +22,7 @@ def header(title: str, sentence: str) -> None:
 def say_refusals() -> None:
     """Show the messages about invalid values of the link."""
     for refusal in links.refusals():
-        st.warning(refusal, icon=":material/link_off:")
+        st.warning(plain(refusal), icon=":material/link_off:")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.parts.page import errors
 from pages.parts.state import current_settings
+from pages.parts.words import plain
 from staff_engine.plan import VERIFY_FIELDS
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
@@ -31,7 +32,7 @@ def offer(run: Run, results: Results) -> None:
         return
     if status.state not in ("finished", "damaged") and status.verify is not None:
         st.warning(
-            f"The last verification is {status.state}. {status.message}".strip(),
+            f"The last verification is {status.state}. {plain(status.message)}".strip(),
             icon=":material/pause_circle:",
         )
     with errors():

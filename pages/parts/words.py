@@ -1,11 +1,25 @@
-"""Texts as pages show them: user text and errors of the engine."""
+"""Texts as pages show them: user text and errors of the engine.
+
+Every text that comes from a link, a file, a model or a person goes through `plain` before it is part of
+a label, a message or other Markdown.
+"""
 
 from __future__ import annotations
 
+import re
+
+MARKS = "\\`*_{}[]()<>#$~:|&@!"
+"""Characters that begin Markdown inside a line, with Streamlit's own additions."""
+
+AT_START = re.compile(r"^(\d+(?=[.)])|(?=[-+=]))|\bwww(?=\.)")
+"""Where a line would begin a list or an underline, and an address without a scheme."""
+
 
 def plain(text: str) -> str:
-    """User text, escaped so that Markdown shows it literally."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#$~:|" else letter for letter in text)
+    """User text in one line, escaped so that Markdown shows it literally."""
+    line = " ".join(text.split())
+    escaped = "".join(f"\\{letter}" if letter in MARKS else letter for letter in line)
+    return AT_START.sub(r"\g<0>\\", escaped)
 
 
 def sentence(error: Exception | str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 
-from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.charts.style import COLORS, base_figure, literal
 from staff_engine.evaluation.report import EvaluationReport, Mean, Row
 from staff_engine.selection.methods import METHODS
 
@@ -66,10 +66,10 @@ def dots_figure(frame: pd.DataFrame, *, x: str) -> go.Figure:
             )  # fmt: skip
     others = {name for name, method in METHODS.items() if not method.of_run}
     colors = [COLORS["small" if arm in others else "kept"] for arm in arms["arm"]]
-    labels = list(arms["label"])
-    for row, color in zip(arms.itertuples(), colors, strict=True):
+    labels = list(map(literal, arms["label"]))
+    for row, label, color in zip(arms.itertuples(), labels, colors, strict=True):
         figure.add_scatter(
-            x=[row.low, row.high], y=[row.label, row.label], mode="lines", hoverinfo="skip",
+            x=[row.low, row.high], y=[label, label], mode="lines", hoverinfo="skip",
             line={"color": color, "width": 3},
         )  # fmt: skip
     figure.add_scatter(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from staff_engine.charts.style import COLORS, base_figure
+from staff_engine.charts.style import COLORS, base_figure, literal
 
 FEWEST_BARS, MOST_BARS = 8, 24
 MOST_STRATA = 200
@@ -51,7 +51,7 @@ def strata_figure(frame: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
     figure = base_figure(x=title, y="Samples in the coreset", height=320)
     outside = frame["first"].max() + 1.5 * max(1, (frame["last"] - frame["first"]).max() + 1)
     x = np.where(frame["first"] < 0, outside, frame["first"])
-    for (side, color), name in zip(SIDES, names, strict=True):
+    for (side, color), name in zip(SIDES, map(literal, names), strict=True):
         figure.add_bar(
             x=x, y=frame[side], name=name, marker_color=COLORS[color],
             hovertemplate=f"%{{y:,}} in {name}<extra></extra>",
@@ -97,7 +97,7 @@ def profile_figure(frame: pd.DataFrame, names: tuple[str, str], *, x: str) -> go
     """Both distributions as overlaid step lines."""
     figure = base_figure(x=x, y="Share of the coreset", height=280)
     edges = np.append(frame["low"], frame["high"].iloc[-1:])
-    for (side, color), name in zip(SIDES, names, strict=True):
+    for (side, color), name in zip(SIDES, map(literal, names), strict=True):
         figure.add_scatter(
             x=edges, y=np.append(frame[side], frame[side].iloc[-1:]), name=name, mode="lines",
             line={"shape": "hv", "color": COLORS[color], "width": 2},

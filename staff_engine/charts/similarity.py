@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.score_axis import limits, placed, score_axis
-from staff_engine.charts.style import COLORS, MODELS, SEQUENTIAL, base_figure
+from staff_engine.charts.style import COLORS, MODELS, SEQUENTIAL, base_figure, literal
 from staff_engine.pipelines.similarity.measures import HARDEST, Estimate
 from staff_engine.pipelines.similarity.report import SCORES, Reading, Report, Score
 from staff_engine.pipelines.similarity.wording import labels, pairs_of
@@ -95,7 +94,7 @@ def rank_figure(frame: pd.DataFrame) -> go.Figure:
         texts[cell_index] = f"<b>{value}</b>" + (
             f"<br>{interval.replace(' to ', ' to<br>')}" if with_intervals else ""
         )
-        hovers[cell_index] = f"{_escaped(first)} and<br>{_escaped(second)}: {value} ({interval})"
+        hovers[cell_index] = f"{literal(first)} and<br>{literal(second)}: {value} ({interval})"
     figure.add_heatmap(
         x=[_two_lines(name) for name in across],
         y=[_two_lines(name) for name in down],
@@ -197,7 +196,7 @@ def curve_figure(frame: pd.DataFrame) -> go.Figure:
             y=curve["density"],
             customdata=curve["score"],
             mode="lines",
-            name=_escaped(str(name)),
+            name=literal(str(name)),
             line={
                 "color": colors[first["role"], first["model"]],
                 "width": 3 if first["role"] == "target" else 2,
@@ -303,7 +302,7 @@ def _add_dot(figure: go.Figure, row: Mapping[str, Any], index: int, color: str) 
     hollow = not row["tuned_on"]
     figure.add_scatter(
         x=[value], y=[index], mode="markers", hoverinfo="text",
-        hovertext=[f"{_escaped(row['name'])}: {number(value)} ({number(low)} to {number(high)})"],
+        hovertext=[f"{literal(row['name'])}: {number(value)} ({number(low)} to {number(high)})"],
         marker={
             "size": 11, "color": color, "symbol": "circle-open" if hollow else "circle",
             "line": {"color": color, "width": 2.5 if hollow else 0},
@@ -361,11 +360,7 @@ def _three(estimate: Estimate) -> tuple[float, float, float]:
     return estimate.value, estimate.low, estimate.high
 
 
-def _escaped(name: object) -> str:
-    return html.escape(str(name), quote=False)
-
-
 def _two_lines(name: str) -> str:
     """A reading's name over its state."""
     model, _, state = name.rpartition(", ")
-    return f"{_escaped(model)}<br>{_escaped(state)}"
+    return f"{literal(model)}<br>{literal(state)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -69,3 +71,8 @@ def clipped(frame: pd.DataFrame) -> str:
         return ""
     many = f"{count:,} samples" if count > 1 else "1 sample"
     return f"The last bar includes {many} above {frame['high'].iloc[-1]:.3g}."
+
+
+def literal(name: object) -> str:
+    """A name for a figure, which shows it letter by letter: Plotly reads `<b>` and `<a>` in texts."""
+    return html.escape(str(name), quote=False)

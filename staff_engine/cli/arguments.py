@@ -10,6 +10,7 @@ import typer
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind
+from staff_engine.system.words import UNPRINTABLE
 
 RunName = Annotated[
     str,
@@ -42,4 +43,5 @@ def see_through(found: Run, detach: bool = False, cancels: bool = True) -> None:
 
 def say_json(content: Any) -> None:
     """Print a value as JSON."""
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    typer.echo(UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

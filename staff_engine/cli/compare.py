@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.cli.terminal import console, say
 from staff_engine.errors import PlanError
 from staff_engine.plan import EvaluationPlan
 from staff_engine.runs import control
@@ -158,14 +159,13 @@ def compare(
     if as_json:
         say_json([each.as_json() for each in compared])
         return
-    from rich.console import Console
 
     from staff_engine.cli.tables.coverage import print_coverage
 
     for each in compared:
-        print_coverage(each, Console())
+        print_coverage(each, console())
     if out is not None:
-        typer.echo(f"the rows that each method keeps are written to {out}")
+        say(f"the rows that each method keeps are written to {out}")
 
 
 def _evaluate(
@@ -193,7 +193,7 @@ def _evaluate(
         plan, evaluation = control.read_record(known).plan, planning.extended(known, **asked)
     else:
         plan, evaluation = planning.plan_evaluation(found, seed=seed, **asked)
-    typer.echo(estimate_words(planning.estimate_of(plan, evaluation, known)))
+    say(estimate_words(planning.estimate_of(plan, evaluation, known)))
     if estimate_only:
         return
     if known is None:

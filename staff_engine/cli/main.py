@@ -14,12 +14,14 @@ from staff_engine import __version__
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.compare import compare
 from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
+from staff_engine.cli.terminal import confirm, console, say
 from staff_engine.errors import PlanError, StaffError
 from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, SimilarityPlan
 from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.system.disk import full_disk
 from staff_engine.system.home import home
 from staff_engine.system.processes import QUIET_LOG
 
@@ -71,7 +73,7 @@ def _every_command(
     ] = False,
 ) -> None:
     if version:
-        typer.echo(f"{NAME} {__version__}")
+        say(f"{NAME} {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         from staff_engine.cli.app import open_app
@@ -186,13 +188,13 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
     plan = results.plan.but(**settings)
     wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
     if results.lacks(plan.score):
-        typer.echo(f"both models score responses without their prompts, which score {plan.score} needs")
+        say(f"both models score responses without their prompts, which score {plan.score} needs")
     else:
         missing = len(results.to_verify(**wanted))
         if not missing and not len(results.to_verify_alone()):
-            typer.echo("no samples left to verify")
+            say("no samples left to verify")
             return
-        typer.echo(f"{missing:,} samples to verify")
+        say(f"{missing:,} samples to verify")
     control.start(found, verify=wanted)
     see_through(found, detach)
 
@@ -214,7 +216,7 @@ def resume(run: RunName, detach: Detach = False) -> None:
 def cancel(run: RunName) -> None:
     """Stop a run and keep its files. `resume` continues from there."""
     found = control.find_run(run)
-    typer.echo(f"run {found.id} is {control.cancel(found).state}; to continue: {COMMAND} resume {found.id}")
+    say(f"run {found.id} is {control.cancel(found).state}; to continue: {COMMAND} resume {found.id}")
 
 
 @app.command()
@@ -239,9 +241,7 @@ def status(
 
     print_status(facts)
     if report is not None:
-        from rich.console import Console
-
-        report.print_to(Console())
+        report.print_to(console())
 
 
 @app.command("list")
@@ -251,7 +251,7 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         say_json([each.as_json() for each in listed])
     elif not listed:
-        typer.echo(f"no runs in {home() / 'runs'}")
+        say(f"no runs in {home() / 'runs'}")
     else:
         from staff_engine.cli.tables.runs import print_runs
 
@@ -268,11 +268,11 @@ def delete(
     """Delete runs and everything in their folders. Exported files are kept."""
     found = list(dict.fromkeys(map(control.find_run, run)))
     for each in found:
-        if not yes and not typer.confirm(f"Delete {each.folder} and everything in it?"):
-            typer.echo(f"run {each.id} is kept")
+        if not yes and not confirm(f"Delete {each.folder} and everything in it?"):
+            say(f"run {each.id} is kept")
             continue
         control.delete(each)
-        typer.echo(f"run {each.id} is deleted")
+        say(f"run {each.id} is deleted")
 
 
 @app.command()
@@ -290,7 +290,7 @@ def export(
 
     found = scored(run)
     delivery = plan_delivery(out, format, with_scores, control.read_record(found).plan, overwrite=overwrite)
-    typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
+    say(f"{deliver(found, delivery):,} samples written to {delivery.out}")
 
 
 @app.command()
@@ -306,7 +306,7 @@ def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
         say_json(findings.model_dump(mode="json"))
         return
     for sentence in in_sentences(findings):
-        typer.echo(sentence)
+        say(sentence)
 
 
 @app.command()
@@ -328,18 +328,16 @@ def forecast(
 ) -> None:
     """Measure a few batches and estimate the cost of a run: time of each stage, memory, time saved."""
     os.environ.update(QUIET_LOG, TRANSFORMERS_VERBOSITY="error")  # read when the libraries are loaded
-    from rich.console import Console
-
     from staff_engine.cli.tables.forecast import forecast_table
     from staff_engine.pipelines.forecast.job import make_forecast
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
-    with Console(stderr=True).status("starting") as shown:
+    with console(stderr=True).status("starting") as shown:
         forecasted = make_forecast(plan, seconds=seconds, say=shown.update)
     if as_json:
         say_json(forecasted.model_dump(mode="json"))
     else:
-        Console().print(forecast_table(forecasted))
+        console().print(forecast_table(forecasted))
 
 
 @app.command()
@@ -422,15 +420,19 @@ def main(arguments: Sequence[str] | None = None, *, default: Sequence[str] = ("-
         if debug:
             raise
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        typer.echo(f"error: {' '.join(message.split())}", err=True)
+        say(f"error: {' '.join(message.split())}", err=True)
         return 2
     except typer.Abort:
-        typer.echo("aborted; nothing was changed", err=True)
+        say("aborted; nothing was changed", err=True)
     except Exception as error:
         if debug:
             raise
         line = " ".join(str(error).split())
-        typer.echo(f"error: {type(error).__name__}: {line} (--debug shows the traceback)", err=True)
+        full = full_disk(error, home())
+        if full is not None:
+            say(f"error: {full}", err=True)
+            return 1
+        say(f"error: {type(error).__name__}: {line} (--debug shows the traceback)", err=True)
     return 1
 
 

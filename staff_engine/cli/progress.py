@@ -83,7 +83,9 @@ class _Bars:
 
     def _show(self, name: str, total: int | None, done: int, counts: str, took: str, left: str) -> None:
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, counts="", took="", left="")
+            self._tasks[name] = self._progress.add_task(
+                escape(name), total=total, counts="", took="", left=""
+            )
         self._progress.update(
             self._tasks[name], total=total, completed=done, counts=counts, took=took, left=escape(left)
         )

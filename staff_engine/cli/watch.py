@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
-from rich.console import Console
 
 from staff_engine.cli import progress
 from staff_engine.cli.reports import report_of
+from staff_engine.cli.terminal import console as make_console
+from staff_engine.cli.terminal import say
 from staff_engine.errors import RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def leave(run: Run) -> None:
     """Print how to watch a run that continues in the background."""
-    typer.echo(f"run {run.id} continues in the background; to watch it: {COMMAND} status {run.id} --follow")
+    say(f"run {run.id} continues in the background; to watch it: {COMMAND} status {run.id} --follow")
 
 
 def watch(run: Run, *, cancels: bool = True) -> None:
@@ -34,17 +40,17 @@ def watch(run: Run, *, cancels: bool = True) -> None:
     typer.Exit
         With code 1 if it did not finish for another reason.
     """
-    console = Console()
-    console.print(f"run {run.id}", highlight=False, soft_wrap=True)
+    shown = make_console()
+    shown.print(f"run {run.id}", highlight=False, soft_wrap=True)
     try:
-        state = progress.follow(run, console)
+        state = progress.follow(run, shown)
     except KeyboardInterrupt:
         if cancels:
             _cancel_kindly(run)
         raise typer.Exit(1) from None
     if state.state != "finished":
         _print_unfinished(run, state)
-    _print_results(run, state, console)
+    _print_results(run, state, shown)
 
 
 def _print_results(run: Run, state: control.Status, console: Console) -> None:
@@ -63,27 +69,25 @@ def _print_selected(run: Run, state: control.Status, console: Console) -> None:
 
         print_summary(facts.summary, facts.timings, console)
         for warning in facts.summary.warnings:
-            typer.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
     delivery = control.read_record(run).delivery
     if delivery is not None and state.verify is None:
-        typer.echo(f"coreset written to {delivery.out}")
-    typer.echo(
-        f"to change settings without running a model: {COMMAND} select {run.id} --pruning-rate P --out FILE"
-    )
+        say(f"coreset written to {delivery.out}")
+    say(f"to change settings without running a model: {COMMAND} select {run.id} --pruning-rate P --out FILE")
 
 
 def _print_unfinished(run: Run, state: control.Status) -> None:
     if state.state == "failed" and state.exit_code == 2:
         raise RunError(state.message)
     message = f": {state.message}" if state.message else ""
-    typer.echo(f"run {run.id} is {state.state}{message}; its log is {run.log}", err=True)
+    say(f"run {run.id} is {state.state}{message}; its log is {run.log}", err=True)
     if state.state != "damaged":
-        typer.echo(f"to continue: {COMMAND} resume {run.id}", err=True)
+        say(f"to continue: {COMMAND} resume {run.id}", err=True)
     raise typer.Exit(1)
 
 
 def _cancel_kindly(run: Run) -> None:
-    typer.echo("\ncancelling; finished work is kept (press Ctrl-C again to stop immediately) …", err=True)
+    say("\ncancelling; finished work is kept (press Ctrl-C again to stop immediately) …", err=True)
     try:
         try:
             state = control.cancel(run)
@@ -92,4 +96,4 @@ def _cancel_kindly(run: Run) -> None:
     except RunError:  # it ended in the meantime
         state = control.read_status(run)
     hint = "" if state.state == "finished" else f"; to continue: {COMMAND} resume {run.id}"
-    typer.echo(f"run {run.id} is {state.state}{hint}", err=True)
+    say(f"run {run.id} is {state.state}{hint}", err=True)

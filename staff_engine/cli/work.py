@@ -15,6 +15,7 @@ from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.progress import Reporter
 from staff_engine.runs.results import open_results
+from staff_engine.system.files import usual_files
 
 
 def do(run: Run, reporter: Reporter) -> None:
@@ -37,13 +38,18 @@ def _select(run: Run, reporter: Reporter) -> None:
     if settings is not None:
         pipeline.verify_missing(run.folder, reporter, settings)
         return
+    exported = any(
+        stage.name == stages.EXPORT.name and stage.done for stage in control.read_status(run).stages
+    )
     pipeline.execute(run.folder, reporter)
     forecast_error(run.folder)
     fingerprint = open_results(run.folder).imported.facts.fingerprint
     delivery = control.update_record(run, fingerprint=fingerprint).delivery
-    if delivery is not None:
+    if delivery is not None and not exported:
         reporter.stage(stages.EXPORT)
-        reporter.advance(deliver(run, delivery))
+        with usual_files():  # the file is for others too
+            written = deliver(run, delivery)
+        reporter.advance(written)
 
 
 def _compare(run: Run, reporter: Reporter) -> None:

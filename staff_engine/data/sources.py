@@ -12,7 +12,7 @@ from staff_engine.data.dataset import check_source, names_a_file
 from staff_engine.data.files.compression import compression_of
 from staff_engine.data.files.kinds import KINDS, SUFFIXES, is_data_file, suffix_of
 from staff_engine.errors import DatasetError
-from staff_engine.system.files import replaced
+from staff_engine.system.files import PRIVATE_FILE, private_folder, replaced
 from staff_engine.system.home import home
 from staff_engine.system.words import size_in_words
 
@@ -92,10 +92,11 @@ def keep_upload(name: str, content: bytes) -> Path:
     safe = re.sub(r"[^\w.-]+", "-", Path(name).name).lstrip(".-")[-80:] or "upload"
     path = folder / f"{hashlib.sha256(content).hexdigest()[:12]}-{safe}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         if not path.exists():
             with replaced(path) as part:
                 part.write_bytes(content)
+                part.chmod(PRIVATE_FILE)
     except OSError as error:
         raise DatasetError(f"the upload {name!r} cannot be saved: {error.strerror}") from error
     return path

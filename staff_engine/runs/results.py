@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.dataset import Imported, open_imported
+from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import read_plan

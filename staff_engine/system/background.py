@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from staff_engine.errors import RunError
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import private_folder, read_model, write_json
 from staff_engine.system.home import home
 from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
 
@@ -100,7 +100,8 @@ def make_folder(jobs: Jobs[Any], key: str, *, kept: int) -> Path:
         If the folder cannot be written.
     """
     made = jobs.folder(key)
-    made.mkdir(parents=True, exist_ok=True)
+    private_folder(made.parent)
+    private_folder(made)
     newest_first = sorted(made.parent.iterdir(), key=_changed, reverse=True)
     for old in newest_first[kept:]:
         if old == made:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from staff_engine.program import app_folder
+from staff_engine.system.files import PRIVATE_FILE
 from staff_engine.system.home import home
 
 SAME_START = 1.0
@@ -62,6 +63,7 @@ def start_process(command: Sequence[str], *, log: Path, folder: Path, environmen
     """
     _collect()
     with log.open("ab") as output:
+        log.chmod(PRIVATE_FILE)
         child = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
+
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+"""Control characters except line feed and tab, marks that change the direction, and half characters."""
 
 UNKNOWN = "?"
 """Shown for a missing figure."""
@@ -104,3 +110,18 @@ def first_few(names: Iterable[str], most: int = MANY) -> str:
     """The first of many names: "a, b, c, d, e …"."""
     every = list(names)
     return ", ".join(every[:most]) + (" …" if len(every) > most else "")
+
+
+def printable(text: str) -> str:
+    r"""A text whose control characters are spelled out, so that a terminal shows them and does not obey.
+
+    Examples
+    --------
+    >>> printable("\x1b[2J")
+    '\\x1b[2J'
+    """
+    return UNPRINTABLE.sub(lambda found: _spelled(ord(found[0])), text)
+
+
+def _spelled(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

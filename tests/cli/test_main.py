@@ -295,7 +295,7 @@ def test_export_writes_the_planned_coreset_in_another_format(scored, tmp_path, c
 
 def test_status_and_list_show_runs_also_damaged_ones(scored, capsys):
     damaged = create_run(read_record(scored).plan)
-    (damaged.folder / "status.json").write_text("{")
+    (damaged.folder / "plan.json").write_text("{")
     assert main(["status", "scored"]) == 0
     said = capsys.readouterr().out
     assert scored.id in said and "finished" in said and "coreset size m" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.parts.page import errors
+from pages.parts.words import plain, sentence
 from staff_engine.data.builtin.split import SPLITS
 from staff_engine.data.builtin.tasks import TASKS, is_task
 from staff_engine.data.files.compression import COMPRESSED
@@ -107,7 +108,7 @@ def _upload() -> str | None:
         "machine” and give its path.",
     )
     if st.session_state.data_upload_failed:
-        st.error(st.session_state.data_upload_failed)
+        st.error(sentence(st.session_state.data_upload_failed))
     kept = st.session_state.data_upload
     if kept is None:
         _say_kinds()
@@ -115,7 +116,7 @@ def _upload() -> str | None:
     with errors():
         path = find_file(kept)
     if st.session_state.get("data_uploader") is None:
-        st.caption(f"Uploaded earlier: {upload_name(path)}")
+        st.caption(f"Uploaded earlier: {plain(upload_name(path))}")
     return str(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from staff_engine.evaluation.estimate import Estimate
@@ -25,9 +26,9 @@ def print_evaluation(report: EvaluationReport, console: Console) -> None:
         highlight=False,
     )
     for sentence in report.sentences:
-        console.print(f"- {sentence}", highlight=False)
+        console.print(escape(f"- {sentence}"), highlight=False)
     for warning in report.warnings:
-        console.print(f"warning: {warning}", highlight=False)
+        console.print(escape(f"warning: {warning}"), highlight=False)
 
 
 def evaluation_table(report: EvaluationReport) -> Table:
@@ -53,7 +54,7 @@ def _cells(row: Row, metric: bool, budgets: bool) -> list[str]:
     measured += [_mean(row.metric, 1), _mean(row.metric_to_random, 1, sign=True)] if metric else []
     counts = [f"{row.rows:,}", f"{row.steps:,}", str(row.loss.seeds)]
     rate = "" if row.pruning_rate is None else percent(row.pruning_rate)
-    return [rate, name, *counts, *measured, share]
+    return [rate, escape(name), *counts, *measured, share]
 
 
 def _mean(mean: Mean | None, digits: int, *, sign: bool = False) -> str:

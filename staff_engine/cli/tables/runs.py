@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from staff_engine.cli.terminal import console as make_console
 from staff_engine.runs.cost import run_cost
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.summary import Summary
@@ -48,7 +49,7 @@ def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
         rows.append(("fine-tuning it before that (rougher estimate)", f"about {duration(cost.training)}"))
         rows.append(("selection overhead: this run / these two", f"{cost.overhead:.0%}"))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -67,24 +68,24 @@ def print_summary(summary: Summary, timings: Mapping[str, float], console: Conso
     """Print the closing table of a run, and how reliable the small model is."""
     console.print("", summary_table(summary, timings), "", sep="\n")
     if summary.trust is not None:
-        console.print(summary.trust.sentence, highlight=False)
+        console.print(escape(summary.trust.sentence), highlight=False)
         for advice in summary.trust.advice:
-            console.print(f"- {advice}", highlight=False)
+            console.print(escape(f"- {advice}"), highlight=False)
     if summary.dtype_chosen is not None:
-        console.print(summary.dtype_chosen, highlight=False)
+        console.print(escape(summary.dtype_chosen), highlight=False)
 
 
 def print_status(facts: RunDescription) -> None:
     """Print the state and progress of a run and, once it has all scores, its closing table."""
-    console = Console()
-    console.print(status_table(facts))
+    shown = make_console()
+    shown.print(status_table(facts))
     if facts.summary is not None:
-        print_summary(facts.summary, facts.timings, console)
+        print_summary(facts.summary, facts.timings, shown)
 
 
 def print_runs(runs: Iterable[RunDescription]) -> None:
     """Print a table of runs."""
-    Console().print(runs_table(runs))
+    make_console().print(runs_table(runs))
 
 
 def status_table(facts: RunDescription) -> Table:
@@ -100,6 +101,7 @@ def status_table(facts: RunDescription) -> Table:
         ("created", f"{facts.created:%Y-%m-%d %H:%M:%S} UTC" if facts.created else "? UTC"),
         ("folder", facts.folder),
     ]
+    rows += [("damage", facts.damage)] if facts.damage else []
     rows += [(stage.name, f"{stage.counts}, {duration(stage.seconds)}") for stage in status.stages]
     for name, value in rows:
         table.add_row(name, escape(str(value if value is not None else "?")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import typer
+from staff_engine.cli.terminal import say
 
 
 def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> None:
@@ -19,11 +19,11 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
     where = f" and written to {answer['out']}" if "out" in answer else " (use --out FILE to write them)"
-    typer.echo(f"{answer['coreset_size']:,} samples selected{where}")
-    typer.echo(answer["response_tokens"])
+    say(f"{answer['coreset_size']:,} samples selected{where}")
+    say(answer["response_tokens"])
     for warning in answer["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     if answer["to_verify"]:
         took = f", about {seconds:.0f} s" if seconds else ""
         missing = f"{answer['to_verify']:,} more to verify on the target{took}"
-        typer.echo(f"provisional: {missing}: {verify}", err=True)
+        say(f"provisional: {missing}: {verify}", err=True)

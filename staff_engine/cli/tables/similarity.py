@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from staff_engine.pipelines.similarity.measures import Estimate
@@ -27,9 +28,9 @@ def print_similarity(report: Report, console: Console) -> None:
     for verdict in report.verdicts:
         who = f"{verdict.small.words}, for {verdict.target.words}, by {verdict.score}"
         rating = f"reliability is {verdict.trust.word}. {verdict.trust.sentence}"
-        console.print(f"{who}: {rating}", highlight=False)
+        console.print(escape(f"{who}: {rating}"), highlight=False)
         for advice in verdict.trust.advice:
-            console.print(f"- {advice}", highlight=False)
+            console.print(escape(f"- {advice}"), highlight=False)
 
 
 def pairs_table(report: Report) -> Table:
@@ -44,7 +45,8 @@ def pairs_table(report: Report) -> Table:
         table.add_column(heading, justify="right")
     for pair in report.pairs:
         figures = (_cell(getattr(pair.likeness, name)) for name in COLUMNS)
-        table.add_row(pair.target.words, pair.small.words, pair.score, *figures)
+        names = map(escape, (pair.target.words, pair.small.words, pair.score))
+        table.add_row(*names, *figures)
     return table
 
 
@@ -59,7 +61,7 @@ def lengths_table(report: Report) -> Table:
         table.add_column(score, justify="right")
     correlations = {(each.reading, each.score): each.correlation for each in report.lengths}
     for reading in report.readings:
-        table.add_row(reading.words, *(_cell(correlations[reading, score]) for score in SCORES))
+        table.add_row(escape(reading.words), *(_cell(correlations[reading, score]) for score in SCORES))
     return table
 
 
