@@ -29,9 +29,12 @@ if __name__ == "__main__":
     )
     frame.show(shown)
 else:
+    from threading import Thread
+
     from starlette.middleware import Middleware
 
     from pages.parts import downloads, failure, hosts
+    from staff_engine.runs.control import restart_queued
 
     # Until st.navigation has run once, Streamlit treats a folder "pages" as its older kind of
     # multipage app, and a link to a page would break on a fresh server.
@@ -42,3 +45,4 @@ else:
         middleware=[Middleware(hosts.KnownHosts)],
         on_script_error=failure.show,
     )
+    Thread(target=restart_queued, daemon=True).start()  # runs that waited when the machine stopped

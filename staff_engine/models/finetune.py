@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
@@ -204,9 +205,18 @@ def steps_done(folder: Path) -> int:
 
 
 def _last_checkpoint(checkpoints: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
+    """The newest complete checkpoint; None if there is none.
 
-    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    A checkpoint whose writing was interrupted has no `trainer_state.json`, which is written last.
+    """
+    complete = {}
+    for state in checkpoints.glob("checkpoint-*/trainer_state.json"):
+        try:
+            json.loads(state.read_bytes())
+        except (OSError, ValueError):
+            continue
+        complete[int(state.parent.name.rpartition("-")[2])] = str(state.parent)
+    return complete[max(complete)] if complete else None
 
 
 def _train_only_lora(model: PeftModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.runs.status import (
     ACTIVE,
     CANCEL_FILE,
+    WAITS,
     Status,
     cancel_asked,
     decide_state,
@@ -44,11 +46,13 @@ from staff_engine.system.processes import is_alive, start_in_background, start_t
 __all__ = [
     "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
     "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
-    "require_scores", "resume", "start", "update_record",
+    "require_scores", "restart_queued", "resume", "start", "update_record",
 ]  # fmt: skip
 
 Source = TypeVar("Source")
 Value = TypeVar("Value")
+
+log = logging.getLogger(__name__)
 
 LAUNCH_LOCK = ".launch.lock"
 LAUNCH_SECONDS = 60
@@ -174,6 +178,25 @@ def resume(run: Run, *, worker: Sequence[str] | None = None) -> None:
         start(run, worker=worker)
     else:
         raise RunError(f"run {run.id} is finished and whole; there is nothing to resume")
+
+
+def restart_queued() -> list[Run]:
+    """Start again the runs that waited in the queue when the machine or their process stopped, in order."""
+    waiting = []
+    for run in list_runs():
+        status = load_status(run.folder)
+        lost = status.state == "queued" and not is_alive(status.pid, status.pid_started)
+        if lost and status.message.startswith(WAITS) and status.started and not cancel_asked(run.folder):
+            waiting.append((status.started, run.id, run, status.verify))
+    restarted = []
+    for *_, run, verify in sorted(waiting, key=lambda each: each[:2]):
+        try:
+            start(run, verify=verify)
+        except RunError as error:
+            log.warning("run %s cannot be started again: %s", run.id, error)
+        else:
+            restarted.append(run)
+    return restarted
 
 
 def request_cancel(run: Run) -> Status:

@@ -50,11 +50,19 @@ class Reporter:
         self._began = self._written = 0.0
         self._recorded = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()
+        self.noticed = False
+        """Whether the code at work has learnt that the run was asked to stop."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run was asked to stop."""
+        return cancel_asked(self._folder)
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop; for code that must stop in its own way."""
-        return cancel_asked(self._folder)
+        """Whether the run was asked to stop; for code that then stops in its own way."""
+        self.noticed = self.noticed or self.asked
+        return self.noticed
 
     def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None:
         """Begin a stage, and end the previous one.

@@ -16,6 +16,9 @@ State = Literal["queued", "running", "finished", "failed", "cancelled", "interru
 ACTIVE: tuple[State, ...] = ("queued", "running")
 """States in which a process works on the run or waits for its turn."""
 
+WAITS = "waits:"
+"""How the message of a run in the queue begins."""
+
 STATUS_FILE = "status.json"
 CANCEL_FILE = "cancel"
 

@@ -1,4 +1,4 @@
-"""The process of a run: one at a time works in a home, writes a log, and stops when asked."""
+"""The process of a run: it waits for its turn, writes a log, and stops when asked."""
 
 from __future__ import annotations
 
@@ -11,27 +11,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from staff_engine.errors import RunError, StaffError
+from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.runs.control import Run, launching, list_runs, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
-from staff_engine.runs.status import State, Status
+from staff_engine.runs.status import WAITS, State, Status
 from staff_engine.system.disk import clear_parts, full_disk, reserved
 from staff_engine.system.files import private_files
 from staff_engine.system.home import home
 from staff_engine.system.processes import is_alive
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+WORKERS_VARIABLE = "STAFF_WORKERS"
+"""Environment variable: how many runs work at once in a home; 1 if it is not set."""
+
+MOST_WORKERS = 64
 
 QUEUE_SECONDS = 0.5
 RUN_LOCK = ".work.lock"
 LEAVING_SECONDS = 15.0
 """How long a process that has just finished can still lock its run."""
 
+CANCEL_POLL = 0.2
+CANCEL_SECONDS = 2.0
+"""How long a run may take to notice by itself that it was cancelled. Then its process is interrupted."""
+
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def working(run: Run) -> Iterator[Reporter]:
-    """Work on a run inside the block: set its state, write its log, one run at a time in a home.
+    """Work on a run inside the block: wait for its turn, set its state, write its log.
 
     The block's end makes the run "finished", `Cancelled` makes it "cancelled", SIGTERM
     "interrupted", and any other exception "failed", with one line in status.json and
@@ -47,7 +60,7 @@ def working(run: Run) -> Iterator[Reporter]:
             clear_parts(run.folder)
             reporter = Reporter(run.folder)
         try:
-            with _turn(run, reporter), reserved(run.folder):
+            with _cancelled_soon(reporter), _turn(run, reporter), reserved(run.folder):
                 reporter.state("running")
                 log.info("run %s: process %d", run.id, os.getpid())
                 yield reporter
@@ -83,29 +96,73 @@ def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[Sta
 
 @contextmanager
 def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
-    """Wait until no other run works in this home and none was queued earlier."""
-    from filelock import FileLock, Timeout
-
+    """Wait until fewer than `most_workers` runs work in this home and none was queued earlier."""
     home().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home() / "work.lock")
-    waiting = False
+    shown = None
     while True:
         if reporter.cancelled:
             raise Cancelled
-        if not _came_first(run):
-            try:
-                lock.acquire(blocking=False)
-                break
-            except Timeout:
-                pass
-        if not waiting:
-            reporter.state("queued", message="waits until the current run is done")
-            waiting = True
+        place = len(_came_first(run)) + 1
+        lock = _free_place() if place == 1 else None
+        if lock is not None:
+            break
+        if place != shown:
+            reporter.state("queued", message=f"{WAITS} place {place} in the queue")
+            shown = place
         time.sleep(QUEUE_SECONDS)
     try:
         yield
     finally:
         lock.release()
+
+
+def most_workers() -> int:
+    """How many runs work at once in a home. Raises PlanError if `STAFF_WORKERS` is no such number."""
+    text = os.environ.get(WORKERS_VARIABLE, "1")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise PlanError(f"{WORKERS_VARIABLE} is {text!r}; allowed: 1 to {MOST_WORKERS}")
+    return int(text)
+
+
+def _free_place() -> FileLock | None:
+    """Lock one of the places for working runs; None if all are taken."""
+    from filelock import FileLock, Timeout
+
+    for number in range(most_workers()):
+        lock = FileLock(home() / ("work.lock" if number == 0 else f"work-{number}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        return lock
+    return None
+
+
+@contextmanager
+def _cancelled_soon(reporter: Reporter) -> Iterator[None]:
+    """Interrupt the block if it is cancelled and does not notice, for example while it imports libraries.
+
+    The signal unwinds the stack, so whole parts are kept.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(CANCEL_POLL):
+            if reporter.asked:
+                if not ended.wait(CANCEL_SECONDS) and not reporter.noticed:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=watch, name="cancel", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _came_first(run: Run) -> list[Run]:

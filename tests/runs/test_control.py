@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable
 
 import psutil
 import pytest
@@ -20,52 +18,12 @@ from staff_engine.runs.status import (
     STATUS_FILE,
     Status,
     decide_state,
-    load_status,
     save_status,
 )
 from staff_engine.runs.worker import working
 from staff_engine.system import processes
 from staff_engine.system.home import home
-
-PATIENCE = 60.0
-
-FAKE_WORKER = """
-import signal, subprocess, sys, time
-from pathlib import Path
-from staff_engine.runs.folders import Run
-from staff_engine.runs.stages import SPECULATE
-from staff_engine.runs.worker import working
-
-how, folder = sys.argv[1], Path(sys.argv[2])
-with working(Run(folder.name, folder)) as reporter:
-    print("it speaks")
-    reporter.stage(SPECULATE, 1000)
-    if how == "deaf":  # neither reads the flag nor minds SIGTERM, and has a child
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        reporter.message(str(child.pid))
-    while how != "finish":
-        time.sleep(0.01)
-        if how == "attentive":
-            reporter.advance()
-    reporter.advance(1000)
-"""
-
-
-def fake_worker(how: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", FAKE_WORKER, how)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def wait_for_state(run: Run, *states: str) -> Status:
-    wait_for(lambda: read_status(run).state in states)
-    return read_status(run)
+from tests.helpers.fake_worker import fake_worker, kill_leftovers, wait_for, wait_for_state
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +32,7 @@ def staff_home(tmp_path, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setenv("STAFF_HOME", str(home))
     yield home
-    for folder in (home / "runs").glob("*"):
-        try:
-            status = load_status(folder)
-        except RunError:
-            continue
-        if status.pid != os.getpid() and processes.is_alive(status.pid, status.pid_started):
-            processes.stop_process(status.pid, status.pid_started, grace=0, last_grace=1)
+    kill_leftovers(home)
 
 
 @pytest.fixture
@@ -338,32 +290,6 @@ def test_cancel_kills_the_group_of_a_process_that_minds_nothing(run):
     processes.stop_process(status.pid, status.pid_started, grace=0, last_grace=0.2)
     assert read_status(run).state == "cancelled"
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
-
-
-def test_one_run_works_at_a_time_and_the_others_wait_in_order(plan):
-    first, second, third = (create_run(plan) for _ in range(3))
-    start(first, worker=fake_worker("attentive"))
-    wait_for_state(first, "running")
-    start(second, worker=fake_worker("attentive"))
-    start(third, worker=fake_worker("finish"))
-    for waiting in (second, third):
-        wait_for(lambda waiting=waiting: "waits" in read_status(waiting).message)
-        assert read_status(waiting).state == "queued"
-    control.cancel(first)
-    wait_for_state(second, "running")
-    assert read_status(third).state == "queued"
-    control.cancel(second)
-    wait_for_state(third, "finished")
-
-
-def test_a_queued_run_can_be_cancelled_while_it_waits(plan):
-    from filelock import FileLock
-
-    run = create_run(plan)
-    with FileLock(home() / "work.lock"):
-        start(run, worker=fake_worker("finish"))
-        wait_for(lambda: "waits" in read_status(run).message)
-        assert control.cancel(run).state == "cancelled"
 
 
 def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(run, monkeypatch):
