@@ -110,3 +110,16 @@ def test_a_cancelled_run_that_does_not_look_at_the_flag_is_interrupted_soon(plan
     assert control.cancel(run, grace=60).state == "cancelled"
     assert time.monotonic() - begun < 30
     assert "cancelled" in run.log.read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stage", ["import", "tokenize", "fine-tune", "speculate", "verify"])
+def test_a_run_with_models_is_cancelled_soon_in_every_stage(plan, stage, record_property):
+    run = create_run(plan.but(limit=1200, epochs=1, strata=20, verify_per_stratum=20))
+    start(run)
+    wait_for(lambda: read_status(run).stage == stage)
+    begun = time.monotonic()
+    assert control.cancel(run, grace=60).state == "cancelled"
+    seconds = time.monotonic() - begun
+    record_property("seconds", round(seconds, 1))
+    assert seconds < 15, "on a quiet machine under 5"
