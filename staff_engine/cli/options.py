@@ -161,11 +161,16 @@ def _metavar(annotation: Any) -> str:
 
 def _bounds(metadata: Sequence[Any]) -> str:
     words = {
-        annotated_types.Ge: lambda bound: f"at least {bound.ge:,g}",
-        annotated_types.Gt: lambda bound: f"above {bound.gt:,g}",
-        annotated_types.Le: lambda bound: f"at most {bound.le:,g}",
-        annotated_types.Lt: lambda bound: f"below {bound.lt:,g}",
+        annotated_types.Ge: lambda bound: f"at least {_amount(bound.ge)}",
+        annotated_types.Gt: lambda bound: f"above {_amount(bound.gt)}",
+        annotated_types.Le: lambda bound: f"at most {_amount(bound.le)}",
+        annotated_types.Lt: lambda bound: f"below {_amount(bound.lt)}",
     }
     parts = [words[type(bound)](bound) for bound in metadata if type(bound) in words]
     text = ", ".join(filter(None, parts))
     return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _amount(bound: float) -> str:
+    """A bound as people write it: 1,000,000 and 0.5."""
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
