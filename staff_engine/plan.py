@@ -401,6 +401,16 @@ class EvaluationPlan(BaseModel):
     def _can_be_a_path(cls, value: str | None, info: ValidationInfo) -> str | None:
         return value if value is None else _usable_path(value, info)
 
+    @field_validator("methods")
+    @classmethod
+    def _can_be_written(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return tuple(_usable_text(each, info) for each in value)
+
+    @field_validator("also")
+    @classmethod
+    def _can_be_paths(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        return {_usable_text(label, info): _usable_path(path, info) for label, path in value.items()}
+
     @field_validator("methods", "pruning_rates")
     @classmethod
     def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -26,7 +26,7 @@ OWN = {"localhost", "127.0.0.1", "::1"}
 def allowed_hosts() -> set[str] | None:
     """The names that the app answers to; None for all.
 
-    They are this machine's own and those in `STAFF_HOSTS`. All are allowed if the app was told to listen on
+    They are this machine's own and those in `STAFF_HOSTS`. All are allowed if the app is set to listen on
     other addresses than this machine's own, and `STAFF_HOSTS` is not set.
     """
     named = {name.strip().lower() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,12 +41,26 @@ def write_csv(path: Path, rows: Rows, *, spreadsheet: bool = False) -> int:
     columns = list(dict.fromkeys(name for row in rows() for name in row))
     count = 0
     with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
         writer.writerow(map(cell, columns))
         for row in rows():
             writer.writerow([cell(row.get(name)) for name in columns])
             count += 1
     return count
+
+
+class _LineFeeds:
+    """A text file whose rows end with a line feed.
+
+    The writer quotes only the characters of its own line ending. It gets both, because a reader takes a
+    carriage return that is not quoted for the end of a row.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def is_formula(value: Any) -> bool:

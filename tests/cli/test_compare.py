@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from staff_engine.cli.main import main
+from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
@@ -104,6 +105,7 @@ def test_the_data_set_is_not_overwritten(run, capsys):
 def test_methods_that_read_no_embeddings_serve_a_run_without(run, capsys):
     for path in (run.folder / "embedding").glob("*"):
         path.unlink()
+    forget(run.folder, "embedding")
     assert main(["compare", run.id]) == 2
     assert "D2 reads embeddings" in capsys.readouterr().err
     assert main(["compare", run.id, "--method", "staff", "--method", "el2n"]) == 0

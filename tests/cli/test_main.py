@@ -38,6 +38,9 @@ def data(tmp_path) -> Path:
     return write_data(tmp_path)
 
 
+SCORED = {**SUMMARY, "samples": ROWS, "verified": ROWS}
+
+
 @pytest.fixture
 def scored(data):
     """A run that has all its scores, made without a model."""
@@ -55,7 +58,7 @@ def scored(data):
         pq.write_table(pa.table(columns), run.folder / name / "part-00000.parquet")
     reasons = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string())})
     pq.write_table(reasons, run.folder / "unscorable.parquet")
-    write_json(run.folder / "summary.json", SUMMARY)
+    write_json(run.folder / "summary.json", SCORED)
     save_status(run.folder, Status(state="finished", exit_code=0))
     return run
 
@@ -313,7 +316,7 @@ def test_status_and_list_as_json(scored, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert listed == facts
     assert (facts["run_id"], facts["state"], facts["name"]) == (scored.id, "finished", "scored")
-    assert facts["summary"] == SUMMARY and facts["plan"]["strata"] == 5
+    assert facts["summary"] == SCORED and facts["plan"]["strata"] == 5
 
 
 def test_an_empty_list_says_where_it_looked(capsys, staff_home):

@@ -217,7 +217,7 @@ def test_a_run_can_be_renamed(run):
     control.rename(run, " better ")
     assert read_record(run).name == "better"
     assert find_run("better") == run
-    with pytest.raises(RunError, match="name of a run is ' '"):
+    with pytest.raises(RunError, match=r"name of a run is '' \(0 characters\); allowed: 1 to 100"):
         control.rename(run, " ")
 
 
@@ -230,8 +230,6 @@ def test_a_started_run_works_by_itself_and_writes_its_output_to_the_log(run):
     assert (status.state, status.done) == ("finished", 1000)
     assert status.pid != os.getpid()
     assert "it speaks" in run.log.read_text()
-    with pytest.raises(RunError, match="is finished and whole; there is nothing to resume"):
-        control.resume(run)
 
 
 def test_a_process_is_no_child_of_the_terminal_and_a_second_one_is_refused(run):

@@ -55,7 +55,7 @@ def test_a_summary_of_any_version_keeps_its_keys_and_values(run, content):
     assert list(summary.as_json()) == list(content)
     assert summary.as_json() == content
     save_summary(run.folder, summary)
-    assert json.loads((run.folder / "summary.json").read_text()) == content
+    assert read_checked(run.folder / "summary.json") == content
 
 
 def test_what_an_older_version_did_not_keep_is_none(run):
