@@ -108,7 +108,7 @@ def test_runs_of_markup(app, watched, run, home):
 def test_data_of_markup(app, watched, home, tmp_path):
     path = rows_of_markup(tmp_path)
     open_page(watched, f"{app}/data")
-    box = watched.get_by_label("Path of the file")
+    box = watched.get_by_test_id("stTextInputField").first
     box.fill(f"/no/{MARKUP}")
     box.press("Enter")
     settle(watched)
@@ -118,7 +118,7 @@ def test_data_of_markup(app, watched, home, tmp_path):
     settle(watched)
     expect_literal(watched, "columns to choose")
     for label, place in (("Prompt column", 0), ("Response column", 1)):
-        watched.get_by_label(label).click()
+        watched.get_by_role("combobox", name=label).click()
         watched.get_by_role("option").nth(place).click()
         settle(watched)
         expect_literal(watched, label)
