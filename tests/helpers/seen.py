@@ -1,5 +1,12 @@
 """What a page shows and its link holds, as tests read it."""
 
+import re
+
+
+def unescaped(markdown):
+    """A Markdown text as a page shows it, where nothing in it is Markdown."""
+    return re.sub(r"\\([^\w\s])", r"\1", markdown).replace("\u2060", "")
+
 
 def texts(app):
     kinds = ("markdown", "caption", "info", "error", "warning")

@@ -5,7 +5,7 @@ from staff_engine.runs import control
 from staff_engine.runs.status import CANCEL_FILE, Status, save_status
 from tests.helpers.made_evaluation import make_evaluation, write_held_out
 from tests.helpers.made_similarity import alive, make_finished_similarity, make_similarity
-from tests.helpers.seen import query_of, texts
+from tests.helpers.seen import query_of, texts, unescaped
 
 GONE = {"pid": 2**22 + 1, "pid_started": 1.0}
 
@@ -327,7 +327,7 @@ def test_an_evaluation_is_no_similarity_run(open_page, similarity, finished_run,
     app = open_page("family", family=evaluation.id)
     assert not app.exception
     [warning] = app.warning
-    assert "it evaluates coresets of another run; allowed: a similarity run" in warning.value
+    assert "it evaluates coresets of another run; allowed: a similarity run" in unescaped(warning.value)
     assert app.session_state.family == similarity.id
 
 

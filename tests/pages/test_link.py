@@ -4,6 +4,7 @@ import pytest
 
 from staff_engine.runs.results import open_results
 from staff_engine.samples.filters import Filter
+from tests.helpers.seen import unescaped
 
 
 def query_of(app):
@@ -11,7 +12,7 @@ def query_of(app):
 
 
 def warnings_of(app):
-    return [warning.value for warning in app.warning]
+    return [unescaped(warning.value) for warning in app.warning]
 
 
 def test_a_link_brings_back_run_settings_filter_and_the_pages_own_choices(open_page, finished_run):
