@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from staff_engine.errors import PlanError
-from staff_engine.plan import MOST_STRATA, shortened
+from staff_engine.errors import PlanError, shortened
+from staff_engine.plan import MOST_STRATA
 from staff_engine.selection.strata import NO_SCORE
 from staff_engine.system.words import noun
 
