@@ -1,7 +1,7 @@
 """What comes from a link, a file, a model or a person is shown letter by letter, and loads nothing."""
 
 import json
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -40,8 +40,12 @@ PAGES = ("", "data", "run", "scores", "select", "samples", "compare", "export", 
 def watched(page: Page):
     """A page that keeps which requests go to the host of the markup."""
     page.asked = []
-    page.on("request", lambda request: page.asked.append(request.url) if HOST in request.url else None)
+    page.on("request", lambda request: page.asked.append(request.url) if _is_foreign(request.url) else None)
     return page
+
+
+def _is_foreign(url: str) -> bool:
+    return (urlsplit(url).hostname or "").endswith(HOST)
 
 
 def expect_literal(page: Page, where: str) -> None:
