@@ -16,6 +16,7 @@ from staff_engine.errors import StaffError
 from staff_engine.export import downloads, preview
 from staff_engine.export.coreset import Manifest
 from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS
+from staff_engine.export.hub.folder import folder_formats
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
@@ -23,6 +24,8 @@ from staff_engine.selection.coreset import Selection
 
 # The option for the link's settings; the other options are ids of saved selections.
 CURRENT = "current"
+
+TARGETS = {"file": "File", "folder": "Folder for load_dataset and the hub"}
 
 # Session keys: the last prepared and the last written export, each with its settings.
 PREPARED, WRITTEN = "_export_prepared", "_export_written"
@@ -145,25 +148,45 @@ def offer_download(
     return manifest
 
 
-def offer_write(run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fits: bool) -> Path:
+def choose_target(format: str) -> bool:
+    """A selector for a file or a folder; returns whether it is a folder."""
+    if format not in folder_formats():
+        return False
+    kind = st.segmented_control(
+        "What to write",
+        list(TARGETS),
+        format_func=TARGETS.__getitem__,
+        key="export_target",
+        default="file",
+        required=True,
+        help="The folder has the rows, a dataset card, the decisions and the manifest. load_dataset reads it,"
+        " and export --push uploads it to the Hugging Face Hub.",
+    )
+    return kind == "folder"
+
+
+def offer_write(
+    run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fits: bool, as_folder: bool
+) -> Path:
     """A form that writes the files to a path on this machine; returns the path."""
     format, with_scores = choices[-2:]
     with st.form("export_write", border=False):
-        out = Path(
-            st.text_input(
-                "File on this machine",
-                str(downloads.suggest_file(format)),
-                key=f"export_out_{format}",
-                help="The decisions and the manifest are written to the same folder.",
-            )
+        if as_folder:
+            suggested, label = Path.home() / "coreset", "Folder on this machine"
+            about = "Created if it does not exist. Files of an earlier export in it are replaced."
+        else:
+            suggested, label = downloads.suggest_file(format), "File on this machine"
+            about = "The decisions and the manifest are written to the same folder."
+        key = f"export_out_{'folder' if as_folder else format}"
+        out = Path(st.text_input(label, str(suggested), key=key, help=about))
+        replace = st.checkbox(
+            f"Replace {'other files' if as_folder else 'an existing file'}", key="export_replace"
         )
-        replace = st.checkbox("Replace an existing file", key="export_replace")
         asked = st.form_submit_button("Write the files", icon=":material/save:", disabled=not fits)
     if asked:
+        write = downloads.write_folder if as_folder else downloads.write_out
         with errors(), st.spinner("Writing …", show_time=True):
-            manifest = downloads.write_out(
-                run, settings, out, format=format, with_scores=with_scores, replace=replace
-            )
+            manifest = write(run, settings, out, format=format, with_scores=with_scores, replace=replace)
         st.session_state[WRITTEN] = (choices, out, manifest)
     made_from, where, manifest = st.session_state.get(WRITTEN, (None, None, None))
     if made_from == choices:
@@ -204,12 +227,20 @@ if format.companion:
         st.caption(
             "This entry is included in the download. Training refers to the coreset by the entry's name."
         )
-        st.code(downloads.entry_of(format.companion, downloads.file_name(format.name)), language="json")
+        entry = downloads.entry_of(format.companion, downloads.file_name(format.name), results, selection)
+        st.code(entry, language="json")
 st.subheader("On this machine", anchor=False)
-out = offer_write(run, choices, settings, fits)
+as_folder = choose_target(choices[-2])
+out = offer_write(run, choices, settings, fits, as_folder)
 st.caption("The same as a command:")
 st.code(
-    downloads.export_command(run.id, downloads.changed_settings(results.plan, settings), *choices[-2:], out),
+    downloads.export_command(
+        run.id,
+        downloads.changed_settings(results.plan, settings),
+        *choices[-2:],
+        out,
+        as_folder=as_folder,
+    ),
     language="bash",
     wrap_lines=True,
 )

@@ -105,17 +105,54 @@ class Plan(BaseModel):
 
     dataset: str = Field(
         min_length=1,
-        description="A file (.jsonl .json .csv .parquet, also .gz .zst), a hub name, or built-in data: "
-        "builtin:docstrings, builtin:kazakh, builtin:chat. Options after the name add faults on"
-        " purpose: builtin:kazakh?swapped=0.25&duplicates=0.05.",
+        description="A file (.jsonl .json .csv .tsv .parquet .arrow, also .gz .zst .bz2 .xz), a folder or a"
+        " pattern of such files, a hub name, or built-in data: builtin:docstrings, builtin:kazakh,"
+        " builtin:chat. Options after the name add faults on purpose:"
+        " builtin:kazakh?swapped=0.25&duplicates=0.05.",
     )
     format: str | None = Field(
         None,
-        description="The record format: messages, sharegpt, prompt-completion, alpaca, query-response,"
-        " question-answer or columns. Detected by default.",
+        description="The record format: preference, messages, sharegpt, prompt-completion, alpaca, dolly,"
+        " query-response, question-answer or columns. Detected by default.",
     )
     prompt_column: str | None = Field(None, description="The column of the prompt.")
     response_column: str | None = Field(None, description="The column of the response.")
+    prompt_template: str | None = Field(
+        None,
+        description="The prompt as a text with column names in braces, instead of a prompt column:"
+        ' "Summarize this dialogue.\\n\\n{dialogue}". \\n is a line break.',
+    )
+    conversation_column: str | None = Field(
+        None, description="The column with a list of messages, if it has another name than messages."
+    )
+    roles: str | None = Field(
+        None,
+        description="Names of roles in conversations, in addition to the known ones:"
+        " customer=user,agent=assistant.",
+    )
+    reasoning: Literal["include", "exclude"] = Field(
+        "include",
+        description="Whether the reasoning of a message (reasoning_content) is part of the response.",
+    )
+    bad_labels: Literal["keep", "exclude"] = Field(
+        "keep",
+        description="Whether rows whose label is false, which marks a bad response in KTO data, are used.",
+    )
+    encoding: str | None = Field(
+        None, description="Encoding of a text file, for example gb18030 or cp1252. Default: detected, UTF-8."
+    )
+    delimiter: str | None = Field(
+        None, description="The character between the cells of a CSV file, or tab. Detected by default."
+    )
+    duplicates: Literal["keep", "exact", "near"] = Field(
+        "keep",
+        description="Which repeated rows to leave out: none, exact duplicates, or also near duplicates (80 %"
+        " of their sequences of three words are the same). The first of them stays.",
+    )
+    apart_from: str | None = Field(
+        None,
+        description="A file of held-out samples. Rows that overlap with one of them are left out.",
+    )
     split: str = Field(
         "train",
         description="Split of a hub data set. For built-in data: train (nine tenths of it) or held_out.",
@@ -238,8 +275,11 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def _columns_come_in_pairs(self) -> Self:
-        if (self.prompt_column is None) != (self.response_column is None):
-            raise ValueError("give both prompt_column and response_column, or neither")
+        prompt = self.prompt_column if self.prompt_template is None else self.prompt_template
+        if (prompt is None) != (self.response_column is None):
+            raise ValueError(
+                "give both prompt_column (or prompt_template) and response_column, or neither of them"
+            )
         return self
 
     @property

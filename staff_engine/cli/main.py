@@ -13,8 +13,19 @@ import typer
 from staff_engine import __version__
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.compare import compare
+from staff_engine.cli.exporting import (
+    ExportFormat,
+    Out,
+    Output,
+    Overwrite,
+    Private,
+    Push,
+    To,
+    WithScores,
+    say_warnings,
+)
 from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
-from staff_engine.errors import PlanError, StaffError
+from staff_engine.errors import DatasetError, PlanError, StaffError
 from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, SimilarityPlan
 from staff_engine.program import COMMAND, NAME, SCRIPT
@@ -31,18 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Out = Annotated[Path | None, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")]
-ExportFormat = Annotated[
-    str,
-    typer.Option("--export-format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F"),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that are not from an earlier export, too.")
-]
-WithScores = Annotated[
-    bool, typer.Option("--with-scores", help="Add each row's scores to the file, under _staff.")
-]
 
 
 def _of_similarity(name: str) -> Any:
@@ -100,7 +99,7 @@ def run(
     detach: Detach = False,
 ) -> None:
     """Fine-tune the small model, score all samples, verify some on the target and select the coreset."""
-    from staff_engine.data.dataset import check_source
+    from staff_engine.data.locating import check_source
     from staff_engine.export.delivery import plan_delivery
     from staff_engine.models.loading import find_model
     from staff_engine.pipelines.forecast.job import keep_forecast
@@ -122,22 +121,22 @@ def select(
     run: RunName,
     settings: dict[str, str],
     out: Out = None,
+    to: To = None,
+    push: Push = None,
+    private: Private = False,
     export_format: ExportFormat = "jsonl",
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Select a coreset from a run's scores with other settings; no model is run."""
-    from staff_engine.export.coreset import export_coreset
-    from staff_engine.export.delivery import plan_delivery
     from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
 
     found = scored(run)
     results = open_results(found.folder)
-    delivery = (
-        plan_delivery(out, export_format, with_scores, results.plan, overwrite=overwrite) if out else None
-    )
+    output = Output(out, to, push, private, export_format, with_scores, overwrite)
+    output.check(results)
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
     lengths = response_lengths(results, selection.indices)
@@ -150,17 +149,10 @@ def select(
         "to_verify": len(results.to_verify(**chosen)),
         "warnings": list(selection.warnings),
     }
-    if delivery is not None:
-        export_coreset(
-            results,
-            selection,
-            chosen,
-            delivery.out,
-            format=delivery.format,
-            with_scores=delivery.with_scores,
-            overwrite=overwrite,
-        )
-        answer |= {"out": str(delivery.out), "format": delivery.format}
+    if output.wanted:
+        places, warnings = output.write(results, selection, chosen)
+        answer["warnings"] += warnings
+        answer |= {"out": places[0], "places": places, "format": export_format}
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
     wanted = results.verify_options(**chosen)
@@ -279,23 +271,33 @@ def delete(
 @app.command()
 def export(
     run: RunName,
-    out: Annotated[Path, typer.Option("--out", help="File to write the coreset to.", metavar="FILE")],
+    out: Out = None,
+    to: To = None,
+    push: Push = None,
+    private: Private = False,
     format: Annotated[
         str, typer.Option("--format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
     ] = "jsonl",
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the coreset of a run's own plan to a file, in any format."""
-    from staff_engine.export.delivery import deliver, plan_delivery
+    """Write the coreset of a run's own plan to a file, a folder or the hub, in any format."""
+    from staff_engine.runs.results import open_results
 
     found = scored(run)
-    delivery = plan_delivery(out, format, with_scores, control.read_record(found).plan, overwrite=overwrite)
-    typer.echo(f"{deliver(found, delivery):,} samples written to {delivery.out}")
+    results = open_results(found.folder)
+    output = Output(out, to, push, private, format, with_scores, overwrite)
+    if not output.wanted:
+        raise PlanError("nowhere to write the coreset; give --out FILE, --to DIR or --push ORG/NAME")
+    output.check(results)
+    selection = results.select()
+    places, warnings = output.write(results, selection, results.settings())
+    typer.echo(f"{len(selection.indices):,} samples written to {' and '.join(places)}")
+    say_warnings([*selection.warnings, *warnings])
 
 
 @app.command()
-@takes_settings(("dataset", "format", "prompt_column", "response_column", "split", "limit"))
+@takes_settings(PANELS["Data"])
 def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
     """Check every row of a data set: format, lengths, duplicates, and unusable rows with the reason."""
     from staff_engine.data.inspection.findings import DataChoice, in_sentences
@@ -305,9 +307,11 @@ def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
     findings = findings_of(DataChoice(**plan.model_dump(include=set(DataChoice.model_fields))))
     if as_json:
         say_json(findings.model_dump(mode="json"))
-        return
-    for sentence in in_sentences(findings):
-        typer.echo(sentence)
+    else:
+        for sentence in in_sentences(findings):
+            typer.echo(sentence)
+    if not findings.usable:
+        raise DatasetError(f"{plan.dataset} has no usable row")
 
 
 @app.command()
@@ -365,7 +369,7 @@ def similarity(
     Small models are fine-tuned on all rows, as in a run, and targets on --tune-target samples. Both
     also score the samples untouched.
     """
-    from staff_engine.data.dataset import check_source
+    from staff_engine.data.locating import check_source
     from staff_engine.models.loading import find_model
 
     compared = SimilarityPlan.make(smalls=tuple(small), targets=tuple(target), sample=sample, strata=strata)

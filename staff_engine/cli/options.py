@@ -17,7 +17,11 @@ from staff_engine.errors import PlanError
 from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan
 
 PANELS = {
-    "Data": ("dataset", "format", "prompt_column", "response_column", "split", "limit"),
+    "Data": (
+        "dataset", "format", "prompt_column", "response_column", "prompt_template", "conversation_column",
+        "roles", "reasoning", "bad_labels", "encoding", "delimiter", "duplicates", "apart_from",
+        "split", "limit",
+    ),
     "Models": ("small", "target", "device", "dtype"),
     "Fine-tuning": (
         "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "tune_target",

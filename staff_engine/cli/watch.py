@@ -6,8 +6,10 @@ import typer
 from rich.console import Console
 
 from staff_engine.cli import progress
+from staff_engine.cli.exporting import say_warnings
 from staff_engine.cli.reports import report_of
 from staff_engine.errors import RunError
+from staff_engine.export.targets import warnings_of
 from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
@@ -67,6 +69,8 @@ def _print_selected(run: Run, state: control.Status, console: Console) -> None:
     delivery = control.read_record(run).delivery
     if delivery is not None and state.verify is None:
         typer.echo(f"coreset written to {delivery.out}")
+        known = facts.summary.warnings if facts.summary else ()
+        say_warnings([warning for warning in warnings_of(delivery.out) if warning not in known])
     typer.echo(
         f"to change settings without running a model: {COMMAND} select {run.id} --pruning-rate P --out FILE"
     )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from contextlib import closing
-from pathlib import Path
 
 from staff_engine.data.builtin.tasks import is_task, task_rows
-from staff_engine.data.files.compression import compression_of, opened
-from staff_engine.data.files.kinds import kind_of
-from staff_engine.data.files.lines import BOM
-from staff_engine.errors import DatasetError
+from staff_engine.data.fetching import data_file
+from staff_engine.data.files.kinds import count_file
+from staff_engine.data.locating import files_of
+from staff_engine.data.reading import Reading
 from staff_engine.plan import Plan
 
 
@@ -30,29 +28,14 @@ def count_rows(plan: Plan, *, read: int, asked: int) -> int:
     """
     if read < asked or asked == plan.limit:
         return read
-    source = Path(plan.dataset).expanduser()
     if is_task(plan.dataset):
         return _count(task_rows(plan.dataset, plan.split), plan.limit)
-    if source.is_file():
-        try:
-            return _count_file(source, plan.limit)
-        except OSError as error:
-            raise DatasetError(f"data file {str(source)!r} cannot be read: {error}") from None
+    files = files_of(plan.dataset, plan.split)
+    if files:
+        reading = Reading.of(plan)
+        rows = sum(count_file(data_file(path, reading), plan.limit) for path in files)
+        return rows if plan.limit is None else min(rows, plan.limit)
     return _count_hub(plan)
-
-
-def _count_file(path: Path, limit: int | None) -> int:
-    kind = kind_of(path)
-    if kind.suffix == ".parquet" and not compression_of(path):
-        import pyarrow.parquet as pq
-
-        rows = int(pq.read_metadata(path).num_rows)
-        return rows if limit is None else min(rows, limit)
-    with opened(path) as file:
-        if kind.rows is None:
-            return _count((line for line in file if line.removeprefix(BOM).strip()), limit)
-        with closing(kind.rows(file, path)) as read:
-            return _count(read, limit)
 
 
 def _count_hub(plan: Plan) -> int:

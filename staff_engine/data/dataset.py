@@ -1,25 +1,25 @@
-"""File, hub name or builtin:NAME → an imported folder of samples."""
+"""A source → an imported folder of samples."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from staff_engine.data.builtin.tasks import TASKS, check_task, is_task, task_rows
-from staff_engine.data.files.compression import COMPRESSED
-from staff_engine.data.files.kinds import SUFFIXES, suffix_of, write_rows, write_source
+from staff_engine.data.detection import choose_mapping
+from staff_engine.data.fetching import Fetched, fetch_lines, keep_table
 from staff_engine.data.files.lines import Line, parse_line, read_lines
-from staff_engine.data.formats import Mapping, choose_mapping, find_format, normalise
-from staff_engine.data.turns import Row, Turn
+from staff_engine.data.formats import is_conversation, normalise
+from staff_engine.data.reading import DETECT, Mapping, Reading
+from staff_engine.data.repeats.leaving_out import rows_to_leave_out
+from staff_engine.data.texts import Row
+from staff_engine.data.turns import Turn
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import new_folder, write_json
-from staff_engine.system.hub import hub_answers, in_hub_cache
 
 if TYPE_CHECKING:
     import datasets
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CHUNK = 1000
 CHUNK_BYTES = 2**25
 """Maximum rows and bytes in memory at once; whichever is reached first."""
+
+TABLE_FILE = "source.parquet"
+"""The rows with the types of their source, in an import from a source that has types."""
 
 LOOKED_AT = 100
 """Rows from which the format is detected."""
@@ -44,6 +47,15 @@ class Facts:
     fingerprint: str  # sha256 over the normalised rows
     source_sha256: str  # of source.jsonl
     conversation: bool
+    reading: dict[str, Any] = field(default_factory=dict)
+    """The fields of the mapping; empty for an import of an older version."""
+
+    @property
+    def mapping(self) -> Mapping:
+        """How rows become turns."""
+        if not self.reading:
+            return Mapping(self.format, self.prompt_column, self.response_column)
+        return Mapping.load(self.reading)
 
 
 @dataclass(frozen=True)
@@ -73,10 +85,8 @@ def open_imported(folder: Path) -> Imported:
 def import_dataset(
     source: str,
     folder: Path,
+    reading: Reading = DETECT,
     *,
-    format: str | None = None,
-    prompt_column: str | None = None,
-    response_column: str | None = None,
     split: str = "train",
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -86,11 +96,12 @@ def import_dataset(
     Parameters
     ----------
     source
-        A file, `builtin:NAME`, or a hub name, where `NAME:CONFIG` chooses a configuration.
+        A file, a folder or pattern of files, `builtin:NAME`, or a hub name, where `NAME:CONFIG` chooses a
+        configuration.
     folder
         Where to write. It must not exist yet, and is created completely or not at all.
-    format, prompt_column, response_column
-        The record format; detected by default.
+    reading
+        How it is read: format and columns, encoding and so on; detected by default.
     split
         The split of a hub data set or of a built-in task.
     limit
@@ -105,9 +116,13 @@ def import_dataset(
     """
     with new_folder(folder) as part:
         lines = part / "source.jsonl"
-        unit = "line" if fetch_lines(source, lines, split, limit) else "row"
-        mapping = choose_for_lines(lines, unit, source, (format, prompt_column, response_column))
-        rows, fingerprint = _write_rows(lines, unit, source, mapping, part / "rows.arrow", on_progress)
+        fetched = fetch_lines(source, lines, split, limit, reading)
+        keep_table(source, part / TABLE_FILE, split, limit)
+        mapping = choose_for_lines(lines, fetched, source, reading)
+        left_out = rows_to_leave_out(lines, mapping, reading, fetched)
+        rows, fingerprint = _write_rows(
+            lines, fetched, source, mapping, left_out, part / "rows.arrow", on_progress
+        )
         facts = Facts(
             source,
             mapping.format,
@@ -116,79 +131,14 @@ def import_dataset(
             rows,
             fingerprint,
             _sha256(lines),
-            find_format(mapping.format).conversation,
+            is_conversation(mapping),
+            asdict(mapping),
         )
         write_json(part / "facts.json", asdict(facts))
     return open_imported(folder)
 
 
-def check_source(source: str, split: str = "train") -> None:
-    """Check before any work that a data set exists: a file, a built-in task, or a hub that can be reached.
-
-    Raises
-    ------
-    DatasetError
-        If it does not exist, or its file type or split is unknown. The message says what is allowed.
-    """
-    if is_task(source):
-        check_task(source, split)
-        return
-    try:
-        path = Path(source).expanduser()
-        there = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown user, a NUL
-        raise DatasetError(f"data set {source!r} is not a valid file name: {error}") from None
-    if there[0]:
-        suffix_of(path)
-    elif there[1]:
-        raise DatasetError(f"data file {source!r} is a folder; give a file in it")
-    elif names_a_file(source):
-        raise DatasetError(f"data file {source!r} does not exist")
-    elif not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():
-        raise DatasetError(
-            f"data set {source!r} is not a file on this machine, and the hub cannot be reached; allowed: "
-            f"a file ({' '.join(SUFFIXES)}), a hub name and {', '.join(f'builtin:{name}' for name in TASKS)}"
-        )
-
-
-def names_a_file(source: str) -> bool:
-    """Whether a missing source names a file. A hub name may contain a dot too: teknium/OpenHermes-2.5."""
-    path = Path(source).expanduser()
-    if path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or "\\" in source:
-        return True
-    if "/" in source:
-        return path.suffix.lower() in (*SUFFIXES, *COMPRESSED) or path.parent.is_dir()
-    return bool(path.suffix)
-
-
-def fetch_lines(source: str, lines: Path, split: str, limit: int | None) -> bool:
-    """Write source.jsonl from any source; return whether its lines are copied from a file."""
-    check_source(source, split)
-    path = Path(source).expanduser()
-    if path.is_file() and not is_task(source):
-        return write_source(path, lines, limit)
-    rows = task_rows(source, split) if is_task(source) else _hub_rows(source, split)
-    write_rows(itertools.islice(rows, limit), lines)
-    return False
-
-
-def _hub_rows(source: str, split: str) -> Iterator[Row]:
-    from datasets import load_dataset
-
-    name, _, config = source.partition(":")
-    try:
-        yield from load_dataset(name, config or None, split=split)
-    except Exception as error:  # from the library, its network client or its decoders
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        if "Config name is missing" in reason:
-            details = " ".join(str(error).split())
-            reason = f"it has several configurations; choose one with {name}:CONFIG ({details})"
-        raise DatasetError(f"data set {source!r} cannot be loaded: {reason}") from error
-
-
-def choose_for_lines(
-    path: Path, unit: str, source: str, by_hand: tuple[str | None, str | None, str | None]
-) -> Mapping:
+def choose_for_lines(path: Path, fetched: Fetched, source: str, reading: Reading) -> Mapping:
     """Choose how to read all rows, from the first ones that can be parsed."""
     head: list[Row] = []
     seen = 0
@@ -197,7 +147,7 @@ def choose_for_lines(
         try:
             head.append(parse_line(line))
         except DatasetError as error:
-            first_problem = first_problem or f"{unit} {line.number}: {error}"
+            first_problem = first_problem or f"{fetched.place(line.number)}: {error}"
         else:
             seen += len(line.text)
         if len(head) == LOOKED_AT or seen > CHUNK_BYTES:
@@ -205,23 +155,26 @@ def choose_for_lines(
     if not head:
         raise DatasetError(f"{source} has no usable row: {first_problem or 'it is empty'}")
     try:
-        return choose_mapping(head, *by_hand)
+        return choose_mapping(head, reading)
     except DatasetError as error:
         raise DatasetError(f"{source}: {error}") from None
 
 
 def _write_rows(
     path: Path,
-    unit: str,
+    fetched: Fetched,
     source: str,
     mapping: Mapping,
+    left_out: dict[int, str],
     target: Path,
     on_progress: Callable[[int], None] | None,
 ) -> tuple[int, str]:
     """Normalise every row into an Arrow file; return the number of rows and the fingerprint."""
     import pyarrow as pa
 
-    turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+    turn = pa.struct(
+        [("role", pa.string()), ("content", pa.string()), ("trained", pa.bool_()), ("call", pa.bool_())]
+    )
     schema = pa.schema(
         [
             ("row_id", pa.int64()),
@@ -240,9 +193,11 @@ def _write_rows(
             rows = []
             for line in chunk:
                 turns, problem = turns_of(line, mapping)
+                if line.number in left_out:
+                    turns, problem = [], left_out[line.number]
                 digest.update(json.dumps(turns, ensure_ascii=False).encode("utf-8"))
                 usable += problem is None
-                problem = problem and f"{unit} {line.number}: {problem}"
+                problem = problem and f"{fetched.place(line.number)}: {problem}"
                 first_problem = first_problem or problem
                 rows.append((count, turns, problem, line.start, line.end))
                 count += 1
@@ -261,13 +216,9 @@ def _write_rows(
 def turns_of(line: Line, mapping: Mapping) -> tuple[list[Turn], str | None]:
     """The turns of a row and None, or no turns and what is wrong with the row."""
     try:
-        turns = normalise(parse_line(line), mapping)
-        "".join(turn["content"] for turn in turns).encode("utf-8")
+        return normalise(parse_line(line), mapping), None
     except DatasetError as error:
         return [], str(error)
-    except UnicodeEncodeError as error:
-        return [], f"\\u{ord(error.object[error.start]):04x} is an unpaired surrogate, not valid text"
-    return turns, None
 
 
 def _chunks(path: Path) -> Iterator[list[Line]]:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from staff_engine.data.builtin.tasks import is_task, task_rows
 from staff_engine.data.dataset import turns_of
+from staff_engine.data.detection import choose_mapping, columns_of
+from staff_engine.data.fetching import Fetched, data_file, fetch_lines
 from staff_engine.data.files.compression import compression_of, opened
-from staff_engine.data.files.kinds import kind_of, write_rows, write_source
-from staff_engine.data.files.lines import Line, parse_line, read_lines, starts_object
-from staff_engine.data.formats import Mapping, choose_mapping
-from staff_engine.data.sources import check_file, find_file
-from staff_engine.data.turns import Row, Turn
+from staff_engine.data.files.kinds import kind_of
+from staff_engine.data.files.lines import Line, first_character, parse_line, read_lines
+from staff_engine.data.locating import files_of
+from staff_engine.data.reading import DETECT, Mapping, Reading
+from staff_engine.data.sources import check_file
+from staff_engine.data.texts import Row
+from staff_engine.data.turns import Turn
 from staff_engine.errors import DatasetError
 from staff_engine.system.words import size_in_words
 
@@ -23,7 +26,7 @@ FIRST = 200
 """Number of rows that are read."""
 
 READ_WHOLE = 32_000_000
-"""Maximum bytes in memory: of a first line, or of a file that must be read whole."""
+"""Maximum bytes of a file that must be read whole."""
 
 BIG = size_in_words(READ_WHOLE)
 
@@ -46,6 +49,11 @@ class FirstRows:
     unit: str  # "line" if they are lines of a file, else "row"
     more: bool  # whether there are more lines after them
 
+    @property
+    def rows(self) -> list[Row]:
+        """The rows that can be parsed."""
+        return self._rows[0]
+
     @cached_property
     def _rows(self) -> tuple[list[Row], str]:
         """The rows that can be parsed, and the first problem with the others."""
@@ -60,11 +68,9 @@ class FirstRows:
     @property
     def columns(self) -> list[str]:
         """The field names of the rows, in order of first appearance."""
-        return list(dict.fromkeys(name for row in self._rows[0] for name in row))
+        return columns_of(self.rows)
 
-    def mapping(
-        self, format: str | None = None, prompt_column: str | None = None, response_column: str | None = None
-    ) -> Mapping:
+    def mapping(self, reading: Reading = DETECT) -> Mapping:
         """The chosen record format, or the detected one.
 
         Raises
@@ -75,7 +81,7 @@ class FirstRows:
         rows, problem = self._rows
         if not rows:
             raise DatasetError(f"none of the first rows can be read: {problem or 'the data set is empty'}")
-        return choose_mapping(rows, format, prompt_column, response_column)
+        return choose_mapping(rows, reading)
 
     def read(self, mapping: Mapping | None, start: int = 0, count: int = FIRST) -> list[ReadRow]:
         """Some rows as a run reads them with this mapping; without a mapping, only their text."""
@@ -86,8 +92,8 @@ class FirstRows:
         return read
 
 
-def first_rows(source: str, split: str = "train") -> FirstRows:
-    """Read the first rows of a file or of a built-in task, without asking a hub.
+def first_rows(source: str, split: str = "train", reading: Reading = DETECT) -> FirstRows:
+    """Read the first rows of a file, of several, or of a built-in task, without asking a hub.
 
     Parameters
     ----------
@@ -95,6 +101,8 @@ def first_rows(source: str, split: str = "train") -> FirstRows:
         A path, or `builtin:NAME`.
     split
         Of a built-in task.
+    reading
+        Its encoding and delimiter are used here, its other fields by `FirstRows.mapping`.
 
     Raises
     ------
@@ -102,19 +110,21 @@ def first_rows(source: str, split: str = "train") -> FirstRows:
         If it does not exist, cannot be read, or is empty.
     """
     check_file(source, split)
+    for path in files_of(source, split):
+        _refuse_large(path, reading)
     with tempfile.TemporaryDirectory(prefix="staff-") as folder:
         lines = Path(folder) / "first.jsonl"
-        unit = "line" if _write_first(source, split, lines) else "row"
-        first = rows_of_lines(lines, unit)
+        fetched = fetch_lines(source, lines, split, FIRST + 1, reading)
+        first = rows_of_lines(lines, fetched)
     if not first.lines:
         raise DatasetError(f"{source} is empty")
     return first
 
 
-def rows_of_lines(path: Path, unit: str) -> FirstRows:
+def rows_of_lines(path: Path, fetched: Fetched) -> FirstRows:
     """The first rows of a file of JSON lines that was made from a source."""
     lines = tuple(itertools.islice(read_lines(path), FIRST + 1))
-    return FirstRows(lines[:FIRST], unit, len(lines) > FIRST)
+    return FirstRows(lines[:FIRST], fetched.unit, len(lines) > FIRST)
 
 
 def shown_line(line: Line, most: int = 2000) -> str:
@@ -128,28 +138,29 @@ def shown_line(line: Line, most: int = 2000) -> str:
     return text if len(text) <= most and len(line.text) <= 4 * most else f"{text[:most]}…"
 
 
-def _write_first(source: str, split: str, target: Path) -> bool:
-    """Write one row more than is read; return whether the lines are copied from the file."""
-    if is_task(source):
-        write_rows(itertools.islice(task_rows(source, split), FIRST + 1), target)
+def _refuse_large(path: Path, reading: Reading) -> None:
+    """Raise DatasetError for a large file that must be read whole before its first row is known."""
+    source = data_file(path, reading)
+    kind = kind_of(source)
+    if kind.suffix == ".json" and _is_large(path):
+        with source.open_text() as file:
+            if first_character(file) == b"{":
+                raise DatasetError(
+                    f"{path} is a JSON object of over {BIG}, which must be read whole; "
+                    "convert it to JSON lines"
+                )
+    if kind.batches and compression_of(path) and _is_large(path):
+        raise DatasetError(f"{path} is a compressed {kind.label} of over {BIG}; decompress it first")
+
+
+def _is_large(path: Path) -> bool:
+    """Whether a file, or its content after decompression, has more than `READ_WHOLE` bytes."""
+    if path.stat().st_size > READ_WHOLE:
+        return True
+    if not compression_of(path):
         return False
-    path = find_file(source)
-    try:
-        kind = kind_of(path).suffix
-        big = path.stat().st_size > READ_WHOLE
-        if big and kind == ".json" and starts_object(path):
-            raise DatasetError(
-                f"{path} is a JSON object of over {BIG}, which must be read whole; convert it to JSON lines"
-            )
-        if big and kind == ".parquet" and compression_of(path):
-            raise DatasetError(f"{path} is a compressed Parquet file of over {BIG}; decompress it first")
-        if kind == ".jsonl" and _first_line_is_endless(path):
-            raise DatasetError(f"{path}: the first line is longer than {BIG}; is the file JSON lines?")
-    except OSError as error:
-        raise DatasetError(f"data file {str(path)!r} cannot be read: {error}") from None
-    return write_source(path, target, FIRST + 1)
-
-
-def _first_line_is_endless(path: Path) -> bool:
+    left = READ_WHOLE
     with opened(path) as file:
-        return len(file.readline(READ_WHOLE)) == READ_WHOLE
+        while left >= 0 and (piece := file.read(min(left + 1, 2**20))):
+            left -= len(piece)
+    return left < 0

@@ -1,12 +1,14 @@
-"""Record formats: detect the format of a file, and convert its rows to turns."""
+"""Record formats: the registry, what each reads, and the conversion of a row to turns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from staff_engine.data import turns
-from staff_engine.data.turns import Row, Turn
+from staff_engine.data.reading import Mapping
+from staff_engine.data.texts import Row, template_columns
+from staff_engine.data.turns import Turn
 from staff_engine.errors import DatasetError
 
 
@@ -18,17 +20,30 @@ class RecordFormat:
     """Its name in settings: a-z and -."""
     label: str
     """Its name for people."""
-    read: Callable[[Row, Sequence[str]], list[Turn]]
-    """The turns of a row, given the columns that it needs. Raises DatasetError."""
+    read: Callable[[Row, Mapping], list[Turn]]
+    """The turns of a row that has the needed columns. Raises DatasetError."""
     columns: tuple[tuple[str, ...], ...] = ()
     """The columns that a row needs, in each spelling; empty if the user chooses them."""
+    optional: tuple[str, ...] = ()
+    """Other columns that are read if a row has them."""
     pair: bool = True
     """Whether there is one prompt column and one response column, so that others can be chosen."""
     conversation: bool = False
     """Whether a row contains a list of turns."""
+    fits: Callable[[Row], bool] | None = None
+    """What else a row must have for the format to be detected."""
 
 
 _FORMATS = (
+    RecordFormat(
+        "preference",
+        "Preference: prompt, chosen, rejected",
+        turns.read_preference,
+        (("chosen",),),
+        optional=("conversations", "messages", *turns.PROMPT_COLUMNS, "input", "system"),
+        pair=False,
+        fits=turns.is_preference,
+    ),
     RecordFormat(
         "messages",
         "Messages: role and content",
@@ -42,6 +57,7 @@ _FORMATS = (
         "ShareGPT: from and value",
         turns.read_sharegpt,
         (("conversations",),),
+        optional=("system",),
         pair=False,
         conversation=True,
     ),
@@ -50,17 +66,39 @@ _FORMATS = (
         "Prompt and completion",
         turns.read_pair,
         (("prompt", "completion"), ("prompt", "response")),
+        optional=("system",),
     ),
     RecordFormat(
         "alpaca",
         "Alpaca: instruction, input, output",
         turns.read_alpaca,
         (("instruction", "output"),),
+        optional=("input", "system", "history"),
         pair=False,
     ),
-    RecordFormat("query-response", "Query and response", turns.read_pair, (("query", "response"),)),
-    RecordFormat("question-answer", "Question and answer", turns.read_pair, (("question", "answer"),)),
-    RecordFormat("columns", "Two columns of your choice", turns.read_pair),
+    RecordFormat(
+        "dolly",
+        "Dolly: instruction, context, response",
+        turns.read_dolly,
+        (("instruction", "response"),),
+        optional=("context",),
+        pair=False,
+    ),
+    RecordFormat(
+        "query-response",
+        "Query and response",
+        turns.read_pair,
+        (("query", "response"), ("query", "answer")),
+        optional=("system",),
+    ),
+    RecordFormat(
+        "question-answer",
+        "Question and answer",
+        turns.read_pair,
+        (("question", "answer"), ("question", "response")),
+        optional=("system",),
+    ),
+    RecordFormat("columns", "Two columns of your choice", turns.read_pair, optional=("system",)),
 )
 
 FORMATS = {format.name: format for format in _FORMATS}
@@ -77,108 +115,63 @@ def find_format(name: str) -> RecordFormat:
     return FORMATS[name]
 
 
-@dataclass(frozen=True)
-class Mapping:
-    """A record format and, for pairs, the columns of prompt and response."""
-
-    format: str
-    prompt_column: str | None = None
-    response_column: str | None = None
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that a row must have. Raises DatasetError if the format is unknown."""
-        format = find_format(self.format)
-        return (self.prompt_column or "", self.response_column or "") if format.pair else format.columns[0]
+def needed_columns(mapping: Mapping) -> tuple[str, ...]:
+    """The columns that a row must have, as the format names them. Raises DatasetError."""
+    format = find_format(mapping.format)
+    if not format.pair:
+        return format.columns[0]
+    prompts = template_columns(mapping.template) if mapping.template else [mapping.prompt_column or ""]
+    return (*prompts, mapping.response_column or "")
 
 
-def _mappings(format: RecordFormat) -> list[Mapping]:
-    """A format with each spelling of its columns."""
-    return [Mapping(format.name, *(columns if format.pair else ())) for columns in format.columns]
+def read_columns(mapping: Mapping) -> frozenset[str]:
+    """The columns of the data that are read."""
+    actual = {canonical: name for name, canonical in mapping.names}
+    names = [*needed_columns(mapping), *find_format(mapping.format).optional]
+    if mapping.without_bad:
+        names += turns.LABELS
+    return frozenset(actual.get(name, name) for name in names)
 
 
-def detect_format(rows: Sequence[Row]) -> Mapping:
-    """The first known format whose columns are in most of the rows.
-
-    Raises
-    ------
-    DatasetError
-        If no format fits more than half of the rows. The message names the formats that fit
-        some rows, or the columns of the data.
-    """
-    partial: dict[str, int] = {}
-    for mapping in (each for format in FORMATS.values() for each in _mappings(format)):
-        fitting = sum(_fits(row, mapping) for row in rows)
-        if 2 * fitting > len(rows):
-            return mapping
-        if fitting:
-            partial[mapping.format] = max(fitting, partial.get(mapping.format, 0))
-    if partial:
-        counts = ", ".join(f"{name} fits {count}" for name, count in partial.items())
-        raise DatasetError(
-            f"no record format fits most of the first {len(rows)} rows ({counts}); choose one with --format"
-        )
-    raise DatasetError(
-        f"no known record format has the columns {_columns(rows)}; set --prompt-column and --response-column"
-    )
+def is_conversation(mapping: Mapping) -> bool:
+    """Whether a row contains a list of turns, so that a chat template is used."""
+    return mapping.messages or find_format(mapping.format).conversation
 
 
-def _fits(row: Row, mapping: Mapping) -> bool:
-    return all(name in row for name in mapping.needed)
+def renamed(row: Row, mapping: Mapping) -> Row:
+    """The row with the column names of the format."""
+    if not mapping.names:
+        return row
+    names = dict(mapping.names)
+    return {names.get(name, name): value for name, value in row.items()}
 
 
-def choose_mapping(
-    rows: Sequence[Row], format: str | None, prompt_column: str | None, response_column: str | None
-) -> Mapping:
-    """The requested mapping, or the detected one.
-
-    Raises
-    ------
-    DatasetError
-        If the format is unknown, cannot be used with the given columns, or no row has its
-        columns.
-    """
-    known = None if format is None else find_format(format)
-    if format == BY_HAND and (prompt_column is None or response_column is None):
-        raise DatasetError(f"format {BY_HAND!r} needs --prompt-column and --response-column")
-    if (prompt_column is None) != (response_column is None):
-        raise DatasetError("--prompt-column and --response-column must be used together")
-    if prompt_column is not None and known and not known.pair:
-        raise DatasetError(
-            f"format {format!r} has fixed columns; use --prompt-column with format {BY_HAND!r}"
-        )
-    if prompt_column is not None:
-        mapping = Mapping(format or BY_HAND, prompt_column, response_column)
-    elif known is None:
-        return detect_format(rows)
-    else:
-        named = _mappings(known)
-        mapping = next((m for m in named if any(_fits(row, m) for row in rows)), named[0])
-    if not any(_fits(row, mapping) for row in rows):
-        raise DatasetError(
-            f"format {mapping.format!r} needs the columns {', '.join(mapping.needed)}; "
-            f"the data has {_columns(rows)}"
-        )
-    return mapping
-
-
-def _columns(rows: Sequence[Row]) -> str:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return turns.shown(", ".join(list(names)[:20])) or "none"
+def fits(row: Row, mapping: Mapping) -> bool:
+    """Whether a row has the columns that a mapping needs."""
+    row = renamed(row, mapping)
+    special = find_format(mapping.format).fits
+    return all(name in row for name in needed_columns(mapping)) and (special is None or special(row))
 
 
 def normalise(row: Row, mapping: Mapping) -> list[Turn]:
-    """The turns of a row: role system, user, assistant or tool, and content.
+    """The turns of a row.
 
     Raises
     ------
     DatasetError
         With what is wrong with the row.
     """
-    missing = [name for name in mapping.needed if name not in row]
+    row = renamed(row, mapping)
+    missing = [name for name in needed_columns(mapping) if name not in row]
     if missing:
-        raise DatasetError(f"has no {missing[0]!r}")
-    read = find_format(mapping.format).read(row, mapping.needed)
-    if not any(turn["role"] == "assistant" and turn["content"].strip() for turn in read):
+        actual = {canonical: name for name, canonical in mapping.names}
+        raise DatasetError(f"has no {actual.get(missing[0], missing[0])!r}")
+    if mapping.without_bad and turns.is_marked_bad(row, mapping):
+        raise DatasetError("the label is false: the response is marked as bad, and such rows are left out")
+    read = find_format(mapping.format).read(row, mapping)
+    answers = [turn for turn in read if turn["role"] == "assistant" and turn["content"].strip()]
+    if not answers:
         raise DatasetError("no response")
+    if not any(map(turns.is_response, answers)):
+        raise DatasetError("no response that is trained on: its turns have weight 0")
     return read

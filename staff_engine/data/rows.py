@@ -43,7 +43,12 @@ def selected_lines(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, b
 def selected_turns(imported: Path, row_ids: np.ndarray) -> Iterator[tuple[int, list[Turn]]]:
     """Yield ids and normalised turns of some rows; `row_ids` is int64 (m,), ascending."""
     for ids, rows in _selected(imported, row_ids, ["turns"]):
-        yield from zip(ids, rows.column("turns").to_pylist(), strict=True)
+        yield from zip(ids, map(_without_null, rows.column("turns").to_pylist()), strict=True)
+
+
+def _without_null(turns: list[Turn]) -> list[Turn]:
+    """Turns without the fields that only some of them have."""
+    return [{name: value for name, value in turn.items() if value is not None} for turn in turns]
 
 
 def _selected(

@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 
 from staff_engine.data.builtin.tasks import is_task, task_of
-from staff_engine.data.dataset import check_source, names_a_file
+from staff_engine.data.files.addresses import is_address
 from staff_engine.data.files.compression import compression_of
-from staff_engine.data.files.kinds import KINDS, SUFFIXES, is_data_file, suffix_of
+from staff_engine.data.files.kinds import KINDS, SUFFIXES, suffix_of
+from staff_engine.data.locating import check_source, files_of, names_a_file
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced
 from staff_engine.system.home import home
@@ -20,33 +21,29 @@ NEAR = 5
 """Maximum number of names that an error suggests."""
 
 
-def find_file(text: str) -> Path:
-    """The file of a path that a person typed: quotes around it are removed, `~` is the home folder.
+def find_file(text: str, split: str = "train") -> Path:
+    """The file, folder or pattern that a person typed: quotes around it are removed, `~` is the home folder.
 
     Raises
     ------
     DatasetError
-        If it is not a readable file. The message suggests similar names in the same folder.
+        If it is not a readable file, or a folder or pattern without data files of one type. The
+        message suggests similar names in the same folder.
     """
-    cleaned = text.strip().strip("\"'").removeprefix("file://")
+    cleaned = _cleaned(text)
     try:
         path = Path(cleaned).expanduser().absolute()
-        if path.is_dir():
-            names = [
-                each.name
-                for each in sorted(path.iterdir())
-                if is_data_file(each) and not each.name.startswith(".")
-            ]
-            raise DatasetError(f"{cleaned!r} is a folder; {_proposed(names, 'data files in it:')}")
-        if not path.is_file():
+        files = files_of(str(path), split)
+        if not files:
             beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
             near = difflib.get_close_matches(path.name, beside, n=NEAR)
             raise DatasetError(
                 f"data file {cleaned!r} does not exist; {_proposed(near, 'similar names are')}"
             )
-        check_source(str(path))
-        with path.open("rb") as file:
-            file.read(1)
+        check_source(str(path), split)
+        for file in files:
+            with file.open("rb") as opened:
+                opened.read(1)
     except OSError as error:
         raise DatasetError(f"data file {cleaned!r} cannot be read: {error.strerror}") from None
     except (ValueError, RuntimeError) as error:  # a NUL in a path; an unknown home folder
@@ -54,25 +51,39 @@ def find_file(text: str) -> Path:
     return path
 
 
+def find_source(text: str, split: str = "train") -> str:
+    """The data set that a person typed: a file as in `find_file`, or an address. Raises DatasetError."""
+    cleaned = _cleaned(text)
+    if not is_address(cleaned):
+        return str(find_file(cleaned, split))
+    check_source(cleaned, split)
+    return cleaned
+
+
+def _cleaned(text: str) -> str:
+    return text.strip().strip("\"'").removeprefix("file://")
+
+
 def check_file(source: str, split: str = "train") -> None:
-    """Check that a file or a built-in task exists, without asking a hub. Raises DatasetError if not."""
+    """Check that files or a built-in task exist, without asking a hub. Raises DatasetError if not."""
     if is_task(source):
         check_source(source, split)
     else:
-        find_file(source)
+        find_source(source, split)
 
 
-def in_words(source: str, unit: str) -> str:
+def in_words(source: str, unit: str, split: str = "train") -> str:
     """The type and size of a file, as "JSON lines, compressed with gzip, 4.2 MB"; a task's licence."""
     if is_task(source):
         return f"Built in; licence: {task_of(source).license}"
     if is_on_hub(source):
         return "From the hub"
-    path = Path(source)
-    kind = KINDS[".jsonl" if unit == "line" else suffix_of(path)]
-    compression = compression_of(path)
+    files = files_of(source, split)
+    kind = KINDS[".jsonl" if unit == "line" else suffix_of(files[0])]
+    compression = compression_of(files[0])
     packed = f", compressed with {compression.label}" if compression else ""
-    return f"{kind.label}{packed}, {size_in_words(path.stat().st_size)}"
+    several = f"{len(files)} files: " if len(files) > 1 else ""
+    return f"{several}{kind.label}{packed}, {size_in_words(sum(path.stat().st_size for path in files))}"
 
 
 def keep_upload(name: str, content: bytes) -> Path:
@@ -108,7 +119,9 @@ def upload_name(path: Path) -> str:
 
 def is_on_hub(source: str) -> bool:
     """Whether a data set's name is a hub name, without asking the hub."""
-    return not (is_task(source) or Path(source).expanduser().exists() or names_a_file(source))
+    if is_task(source) or is_address(source) or names_a_file(source):
+        return False
+    return not Path(source).expanduser().exists()
 
 
 def _proposed(names: list[str], introduction: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from staff_engine.data.turns import Turn, is_response
 from staff_engine.system.files import replaced
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ CHUNK = 1000
 
 log = logging.getLogger(__name__)
 
-Turn = dict[str, str]
 Piece = tuple[str, bool]  # text, and whether it is a response
 
 
@@ -44,9 +44,10 @@ def plain_pieces(turns: Sequence[Turn]) -> list[Piece]:
     pieces: list[Piece] = []
     context = ""
     for turn in turns:
-        name = ROLE_NAMES.get(turn["role"], turn["role"])
+        role: str = turn["role"]
+        name = ROLE_NAMES.get(role, role)
         heading = plain_text([(name, "")])
-        if turn["role"] == "assistant":
+        if is_response(turn):
             pieces += [(context + heading, False), (turn["content"], True)]
             context = "\n\n"
         else:
@@ -59,7 +60,7 @@ def chat_pieces(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase) -> li
     pieces: list[Piece] = []
     done = ""
     for index, turn in enumerate(turns):
-        if turn["role"] != "assistant":
+        if not is_response(turn):
             continue
         before = _render(turns[:index], tokenizer, prompt=True)
         after = _render(turns[: index + 1], tokenizer, prompt=False)
@@ -74,7 +75,8 @@ def _render(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase, *, prompt
     from jinja2 import TemplateError
 
     try:
-        return str(tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=prompt))
+        spoken = [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+        return str(tokenizer.apply_chat_template(spoken, tokenize=False, add_generation_prompt=prompt))
     except (TemplateError, TypeError, ValueError, IndexError):
         # An older transformers raises IndexError for no turns, where a newer raises ValueError.
         return None
@@ -134,11 +136,11 @@ def _joined(
 ) -> TokenizedSample:
     ids: list[int] = []
     mask: list[bool] = []
-    for _, is_response in sample.pieces:
+    for _, answer in sample.pieces:
         part = next(parts)
-        closing = [tokenizer.eos_token_id] if is_response and not sample.chat else []
+        closing = [tokenizer.eos_token_id] if answer and not sample.chat else []
         ids += [*part, *closing]
-        mask += [is_response] * (len(part) + len(closing))
+        mask += [answer] * (len(part) + len(closing))
     bos = tokenizer.bos_token_id
     if bos is not None and ids[:1] != [bos]:
         ids, mask = [bos, *ids], [False, *mask]

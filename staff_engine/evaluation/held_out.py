@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from staff_engine.data.builtin.tasks import is_task, task_of
 from staff_engine.data.dataset import Imported, import_dataset, open_imported
+from staff_engine.data.reading import Reading
 from staff_engine.data.tokens import TokenTable
+from staff_engine.data.turns import is_response
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.evaluation.metrics import Metric, choose_metric
 from staff_engine.pipelines.steps import Reporter, tokenize_rows
@@ -58,9 +60,7 @@ def import_held_out(folder: Path, plan: Plan, evaluation: EvaluationPlan, report
     import_dataset(
         source,
         destination / "dataset",
-        format=plan.format,
-        prompt_column=plan.prompt_column,
-        response_column=plan.response_column,
+        replace(Reading.of(plan), duplicates="keep", apart_from=None),
         split=split,
         on_progress=reporter.advance,
     )
@@ -113,7 +113,7 @@ def choose_held_out(folder: Path, plan: Plan, evaluation: EvaluationPlan) -> Hel
     answered = [index_of[row] for row in order.tolist() if row in index_of][: evaluation.answers]
     turns = imported.rows.select([int(tokens.row_ids[index]) for index in answered])["turns"]
     references = tuple(
-        next(turn["content"] for turn in reversed(each) if turn["role"] == "assistant") for each in turns
+        next(turn["content"] for turn in reversed(each) if is_response(turn)) for each in turns
     )
     return HeldOut(tokens, np.array(answered, dtype=np.int64), references, imported.facts.fingerprint)
 

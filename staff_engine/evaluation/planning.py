@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from staff_engine.data.dataset import check_source
+from staff_engine.data.locating import check_source
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.evaluation.cells import LONGEST_LABEL, RESERVED, check_arms, slug
 from staff_engine.evaluation.estimate import Estimate, estimate

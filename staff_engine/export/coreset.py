@@ -10,7 +10,7 @@ from staff_engine.errors import PlanError, StaffError
 from staff_engine.export.formats import DEFAULT_FORMAT, find_format
 from staff_engine.export.manifest import describe, describe_file, write_manifest
 from staff_engine.export.rows import Rows
-from staff_engine.export.targets import refuse_foreign_files, refuse_run_files
+from staff_engine.export.targets import refuse_foreign_files, refuse_run_files, source_files
 from staff_engine.samples.decisions import decide
 from staff_engine.system.files import replaced
 
@@ -89,7 +89,7 @@ def export_coreset(
         manifest_part = stack.enter_context(replaced(manifest_path))
         if companion:
             part = stack.enter_context(replaced(out.with_name(companion.name)))
-            companion.write(part, companion.content(out))
+            companion.write(part, companion.content(out, rows.carried_columns()))
         decisions_part = stack.enter_context(replaced(decisions_path))
         part = stack.enter_context(replaced(out))
         count = chosen.writer_of(facts).write(rows, part, out.suffix)
@@ -127,7 +127,7 @@ def check_export(out: Path, format: str, *, with_scores: bool = False) -> None:
     if out.suffix in COMPRESSED:
         raise StaffError(f"{out.name}: exports are not compressed; remove {out.suffix}")
     if chosen.companion:
-        chosen.companion.content(out)
+        chosen.companion.content(out, ())
 
 
 def written_to(out: Path) -> tuple[Path, Path, Path]:
@@ -152,7 +152,7 @@ def check_targets(out: Path, *, overwrite: bool) -> None:
 def _refuse_sources(results: Results, targets: list[Path]) -> None:
     """Raise StaffError if a target file is the data of the run, or the run's copy of it."""
     folder = results.imported.folder
-    sources = [Path(results.imported.facts.source).expanduser(), *folder.iterdir()]
+    sources = [*source_files(results.plan), *folder.iterdir()]
     for target in filter(Path.exists, targets):
-        if any(source.exists() and source.samefile(target) for source in sources):
+        if any(source.samefile(target) for source in sources):
             raise StaffError(f"{target} is the data that the coreset is selected from; choose another file")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from staff_engine.errors import RunError
 from staff_engine.export.coreset import check_export, check_targets, export_coreset
-from staff_engine.export.targets import refuse_run_files
+from staff_engine.export.targets import refuse_run_files, source_files
 from staff_engine.plan import Plan
 from staff_engine.runs.folders import Delivery, Run
 from staff_engine.runs.results import open_results
@@ -45,7 +45,7 @@ def check_out(out: Path, plan: Plan) -> None:
     if not os.access(out.parent, os.W_OK | os.X_OK):
         why = "" if out.parent.exists() else " (it does not exist)"
         raise RunError(f"the folder {out.parent} cannot be written to{why}, so {out.name} cannot be written")
-    if out.exists() and Path(plan.dataset).exists() and out.samefile(plan.dataset):
+    if out.exists() and any(out.samefile(source) for source in source_files(plan)):
         raise RunError(f"{out} is the data set itself; choose another file for the coreset")
 
 

@@ -14,20 +14,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import staff_engine
 from staff_engine.errors import RunError, StaffError
 from staff_engine.export.coreset import Manifest, check_export, export_coreset
 from staff_engine.export.delivery import plan_delivery
 from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS, Companion, find_format
+from staff_engine.export.hub.folder import export_folder
+from staff_engine.export.rows import Rows
 from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import PLAN_FILE, Run
 from staff_engine.runs.results import open_results
+from staff_engine.samples.decisions import decide
 from staff_engine.system.files import new_folder
 from staff_engine.system.home import home
 from staff_engine.system.words import size_in_words
+
+if TYPE_CHECKING:
+    from staff_engine.runs.results import Results
+    from staff_engine.selection.coreset import Selection
 
 FOLDER = "exports"
 KEPT = 6
@@ -85,9 +92,11 @@ def size_words(path: Path) -> str:
     return size_in_words(path.stat().st_size)
 
 
-def entry_of(companion: Companion, name: str) -> str:
+def entry_of(companion: Companion, name: str, results: Results, selection: Selection) -> str:
     """The entry of a companion file for an exported file with this name, as JSON."""
-    return json.dumps(companion.example(name), indent=2)
+    imported = results.imported
+    rows = Rows(imported.folder, imported.facts, selection.indices, decide(results, selection), False)
+    return json.dumps(companion.example(name, rows.carried_columns()), indent=2)
 
 
 def file_name(format: str) -> str:
@@ -230,6 +239,32 @@ def write_out(
         raise StaffError(f"{delivery.out} cannot be written: {error.strerror}") from error
 
 
+def write_folder(
+    run: Run,
+    settings: Mapping[str, Any],
+    folder: Path,
+    *,
+    format: str = DEFAULT_FORMAT,
+    with_scores: bool = False,
+    replace: bool = False,
+) -> Manifest:
+    """Write a coreset as a folder that `load_dataset` and the hub read, to a path on this machine.
+
+    Raises
+    ------
+    StaffError
+        As `hub.folder.check_folder`; `replace` is its `overwrite`.
+    """
+    results = open_results(run.folder)
+    chosen = results.settings(**settings)
+    selection = results.select(**chosen)
+    how: dict[str, Any] = {"format": format, "with_scores": with_scores, "overwrite": replace}
+    try:
+        return export_folder(results, selection, chosen, folder.expanduser(), **how)
+    except OSError as error:
+        raise StaffError(f"{folder} cannot be written: {error.strerror}") from error
+
+
 def suggest_file(format: str) -> Path:
     """A path for the file of a format, in the user's home folder."""
     return Path.home() / file_name(format)
@@ -241,7 +276,13 @@ def changed_settings(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def export_command(
-    run_id: str, changes: Mapping[str, Any], format: str, with_scores: bool, out: str | Path
+    run_id: str,
+    changes: Mapping[str, Any],
+    format: str,
+    with_scores: bool,
+    out: str | Path,
+    *,
+    as_folder: bool = False,
 ) -> str:
     """The command line that writes the same coreset.
 
@@ -249,6 +290,8 @@ def export_command(
     ----------
     changes
         Selection settings that differ from the run's plan, from `changed_settings`.
+    as_folder
+        Whether `out` is a folder, as `hub.folder.export_folder` writes it.
     """
     words = [run_id]
     words += [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
@@ -256,7 +299,7 @@ def export_command(
         words.append(f"--{'export-format' if changes else 'format'}={format}")
     if with_scores:
         words.append("--with-scores")
-    words.append(f"--out={out}")
+    words.append(f"--{'to' if as_folder else 'out'}={out}")
     return f"{COMMAND} {'select' if changes else 'export'} {shlex.join(words)}"
 
 

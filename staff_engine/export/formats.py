@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from staff_engine.data.formats import Mapping
-from staff_engine.data.turns import Turn
+from staff_engine.data.reading import Mapping
+from staff_engine.data.turns import LABELS, Turn
 from staff_engine.errors import PlanError
 from staff_engine.export import layouts, llama_factory
 from staff_engine.export.rows import Rows
 from staff_engine.export.writers import Csv, JsonTexts, Parquet, RowNumbers, Writer, laid_out
+from staff_engine.system.words import counted
 
 if TYPE_CHECKING:
     from staff_engine.data.dataset import Facts
@@ -25,8 +26,20 @@ class Loss:
 
     part: str
     """Its name for people."""
-    pattern: re.Pattern[bytes]
-    """Occurs in each imported line that has the part."""
+    in_line: Callable[[bytes], object] | None = None
+    """Whether an imported line has the part."""
+    turns: Callable[[Sequence[Turn]], bool] | None = None
+    """Whether the turns of a row have the part; instead of its line."""
+    applies: Callable[[Mapping], bool] = lambda mapping: True
+    """Whether rows that are read with a mapping can lose it."""
+
+    def rows(self, rows: Rows) -> list[int]:
+        """The ids of the rows that have the part."""
+        if not self.applies(rows.facts.mapping):
+            return []
+        if self.in_line:
+            return rows.matching_lines(self.in_line)
+        return rows.matching_turns(self.turns) if self.turns else []
 
 
 @dataclass(frozen=True)
@@ -35,12 +48,12 @@ class Companion:
 
     name: str
     """The name of the file."""
-    content: Callable[[Path], dict[str, Any]]
-    """The content of the file for an exported file with this path. Raises StaffError."""
+    content: Callable[[Path, Sequence[str]], dict[str, Any]]
+    """The content of the file for an exported file with this path and carried columns. Raises StaffError."""
     write: Callable[[Path, dict[str, Any]], None]
     """Writes that content to a path."""
-    example: Callable[[str], dict[str, Any]]
-    """The entry of the file for an exported file with this name."""
+    example: Callable[[str, Sequence[str]], dict[str, Any]]
+    """The entry of the file for an exported file with this name and carried columns."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +95,14 @@ class ExportFormat:
     @property
     def cannot_carry(self) -> str:
         """What the format does not include, as a sentence; empty if it includes everything."""
-        parts = " and ".join(loss.part for loss in self.losses)
+        *others, last = [loss.part for loss in self.losses] or [""]
+        parts = f"{', '.join(others)} or {last}" if others else last
         other = EXPORT_FORMATS[DEFAULT_FORMAT].label
         return f"{self.label} does not include the {parts} of a row; {other} does." if parts else ""
 
     def keeps(self, facts: Facts) -> bool:
         """Whether the rows of an import already have this layout."""
-        return self.imported_as == Mapping(facts.format, facts.prompt_column, facts.response_column)
+        return self.imported_as == replace(facts.mapping, reasoning=True, without_bad=False, roles=())
 
     def writer_of(self, facts: Facts) -> Writer:
         """The writer for the rows of an import."""
@@ -98,7 +112,7 @@ class ExportFormat:
         """Warnings about parts of these rows that are lost, and rows that the format's reader skips."""
         warnings = []
         for loss in () if self.keeps(rows.facts) else self.losses:
-            losing = rows.matching_lines(loss.pattern.search)
+            losing = loss.rows(rows)
             if losing:
                 warnings.append(
                     f"{self.name} does not include the {loss.part} of {_some(losing)}; {DEFAULT_FORMAT} does"
@@ -113,8 +127,29 @@ DEFAULT_FORMAT = "jsonl"
 
 _AS_IMPORTED = JsonTexts(Rows.lines, array=None)
 
-_TOOL_CALLS = Loss("tool calls", re.compile(rb'"(tool_calls|function_call|tools)"\s*:\s*["\[{]'))
-"""Normalised turns do not contain these fields."""
+_TOOL_CALLS = Loss("tool calls", re.compile(rb'"(tool_calls|function_call|tools)"\s*:\s*["\[{]').search)
+_MEDIA = Loss("images, videos and audios", re.compile(rb'"(images|videos|audios)"\s*:\s*\[[^\]]').search)
+_MIXED_CALLS = Loss("tool calls next to text", layouts.has_text_and_calls)
+_WEIGHTS = Loss("weights of turns", turns=layouts.has_untrained)
+_REJECTED = Loss(
+    "rejected answers",
+    re.compile(rb'"rejected"\s*:', re.IGNORECASE).search,
+    applies=lambda mapping: mapping.format == "preference",
+)
+_REASONING = Loss(
+    "reasoning",
+    re.compile(rb'"(reasoning_content|reasoning|thinking)"\s*:\s*"[^"]').search,
+    applies=lambda mapping: not mapping.reasoning,
+)
+_LABELS = Loss(
+    "labels of bad answers",
+    re.compile(rb'"(label|kto_tag)"\s*:\s*(true|false)').search,
+    applies=lambda mapping: mapping.response_column not in LABELS,
+)
+
+_ALL_LAYOUTS = (_REJECTED, _REASONING, _LABELS)
+_CONVERSATION_LAYOUTS = (_MIXED_CALLS, *_ALL_LAYOUTS)
+_TEXT_LAYOUTS = (_TOOL_CALLS, _MEDIA, *_ALL_LAYOUTS)
 
 _FORMATS = (
     ExportFormat(
@@ -160,7 +195,7 @@ _FORMATS = (
         "instruction, input and output; also system and history if samples have them.",
         JsonTexts(laid_out(layouts.alpaca, has_optional=True), array=None),
         imported_as=Mapping("alpaca"),
-        losses=(_TOOL_CALLS,),
+        losses=(_WEIGHTS, *_TEXT_LAYOUTS),
     ),
     ExportFormat(
         "prompt-completion",
@@ -168,30 +203,30 @@ _FORMATS = (
         "One prompt and one completion per line. Only for samples with one question.",
         JsonTexts(laid_out(layouts.prompt_completion), array=None),
         imported_as=Mapping("prompt-completion", "prompt", "completion"),
-        losses=(_TOOL_CALLS,),
+        losses=_TEXT_LAYOUTS,
     ),
     ExportFormat(
         "messages",
         "Messages",
         "A list of messages with role and content, as chat templates expect.",
-        JsonTexts(laid_out(layouts.messages), array=None),
+        JsonTexts(laid_out(layouts.messages, carries=True), array=None),
         imported_as=Mapping("messages"),
-        losses=(_TOOL_CALLS,),
+        losses=_CONVERSATION_LAYOUTS,
     ),
     ExportFormat(
         "sharegpt",
         "ShareGPT",
         "A list of conversations with from and value.",
-        JsonTexts(laid_out(layouts.sharegpt), array=None),
+        JsonTexts(laid_out(layouts.sharegpt, carries=True), array=None),
         imported_as=Mapping("sharegpt"),
-        losses=(_TOOL_CALLS,),
+        losses=_CONVERSATION_LAYOUTS,
     ),
     ExportFormat(
         "llama-factory",
         "LLaMA-Factory",
         "Messages, and a dataset_info.json with the entry that LLaMA-Factory needs.",
-        JsonTexts(laid_out(layouts.messages), array=None),
-        losses=(_TOOL_CALLS,),
+        JsonTexts(laid_out(llama_factory.lay_out, carries=True), array=None),
+        losses=(_WEIGHTS, *_CONVERSATION_LAYOUTS),
         companion=Companion(
             llama_factory.INFO_FILE,
             llama_factory.with_entry,
@@ -215,4 +250,4 @@ def find_format(name: str) -> ExportFormat:
 
 def _some(row_ids: list[int]) -> str:
     first = ", ".join(map(str, row_ids[:5])) + (", …" if len(row_ids) > 5 else "")
-    return f"{len(row_ids)} rows ({first})"
+    return f"{counted(len(row_ids), 'row')} ({first})"

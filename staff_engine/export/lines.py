@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from staff_engine.errors import StaffError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 STAFF = "_staff"
 """The field with a sample's scores, if they are requested."""
+
+
+def staff_type() -> pa.DataType:
+    """The type of the field `_staff` in a table."""
+    import pyarrow as pa
+
+    fields = {
+        "row_id": pa.int64(),
+        "speculative_score": pa.float64(),
+        "verification_score": pa.float64(),
+        "stratum": pa.int64(),
+    }
+    return pa.struct(list(fields.items()))
 
 
 def with_staff(line: bytes, staff: dict[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from staff_engine.data.turns import Turn
 from staff_engine.errors import StaffError
+from staff_engine.export.layouts import CALL, Record, call_text
 from staff_engine.system.files import replaced
 
 SUFFIXES = (".json", ".jsonl")
@@ -22,26 +23,47 @@ SPEAKS_FIRST = ("user", "tool")
 ANSWERS = ("assistant",)
 
 
-def entry(file_name: str) -> dict[str, Any]:
+def lay_out(turns: Sequence[Turn]) -> Record:
+    """Lay out turns as `messages: [{role, content}]`, where tool calls have the role function_call."""
+    return {"messages": [_message(turn) for turn in turns]}
+
+
+def _message(turn: Turn) -> Record:
+    if not turn.get("call"):
+        return {"role": turn["role"], "content": turn["content"]}
+    return {"role": CALL, "content": call_text(turn)}
+
+
+def entry(file_name: str, carried: Sequence[str] = ()) -> dict[str, Any]:
     """The complete description of a file of `messages`.
+
+    Parameters
+    ----------
+    file_name
+        The name of the file.
+    carried
+        Its other columns: of `layouts.CARRIED`.
+
+    Notes
+    -----
 
     As soon as one `columns` or `tags` entry is listed, LLaMA-Factory treats all unlisted ones
     as absent (`DatasetAttr.join`). Without `system_tag`, it would skip every sample with a
-    system turn. So all tags are listed, and the only column of the file. The formatting is
+    system turn. So all tags are listed, and all columns of the file. The formatting is
     `sharegpt` with the role names of `messages`, because `openai` adds a line to the system
     prompt (`OpenAIDatasetConverter`).
     """
     return {
         "file_name": file_name,
         "formatting": "sharegpt",
-        "columns": {"messages": "messages"},
+        "columns": {"messages": "messages", **{name: name for name in carried}},
         "tags": {
             "role_tag": "role",
             "content_tag": "content",
             "user_tag": "user",
             "assistant_tag": "assistant",
             "observation_tag": "tool",
-            "function_tag": "function_call",
+            "function_tag": CALL,
             "system_tag": "system",
         },
     }
@@ -61,8 +83,10 @@ def dataset_name(out: Path) -> str:
     return re.sub(r"[^\w.-]+", "_", out.stem).strip("_") or "coreset"
 
 
-def with_entry(out: Path) -> dict[str, Any]:
+def with_entry(out: Path, carried: Sequence[str] = ()) -> dict[str, Any]:
     """The content of the dataset_info.json next to `out`, with the entry of `out` added.
+
+    `carried` is as in `entry`.
 
     Raises
     ------
@@ -76,12 +100,12 @@ def with_entry(out: Path) -> dict[str, Any]:
     known = _read(path)
     if name in known and (not isinstance(known[name], dict) or known[name].get("file_name") != out.name):
         raise StaffError(f"{path} has an entry {name!r} for other data; choose another file name")
-    return {**known, **own_entry(out.name)}
+    return {**known, **own_entry(out.name, carried)}
 
 
-def own_entry(file_name: str) -> dict[str, Any]:
-    """The entry of dataset_info.json for a file."""
-    return {dataset_name(Path(file_name)): entry(file_name)}
+def own_entry(file_name: str, carried: Sequence[str] = ()) -> dict[str, Any]:
+    """The entry of dataset_info.json for a file; `carried` is as in `entry`."""
+    return {dataset_name(Path(file_name)): entry(file_name, carried)}
 
 
 def write_info(path: Path, content: dict[str, Any]) -> None:

@@ -17,6 +17,9 @@ Rows = Callable[[], Iterable[Row]]
 """Starts a pass over the rows: they are read again for each pass, and never all in memory."""
 
 CHUNK = 2_000
+FREE = ("arguments", "parameters")
+"""Names of objects in tool calls whose keys are the caller's own."""
+
 MOST_FIELDS = 100
 """An object with more different keys than this, over all rows, is a lookup table and written as text."""
 
@@ -31,11 +34,35 @@ def write_csv(path: Path, rows: Rows) -> int:
     columns = list(dict.fromkeys(name for row in rows() for name in row))
     count = 0
     with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
+        plain = csv.writer(file, lineterminator="\n")
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+        def write(cells: list[str]) -> None:
+            # the module quotes a carriage return only if it is part of the line ending
+            (quoting if any("\r" in cell for cell in cells) else plain).writerow(cells)
+
+        write(columns)
         for row in rows():
-            writer.writerow([_text(row.get(name)) for name in columns])
+            write([_text(row.get(name)) for name in columns])
             count += 1
+    return count
+
+
+def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write batches with their own types as Parquet, compressed with zstd; return the number of rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = 0
+    writer = None
+    try:
+        for batch in batches:
+            writer = writer or pq.ParquetWriter(path, batch.schema, compression="zstd")
+            writer.write_table(pa.Table.from_batches([batch]))
+            count += batch.num_rows
+    finally:
+        if writer is not None:
+            writer.close()
     return count
 
 
@@ -45,14 +72,57 @@ def write_parquet(path: Path, rows: Rows) -> int:
     A column has the type that pyarrow infers from its values: integers and floats together
     are floats, objects get the keys of all rows, and missing values are null. If values have
     no common type, or one that Parquet or 64 bits cannot represent, the column is text:
-    strings unchanged, anything else as JSON.
+    strings unchanged, anything else as JSON. Objects with free keys, the arguments of tool calls, are
+    JSON text if their keys differ: with the keys of all calls, each would have arguments that it was not
+    called with.
     """
+    rows = _with_own_keys(rows)
     types = _column_types(rows)
     while True:
         try:
             return _write_typed(path, rows, types)
         except _Misfit as misfit:
             types[misfit.column] = _string()
+
+
+def _with_own_keys(rows: Rows) -> Rows:
+    """The same rows, where the objects of each name of `FREE` are JSON text if their keys differ."""
+    shapes: dict[str, set[Any]] = {}
+    for row in rows():
+        _collect(row, shapes)
+    differing = {name for name, found in shapes.items() if len(found) > 1}
+    return (lambda: (_as_text(row, differing) for row in rows())) if differing else rows
+
+
+def _collect(value: Any, shapes: dict[str, set[Any]]) -> None:
+    """Add the shape of every object with a name of `FREE` in a value; two of a name are enough."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if name in FREE and isinstance(inner, dict):
+            found = shapes.setdefault(name, set())
+            if len(found) < 2:
+                found.add(_shape(inner))
+        else:
+            _collect(inner, shapes)
+    for inner in value if isinstance(value, list) else ():
+        _collect(inner, shapes)
+
+
+def _shape(value: Any) -> Any:
+    """The keys of an object and of all objects in it."""
+    if isinstance(value, dict):
+        return tuple(sorted((name, _shape(inner)) for name, inner in value.items()))
+    if isinstance(value, list):
+        return frozenset(map(_shape, value))
+    return ()
+
+
+def _as_text(value: Any, names: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _text(inner) if name in names and isinstance(inner, dict) else _as_text(inner, names)
+            for name, inner in value.items()
+        }
+    return [_as_text(inner, names) for inner in value] if isinstance(value, list) else value
 
 
 class _Misfit(Exception):

@@ -6,8 +6,12 @@ import glob
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from staff_engine.errors import StaffError
+from staff_engine.data.files.addresses import is_address
+from staff_engine.data.locating import files_of
+from staff_engine.errors import DatasetError, StaffError
+from staff_engine.plan import Plan
 from staff_engine.program import NAME
 from staff_engine.runs.folders import PLAN_FILE
 from staff_engine.runs.status import STATUS_FILE
@@ -49,7 +53,7 @@ def refuse_foreign_files(targets: Sequence[Path]) -> None:
     """
     rows = targets[0]
     manifests = rows.parent.glob(f"{glob.escape(rows.stem)}.*.manifest.json")
-    own = set().union(*map(_files_of, manifests))
+    own = set().union(*map(files_of_export, manifests))
     for target in targets:
         if target.exists() and target.name not in own:
             raise StaffError(
@@ -57,17 +61,39 @@ def refuse_foreign_files(targets: Sequence[Path]) -> None:
             )
 
 
+def source_files(plan: Plan) -> list[Path]:
+    """The data files of a plan that are on this machine and still exist."""
+    if is_address(plan.dataset):
+        return []
+    try:
+        return [path for path in files_of(plan.dataset, plan.split) if path.exists()]
+    except DatasetError:  # they have been moved
+        return []
+
+
+def warnings_of(out: Path) -> list[str]:
+    """The warnings in the manifest of an exported file; empty if this program wrote no manifest for it."""
+    content = _manifest(out.with_name(f"{out.name}.manifest.json"))
+    return list(content.get("warnings", ()))
+
+
 def _is_run(folder: Path) -> bool:
     in_home = folder.parent == (home() / "runs").resolve()
     return in_home or all((folder / name).is_file() for name in (PLAN_FILE, STATUS_FILE))
 
 
-def _files_of(manifest: Path) -> set[str]:
+def files_of_export(manifest: Path) -> set[str]:
     """The names of an export's files, by its manifest; none if it is not a manifest of ours."""
     try:
-        content = json.loads(manifest.read_bytes())
-        if content["program"] != NAME:
-            return set()
-        return {manifest.name, *(file["name"] for file in content["files"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {manifest.name, *(file["name"] for file in _manifest(manifest)["files"])}
+    except (KeyError, TypeError):
         return set()
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """The content of a manifest; empty if it is not one of ours."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and content.get("program") == NAME else {}

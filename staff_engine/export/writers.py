@@ -12,10 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
+from staff_engine.data.files.arrow_tables import rows_of
 from staff_engine.export.layouts import OPTIONAL, fill
 from staff_engine.export.lines import STAFF, write_lines
 from staff_engine.export.rows import Layout, Rows
-from staff_engine.export.tabular import write_csv, write_parquet
+from staff_engine.export.tabular import write_batches, write_csv, write_parquet
 
 
 class Writer(Protocol):
@@ -63,7 +64,9 @@ class JsonTexts:
         return "".join(f"{text}\n" for text in texts)
 
 
-def laid_out(layout: Layout, *, has_optional: bool = False) -> Callable[[Rows], Iterator[bytes]]:
+def laid_out(
+    layout: Layout, *, has_optional: bool = False, carries: bool = False
+) -> Callable[[Rows], Iterator[bytes]]:
     """The texts of a layout: the turns of each row as a record, in JSON.
 
     Parameters
@@ -71,12 +74,15 @@ def laid_out(layout: Layout, *, has_optional: bool = False) -> Callable[[Rows], 
     has_optional
         Whether some records of the layout have fields of `layouts.OPTIONAL`. A first pass then collects
         those that any row needs, because readers expect one set of columns.
+    carries
+        Whether the records also keep the columns of `layouts.CARRIED`, which are optional too.
     """
 
     def texts(rows: Rows) -> Iterator[bytes]:
         records = rows.records(layout) if has_optional else ()
         optional = {name for _, record in records for name in record if name in OPTIONAL}
-        for row_id, record in rows.records(layout):
+        optional.update(rows.carried_columns() if carries else ())
+        for row_id, record in rows.records(layout, carries=carries):
             staff = {STAFF: rows.decisions.staff(row_id)} if rows.with_scores else {}
             yield json.dumps(fill(record, optional) | staff, ensure_ascii=False).encode("utf-8")
 
@@ -107,8 +113,9 @@ class Parquet:
     """The fields of the imported rows as a Parquet table; see `tabular.write_parquet`."""
 
     def write(self, rows: Rows, path: Path, suffix: str) -> int:
-        """Write the table."""
-        return write_parquet(path, rows.objects)
+        """Write the table, with the types of the source if it has any."""
+        typed = rows.typed_batches()
+        return write_parquet(path, rows.objects) if typed is None else write_batches(path, typed)
 
     def preview(self, rows: Rows, count: int, *, complete: bool) -> str:
         """The columns with their types, and the first rows as JSON."""
@@ -116,11 +123,12 @@ class Parquet:
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows.parquet"
-            write_parquet(path, rows.objects)
+            self.write(rows, path, path.suffix)
             with pq.ParquetFile(path) as file:
                 types = "\n".join(f"# {field.name}: {field.type}" for field in file.schema_arrow)
-                first = next(file.iter_batches(batch_size=count)).to_pylist()
-        return types + "\n" + "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in first)
+                first = islice(rows_of(file.iter_batches(batch_size=count), path.name), count)
+                lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in first)
+        return types + "\n" + lines.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from staff_engine.selection.agreement import rank_agreement
 from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import write_table
 from staff_engine.system.files import replaced
+from staff_engine.system.words import counted
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -130,9 +131,10 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
     tokens = open_tokens(path)
     _write_unscorable(folder, tokens.problems)
     if len(tokens.row_ids) < 2:
-        reason = next(iter(tokens.problems.values()), "no reason")
+        reason = next(iter(tokens.problems.values()), None)
+        first = f" (first: {reason})" if reason else ""
         raise DatasetError(
-            f"{plan.dataset} has {len(tokens)} scorable samples; at least 2 are needed (first: {reason})"
+            f"{plan.dataset} has {counted(len(tokens), 'scorable sample')}; at least 2 are needed{first}"
         )
     if tokens.cut:
         log.warning("%d responses were longer than %d tokens and were truncated", tokens.cut, plan.max_length)
@@ -283,9 +285,25 @@ def summarize(results: Results) -> Summary:
         small_scoring_seconds=float(scores["seconds"].sum()),
         verify_seconds_per_sample=seconds / max(len(verification), 1),
         full_target_seconds_estimate=seconds / tokens_verified * tokens_all if tokens_verified else None,
-        warnings=(*_too_few_to_tune(results.plan, len(results.tuned_ids)), *selection.warnings),
+        warnings=(
+            *_cut_responses(results),
+            *_too_few_to_tune(results.plan, len(results.tuned_ids)),
+            *selection.warnings,
+        ),
         trust=_trust(results),
         **_number_format(results),
+    )
+
+
+def _cut_responses(results: Results) -> list[str]:
+    """A warning if responses were truncated: their scores are those of their beginnings."""
+    path = results.folder / "tokens.arrow"
+    cut = open_tokens(path).cut if path.exists() else 0
+    most = results.plan.max_length
+    return (
+        [f"{counted(cut, 'response')} longer than {most:,} tokens: truncated; --max-length sets the maximum"]
+        if cut
+        else []
     )
 
 

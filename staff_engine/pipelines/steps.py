@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from staff_engine.data.dataset import import_dataset, open_imported
+from staff_engine.data.reading import Reading
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import EncodedSample, TokenTable, open_tokens
+from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, devices, loading
 from staff_engine.models.finetune import checkpoint_folder, count_steps, finetune, steps_done
+from staff_engine.pipelines.adapter_card import describe_adapter
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.stages import Stage
@@ -24,6 +27,7 @@ from staff_engine.scoring.parts import AlonePartWriter, PartWriter
 from staff_engine.scoring.scorer import Scorer, plan_batches
 from staff_engine.scoring.without_prompt import ResponseScorer, first_token
 from staff_engine.system.files import rename_flushed, write_json
+from staff_engine.system.words import counted
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 _Of = TypeVar("_Of")
 _Out = TypeVar("_Out", covariant=True)
 _In = TypeVar("_In", contravariant=True)
+
+FEWEST_ROWS = 2
+"""Usable rows that a run needs."""
 
 SHRUNK_FILE = "batches.json"
 """First row of each batch that did not fit into memory, and the maximum tokens per batch from there."""
@@ -71,13 +78,16 @@ def import_rows(plan: Plan, folder: Path, reporter: Reporter) -> None:
     import_dataset(
         plan.dataset,
         folder / "dataset",
-        format=plan.format,
-        prompt_column=plan.prompt_column,
-        response_column=plan.response_column,
+        Reading.of(plan),
         split=plan.split,
         limit=plan.limit,
         on_progress=reporter.advance,
     )
+    usable = int(open_imported(folder / "dataset").rows.data.column("problem").null_count)
+    if usable < FEWEST_ROWS:
+        raise DatasetError(
+            f"{plan.dataset} has {counted(usable, 'usable row')}; a run needs at least {FEWEST_ROWS}"
+        )
 
 
 def train_adapter(
@@ -112,6 +122,7 @@ def train_adapter(
     )
     if not finished:
         reporter.advance(0)  # raises: the run is being cancelled
+    describe_adapter(part, plan, name, len(tokens))
     rename_flushed(part, folder / training.adapter)
     shutil.rmtree(checkpoint_folder(part), ignore_errors=True)
 

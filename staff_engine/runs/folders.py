@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from staff_engine.data.locating import absolute_source
 from staff_engine.errors import RunError
 from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
 from staff_engine.runs.kinds import Kind
@@ -197,9 +198,11 @@ def kind_of(run: Run) -> Kind | None:
 
 
 def with_absolute_paths(plan: Plan) -> Plan:
-    return plan.but(
-        **{name: with_absolute_path(getattr(plan, name)) for name in ("dataset", "small", "target")}
-    )
+    changes: dict[str, object] = {"dataset": absolute_source(plan.dataset)}
+    changes |= {name: with_absolute_path(getattr(plan, name)) for name in ("small", "target")}
+    if plan.apart_from is not None:
+        changes["apart_from"] = absolute_source(plan.apart_from)
+    return plan.but(**changes)
 
 
 def with_absolute_path(name: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from staff_engine.data.rows import selected_lines, selected_turns
 from staff_engine.data.tokens import open_tokens
+from staff_engine.data.turns import is_response
 from staff_engine.errors import PlanError
 from staff_engine.selection.strata import DROPPED, DUPLICATE, NO_SCORE
 from staff_engine.system.arrow import to_numpy
@@ -87,7 +88,7 @@ def sample_detail(results: Results, row_id: int) -> SampleDetail:
     spans = _spans(results.folder, row_id)
     if isinstance(spans, str):
         return SampleDetail(row_id, plain, spans)
-    responses = [index for index, (role, _) in enumerate(roles_and_texts) if role == "assistant"]
+    responses = [index for index, turn in enumerate(turns) if is_response(turn)]
     if len(spans) > len(responses):
         return SampleDetail(row_id, plain, "The tokens of this sample do not match its turns.")
     detailed = list(plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 UNKNOWN = "?"
@@ -83,6 +84,12 @@ def whole(count: int | None) -> str:
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A count of things: "1 sample", "12,000 samples"."""
     return f"{count:,} {noun(count, one, many)}"
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """A key that sorts names as people do: the numbers in them as numbers, "part-2" before "part-10"."""
+    parts = re.split(r"(\d+)", text)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
 def noun(count: int, one: str, many: str | None = None) -> str:

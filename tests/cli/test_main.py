@@ -43,15 +43,18 @@ def data(tmp_path) -> Path:
 @pytest.fixture
 def scored(data):
     """A run that has all its scores, made without a model."""
+    return make_scored(data, ROWS, pruning_rate=0.5)
+
+
+def make_scored(data, rows, **settings):
     run = create_run(
-        Plan.make(dataset=str(data), small="small", target="target", strata=5, pruning_rate=0.5),
-        name="scored",
+        Plan.make(dataset=str(data), small="small", target="target", strata=5, **settings), name="scored"
     )
     import_dataset(str(data), run.folder / "dataset")
-    effort = np.linspace(1, 2, ROWS)
-    columns = {"row_id": np.arange(ROWS), "effort": effort, "seconds": effort * 0}
+    effort = np.linspace(1, 2, rows)
+    columns = {"row_id": np.arange(rows), "effort": effort, "seconds": effort * 0}
     columns |= dict.fromkeys(("loss", "el2n", "entropy"), effort)
-    columns |= {name: np.full(ROWS, 4) for name in ("prompt_tokens", "response_tokens")}
+    columns |= {name: np.full(rows, 4) for name in ("prompt_tokens", "response_tokens")}
     for name in ("speculative", "verification"):
         (run.folder / name).mkdir()
         pq.write_table(pa.table(columns), run.folder / name / "part-00000.parquet")
@@ -113,7 +116,10 @@ def test_without_a_command_the_help_is_shown_and_the_worker_is_hidden(capsys):
             ["--allocation", "best"],
             r"allocation is 'best': input should be 'paper', 'normalized' or 'proportional'",
         ),
-        (["--prompt-column", "q"], r"give both prompt_column and response_column, or neither"),
+        (
+            ["--prompt-column", "q"],
+            r"give both prompt_column .* and response_column, or neither",
+        ),
         (["--export-format", "xml", "--out", "x"], r"unknown export format 'xml'; allowed: jsonl, json"),
         (["--small", "builtin:none"], r"unknown built-in model 'builtin:none'; available: "),
         (["--strata"], r"Option '--strata' requires an argument"),
@@ -293,6 +299,50 @@ def test_export_writes_the_planned_coreset_in_another_format(scored, tmp_path, c
 
 
 # status, list, delete
+
+
+def test_export_writes_a_folder_and_uploads_it(scored, tmp_path, monkeypatch, capsys):
+    pushed = []
+
+    def push(folder, name, *, private):
+        pushed.append((len((folder / "data/train.jsonl").read_bytes().splitlines()), name, private))
+        return f"https://hub/{name}"
+
+    monkeypatch.setattr("staff_engine.export.hub.push.push_folder", push)
+    words = ["export", "scored", "--to", str(tmp_path / "out"), "--push", "team/set", "--private"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"written to {tmp_path / 'out'} and https://hub/team/set" in said
+    assert pushed == [(ROWS // 2, "team/set", True)]
+    assert main(["select", "scored", "--pruning-rate", "0.8", "--push", "team/set"]) == 0
+    assert pushed[1] == (round(ROWS * 0.2), "team/set", False)
+    assert main(["export", "scored"]) == 2
+    assert "give --out FILE, --to DIR or --push ORG/NAME" in capsys.readouterr().err
+    assert main(["export", "scored", "--push", "set"]) == 2
+    assert "push is 'set'; allowed: ORG/NAME" in capsys.readouterr().err
+
+
+def test_warnings_about_a_format_are_printed_one_line_each(tmp_path, staff_home, capsys):
+    talk = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    rows = [{"conversations": talk} for _ in range(8)]
+    rows[3] = {"conversations": [{"from": "gpt", "value": "hello"}, *talk]}
+    source = tmp_path / "talks.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    make_scored(source, len(rows), pruning_rate=0.0, drop_hardest=0.0)
+    out = tmp_path / "out.jsonl"
+    for words in (["export", "--format"], ["select", "--export-format"]):
+        assert main([words[0], "scored", words[1], "llama-factory", "--out", str(out)]) == 0
+        said = capsys.readouterr().err.splitlines()
+        assert "warning: LLaMA-Factory will skip 1 row (3), whose turns do not alternate" in said
+
+
+def test_inspect_ends_with_2_if_no_row_can_be_used(tmp_path, staff_home, capsys):
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"prompt": "p", "completion": ""}\n' * 3)
+    assert main(["inspect", "--dataset", str(source)]) == 2
+    said = capsys.readouterr()
+    assert "3 rows cannot be used: no response (lines 1, 2, 3)" in said.out
+    assert "has no usable row" in said.err
 
 
 def test_status_and_list_show_runs_also_damaged_ones(scored, capsys):

@@ -8,6 +8,7 @@ import pytest
 
 from staff_engine.data.builtin.tasks import task_rows
 from staff_engine.data.dataset import import_dataset, open_imported
+from staff_engine.data.reading import Reading
 from staff_engine.errors import DatasetError
 
 PAIR = {"prompt": "q", "completion": "a"}
@@ -17,7 +18,8 @@ LINE = json.dumps(PAIR).encode()
 def load(tmp_path, name, content, **settings):
     path = tmp_path / name
     path.write_bytes(content)
-    return import_dataset(str(path), tmp_path / f"imported-{name}", **settings)
+    others = {name: settings.pop(name) for name in ("limit", "on_progress") if name in settings}
+    return import_dataset(str(path), tmp_path / f"imported-{name}", Reading(**settings), **others)
 
 
 def problems(imported):
@@ -100,7 +102,7 @@ def test_bom_line_ends_and_blank_lines_are_no_part_of_a_row(tmp_path, content):
         (b'{"prompt": "\x00", "completion": "a"}', "line 2: not JSON .Invalid control character"),
         (
             b'{"prompt": "\\ud800", "completion": "a"}',
-            r"line 2: \\ud800 is an unpaired surrogate, not valid text",
+            r"line 2: 'prompt' is not valid text \(\\ud800 is an unpaired surrogate\)",
         ),
         (b"[" * 100_000, "line 2: not JSON .maximum recursion"),
         (b"9" * 5000, "line 2: not JSON .Exceeds the limit"),
@@ -143,16 +145,20 @@ def test_odd_rows_that_can_be_used_are_used(tmp_path):
             b'{"prompt": "", "completion": ""}',
             "a.jsonl has no usable row: line 1: no response",
         ),
-        ("a.jsonl", b'{"text": "a"}', "no known record format has the columns text"),
+        (
+            "a.jsonl",
+            b'{"text": "a"}',
+            "no known record format has the columns 'text'; a column of whole texts",
+        ),
         ("a.json", b"{", "a.json is not JSON: Expecting"),
         ("a.json", b"3", "a.json contains a int, not an array of rows"),
         ("a.json", b'{"a": [], "b": []}', "is a JSON object with 2 lists"),
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b"prompt,completion\na,b\nc\n", "a.csv, line 3: 1 fields, but the header has 2"),
-        ("a.csv", b"prompt,prompt\na,b\n", "duplicate column name in line 1"),
+        ("a.csv", b"prompt,prompt\na,b\n", "a.csv, line 1: duplicate column name 'prompt'"),
         ("a.csv", b'prompt,completion\n"a,b\n', "a.csv, line 2: unexpected end of data"),
         ("a.parquet", b"no", "a.parquet is not a Parquet file"),
-        ("a.txt", LINE, r"a.txt' has an unknown file type; allowed: .jsonl .json .csv .parquet"),
+        ("a.txt", LINE, r"a.txt' has an unknown file type; allowed: .jsonl .json .csv .tsv .parquet .arrow"),
         ("a.jsonl.gz", gzip.compress(LINE * 99, mtime=0)[:-9], "a.jsonl.gz' cannot be read: Truncated"),
         ("a.jsonl.zst", zstd(LINE * 99)[:-9], "a.jsonl.zst' cannot be read: Truncated"),
         ("a.jsonl.zst", LINE, "a.jsonl.zst' cannot be read: ZSTD"),

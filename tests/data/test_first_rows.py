@@ -8,7 +8,7 @@ import pytest
 from staff_engine.data import first_rows as module
 from staff_engine.data.files import json_arrays
 from staff_engine.data.first_rows import FIRST, first_rows
-from staff_engine.data.formats import Mapping
+from staff_engine.data.reading import Mapping, Reading
 from staff_engine.data.sources import find_file, in_words, is_on_hub, keep_upload, upload_name
 from staff_engine.errors import DatasetError
 
@@ -35,26 +35,26 @@ def test_rows_are_read_as_a_run_reads_them_with_what_is_wrong_and_where(tmp_path
 def test_the_format_is_detected_and_can_be_chosen_by_hand(tmp_path):
     first = first_rows(write(tmp_path / "a.jsonl", [{**PAIR, "hint": "h"}]))
     assert first.mapping() == Mapping("question-answer", "question", "answer")
-    by_hand = first.mapping("columns", "hint", "answer")
+    by_hand = first.mapping(Reading("columns", "hint", "answer"))
     assert first.read(by_hand)[0].turns[0]["content"] == "h"
     assert first.columns == ["question", "answer", "hint"]
 
 
 def test_without_a_mapping_rows_are_shown_as_they_are(tmp_path):
     first = first_rows(write(tmp_path / "a.jsonl", [{"a": 1, "b": 2}]))
-    with pytest.raises(DatasetError, match="a, b"):
+    with pytest.raises(DatasetError, match="'a', 'b'"):
         first.mapping()
     (row,) = first.read(None)
     assert (row.turns, row.problem, row.text) == ((), None, '{"a": 1, "b": 2}')
 
 
 def test_what_is_no_text_says_so(tmp_path):
-    (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe\x00\n" * 3)
+    (tmp_path / "a.jsonl").write_bytes(b"\xff\xfa\x00\n" * 3)
     first = first_rows(str(tmp_path / "a.jsonl"))
     assert first.columns == []
     with pytest.raises(DatasetError, match=r"line 1: not UTF-8 \(byte 1\)"):
         first.mapping()
-    assert first.read(None)[0].text == "\\xff\\xfe\x00"
+    assert first.read(None)[0].text == "\\xff\\xfa\x00"
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet", "a.jsonl.gz", "a.jsonl.zst"])
@@ -88,8 +88,8 @@ def test_a_table_in_another_encoding_shows_the_bytes_that_are_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes("prompt,response\ncafé,ü\n".encode("latin-1"))
     first = first_rows(str(tmp_path / "a.csv"))
     (row,) = first.read(Mapping("prompt-completion", "prompt", "response"))
-    assert row.problem.startswith("not UTF-8")
-    assert row.text == '{"prompt":"caf\\xe9","response":"\\xfc"}'
+    assert row.problem == "'prompt' is not UTF-8 text (byte 0xe9 at character 4)"
+    assert row.text == r'{"prompt":"caf\udce9","response":"\udcfc"}'
 
 
 def test_only_the_beginning_of_a_large_file_is_read(tmp_path, monkeypatch):
@@ -114,12 +114,23 @@ def test_what_must_be_read_whole_and_is_large_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.json").write_text(json.dumps({"data": [{"prompt": "p" * 5000, "response": "r"}]}))
     with pytest.raises(DatasetError, match="must be read whole"):
         first_rows(str(tmp_path / "a.json"))
+    monkeypatch.setenv("STAFF_MAX_VALUE", "3kB")
     (tmp_path / "a.jsonl").write_bytes(b"x" * 5000)
-    with pytest.raises(DatasetError, match="first line"):
+    with pytest.raises(DatasetError, match=r"line 1 is larger than 3\.0 kB; .* STAFF_MAX_VALUE=500MB"):
         first_rows(str(tmp_path / "a.jsonl"))
     (tmp_path / "a.parquet.gz").write_bytes(b"x" * 5000)
     with pytest.raises(DatasetError, match="decompress it first"):
         first_rows(str(tmp_path / "a.parquet.gz"))
+
+
+@pytest.mark.parametrize("name", ["a.json.gz", "a.parquet.gz"])
+def test_what_unpacks_to_much_and_must_be_read_whole_is_refused_in_the_preview(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(module, "READ_WHOLE", 3000)
+    content = json.dumps({"data": [{"prompt": "p" * 5000, "response": "r"}]}).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content))
+    assert (tmp_path / name).stat().st_size < 200
+    with pytest.raises(DatasetError, match="of over"):
+        first_rows(str(tmp_path / name))
 
 
 def test_an_empty_file_says_so(tmp_path):
@@ -142,8 +153,7 @@ def test_a_wrong_path_says_what_is_near(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DatasetError, match=r"does not exist; similar names are train\.jsonl"):
         find_file(str(tmp_path / "trian.jsonl"))
-    with pytest.raises(DatasetError, match=r"is a folder; data files in it: train\.jsonl$"):
-        find_file(str(tmp_path))
+    assert find_file(str(tmp_path)) == tmp_path
     with pytest.raises(DatasetError, match="has an unknown file type"):
         find_file(str(tmp_path / "notes.txt"))
     with pytest.raises(DatasetError, match="does not exist; give a data file"):

@@ -2,15 +2,14 @@ import json
 
 import pytest
 
+from staff_engine.data.detection import choose_mapping, detect_format
 from staff_engine.data.formats import (
     BY_HAND,
     FORMATS,
-    Mapping,
     RecordFormat,
-    choose_mapping,
-    detect_format,
     normalise,
 )
+from staff_engine.data.reading import Mapping, Reading
 from staff_engine.data.turns import read_pair
 from staff_engine.errors import DatasetError
 
@@ -34,6 +33,11 @@ CASES = {
         {"instruction": "do", "input": "this", "output": "a", "system": "s", "history": [["h", "i"]]},
         turns(("system", "s"), ("user", "h"), ("assistant", "i"), ("user", "do\n\nthis"), ("assistant", "a")),
     ),
+    "preference": ({"prompt": "q", "chosen": "a", "rejected": "b"}, turns(("user", "q"), ("assistant", "a"))),
+    "dolly": (
+        {"instruction": "do", "context": "this", "response": "a"},
+        turns(("user", "do\n\nthis"), ("assistant", "a")),
+    ),
     "query-response": ({"query": "q", "response": "a"}, turns(("user", "q"), ("assistant", "a"))),
     "question-answer": ({"question": "q", "answer": 3.5}, turns(("user", "q"), ("assistant", "3.5"))),
 }  # fmt: skip
@@ -53,7 +57,8 @@ def test_every_format_but_the_hand_mapped_one_is_detected():
 
 def test_formats_are_detected_in_the_order_of_the_registry():
     assert list(FORMATS)[:-1] == [
-        "messages", "sharegpt", "prompt-completion", "alpaca", "query-response", "question-answer",
+        "preference", "messages", "sharegpt", "prompt-completion", "alpaca", "dolly", "query-response",
+        "question-answer",
     ]  # fmt: skip
     assert list(FORMATS)[-1] == BY_HAND
     assert all(name == format.name for name, format in FORMATS.items())
@@ -64,13 +69,13 @@ def test_an_entry_in_the_registry_is_all_that_a_new_format_needs(monkeypatch):
     monkeypatch.setitem(
         FORMATS, "ask-reply", RecordFormat("ask-reply", "Ask", read_pair, (("ask", "reply"),))
     )
-    mapping = choose_mapping([{"ask": "q", "reply": "a"}], None, None, None)
+    mapping = choose_mapping([{"ask": "q", "reply": "a"}])
     assert mapping == Mapping("ask-reply", "ask", "reply")
     assert normalise({"ask": "q", "reply": "a"}, mapping) == turns(("user", "q"), ("assistant", "a"))
 
 
 def test_a_mapping_of_an_unknown_format_is_an_error_and_no_pair():
-    with pytest.raises(DatasetError, match="unknown format 'xml'; allowed: messages"):
+    with pytest.raises(DatasetError, match="unknown format 'xml'; allowed: preference, messages"):
         normalise({"p": "q", "r": "a"}, Mapping("xml", "p", "r"))
 
 
@@ -99,6 +104,7 @@ def test_text_parts_are_joined_and_tool_calls_are_what_the_assistant_says():
         ]
     }
     expected = turns(("user", "ab"), ("assistant", '[{"name": "f"}]'), ("tool", "22"), ("assistant", "c"))
+    expected[1]["call"] = True
     assert normalise(row, Mapping("messages")) == expected
 
 
@@ -152,12 +158,12 @@ def test_formats_that_fit_some_rows_each_are_counted():
 
 
 def test_unknown_columns_are_named():
-    with pytest.raises(DatasetError, match="has the columns text, label; set --prompt-column"):
+    with pytest.raises(DatasetError, match="has the columns 'text', 'label'; try --prompt-column 'text'"):
         detect_format([{"text": "a", "label": 1}])
 
 
 def test_any_two_columns_can_be_mapped():
-    mapping = choose_mapping([{"text": "a", "label": True}], None, "text", "label")
+    mapping = choose_mapping([{"text": "a", "label": True}], Reading(None, "text", "label"))
     assert mapping == Mapping("columns", "text", "label")
     assert normalise({"text": "a", "label": True}, mapping) == turns(("user", "a"), ("assistant", "true"))
 
@@ -165,12 +171,15 @@ def test_any_two_columns_can_be_mapped():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("xml", None, None), "unknown format 'xml'; allowed: messages"),
-        (("columns", None, None), "needs --prompt-column and --response-column"),
-        (("alpaca", None, None), "'alpaca' needs the columns instruction, output; the data has text"),
-        ((None, "text", "reply"), "needs the columns text, reply; the data has text"),
+        (("xml", None, None), "unknown format 'xml'; allowed: preference, messages"),
+        (("columns", None, None), "needs --response-column, and --prompt-column or --prompt-template"),
+        (("alpaca", None, None), "'alpaca' needs the columns 'instruction', 'output'; the data has 'text'"),
+        (
+            (None, "text", "reply"),
+            "needs the columns 'text', 'reply'; the data has 'text'; no row has 'reply'",
+        ),
     ],
 )
 def test_a_mapping_that_does_not_fit_is_refused(arguments, says):
     with pytest.raises(DatasetError, match=says):
-        choose_mapping([{"text": "a"}], *arguments)
+        choose_mapping([{"text": "a"}], Reading(*arguments))

@@ -225,8 +225,10 @@ def test_the_command_writes_the_same_file(run, tmp_path, changed, format, with_s
     assert out.read_bytes() == prepared.files["coreset"].read_bytes()
 
 
-def test_the_entry_names_the_file():
-    content = json.loads(entry_of(EXPORT_FORMATS["llama-factory"].companion, "coreset.jsonl"))
+def test_the_entry_names_the_file(run):
+    results = open_results(run.folder)
+    companion = EXPORT_FORMATS["llama-factory"].companion
+    content = json.loads(entry_of(companion, "coreset.jsonl", results, results.select()))
     assert content["coreset"]["file_name"] == "coreset.jsonl"
 
 
@@ -252,7 +254,10 @@ def test_the_default_format_is_the_same_everywhere():
 def test_a_format_says_what_it_cannot_carry():
     told = {name for name, format in EXPORT_FORMATS.items() if format.cannot_carry}
     assert told == {"alpaca", "prompt-completion", "messages", "sharegpt", "llama-factory"}
-    sentence = "ShareGPT does not include the tool calls of a row; JSON lines does."
+    sentence = (
+        "ShareGPT does not include the tool calls next to text, rejected answers, reasoning or labels of bad"
+        " answers of a row; JSON lines does."
+    )
     assert EXPORT_FORMATS["sharegpt"].cannot_carry == sentence
 
 

@@ -222,7 +222,10 @@ def test_rows_whose_tool_calls_a_layout_leaves_out_are_counted_in_the_manifest(t
     rows[3]["tools"] = [{"type": "function"}]
     results = make_run(tmp_path / "run", write_rows(tmp_path / "rows.jsonl", rows))
     _, manifest = export(results, tmp_path / "out.json", format=format, **ALL)
-    assert f"{format} does not include the tool calls of 2 rows (1, 3); jsonl does" in manifest["warnings"]
+    says = f"{format} does not include the tool calls next to text of 1 row (1); jsonl does"
+    assert says in manifest["warnings"]
+    written = json.loads((tmp_path / "out.json").read_bytes())
+    assert [row["tools"] for row in written] == ["", "", "", '[{"type": "function"}]']
     _, manifest = export(results, tmp_path / "kept.jsonl", format="messages", **ALL)
     assert not any("tool calls" in warning for warning in manifest["warnings"])
     assert read_lines(tmp_path / "kept.jsonl") == rows

@@ -68,7 +68,7 @@ def test_messages_and_sharegpt_hold_any_turns_in_their_order():
             {"from": "system", "value": "s"},
             {"from": "human", "value": "u"},
             {"from": "gpt", "value": "a"},
-            {"from": "tool", "value": "t"},
+            {"from": "observation", "value": "t"},
         ]
     }
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from staff_engine.data.dataset import import_dataset
+from staff_engine.data.reading import Reading
 from staff_engine.export.coreset import export_coreset
 from staff_engine.plan import Plan
 from staff_engine.runs.results import open_results
@@ -17,8 +18,8 @@ ALL = {"pruning_rate": 0.0, "drop_hardest": 0.0}
 
 def make_run(folder, source, *, unscorable=(), **plan):
     """A finished run of a source: lognormal scores, every fifth sample verified."""
-    import_dataset(str(source), folder / "dataset", format=plan.get("format"))
     plan = Plan.make(**{"dataset": str(source), "small": "s", "target": "t", "strata": 5, **plan})
+    import_dataset(str(source), folder / "dataset", Reading.of(plan), limit=plan.limit)
     content = {"plan": plan.model_dump(mode="json"), "versions": {"torch": "2.13.0"}, "name": "mine"}
     (folder / "plan.json").write_text(json.dumps(content), encoding="utf-8")
     imported = open_results(folder).imported

@@ -4,9 +4,10 @@ import json
 import os
 import sys
 
+import pyarrow as pa
 import pytest
 
-from staff_engine.data import dataset
+from staff_engine.data import fetching, locating
 from staff_engine.data.builtin.tasks import TASKS
 from staff_engine.data.inspection import job
 from staff_engine.data.inspection.findings import DataChoice
@@ -100,7 +101,7 @@ def test_columns_that_no_format_knows_are_chosen_by_hand_with_a_live_preview(wri
 def test_a_format_that_does_not_fit_says_so(write, look_at):
     app = look_at(write(ROWS))
     app.selectbox(key="data_format").set_value("messages").run()
-    assert "needs the columns messages; the data has question, answer" in said(app.warning)
+    assert "needs the columns 'messages'; the data has 'question', 'answer'" in said(app.warning)
     assert button(app, "Use this data").disabled
 
 
@@ -153,7 +154,8 @@ def test_a_file_that_holds_no_rows_is_refused_in_a_sentence(tmp_path, look_at, c
 def test_a_path_that_is_wrong_is_refused_in_a_sentence(tmp_path, look_at, write):
     write(ROWS, "train.jsonl")
     assert "similar names are train.jsonl" in said(look_at(tmp_path / "tran.jsonl").error)
-    assert "is a folder" in said(look_at(tmp_path).error)
+    (tmp_path / "empty").mkdir()
+    assert "has no data files" in said(look_at(tmp_path / "empty").error)
 
 
 def test_text_is_never_read_as_markdown(write, look_at):
@@ -308,15 +310,15 @@ def test_without_a_hub_one_sentence_says_so(ask_hub, monkeypatch):
 
 
 def test_a_hub_data_set_is_fetched_then_shown_and_used(ask_hub, monkeypatch):
-    for module in (job, dataset):
+    for module in (job, locating):
         monkeypatch.setattr(module, "hub_answers", lambda: True)
     asked = []
 
     def rows(source, split):
         asked.append((source, split))
-        yield from ROWS
+        yield from pa.Table.from_pylist(ROWS).to_batches()
 
-    monkeypatch.setattr(dataset, "_hub_rows", rows)
+    monkeypatch.setattr(fetching, "_hub_batches", rows)
     app = ask_hub()
     assert asked == [("some/data:main", "train")]
     assert said(app.code).startswith("what is 0?")
@@ -324,3 +326,52 @@ def test_a_hub_data_set_is_fetched_then_shown_and_used(ask_hub, monkeypatch):
     assert read_inspection(key_of(DataChoice(dataset="some/data:main"))).state == "finished"
     button(app, "Use this data").click().run()
     assert app.session_state["new_plan"]["dataset"] == "some/data:main"
+
+
+def test_a_template_is_filled_in_with_a_live_preview_and_its_names_are_checked(write, look_at):
+    app = look_at(write([{"talk": "A: hi", "gist": "a greeting"}] * 2))
+    app.segmented_control(key="data_way").set_value("template").run()
+    app.text_area(key="data_prompt_template").set_value("Summarize.\n\n{talk}").run()
+    app.selectbox(key="data_response_column").set_value("gist").run()
+    assert said(app.code).startswith("Summarize.\n\nA: hi a greeting")
+    app.text_area(key="data_prompt_template").set_value("{talks}").run()
+    assert "no row has 'talks'" in said(app.warning).replace("\\", "")
+    assert button(app, "Use this data").disabled
+
+
+def test_common_columns_are_chosen_at_first_and_conversations_by_another_name_too(write, look_at):
+    app = look_at(write([{"id": 1, "Dialogue": "d", "Summary": "s"}] * 2))
+    assert said(app.code).startswith("d s")
+    talk = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    app = look_at(write([{"conversation": talk}] * 2, "other.jsonl"))
+    assert said(app.code).startswith("q a")
+
+
+def test_what_is_not_read_is_named(write, look_at):
+    app = look_at(write([{**row, "label": i % 2 == 0, "hint": "h"} for i, row in enumerate(ROWS)]))
+    assert "Not read: label, hint" in said(app.caption)
+    assert "10 rows with a label false" in said(app.caption)
+
+
+def test_another_encoding_and_delimiter_can_be_given(tmp_path, look_at):
+    path = tmp_path / "a.csv"
+    path.write_bytes("问题~回答\n一~二\n".encode("gb18030"))
+    app = look_at(path)
+    assert "--encoding" in said(app.error)
+    app.text_input(key="data_encoding").set_value("gb18030").run()
+    app.text_input(key="data_delimiter").set_value("~").run()
+    app.selectbox(key="data_prompt_column").set_value("问题").run()
+    app.selectbox(key="data_response_column").set_value("回答").run()
+    assert said(app.code).startswith("一 二")
+    button(app, "Use this data").click().run()
+    plan = app.session_state["new_plan"]
+    assert (plan["encoding"], plan["delimiter"], plan["prompt_column"]) == ("gb18030", "~", "问题")
+
+
+def test_a_folder_of_files_is_one_data_set(tmp_path, look_at):
+    for name in ("part-2.jsonl", "part-10.jsonl"):
+        (tmp_path / name).write_text("".join(json.dumps({**row, "question": name}) + "\n" for row in ROWS))
+    app = look_at(tmp_path)
+    assert figures(app)["Rows"] == "40"
+    assert "2 files: JSON lines" in said(app.caption)
+    assert said(app.code).startswith("part-2.jsonl")

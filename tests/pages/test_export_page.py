@@ -72,7 +72,7 @@ def test_every_format_has_a_preview_and_can_be_prepared(finished_run, open_page,
 
 def test_the_page_says_what_a_format_does_not_carry(finished_run, open_page):
     app = open_page("export", run=finished_run.id, export_format="sharegpt")
-    assert "ShareGPT does not include the tool calls of a row" in said(app.caption)
+    assert "ShareGPT does not include the tool calls next to text" in said(app.caption)
     app.selectbox(key="export_format").set_value("json").run()
     assert "does not include" not in said(app.caption)
 
@@ -203,3 +203,16 @@ def test_a_saved_selection_can_be_exported(finished_run, open_page, monkeypatch)
     assert not app.exception
     assert "196 of 400" in app.metric[0].value
     assert "--pruning-rate=0.5" in app.code[-1].value
+
+
+def test_the_coreset_can_be_written_as_a_folder_with_the_command_that_does_the_same(
+    finished_run, open_page, tmp_path
+):
+    app = open_page("export", run=finished_run.id, pruning_rate=0.5)
+    next(each for each in app.segmented_control if each.label == "What to write").set_value("folder").run()
+    app.text_input(key="export_out_folder").set_value(str(tmp_path / "out"))
+    button(app, "Write the files").click().run()
+    assert not app.exception and not app.error
+    written = (tmp_path / "out/data/train.jsonl").read_bytes()
+    assert written == b"".join(lines_of(finished_run, pruning_rate=0.5))
+    assert f"--to={tmp_path / 'out'}" in app.code[-1].value

@@ -99,3 +99,8 @@ def test_of_many_names_the_first_are_said():
 
 def test_the_examples_are_right():
     assert doctest.testmod(words).failed == 0
+
+
+def test_names_are_sorted_as_people_do():
+    names = ["part-10", "part-2", "a", "part-2b", "part-02", "10"]
+    assert sorted(names, key=words.natural_key) == ["10", "a", "part-2", "part-02", "part-2b", "part-10"]

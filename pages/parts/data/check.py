@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.parts.charts import chart
 from pages.parts.page import errors
-from pages.parts.words import sentence
+from pages.parts.words import plain, sentence
 from staff_engine.charts.data import (
     conflicts_frame,
     lengths_figure,
@@ -15,7 +15,14 @@ from staff_engine.charts.data import (
     repeats_frame,
 )
 from staff_engine.data.first_rows import FirstRows
-from staff_engine.data.inspection.findings import DataChoice, Duplicates, Findings, Lengths
+from staff_engine.data.inspection.findings import (
+    NOT_UTF8,
+    DataChoice,
+    Duplicates,
+    Findings,
+    Lengths,
+    not_read_in_words,
+)
 from staff_engine.data.inspection.job import (
     Inspection,
     inspect_here,
@@ -31,7 +38,7 @@ from staff_engine.errors import DatasetError
 
 PROBLEMS_SHOWN = 10
 HINTS = {
-    "not UTF-8": "To use these rows, save the file with UTF-8 encoding.",
+    "not UTF-8": "Give the encoding under “More about reading”, or save the file as UTF-8.",
     "not JSON": "Each line must be one complete JSON object.",
     "no response": "A row without a response cannot be trained on.",
 }
@@ -117,6 +124,11 @@ def _show_findings(key: str, findings: Findings) -> None:
             border=True,
             help="Prompts that occur more than once with different responses.",
         )
+    if findings.not_read:
+        unread = not_read_in_words(findings.not_read, findings.usable)
+        st.caption(f":material/visibility_off: Not read: {plain(unread)}")
+    for note in findings.notes:
+        st.info(sentence(note), icon=":material/info:")
     if not findings.usable:
         st.error(
             "No row can be used with this format. Choose another format, or correct the rows listed below."
@@ -207,8 +219,9 @@ def _show_problems(key: str, findings: Findings) -> None:
         )
         pages = max(1, -(-min(counts[reason], findings.listed) // PROBLEMS_SHOWN))
         shown = st.pagination(pages, max_visible_pages=5, key=f"data_problems_{key}_{reason}")
-    if reason in HINTS:
-        st.caption(HINTS[reason])
+    hint = "not UTF-8" if (reason or "").endswith(NOT_UTF8) else reason
+    if hint in HINTS:
+        st.caption(HINTS[hint])
     problems = read_problems(key, reason, (shown - 1) * PROBLEMS_SHOWN, PROBLEMS_SHOWN)
     chosen = st.dataframe(
         problems_frame(problems, findings.unit),

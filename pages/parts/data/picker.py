@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import streamlit as st
 
 from pages.parts.page import errors
 from staff_engine.data.builtin.split import SPLITS
 from staff_engine.data.builtin.tasks import TASKS, is_task
+from staff_engine.data.files.addresses import is_address
 from staff_engine.data.files.compression import COMPRESSED
 from staff_engine.data.files.kinds import ALL_SUFFIXES
-from staff_engine.data.sources import find_file, is_on_hub, keep_upload, upload_name
+from staff_engine.data.formats import BY_HAND
+from staff_engine.data.reading import Reading
+from staff_engine.data.sources import find_file, find_source, is_on_hub, keep_upload, upload_name
 from staff_engine.errors import DatasetError
 
 KINDS = {
@@ -21,6 +26,9 @@ KINDS = {
 SPLIT_WORDS = {"train": "Training (90 % of the prompts)", "held_out": "Held out (10 %)"}
 
 DETECT = "detect"
+
+READ_BY = tuple(field.name for field in fields(Reading))
+"""The settings for reading, which have a widget each."""
 
 KEPT = {
     "data_kind": "file",
@@ -35,6 +43,16 @@ KEPT = {
     "data_format": DETECT,
     "data_prompt_column": None,
     "data_response_column": None,
+    "data_way": "columns",
+    "data_prompt_template": "",
+    "data_conversation_column": None,
+    "data_roles": "",
+    "data_reasoning": "include",
+    "data_bad_labels": "keep",
+    "data_duplicates": "keep",
+    "data_apart_from": "",
+    "data_encoding": "",
+    "data_delimiter": "",
     "data_limit": None,
 }
 """Session keys of the Data page and their initial values; they are kept when the page changes."""
@@ -46,15 +64,19 @@ def begin() -> None:
         return
     plan = st.session_state.get("new_plan") or {}
     dataset = plan.get("dataset") or ""
-    names = {
-        name: f"data_{name}" for name in ("format", "prompt_column", "response_column", "split", "limit")
-    }
+    names = {field: f"data_{field}" for field in (*READ_BY, "split", "limit")}
     if is_task(dataset):
         names["split"] = "data_side"
     begun = KEPT | {key: plan[name] for name, key in names.items() if plan.get(name)}
+    if plan.get("prompt_template"):
+        begun["data_way"] = "template"
+    elif plan.get("conversation_column"):
+        begun["data_way"] = "conversation"
+    if (plan.get("response_column") and not plan.get("format")) or plan.get("conversation_column"):
+        begun["data_format"] = BY_HAND
     if is_task(dataset):
         begun |= {"data_kind": "builtin", "data_task": dataset.removeprefix("builtin:")}
-    elif dataset.startswith(("/", "~", ".")):
+    elif dataset.startswith(("/", "~", ".")) or is_address(dataset):
         begun["data_path"] = dataset
     st.session_state.update(begun)
 
@@ -84,7 +106,9 @@ def _file() -> str | None:
         "Path of the file",
         key="data_path",
         placeholder="~/data/train.jsonl",
-        help="A path on the machine that runs this app. The file is not copied.",
+        help="A path on the machine that runs this app. The file is not copied. A folder, or a pattern such"
+        " as ~/data/part-*.jsonl, reads several files as one data set. Addresses"
+        " such as s3://bucket/train.jsonl work too.",
         persist_state="session",
         on_change=_other_data,
     )
@@ -92,7 +116,7 @@ def _file() -> str | None:
         _say_kinds()
         return None
     with errors():
-        return str(find_file(text))
+        return find_source(text)
     raise AssertionError("errors() ends the page")
 
 
@@ -193,6 +217,6 @@ def _hub() -> str | None:
 
 def _say_kinds() -> None:
     st.caption(
-        "Supported files: JSON lines, JSON arrays, CSV and Parquet, also compressed with gzip (.gz) or "
-        "Zstandard (.zst). Each row needs a prompt and a response, or a conversation."
+        "Supported files: JSON lines, JSON arrays, CSV, TSV, Parquet and Arrow, also compressed (.gz, .zst, "
+        ".bz2, .xz). Each row needs a prompt and a response, or a conversation."
     )

@@ -12,7 +12,7 @@ from pages.parts.run import plan_field, progress
 from pages.parts.words import plain, sentence
 from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS
-from staff_engine.data.dataset import check_source
+from staff_engine.data.locating import check_source
 from staff_engine.errors import StaffError
 from staff_engine.models.loading import find_model
 from staff_engine.models.presets import Preset, presets

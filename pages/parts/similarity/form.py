@@ -12,7 +12,7 @@ from pages.parts.run import plan_field
 from pages.parts.words import sentence
 from staff_engine.cli.command_lines import similarity_command
 from staff_engine.data.builtin.tasks import PREFIX, TASKS
-from staff_engine.data.dataset import check_source
+from staff_engine.data.locating import check_source
 from staff_engine.errors import StaffError
 from staff_engine.models.loading import builtin_models, find_model
 from staff_engine.models.presets import SIZES, presets

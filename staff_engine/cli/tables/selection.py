@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+HINT = " (use --out FILE to write them)"
+
 
 def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> None:
     """Print what was selected.
@@ -14,11 +16,11 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, near_duplicates, response_tokens, warnings, to_verify, and out if it was written.
+        coreset_size, near_duplicates, response_tokens, warnings, to_verify, and places if it was written.
     verify, seconds
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
-    where = f" and written to {answer['out']}" if "out" in answer else " (use --out FILE to write them)"
+    where = f" and written to {' and '.join(answer['places'])}" if "places" in answer else HINT
     typer.echo(f"{answer['coreset_size']:,} samples selected{where}")
     if answer["near_duplicates"]:
         typer.echo(f"{answer['near_duplicates']:,} near duplicates are left out")

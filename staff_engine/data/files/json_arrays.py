@@ -13,10 +13,12 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from staff_engine.data.files.compression import opened
+from staff_engine.data.files.bounds import most_in_value, value_too_large
+from staff_engine.data.files.data_file import DataFile
 from staff_engine.errors import DatasetError
 
 CHUNK = 2**18
@@ -32,8 +34,8 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 
 
-def json_rows(file: IO[bytes], path: Path) -> Generator[Any]:
-    """The elements of a JSON array, or of the only list in a JSON object.
+def json_rows(file: IO[bytes], source: DataFile) -> Generator[Any]:
+    """The elements of a JSON array, or of the only list of rows in a JSON object.
 
     Memory grows with the largest element, not with the file. An object is read twice, because
     only its end shows which list is the only one.
@@ -41,21 +43,22 @@ def json_rows(file: IO[bytes], path: Path) -> Generator[Any]:
     Parameters
     ----------
     file
-        The open file, in UTF-8, UTF-16 or UTF-32. An invalid byte becomes an unpaired
-        surrogate, so only its row is unusable, not the file.
-    path
-        Its path.
+        The open file. An invalid byte becomes an unpaired surrogate, so only its row is
+        unusable, not the file.
+    source
+        Which file it is.
 
     Raises
     ------
     DatasetError
         If the part that is read is not JSON, or has no array of rows.
     """
+    path = source.path
     try:
         text = _Text(file)
         if text.peek() == "{":
             wanted = _only_list(text, path)
-            with opened(path) as again:
+            with source.open_text() as again:
                 yield from _list_of(_Text(again), wanted)
         elif text.peek() == "[":
             yield from text.elements()
@@ -68,24 +71,45 @@ def json_rows(file: IO[bytes], path: Path) -> Generator[Any]:
         raise DatasetError(f"{path} is not JSON: {error}") from None
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A member of an object: its index, and the type of its first element if it is a list."""
+
+    index: int
+    kind: type
+    first: type | None = None
+
+
 def _only_list(text: _Text, path: Path) -> int:
-    """The index of the only list in the next object; of equal names the last counts."""
-    lists: dict[str, int | None] = {}
-    for number, name in enumerate(text.members()):
+    """The index of the only list in the next object, or of the only list of objects among several.
+
+    Of members with equal names the last counts.
+    """
+    members: dict[str, _Member] = {}
+    for index, name in enumerate(text.members()):
         if text.peek() == "[":
-            lists[name] = number
-            for _ in text.elements():
-                pass
+            first = None
+            for element in text.elements():
+                first = first or type(element)
+            members[name] = _Member(index, list, first)
         else:
-            lists[name] = None
-            text.value()
+            members[name] = _Member(index, type(text.value()))
     text.end()
-    numbers = [number for number in lists.values() if number is not None]
-    if len(numbers) != 1:
+    lists = {name: member for name, member in members.items() if member.kind is list}
+    rows = {name: member for name, member in lists.items() if member.first is dict}
+    chosen = rows if len(rows) == 1 else lists
+    if len(chosen) == 1:
+        return next(iter(chosen.values())).index
+    if len(members) > 1 and all(member.kind is dict for member in members.values()):
         raise DatasetError(
-            f"{path} is a JSON object with {len(numbers)} lists; it needs exactly one, or an array of rows"
+            f"{path} is one JSON object of columns, as pandas writes it by default; "
+            "write rows instead: frame.to_json(path, orient='records', lines=True)"
         )
-    return numbers[0]
+    named = f" ({', '.join(map(repr, list(rows or lists)[:5]))})" if chosen else ""
+    raise DatasetError(
+        f"{path} is a JSON object with {len(lists)} lists{named}; it needs exactly one list of rows, "
+        "or the file must be an array of rows"
+    )
 
 
 def _list_of(text: _Text, wanted: int) -> Iterator[Any]:
@@ -111,6 +135,7 @@ class _Text:
         self._ended = not head
         self._text = self._decode(head, self._ended)
         self._index = 0
+        self._most = most_in_value()
         # of the first character of the piece, in the file
         self._first, self._line, self._column = 0, 1, 1
 
@@ -183,6 +208,8 @@ class _Text:
         self._first, self._line, self._column = self._position(self._index)
         self._text = self._text[self._index :]
         self._index = 0
+        if len(self._text) > self._most:
+            raise value_too_large(f"the value at line {self._line:,} column {self._column:,}")
         raw = self._file.read(max(CHUNK, len(self._text)))
         self._ended = not raw
         self._text += self._decode(raw, self._ended)

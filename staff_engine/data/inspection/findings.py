@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from staff_engine.data.files.encodings import EXAMPLES
+from staff_engine.data.reading import Reading
 from staff_engine.system.words import counted
 
 BINS = 40
 """Approximate number of bars in a histogram of lengths."""
+
+NOT_UTF8 = "is not UTF-8 text"
+"""Ends the reason of rows with bytes that are not text."""
 
 LONG_TAIL = 15
 """If the maximum is over this multiple of the median, lengths are counted on a log scale."""
@@ -28,8 +33,22 @@ class DataChoice(_Frozen):
     format: str | None = None
     prompt_column: str | None = None
     response_column: str | None = None
+    prompt_template: str | None = None
+    conversation_column: str | None = None
+    roles: str | None = None
+    reasoning: Literal["include", "exclude"] = "include"
+    bad_labels: Literal["keep", "exclude"] = "keep"
+    encoding: str | None = None
+    delimiter: str | None = None
+    duplicates: Literal["keep", "exact", "near"] = "keep"
+    apart_from: str | None = None
     split: str = "train"
     limit: int | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """The settings for reading."""
+        return Reading.of(self)
 
     @property
     def changed(self) -> dict[str, str | int]:
@@ -90,6 +109,9 @@ class Findings(_Frozen):
     same: Duplicates  # equal prompt and response
     conflicts: Duplicates  # equal prompts, different responses
     reasons: dict[str, int]  # why rows cannot be used → how many, the most frequent first
+    places: dict[str, tuple[int, ...]] = {}  # the numbers of the first rows with each reason
+    not_read: dict[str, int] = {}  # columns and turn fields that are not read → in how many rows
+    notes: tuple[str, ...] = ()  # what a person should know about how the rows are read
     listed: int  # rows in problems.parquet
 
 
@@ -99,7 +121,7 @@ def in_sentences(findings: Findings) -> list[str]:
     columns = f" ({findings.prompt_column} → {findings.response_column})" if findings.prompt_column else ""
     sentences = [
         f"format: {findings.format}{columns}",
-        f"{findings.rows:,} rows, {findings.usable:,} usable",
+        f"{counted(findings.rows, 'row')}, {findings.usable:,} usable",
     ]
     for name, lengths in (("prompt", findings.prompt), ("response", findings.response)):
         if lengths is not None:
@@ -110,14 +132,37 @@ def in_sentences(findings: Findings) -> list[str]:
         f"duplicates of another row: {counted(findings.same.extra, 'row')}",
         f"prompts with several different responses: {findings.conflicts.groups:,}",
     ]
+    if findings.not_read:
+        sentences.append(f"not read: {not_read_in_words(findings.not_read, findings.usable)}")
+    sentences += findings.notes
     sentences += [
-        f"{counted(count, 'row')} cannot be used: {reason}" for reason, count in findings.reasons.items()
+        f"{counted(count, 'row')} cannot be used: {reason}{_at(findings, reason)}"
+        for reason, count in findings.reasons.items()
     ]
+    if any(reason.endswith(NOT_UTF8) for reason in findings.reasons):
+        sentences.append(f"give the encoding of a text file with --encoding, for example {EXAMPLES}")
     for name, duplicates in (("duplicates", findings.same), ("same prompt", findings.conflicts)):
         if duplicates.examples:
             numbers = ", ".join(f"{number:,}" for number in duplicates.examples[0].numbers)
             sentences.append(f"{name}, for example: {unit}s {numbers}")
     return sentences
+
+
+def not_read_in_words(not_read: Mapping[str, int], rows: int) -> str:
+    """Columns and turn fields as "label, tools (3 rows)"; the number of rows if it is not all of them."""
+    return ", ".join(
+        name if count == rows else f"{name} ({counted(count, 'row')})" for name, count in not_read.items()
+    )
+
+
+def _at(findings: Findings, reason: str) -> str:
+    """The places of a reason, as " (lines 3, 9, …)"."""
+    numbers = findings.places.get(reason, ())
+    if not numbers:
+        return ""
+    more = ", …" if findings.reasons[reason] > len(numbers) else ""
+    unit = findings.unit if len(numbers) == 1 else f"{findings.unit}s"
+    return f" ({unit} {', '.join(f'{number:,}' for number in numbers)}{more})"
 
 
 def measure(values: np.ndarray) -> Lengths | None:

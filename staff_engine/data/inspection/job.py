@@ -11,17 +11,18 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from staff_engine.data.builtin.tasks import is_task, made_with
+from staff_engine.data.fetching import Fetched
 from staff_engine.data.files.compression import COMPRESSED
 from staff_engine.data.files.kinds import suffix_of
 from staff_engine.data.first_rows import FirstRows, rows_of_lines
 from staff_engine.data.inspection.findings import DataChoice, Findings
 from staff_engine.data.inspection.scan import FIRST_FILE, PROBLEMS_FILE, STEP, inspect_data
+from staff_engine.data.locating import absolute_source, files_of
 from staff_engine.data.sources import is_on_hub
 from staff_engine.errors import DatasetError, StaffError
 from staff_engine.system import background
@@ -31,7 +32,7 @@ from staff_engine.system.processes import start_time
 KEPT = 40
 """Number of newest inspections to keep."""
 
-VERSION = 2
+VERSION = 3
 """Part of the key; increased when findings change."""
 
 SECONDS_BETWEEN = 0.3
@@ -167,31 +168,27 @@ def read_problems(key: str, reason: str | None = None, start: int = 0, count: in
 def kept_first_rows(key: str) -> FirstRows | None:
     """The first rows of an inspected hub data set, even if no format fits them."""
     path = JOBS.folder(key) / FIRST_FILE
-    return rows_of_lines(path, "row") if path.exists() else None
+    return rows_of_lines(path, Fetched("row")) if path.exists() else None
 
 
 def is_small(choice: DataChoice) -> bool:
     """Whether `inspect_here` is fast enough to wait for."""
-    path = Path(choice.dataset)
-    if not path.is_file():
+    files = files_of(choice.dataset, choice.split)
+    if not files:
         return False
-    if choice.limit is not None and choice.limit <= SMALL_LIMIT and suffix_of(path) != ".json":
+    if choice.limit is not None and choice.limit <= SMALL_LIMIT and suffix_of(files[0]) != ".json":
         return True  # the rest is not read
-    packed = path.suffix.lower() in (*COMPRESSED, ".parquet")
-    return path.stat().st_size <= (SMALL / 5 if packed else SMALL)
+    packed = files[0].suffix.lower() in (*COMPRESSED, ".parquet")
+    return sum(path.stat().st_size for path in files) <= (SMALL / 5 if packed else SMALL)
 
 
 def key_of(choice: DataChoice) -> str:
     """The key of an inspection: the choice, and the state of the data. Raises DatasetError."""
-    path = Path(choice.dataset)
     state: object = None
-    try:
-        if path.is_file():
-            state = background.state_of([path])
-        elif is_task(choice.dataset):
-            state = made_with(choice.dataset)
-    except OSError as error:
-        raise DatasetError(f"data file {choice.dataset!r} cannot be read: {error.strerror}") from None
+    if is_task(choice.dataset):
+        state = made_with(choice.dataset)
+    elif files := files_of(choice.dataset, choice.split):
+        state = background.state_of(files)
     return background.key_of([VERSION, choice.model_dump(), state])
 
 
@@ -233,5 +230,7 @@ def _ask_hub(source: str) -> None:
 
 
 def _absolute(choice: DataChoice) -> DataChoice:
-    path = Path(choice.dataset).expanduser()
-    return choice.model_copy(update={"dataset": str(path.resolve())}) if path.exists() else choice
+    changes = {"dataset": absolute_source(choice.dataset)}
+    if choice.apart_from is not None:
+        changes["apart_from"] = absolute_source(choice.apart_from)
+    return choice.model_copy(update=changes)

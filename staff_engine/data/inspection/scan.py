@@ -20,15 +20,19 @@ from typing import IO
 
 import numpy as np
 
-from staff_engine.data.dataset import choose_for_lines, fetch_lines, turns_of
-from staff_engine.data.files.compression import compression_of
-from staff_engine.data.files.kinds import suffix_of
+from staff_engine.data.dataset import choose_for_lines, turns_of
+from staff_engine.data.fetching import Fetched, data_file, fetch_lines
+from staff_engine.data.files.kinds import is_plain_lines
 from staff_engine.data.files.lines import Line, read_lines
 from staff_engine.data.first_rows import FIRST, shown_line
-from staff_engine.data.formats import Mapping
+from staff_engine.data.formats import normalise
 from staff_engine.data.inspection.duplicates import Groups, first_of_each, repeated
 from staff_engine.data.inspection.findings import DataChoice, Duplicates, Findings, Same, measure
-from staff_engine.data.turns import Turn
+from staff_engine.data.inspection.tally import Tally
+from staff_engine.data.locating import check_source, files_of
+from staff_engine.data.reading import Mapping
+from staff_engine.data.repeats.leaving_out import rows_to_leave_out
+from staff_engine.data.turns import Turn, is_response
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import replaced
 
@@ -46,6 +50,10 @@ LISTED = 100_000
 REASONS = 30
 """Maximum number of different reasons."""
 
+PLACES = 5
+"""Rows that are named for each reason."""
+
+SOURCE_FILE = "source.jsonl"
 FIRST_FILE = "first.jsonl"
 PROBLEMS_FILE = "problems.parquet"
 OTHER = "other reasons"
@@ -93,64 +101,70 @@ def inspect_data(
     DatasetError
         If it cannot be read or no format fits; not if rows, or even all rows, cannot be used.
     """
-    lines, own = _lines(choice, folder)
-    unit = "line" if own else "row"
+    lines, fetched = _lines(choice, folder)
     try:
-        return _look_at(choice, lines, unit, folder, on_progress or (lambda rows, share: None))
+        return _look_at(choice, lines, fetched, folder, on_progress or (lambda rows, share: None))
     except OSError as error:
         raise DatasetError(f"data set {choice.dataset!r} cannot be read: {error}") from None
     finally:
-        if lines.parent == folder:
-            lines.unlink(missing_ok=True)
+        (folder / SOURCE_FILE).unlink(missing_ok=True)
 
 
 def prompt_and_response(turns: Iterable[Turn]) -> tuple[list[Turn], list[Turn]]:
-    """The turns that a model reads, and those that it must produce: the assistant's."""
+    """The turns that a model reads, and those that it is trained to produce."""
     prompt: list[Turn] = []
     response: list[Turn] = []
     for turn in turns:
-        (response if turn["role"] == "assistant" else prompt).append(turn)
+        (response if is_response(turn) else prompt).append(turn)
     return prompt, response
 
 
 def reason_of(problem: str) -> str:
     """A row's problem without its details, so that similar problems count as one reason."""
-    if problem.startswith("\\u"):
-        return "unpaired surrogate, not valid text"
     return re.sub(r" \(.*\)$", "", problem, flags=re.DOTALL)
 
 
-def _lines(choice: DataChoice, folder: Path) -> tuple[Path, bool]:
-    """A file of JSON lines with the rows, written if needed; and whether they are the source's own lines."""
-    path = Path(choice.dataset).expanduser()
-    if path.is_file() and not compression_of(path) and suffix_of(path) == ".jsonl":
-        return path, True
-    made = folder / "source.jsonl"
-    return made, fetch_lines(choice.dataset, made, choice.split, choice.limit)
+def _lines(choice: DataChoice, folder: Path) -> tuple[Path, Fetched]:
+    """A file of JSON lines with the rows, written if needed; and what its rows are."""
+    check_source(choice.dataset, choice.split)
+    files = files_of(choice.dataset, choice.split)
+    if len(files) == 1 and is_plain_lines(data_file(files[0], choice.reading)):
+        return files[0], Fetched("line")
+    made = folder / SOURCE_FILE
+    return made, fetch_lines(choice.dataset, made, choice.split, choice.limit, choice.reading)
 
 
 def _look_at(
-    choice: DataChoice, lines: Path, unit: str, folder: Path, on_progress: Callable[[int, float], None]
+    choice: DataChoice, lines: Path, fetched: Fetched, folder: Path, on_progress: Callable[[int, float], None]
 ) -> Findings:
     _keep_first(lines, folder / FIRST_FILE)
-    by_hand = (choice.format, choice.prompt_column, choice.response_column)
-    mapping = choose_for_lines(lines, unit, choice.dataset, by_hand)
+    mapping = choose_for_lines(lines, fetched, choice.dataset, choice.reading)
+    left_out = rows_to_leave_out(lines, mapping, choice.reading, fetched, choice.limit)
     seen = _Seen()
+    tally = Tally(mapping)
+    places: dict[str, list[int]] = {}
     reasons: Counter[str] = Counter()
     rows = 0
     size = max(lines.stat().st_size, 1)
     with _problem_table(folder / PROBLEMS_FILE) as list_row:
         for line in itertools.islice(read_lines(lines), choice.limit):
             rows += 1
-            turns, problem = turns_of(line, mapping)
-            if problem is None:
-                seen.add(line, turns)
-            else:
-                reason = reason_of(problem)
+            try:
+                row = tally.parse(line)
+                turns = normalise(row, mapping)
+                if line.number in left_out:
+                    raise DatasetError(left_out[line.number])
+            except DatasetError as error:
+                reason = reason_of(str(error))
                 if reason not in reasons and len(reasons) >= REASONS:
                     reason = OTHER
                 reasons[reason] += 1
-                list_row(line, reason, problem)
+                if reasons[reason] <= PLACES:
+                    places.setdefault(reason, []).append(line.number)
+                list_row(line, reason, str(error))
+            else:
+                tally.count(row, turns)
+                seen.add(line, turns)
             if rows % STEP == 0:
                 on_progress(rows, max(line.end / size, rows / (choice.limit or size)))
     on_progress(rows, 1.0)
@@ -160,7 +174,7 @@ def _look_at(
         format=mapping.format,
         prompt_column=mapping.prompt_column,
         response_column=mapping.response_column,
-        unit=unit,
+        unit=fetched.unit,
         rows=rows,
         usable=len(seen.numbers),
         prompt=measure(np.frombuffer(seen.prompt_lengths, np.uint32)),
@@ -168,6 +182,9 @@ def _look_at(
         same=same,
         conflicts=conflicts,
         reasons=dict(reasons.most_common()),
+        places={reason: tuple(numbers) for reason, numbers in places.items()},
+        not_read=tally.not_read,
+        notes=tally.notes(),
         listed=min(reasons.total(), LISTED),
     )
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.counting import count_rows
-from staff_engine.data.dataset import Imported, check_source, import_dataset
+from staff_engine.data.dataset import Imported, import_dataset
+from staff_engine.data.locating import check_source
+from staff_engine.data.reading import DETECT, Reading
 from staff_engine.data.sources import is_on_hub
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import TokenTable, open_tokens
@@ -142,9 +144,7 @@ def _import(plan: Plan, folder: Path) -> tuple[Imported, float, float]:
         imported = import_dataset(
             source,
             folder / name,
-            format=plan.format if name != "warm" else None,
-            prompt_column=plan.prompt_column if name != "warm" else None,
-            response_column=plan.response_column if name != "warm" else None,
+            DETECT if name == "warm" else Reading.of(plan),
             split=plan.split,
             limit=limit,
         )

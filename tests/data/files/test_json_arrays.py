@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from staff_engine.data.files import json_arrays
+from staff_engine.data.files import lines as lines_module
+from staff_engine.data.files.data_file import DataFile
 from staff_engine.data.files.json_arrays import json_rows
 from staff_engine.data.files.kinds import write_source
-from staff_engine.data.files.lines import is_lines
 from staff_engine.errors import DatasetError
 
 CHUNKS = (1, 2, 3, 5, 8, 13, 64, 2**18)
@@ -24,8 +25,8 @@ CHUNKS = (1, 2, 3, 5, 8, 13, 64, 2**18)
 
 def read(path, chunk, monkeypatch):
     monkeypatch.setattr(json_arrays, "CHUNK", chunk)
-    with json_arrays.opened(path) as file:
-        return list(json_rows(file, path))
+    with DataFile(path).open_text() as file:
+        return list(json_rows(file, DataFile(path)))
 
 
 def whole(raw):
@@ -123,7 +124,7 @@ def test_the_only_list_of_an_object_is_read_and_of_equal_names_the_last(file, mo
     [
         (
             '{"a": [1], "b": [2]}',
-            "is a JSON object with 2 lists; it needs exactly one, or an array of rows",
+            "it needs exactly one list of rows, or the file must be an array of rows",
         ),
         ('{"a": {"b": [1]}}', "is a JSON object with 0 lists"),
         ("{}", "is a JSON object with 0 lists"),
@@ -206,7 +207,7 @@ def test_an_element_larger_than_a_piece_is_read_in_time_that_grows_with_its_size
 
     monkeypatch.setattr(json_arrays, "CHUNK", 16)
     raw = json.dumps(["x" * 100_000, 1]).encode()
-    assert list(json_rows(Counted(raw), file(raw))) == ["x" * 100_000, 1]
+    assert list(json_rows(Counted(raw), DataFile(file(raw)))) == ["x" * 100_000, 1]
     assert len(pieces) < 20  # each twice as large as the one before
 
 
@@ -223,7 +224,7 @@ def test_the_lines_written_are_those_of_the_whole_file(file, tmp_path, monkeypat
     }[suffix]
     path = file(packed, f"a.json{suffix}")
     for limit in (None, 0, 7, 1000):
-        assert not write_source(path, tmp_path / "lines", limit)
+        assert not write_source(DataFile(path), tmp_path / "lines", limit)
         expected = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows[:limit]]
         assert (tmp_path / "lines").read_text(encoding="utf-8").splitlines() == expected
 
@@ -231,12 +232,17 @@ def test_the_lines_written_are_those_of_the_whole_file(file, tmp_path, monkeypat
 def test_what_stands_behind_the_rows_that_are_wanted_is_not_read(file, tmp_path, monkeypatch):
     monkeypatch.setattr(json_arrays, "CHUNK", 16)
     path = file("[" + '{"a": 1}, ' * 50 + "broken")
-    write_source(path, tmp_path / "lines", 20)
+    write_source(DataFile(path), tmp_path / "lines", 20)
     assert len((tmp_path / "lines").read_bytes().splitlines()) == 20
 
 
 def test_lines_are_told_from_an_array_without_reading_an_endless_line(file, monkeypatch):
-    monkeypatch.setattr("staff_engine.data.files.lines.LONGEST", 100)
+    monkeypatch.setenv("STAFF_MAX_VALUE", "100")
+
+    def is_lines(path):
+        with path.open("rb") as opened:
+            return lines_module.is_lines(opened)
+
     assert is_lines(file('\n\n{"a": 1}\n\n{"a": 2}'))
     assert is_lines(file('{"a": 1}\n{"a": "' + "x" * 500))
     assert not is_lines(file('{"a": 1}\n\n  \n'))
@@ -248,10 +254,11 @@ def test_lines_are_told_from_an_array_without_reading_an_endless_line(file, monk
 PEAK = """
 import sys
 from pathlib import Path
+from staff_engine.data.files.data_file import DataFile
 from staff_engine.data.files.kinds import write_source
 from staff_engine.system.memory import peak_memory
 before = peak_memory()
-write_source(Path(sys.argv[1]), Path(sys.argv[2]))
+write_source(DataFile(Path(sys.argv[1])), Path(sys.argv[2]))
 print(peak_memory() - before)
 """
 
@@ -276,4 +283,4 @@ def test_an_array_of_200_mb_takes_little_memory(tmp_path, wrapped):
 def test_rows_come_before_the_end_is_read(file):
     path = file("[1, 2, 3, oops")
     with path.open("rb") as opened:
-        assert list(islice(json_rows(opened, path), 3)) == [1, 2, 3]
+        assert list(islice(json_rows(opened, DataFile(path)), 3)) == [1, 2, 3]

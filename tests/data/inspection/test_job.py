@@ -5,11 +5,12 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from staff_engine.cli import main
-from staff_engine.data import dataset
+from staff_engine.data import fetching, locating
 from staff_engine.data.builtin import tasks
 from staff_engine.data.inspection import job
 from staff_engine.data.inspection.findings import DataChoice
@@ -114,7 +115,7 @@ def test_data_that_cannot_be_read_is_a_failure_with_a_sentence(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n')
     found = inspect_here(DataChoice(dataset=str(tmp_path / "a.jsonl")))
     assert found.state == "failed"
-    assert "no known record format has the columns a" in found.message
+    assert "no known record format has the columns 'a'" in found.message
 
 
 def test_one_that_is_stopped_is_forgotten(choice, home, monkeypatch):
@@ -205,10 +206,11 @@ def test_without_a_hub_one_kind_sentence_says_so(monkeypatch):
 
 
 def test_a_hub_data_set_leaves_its_first_rows_also_where_no_format_fits(monkeypatch):
-    for module in (job, dataset):
+    for module in (job, locating):
         monkeypatch.setattr(module, "hub_answers", lambda: True)
     rows = [{"title": "t", "body": "b"}] * 3
-    monkeypatch.setattr(dataset, "_hub_rows", lambda source, split: iter(rows))
+    batches = pa.Table.from_pylist(rows).to_batches()
+    monkeypatch.setattr(fetching, "_hub_batches", lambda source, split: iter(batches))
     choice = DataChoice(dataset="some/data")
     assert inspect_here(choice).state == "failed"
     first = kept_first_rows(key_of(choice))

@@ -70,7 +70,7 @@ def test_alike_reasons_count_as_one_and_the_most_frequent_comes_first(tmp_path, 
     ("problem", "reason"),
     [
         ("not UTF-8 (byte 12)", "not UTF-8"),
-        ("\\udfff is an unpaired surrogate, not valid text", "unpaired surrogate, not valid text"),
+        ("'a' is not valid text (\\udfff is an unpaired surrogate)", "'a' is not valid text"),
         ("no response", "no response"),
     ],
 )
@@ -145,7 +145,7 @@ def test_rows_none_of_which_can_be_used_are_findings_too(tmp_path, look):
 
 
 def test_what_no_format_fits_is_an_error_and_its_first_rows_are_kept(tmp_path, look):
-    with pytest.raises(DatasetError, match="no known record format has the columns a"):
+    with pytest.raises(DatasetError, match="no known record format has the columns 'a'"):
         look(write(tmp_path / "a.jsonl", [{"a": 1}]))
     assert (tmp_path / "inspection" / "first.jsonl").read_text() == '{"a": 1}\n'
 
