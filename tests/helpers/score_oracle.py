@@ -44,5 +44,20 @@ def oracle(model, samples, which="all"):
     return np.array(rows)
 
 
+def effort_oracle(model, samples, which="all"):
+    """The effort alone, likewise one sample at a time with autograd's own weight gradients."""
+    weights = [layer.weight.requires_grad_() for layer in adapters.scored_layers(model, which)]
+    efforts = []
+    for sample in samples:
+        ids = torch.tensor(sample.input_ids)
+        places = [place for place in range(1, len(ids)) if sample.response_mask[place]]
+        logits = model(input_ids=ids[None], use_cache=False).logits[0, [place - 1 for place in places]]
+        loss = torch.nn.functional.cross_entropy(logits, ids[places])
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        efforts.append(sum(each.square().sum() for each in gradients if each is not None).sqrt().item())
+    model.requires_grad_(False)
+    return np.array(efforts)
+
+
 def table(scores):
     return np.column_stack([scores.effort, scores.loss, scores.el2n, scores.entropy])
