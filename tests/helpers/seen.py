@@ -5,7 +5,7 @@ import re
 
 def unescaped(markdown):
     """A Markdown text as a page shows it, where nothing in it is Markdown."""
-    return re.sub(r"\\([^\w\s])", r"\1", markdown).replace("\u2060", "")
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", markdown).replace("\u2060", "")
 
 
 def texts(app):

@@ -11,7 +11,9 @@ from pages.parts.downloads import ROUTES
 from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.program import COMMAND
 from staff_engine.runs import saved_selections
+from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import open_results
+from tests.helpers.seen import unescaped
 
 
 def lines_of(run, **changes):
@@ -140,7 +142,7 @@ def test_files_are_written_to_this_machine_and_not_over_others(finished_run, ope
     app.text_input(key="export_out_jsonl").set_value(str(out))
     button(app, "Write the files").click().run()
     assert not app.exception and not app.error
-    assert str(out) in app.success[0].value
+    assert str(out) in unescaped(app.success[0].value)
     assert out.read_bytes() == b"".join(lines_of(finished_run))
     assert (tmp_path / "mine.jsonl.manifest.json").exists()
     button(app, "Write the files").click().run()
@@ -166,6 +168,7 @@ def test_rows_that_do_not_fit_a_format_are_said_before_anything_is_written(home,
     rows = run.folder / "dataset" / "rows.arrow"
     conversation = [{"role": "assistant", "content": "I begin."}]
     _replace_turns(rows, conversation)
+    forget(run.folder, "dataset")
     app = open_page("export", run=run.id, export_format="alpaca")
     assert not app.exception
     assert "cannot be written in this format: row " in app.error[0].value

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from staff_engine.data.dataset import import_dataset
+from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import open_results
 from staff_engine.samples.columns import sample_columns
 from staff_engine.samples.detail import why
@@ -169,6 +170,7 @@ class TestSample:
     def test_runs_from_before_say_what_they_did_not_keep(self, open_page, finished_run):
         shutil.rmtree(finished_run.folder / "token_loss")
         shutil.rmtree(finished_run.folder / "embedding")
+        forget(finished_run.folder, "token_loss", "embedding")
         app = open_page("samples", run=finished_run.id, row=17)
         assert not app.exception
         assert "no token losses" in texts(app) and "no embeddings" in texts(app)
@@ -193,6 +195,7 @@ class TestMap:
 
     def test_a_run_without_embeddings_says_so(self, open_page, finished_run):
         shutil.rmtree(finished_run.folder / "embedding")
+        forget(finished_run.folder, "embedding")
         app = open_page("samples", run=finished_run.id, samples_view="map")
         assert not app.exception and "no map" in texts(app)
 

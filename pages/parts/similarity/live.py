@@ -21,7 +21,7 @@ NEXT = {
     "failed": "Resume continues from where it stopped, or start a new similarity run with other models.",
     "cancelled": "Resume continues from where it stopped.",
     "interrupted": "The process was killed, or the power failed. Resume continues from where it stopped.",
-    "damaged": "Its folder cannot be read. Delete the run on the Home page and start a new one.",
+    "damaged": "Restore its plan.json, or remove its folder yourself and start a new run.",
 }
 
 
