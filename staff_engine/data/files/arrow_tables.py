@@ -50,16 +50,6 @@ def parquet_batches(path: Path, *, plain: bool = False) -> Batches:
     return _checked(read(), path, "a Parquet file")
 
 
-def parquet_schema(path: Path) -> pa.Schema:
-    """The column types of a Parquet file. Raises DatasetError if it is damaged."""
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_schema(_unpacked(path))
-    except Exception as error:
-        raise _unreadable(path, "a Parquet file", error) from None
-
-
 def parquet_rows(path: Path) -> int:
     """The number of rows of a Parquet file. Raises DatasetError if it is damaged."""
     import pyarrow.parquet as pq

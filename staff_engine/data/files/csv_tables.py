@@ -13,8 +13,8 @@ from staff_engine.data.files.data_file import DataFile
 from staff_engine.data.files.encodings import EXAMPLES
 from staff_engine.errors import DatasetError
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-"""The delimiters that are detected, each with its name; the first of equally good ones is used."""
+DELIMITERS = (",", ";", "\t", "|")
+"""The delimiters that are detected; the first of equally good ones is used."""
 
 NAMED = {"tab": "\t", "\\t": "\t"}
 """Ways to write a delimiter that a shell makes hard to type."""

@@ -163,11 +163,29 @@ def _write_data(format: ExportFormat, rows: Rows, part: Path) -> dict[str, int]:
     if count != len(rows.row_ids):
         raise StaffError(f"{rows.imported} is damaged: it has {count} of {len(rows.row_ids)} rows")
     files = {name: count}
+    if format.suffix == ".parquet":
+        _check_types(path)
     if format.companion:
         companion = path.with_name(format.companion.name)
         format.companion.write(companion, format.companion.content(path, rows.carried_columns()))
         files[f"{DATA}/{companion.name}"] = 0
     return _in_shards(path) if format.suffix == ".parquet" and count > SHARD else files
+
+
+def _check_types(path: Path) -> None:
+    """Raise StaffError if `load_dataset` does not have the type of a column of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Features
+
+    for field in pq.read_schema(path):
+        try:
+            Features.from_arrow_schema(pa.schema([field]))
+        except ValueError:
+            raise StaffError(
+                f"column {field.name!r} has the type {field.type}, which load_dataset does not read; "
+                "use the format jsonl, or --out for a single Parquet file"
+            ) from None
 
 
 def _in_shards(path: Path) -> dict[str, int]:

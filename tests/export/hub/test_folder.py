@@ -2,6 +2,7 @@ import json
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -57,6 +58,18 @@ def test_many_rows_of_parquet_are_in_several_files_and_loaded_in_order(results, 
     assert names == [f"train-{i:05d}-of-00005.parquet" for i in range(5)]
     assert [file["rows"] for file in manifest["files"][:5]] == [7, 7, 7, 7, 2]
     assert loaded(tmp_path / "out", tmp_path)["prompt"][:] == [ROWS[i]["prompt"] for i in selection.indices]
+
+
+def test_a_type_that_the_loader_does_not_have_is_refused(tmp_path):
+    maps = pa.array([[("k", 1)]] * 4, pa.map_(pa.string(), pa.int64()))
+    columns = {"prompt": list("abcd"), "completion": list("efgh"), "meta": maps}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    results = make_run(tmp_path / "run", tmp_path / "rows.parquet")
+    with pytest.raises(StaffError, match=r"column 'meta' has the type map<string, .*; use the format jsonl"):
+        write(results, tmp_path / "out", format="parquet", pruning_rate=0.0)
+    assert not (tmp_path / "out").exists()
+    write(results, tmp_path / "out", pruning_rate=0.0)
+    assert loaded(tmp_path / "out", tmp_path)["meta"][0] == {"k": 1}
 
 
 def test_decisions_and_manifest_are_where_the_loader_does_not_look(results, tmp_path):
