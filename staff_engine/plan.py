@@ -195,6 +195,7 @@ class Plan(BaseModel):
     )
     chat_template: str | None = Field(
         None,
+        min_length=1,
         description="A file with a chat template (Jinja) for both models. Default: that of each model.",
     )
     device: str = Field(
@@ -337,7 +338,14 @@ class Plan(BaseModel):
     def _can_be_a_path(cls, value: str, info: ValidationInfo) -> str:
         return _usable_path(value, info)
 
-    @field_validator("format", "prompt_column", "response_column", "split")
+    @field_validator("chat_template")
+    @classmethod
+    def _can_be_a_file(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return value if value is None else _usable_path(value, info)
+
+    @field_validator(
+        "format", "prompt_column", "response_column", "split", "attn_implementation", "lora_targets"
+    )
     @classmethod
     def _can_be_written(cls, value: str | None, info: ValidationInfo) -> str | None:
         return value if value is None else _usable_text(value, info)

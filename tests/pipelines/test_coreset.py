@@ -201,13 +201,13 @@ def test_too_few_scorable_samples_are_an_error(tmp_path, sources):
     watch = Watch()
     with pytest.raises(DatasetError, match=r"two\.jsonl has 1 usable row; a run needs at least 2"):
         pipeline.execute(folder, watch)
-    assert watch.stages == ["import"]  # no model is loaded
+    assert watch.stages == ["libraries", "import"]  # no model is loaded
 
 
 def test_responses_that_were_truncated_are_in_the_summary(finished, monkeypatch):
     results = open_results(finished)
     assert not any("truncated" in warning for warning in pipeline.summarize(results).warnings)
-    monkeypatch.setattr(pipeline, "open_tokens", lambda path: SimpleNamespace(cut=3))
+    monkeypatch.setattr(pipeline, "open_tokens", lambda path: SimpleNamespace(cut=3, templates={}))
     most = f"{results.plan.max_length:,}"
     said = f"3 responses longer than {most} tokens: truncated; --max-length sets the maximum"
     assert said in pipeline.summarize(results).warnings

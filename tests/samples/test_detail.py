@@ -111,6 +111,7 @@ def written(tmp_path):
             "response_mask": pa.list_(pa.bool_()),
             "problem": pa.string(),
             "cut": pa.bool_(),
+            "template": pa.string(),
         }
     )
     with pa.OSFile(str(tmp_path / "tokens.arrow"), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:

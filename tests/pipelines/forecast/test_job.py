@@ -65,7 +65,7 @@ def test_a_tiny_plan_is_measured_and_forecast(sources):
     assert len(measured.scored) == len(measured.efforts) > 0
     assert min(measured.efforts) > 0
     assert measured.memory_bytes > 10**8
-    assert said[0] == "reading the first rows" and said[-1] == "scoring a few batches on the target"
+    assert said[0] == "loading the libraries" and said[-1] == "scoring a few batches on the target"
     result = extrapolate(plan, measured)
     assert result.samples == ROWS - 2
     assert all(seconds > 0 for seconds in result.stages.values())
