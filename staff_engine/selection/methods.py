@@ -101,11 +101,18 @@ class Method:
     @property
     def of_small(self) -> bool:
         """Whether it always uses the small model's scores, because it is about a small model."""
-        return bool({"trajectories", "ifd"} & set(self.reads))
+        return not self.of_run and bool({"trajectories", "ifd"} & set(self.reads))
 
     def lacks(self, table: ScoreTable) -> tuple[str, ...]:
         """The columns that it reads and the table does not have."""
         return tuple(column for column in self.reads if not table.has(column))
+
+
+def _columns_of(preset: Preset) -> tuple[str, ...]:
+    """The columns that a preset reads and a run can lack."""
+    diverse = ("embedding",) if preset.settings["within"] == "diverse" else ()
+    ifd = ("ifd",) if "ifd" in (preset.settings["score"], preset.settings["drop_by"]) else ()
+    return (*diverse, *ifd)
 
 
 def _of_preset(preset: Preset) -> Method:
@@ -113,7 +120,7 @@ def _of_preset(preset: Preset) -> Method:
     return Method(
         f"staff-{preset.name}", f"STAFF ({preset.label})",
         f"STAFF with the settings of this preset. {preset.sentence}",
-        reads=("embedding",) if preset.settings["within"] == "diverse" else (),
+        reads=_columns_of(preset),
         draws=preset.settings["within"] != "hardest", settings=preset.settings,
     )  # fmt: skip
 

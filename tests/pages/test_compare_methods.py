@@ -7,13 +7,14 @@ from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
+from tests.helpers.seen import unescaped
 
 DEFAULT = list(DEFAULT_METHODS)
 
 
 def texts(app):
     kinds = ("markdown", "caption", "info", "error", "warning")
-    return " ".join(element.value for kind in kinds for element in app.get(kind))
+    return " ".join(unescaped(element.value) for kind in kinds for element in app.get(kind))
 
 
 def charts(app):
@@ -149,15 +150,15 @@ def test_the_rate_turned_here_holds_on_every_page(methods):
 
 
 def test_staff_with_other_settings_keeps_those_of_select_that_it_does_not_replace(methods, finished_run):
-    app = methods(compare_methods="staff-studio,staff-unverified", pruning_rate="0.8", strata="20")
+    app = methods(compare_methods="staff-paper,staff-unverified", pruning_rate="0.8", strata="20")
     results = open_results(finished_run.folder)
-    studio = set(results.select(preset="studio", pruning_rate=0.8).indices.tolist())
+    studio = set(results.select(preset="paper", pruning_rate=0.8).indices.tolist())
     plain = set(results.select(ratio="equal", strata=20, pruning_rate=0.8).indices.tolist())
     [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
     shared = f"{len(studio & plain) / len(studio | plain):.2f}"
-    assert overlap.endswith(f": STAFF (Studio) and STAFF without verification {shared}")
-    missing = len(results.to_verify(preset="studio", pruning_rate=0.8))
-    assert rf"STAFF \(Studio\) is provisional\: {missing} samples are not verified yet." in texts(app)
+    assert overlap.endswith(f": STAFF (Paper) and STAFF without verification {shared}")
+    missing = len(results.to_verify(preset="paper", pruning_rate=0.8))
+    assert f"STAFF (Paper) is provisional: {missing} samples are not verified yet." in texts(app)
     assert "verification is provisional" not in texts(app)
 
 
