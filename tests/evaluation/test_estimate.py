@@ -10,6 +10,7 @@ from staff_engine.evaluation.estimate import CELL_SECONDS, estimate, source_spee
 from staff_engine.plan import EvaluationPlan
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import write_json
+from tests.helpers.damage import without
 from tests.helpers.made_cells import cell
 from tests.helpers.made_run import make_finished_run
 
@@ -92,7 +93,7 @@ def test_all_that_is_there_takes_nothing(source):
 
 def test_a_run_without_verified_samples_gives_no_estimate(source):
     run = source.folder
-    (run / "verification" / "part-00000.parquet").unlink()
+    without(run, "verification")
     assert json.loads((run / "timings.json").read_text())["fine-tune"] == TUNING
     found = estimate(source.plan, evaluation(), open_results(run))
     assert found is None

@@ -7,6 +7,7 @@ from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
+from tests.helpers.damage import without
 
 DEFAULT = list(DEFAULT_METHODS)
 
@@ -140,8 +141,7 @@ def test_a_filter_that_no_chosen_sample_passes_says_so(methods):
 
 
 def test_without_embeddings_the_methods_that_read_none_are_left(methods, finished_run):
-    for path in (finished_run.folder / "embedding").glob("*"):
-        path.unlink()
+    without(finished_run.folder, "embedding")
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
     assert "these methods are not available: STAFF, Studio, D2 and Moderate" in texts(app)
