@@ -351,8 +351,9 @@ class Plan(BaseModel):
         return value if value is None else _usable_path(value, info)
 
     @field_validator(
-        "format", "prompt_column", "response_column", "split", "attn_implementation", "lora_targets"
-    )
+        "format", "prompt_column", "response_column", "conversation_column", "roles", "encoding", "delimiter",
+        "apart_from", "split", "attn_implementation", "lora_targets",
+    )  # fmt: skip
     @classmethod
     def _can_be_written(cls, value: str | None, info: ValidationInfo) -> str | None:
         return value if value is None else _usable_text(value, info)

@@ -284,9 +284,12 @@ def with_absolute_path(name: str) -> str:
 
     Of a model with an adapter, BASE+ADAPTER, each part is made absolute.
     """
-    path = Path(name).expanduser()
-    if path.exists():
-        return str(path.resolve())
+    try:
+        path = Path(name).expanduser()
+        if path.exists():
+            return str(path.resolve())
+    except (OSError, RuntimeError):  # too long for a path; an unknown home folder
+        return name
     base, plus, adapter = name.partition("+")
     return f"{with_absolute_path(base)}+{with_absolute_path(adapter)}" if plus and base and adapter else name
 

@@ -5,6 +5,7 @@ import pytest
 
 from staff_engine.charts.progress import MOST_STEPS, loss_figure, loss_frame, scored_figure, scored_frame
 from staff_engine.charts.style import clipped
+from staff_engine.errors import RunError
 from tests.helpers.made_run import make_finished_run
 
 
@@ -45,9 +46,10 @@ def test_a_long_fine_tuning_is_thinned_out_with_both_its_ends(tmp_path):
     assert frame["step"].iloc[[0, -1]].tolist() == [1, 4000]
 
 
-def test_a_half_written_history_is_no_error(tmp_path):
+def test_a_damaged_history_is_named(tmp_path):
     (tmp_path / "fine_tuning.json").write_text("[{")
-    assert loss_frame(tmp_path).empty
+    with pytest.raises(RunError, match=r"fine_tuning\.json is damaged"):
+        loss_frame(tmp_path)
 
 
 def test_every_score_is_in_a_bar_also_the_outliers(folder):

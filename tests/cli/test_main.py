@@ -24,6 +24,7 @@ from staff_engine.runs.control import create_run, list_runs, read_record, read_s
 from staff_engine.runs.results import open_results
 from staff_engine.runs.status import Status, save_status
 from staff_engine.system.files import write_json
+from tests.helpers.damage import without
 from tests.helpers.made_cli import NEEDED, ROWS, SUMMARY, assert_wrong_input, use_worker, write_data
 from tests.helpers.made_run import make_finished_run
 
@@ -238,7 +239,7 @@ def test_select_says_everything_as_json(scored, capsys):
 
 
 def test_select_says_when_the_result_is_provisional(scored, capsys):
-    (scored.folder / "verification" / "part-00000.parquet").unlink()
+    without(scored.folder, "verification")
     assert main(["select", "scored"]) == 0
     assert re.search(
         r"provisional: 50 more to verify on the target, about 5 s: \S+ -m staff_engine verify",
@@ -274,7 +275,7 @@ def test_verify_starts_only_where_something_is_missing(scored, monkeypatch, caps
     use_worker(monkeypatch, "good")
     assert main(["verify", "scored"]) == 0
     assert capsys.readouterr().out == "no samples left to verify\n"
-    (scored.folder / "verification" / "part-00000.parquet").unlink()
+    without(scored.folder, "verification")
     assert main(["verify", "scored", "--strata", "4", "--verify-per-stratum", "2"]) == 0
     assert capsys.readouterr().out.startswith("8 samples to verify\n")
     verified = read_status(scored).verify

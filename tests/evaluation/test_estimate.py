@@ -11,6 +11,7 @@ from staff_engine.plan import EvaluationPlan
 from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import write_json
+from tests.helpers.damage import without
 from tests.helpers.made_cells import cell
 from tests.helpers.made_run import make_finished_run
 
@@ -102,7 +103,7 @@ def test_all_that_is_there_takes_nothing(source):
 
 def test_a_run_without_verified_samples_gives_no_estimate(source):
     run = source.folder
-    (run / "verification" / "part-00000.parquet").unlink()
+    without(run, "verification")
     assert json.loads((run / "timings.json").read_text())["fine-tune"] == TUNING
     found = estimate(source.plan, evaluation(), open_results(run))
     assert found is None

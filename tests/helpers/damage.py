@@ -1,8 +1,12 @@
 """The ways in which a file of a run can be damaged."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
+
+from staff_engine.runs.integrity.records import forget
+from staff_engine.system.files import read_checked, write_checked
 
 
 def empty(path: Path) -> None:
@@ -46,3 +50,12 @@ def damaged(path: Path, way: str):
     finally:
         path.write_bytes(before)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def without(folder: Path, name: str) -> None:
+    """Make a run as if it had never written a part, and verified nothing if that is the part."""
+    shutil.rmtree(folder / name)
+    forget(folder, name)
+    if name == "verification":
+        content = read_checked(folder / "summary.json")
+        write_checked(folder / "summary.json", {**content, "verified": 0})

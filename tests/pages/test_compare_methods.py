@@ -7,7 +7,11 @@ from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
+<<<<<<< HEAD
 from tests.helpers.seen import unescaped
+=======
+from tests.helpers.damage import without
+>>>>>>> a8b9c9b80b5a5197edd8c295754c975c45ed2c17
 
 DEFAULT = list(DEFAULT_METHODS)
 
@@ -189,8 +193,7 @@ def test_a_filter_that_no_chosen_sample_passes_says_so(methods):
 
 
 def test_without_embeddings_the_methods_that_read_none_are_left(methods, finished_run):
-    for path in (finished_run.folder / "embedding").glob("*"):
-        path.unlink()
+    without(finished_run.folder, "embedding")
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
     assert "because this run has no embeddings: D2, Moderate, K-means and Facility location." in texts(app)

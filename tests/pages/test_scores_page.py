@@ -1,12 +1,12 @@
 """The Scores page, in every state of a run and under what a link says."""
 
 import os
-import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.damage import without
 from tests.helpers.made_run import make_finished_run
 
 
@@ -105,7 +105,7 @@ def test_a_filter_that_nothing_passes_is_no_error(finished_run, open_page):
 
 
 def test_before_anything_is_verified_the_small_model_is_shown(finished_run, open_page):
-    shutil.rmtree(finished_run.folder / "verification")
+    without(finished_run.folder, "verification")
     app = open_page("scores", run=finished_run.id)
     assert not app.exception
     assert any("not scored any sample yet" in info.value for info in app.info)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from staff_engine.data.tokenization import tokenize_dataset
-from staff_engine.errors import ModelError
+from staff_engine.errors import RunError
 from staff_engine.models.finetune import steps_done
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines import steps
@@ -60,7 +60,7 @@ def test_a_tuned_target_verifies_the_same_samples_and_scores_them_otherwise(tune
 
 
 def test_the_target_learns_from_its_own_samples_and_its_losses_are_kept(tuned):
-    history = json.loads((tuned / "target_tuning.json").read_text())
+    history = json.loads((tuned / "target_tuning.json").read_text())["steps"]
     assert history[-1]["step"] == 5  # 10 samples twice, in batches of 4
     assert json.loads((tuned / "fine_tuning.json").read_text())["steps"][-1]["step"] == 29
     assert {path.name for path in tuned.iterdir()} >= {"adapter", "target_adapter", "target_tuning.parquet"}
@@ -128,7 +128,7 @@ def test_more_is_not_verified_without_what_the_target_has_learnt(tmp_path, sourc
     folder = make_run(tmp_path / "run", sources, **TUNED)
     pipeline.execute(folder, Watch())
     shutil.rmtree(folder / "target_adapter")
-    with pytest.raises(ModelError, match="target_adapter' cannot be loaded"):
+    with pytest.raises(RunError, match=r"target_adapter/adapter_config\.json is missing"):
         pipeline.verify_missing(folder, Watch(), {"strata": 12})
 
 

@@ -1,6 +1,5 @@
 """Scoring the samples of a run: stopped and gone on with, in little memory."""
 
-import json
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +9,7 @@ from staff_engine.errors import ModelError
 from staff_engine.pipelines.steps import SHRUNK_FILE, score_samples
 from staff_engine.scoring.head import Head
 from staff_engine.scoring.parts import PartWriter, read_parts
+from staff_engine.system.files import read_checked
 from tests.helpers.tiny import make_plan, make_scored_model, make_tokens
 
 LENGTHS = (20, 20, 19, 18, 10, 10, 10, 9, 9, 8, 8, 7, 7, 6, 5, 4)
@@ -68,7 +68,7 @@ def test_a_run_that_goes_on_cuts_batches_as_one_that_was_never_stopped(little_ro
     assert whole_shapes[:3] == [(4, 20), (2, 20), (2, 19)]
     assert little_room == whole_shapes
     assert efforts(tmp_path / "stopped") == efforts(tmp_path / "whole")
-    assert json.loads((tmp_path / "stopped" / SHRUNK_FILE).read_text()) == {"0": 40}
+    assert read_checked(tmp_path / "stopped" / SHRUNK_FILE) == {"0": 40}
 
 
 def test_what_was_scored_is_kept_when_a_sample_does_not_fit(monkeypatch, tmp_path):

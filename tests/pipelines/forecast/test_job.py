@@ -22,7 +22,7 @@ from staff_engine.pipelines.forecast.measuring import measure
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.system import background
-from staff_engine.system.files import write_json
+from staff_engine.system.files import read_checked, write_json
 from staff_engine.system.memory import peak_memory
 from staff_engine.system.processes import start_time
 from tests.helpers.made_measured import make_measured
@@ -356,7 +356,7 @@ def test_a_run_carries_its_forecast_and_its_end_says_how_far_that_was_off(source
     timings = {stage: 2 * seconds for stage, seconds in made.stages.items()}
     write_json(run.folder / "timings.json", {**timings, "select": 0.1})
     off = job.forecast_error(run.folder)
-    assert off == json.loads((run.folder / "forecast_error.json").read_bytes())
+    assert off == read_checked(run.folder / "forecast_error.json")
     for stage, seconds in made.stages.items():
         assert off[stage] == {
             "forecast": seconds, "found": pytest.approx(2 * seconds), "error": pytest.approx(-0.5)
