@@ -88,7 +88,7 @@ def _say_what_is_missing(table: ScoreTable) -> None:
         if not table.has(column):
             without = labels_where(lambda method, column=column: column in method.reads)
             how = HOW_TO_GET[column]
-            st.caption(f"This run has no {words}{how}, so these methods are not available: {without}.")
+            st.caption(f"Not available, because this run has no {words}{how}: {without}.")
 
 
 def _own_settings(names: list[str]) -> None:

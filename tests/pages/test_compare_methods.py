@@ -192,8 +192,8 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
         path.unlink()
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
-    assert "no embeddings, so these methods are not available: STAFF (Studio), D2, Moderate," in texts(app)
-    assert "no losses at checkpoints (start a run with --checkpoints 10), so these methods" in texts(app)
+    assert "because this run has no embeddings: STAFF (Studio), D2, Moderate," in texts(app)
+    assert "no losses at checkpoints (start a run with --checkpoints 10): S2L." in texts(app)
     assert "clusters" not in app.get("plotly_chart")[1].proto.alt
 
 
