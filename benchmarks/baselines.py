@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,15 +26,33 @@ import typer
 from benchmarks.machine import facts, table, written_by
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import select_d2
+from staff_engine.selection.baselines.facility import select_facility
+from staff_engine.selection.baselines.kmeans import select_kmeans
 from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.perplexity import select_perplexity
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
+from staff_engine.selection.baselines.s2l import select_s2l
 from staff_engine.system.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, GROUPS, RATE, SEED = 256, 200, 0.9, 0
 SIZES, QUICK = (10_000, 100_000), (500, 2_000)
-FROM_SCORES = {"random": select_random, "grand": select_grand, "el2n": select_el2n, "ccs": select_ccs}
-FROM_BOTH = {"moderate": select_moderate, "d2": select_d2}
+FROM_SCORES = {
+    "random": select_random, "grand": select_grand, "el2n": select_el2n, "ccs": select_ccs,
+    "perplexity": select_perplexity,
+}  # fmt: skip
+CHECKPOINTS = 10
+"""The trajectories of S2L are as many columns of the embeddings."""
+
+
+def _s2l(scores: np.ndarray, embedding: np.ndarray, **how: Any) -> np.ndarray:
+    return select_s2l(scores, embedding[:, :CHECKPOINTS], **how)
+
+
+FROM_BOTH: dict[str, Callable[..., np.ndarray]] = {
+    "moderate": select_moderate, "kmeans": select_kmeans, "s2l": _s2l, "facility": select_facility,
+    "d2": select_d2,
+}  # fmt: skip
 
 
 def made_up(count: int) -> tuple[np.ndarray, np.ndarray]:

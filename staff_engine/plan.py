@@ -258,6 +258,13 @@ class Plan(BaseModel):
         " target is not fine-tuned, as in the paper.",
     )
 
+    checkpoints: int = Field(
+        0,
+        ge=0,
+        le=1_000,
+        description="Number of checkpoints of the small model's fine-tuning at which the loss of every sample"
+        " is measured, one forward pass each. The method S2L needs them. 0: none.",
+    )
     scored_parameters: Literal["all", "last_block"] = Field(
         "all",
         description="Parameters whose gradient norm is the effort: every lora_B, or only those of the last"
@@ -473,6 +480,12 @@ class EvaluationPlan(BaseModel):
         None,
         description="β, the fraction of the hardest samples that some methods leave out. Default: the plan's"
         " drop_hardest.",
+    )
+    baseline_strata: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="K, the number of strata of CCS. STAFF's own K is that of the run's plan.",
     )
     also: dict[str, str] = Field(
         {}, description="Other finished runs on the same data, whose own coresets are also evaluated."

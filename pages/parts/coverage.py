@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -14,13 +15,19 @@ from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_selection, current_settings, selection_of
 from pages.parts.words import plain
 from staff_engine.charts import coverage as charts
-from staff_engine.plan import Plan
+from staff_engine.plan import SELECTION_FIELDS, EvaluationPlan, Plan
 from staff_engine.program import COMMAND
 from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets, missing_among
 from staff_engine.runs.results import Results
-from staff_engine.runs.score_tables import choose, settings_of, small_scores
+from staff_engine.runs.score_tables import HOW_TO_GET, choose, settings_of, small_scores
 from staff_engine.selection.baselines.ccs import CCS_STRATA
-from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, ScoreTable, labels_where, needs_embedding
+from staff_engine.selection.methods import (
+    DEFAULT_METHODS,
+    METHODS,
+    OPTIONAL_COLUMNS,
+    ScoreTable,
+    labels_where,
+)
 from staff_engine.selection.overlap import jaccard_by_chance
 from staff_engine.selection.strata import coreset_size
 from staff_engine.system.words import percent
@@ -50,7 +57,7 @@ def show(results: Results) -> None:
 
 def _choose_methods(table: ScoreTable) -> list[str]:
     """The methods chosen by the link or with the pills."""
-    offered = [name for name in METHODS if table.embedding.shape[1] or not needs_embedding(name)]
+    offered = [name for name in METHODS if not METHODS[name].lacks(table)]
     chosen = st.session_state.compare_methods
     if chosen is None:
         large = np.count_nonzero(np.isfinite(table.effort)) > D2_AT_ONCE
@@ -69,10 +76,37 @@ def _choose_methods(table: ScoreTable) -> list[str]:
             key="pruning_rate", persist_state="session", width=150,
             help=f"{Plan.model_fields['pruning_rate'].description} The same as on Select.",
         )  # fmt: skip
+        _own_settings(names)
     if len(offered) < len(METHODS):
-        without = labels_where(lambda method: needs_embedding(method.name))
-        st.caption(f"This run has no embeddings, so these methods are not available: {without}.")
+        _say_what_is_missing(table)
     return names
+
+
+def _say_what_is_missing(table: ScoreTable) -> None:
+    """The methods that the run has no data for, by the data."""
+    for column, words in OPTIONAL_COLUMNS.items():
+        if not table.has(column):
+            without = labels_where(lambda method, column=column: column in method.reads)
+            how = HOW_TO_GET[column]
+            st.caption(f"Not available, because this run has no {words}{how}: {without}.")
+
+
+def _own_settings(names: list[str]) -> None:
+    """The settings of the chosen baselines; empty fields use the defaults."""
+    if any(METHODS[name].cuts for name in names):
+        st.number_input(
+            f"β of {labels_where(lambda method: method.cuts)}", **plan_field.bounds("drop_hardest"),
+            step=0.05, format="%.6g", key="compare_beta", placeholder="as on Select",
+            persist_state="session", width=150,
+            help=EvaluationPlan.model_fields["beta"].description,
+        )  # fmt: skip
+    if any(METHODS[name].stratifies for name in names):
+        st.number_input(
+            f"K of {labels_where(lambda method: method.stratifies)}",
+            **plan_field.bounds("baseline_strata", EvaluationPlan), step=1, key="compare_strata",
+            placeholder=str(CCS_STRATA), persist_state="session", width=150,
+            help=EvaluationPlan.model_fields["baseline_strata"].description,
+        )  # fmt: skip
 
 
 def _take_methods() -> None:
@@ -83,13 +117,15 @@ def _take_methods() -> None:
 def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCoverage | None:
     """The coverage among the samples that pass the filter; None where no coreset has one."""
     settings = current_settings()
-    rate, seed, beta = (settings[name] for name in ("pruning_rate", "seed", "drop_hardest"))
+    rate, seed = settings["pruning_rate"], settings["seed"]
+    beta = st.session_state.compare_beta
+    beta = settings["drop_hardest"] if beta is None else beta
     selection = current_selection(results)
     run_id = results.folder.name
     coresets = {
         name: selection_of(results, settings_of(name, settings)).indices
         if METHODS[name].of_run
-        else _coreset(run_id, name, rate, seed, beta if METHODS[name].cuts else None, results, table)
+        else _baseline(results, table, name, beta)
         for name in names
     }
     strata, clusters = selection.labels, _clusters(run_id, seed, table)
@@ -103,8 +139,9 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     if not any(map(len, coresets.values())):
         return None
     found = coverage_of_coresets(
-        results, table, coresets, clusters, pruning_rate=rate, seed=seed, beta=beta, strata=strata
-    )
+        results, table, coresets, clusters, pruning_rate=rate, seed=seed, beta=beta, strata=strata,
+        baseline_strata=st.session_state.compare_strata,
+    )  # fmt: skip
     return replace(found, missing=missing_among(names, results, **settings))
 
 
@@ -115,9 +152,32 @@ def _table(run_id: str, _results: Results) -> ScoreTable:
 
 @st.cache_data(max_entries=64, show_spinner="Choosing the coresets …")
 def _coreset(
-    run_id: str, name: str, rate: float, seed: int, beta: float | None, _results: Results, _table: ScoreTable
+    run_id: str,
+    name: str,
+    chosen: tuple[tuple[str, Any], ...],
+    beta: float | None,
+    strata: int | None,
+    _results: Results,
+    _table: ScoreTable,
 ) -> np.ndarray:
-    return choose(name, _results, _table, pruning_rate=rate, seed=seed, beta=beta)
+    settings = dict(chosen)
+    how = {setting: settings[setting] for setting in ("pruning_rate", "seed")}
+    return choose(name, _results, _table, beta=beta, strata=strata, settings=settings, **how)
+
+
+def _baseline(results: Results, table: ScoreTable, name: str, beta: float) -> np.ndarray:
+    """A baseline's coreset. Only the settings on which it depends are in the key of the cache."""
+    method, settings = METHODS[name], current_settings()
+    names = ("pruning_rate", "seed") if method.budget == "samples" else SELECTION_FIELDS
+    return _coreset(
+        results.folder.name,
+        name,
+        tuple((setting, settings[setting]) for setting in names),
+        beta if method.cuts else None,
+        st.session_state.compare_strata if method.stratifies else None,
+        results,
+        table,
+    )
 
 
 @st.cache_data(max_entries=8, show_spinner="Grouping the embeddings …")
@@ -133,7 +193,7 @@ def _say_how(covered: MethodCoverage, *, scorable: int) -> None:
     st.caption(
         f"{percent(covered.pruning_rate)} removed, seed {covered.seed}. STAFF uses the settings of Select."
         f" The baselines use the fine-tuned small model's scores. {cutting} drop the hardest"
-        f" {percent(covered.beta)}, as STAFF does; CCS uses {CCS_STRATA} strata. By chance, two random"
+        f" {percent(covered.beta)}; CCS uses {covered.baseline_strata} strata. By chance, two random"
         f" coresets of {size:,} of {scorable:,} samples overlap by"
         f" {jaccard_by_chance(size, size, scorable):.0%}."
     )
@@ -205,8 +265,10 @@ def _explain(results: Results, names: list[str]) -> None:
             st.markdown(f"**{method.label}**. {method.sentence}")
         words = "".join(f" --method {name}" for name in names)
         rate = st.session_state.pruning_rate
+        given = {"beta": st.session_state.compare_beta, "baseline-strata": st.session_state.compare_strata}
+        more = "".join(f" --{name} {value:g}" for name, value in given.items() if value is not None)
         st.caption("The same as a command. Other settings are those of the run's plan:")
         st.code(
-            f"{COMMAND} compare {results.folder.name}{words} --pruning-rate {rate:g}",
+            f"{COMMAND} compare {results.folder.name}{words} --pruning-rate {rate:g}{more}",
             language="bash", wrap_lines=True,
         )  # fmt: skip

@@ -68,6 +68,25 @@ def _yes_no(text: str) -> bool:
     return _one_of("yes", "no")(text) == "yes"
 
 
+def _share(text: str) -> float:
+    """A fraction of the samples."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise ValueError("allowed: 0 or more and below 1")
+    return value
+
+
+def _strata(text: str) -> int:
+    """A number of strata."""
+    value = _count(text)
+    if not 1 <= value <= 10_000:
+        raise ValueError("allowed: 1 to 10,000")
+    return value
+
+
 def _methods(text: str) -> str:
     """Names of methods, separated by commas."""
     if not set(filter(None, text.split(","))) <= METHODS.keys():
@@ -94,6 +113,8 @@ PAGE_KEYS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "compare_view": ("selections", _one_of("selections", "methods", "evaluation")),
     "evaluation": (None, str),
     "compare_methods": (None, _methods),
+    "compare_beta": (None, _share),
+    "compare_strata": (None, _strata),
     "compare_a": ("current", str),
     "compare_b": ("plan", str),
     "row": (None, _count),

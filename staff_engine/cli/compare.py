@@ -13,6 +13,7 @@ from staff_engine.errors import PlanError
 from staff_engine.plan import EvaluationPlan
 from staff_engine.runs import control
 from staff_engine.runs.kinds import Kind
+from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, labels_where
 
 EVALUATE_ONLY = (
@@ -21,6 +22,8 @@ EVALUATE_ONLY = (
 )  # fmt: skip
 
 CUTTING = labels_where(lambda method: method.cuts)
+STRATIFYING = labels_where(lambda method: method.stratifies)
+"""The methods with a β, and those with a K."""
 
 
 def _of_evaluation(name: str, *flags: str, more: str = "", metavar: str | None = None) -> Any:
@@ -68,6 +71,14 @@ def compare(
         typer.Option(
             help=f"Fraction of the hardest samples that {CUTTING} drop, 0 or more and below 1."
             " Default: drop_hardest of the run's plan, as for STAFF.",
+            show_default=False,
+        ),
+    ] = None,
+    baseline_strata: Annotated[
+        int | None,
+        typer.Option(
+            help=f"K, the number of strata of {STRATIFYING}, 1 to 10,000. Default: {CCS_STRATA}, as in its"
+            " paper.",
             show_default=False,
         ),
     ] = None,
@@ -125,6 +136,7 @@ def compare(
         "methods": tuple(method) if method else None,
         "pruning_rates": tuple(pruning_rate) if pruning_rate else None,
         "beta": beta,
+        "baseline_strata": baseline_strata,
         "seeds": seeds, "own_draw": own_draw, "full_seeds": full_seeds, "budget": budget,
         "baseline_scores": baseline_scores,
         "held_out": held_out, "held_out_samples": held_out_samples, "answers": answers,
@@ -155,6 +167,7 @@ def compare(
         pruning_rates=pruning_rate or [results.plan.pruning_rate],
         seed=results.plan.seed if seed is None else seed,
         beta=beta,
+        strata=baseline_strata,
     )
     compared = list(at_each_rate)
     if out is not None:

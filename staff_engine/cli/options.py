@@ -30,7 +30,7 @@ PANELS = {
         "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "lora_targets",
         "tune_target",
     ),
-    "Scoring": ("scored_parameters", "tokens_per_batch", "ifd"),
+    "Scoring": ("checkpoints", "scored_parameters", "tokens_per_batch", "ifd"),
     "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),
 }  # fmt: skip
 

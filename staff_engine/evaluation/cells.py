@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import PlanError, RunError
 from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.methods import METHODS, method_named
 from staff_engine.system.files import read_model, write_checked
 from staff_engine.system.words import percent
@@ -55,6 +56,7 @@ class Asked:
     scores: Scores | None = None  # None if the arm reads no scores, or those of its own run
     budget: Budget | None = None
     beta: float | None = None  # fraction of the hardest to leave out; None: none, or the same as STAFF
+    strata: int | None = None  # K of a baseline; None: it has none, or that of its paper
 
     @property
     def key(self) -> str:
@@ -62,6 +64,7 @@ class Asked:
         parts = [slug(self.arm)]
         parts += [self.scores] if self.scores else []
         parts += [f"b{self.beta:g}"] if self.beta is not None else []
+        parts += [f"k{self.strata}"] if self.strata is not None else []
         parts += [f"p{self.pruning_rate:g}"] if self.pruning_rate is not None else []
         parts += [f"s{self.seed}"] if self.arm != NOTHING else []
         return "-".join([*parts, *([self.budget] if self.budget else [])])
@@ -72,7 +75,8 @@ class Asked:
         rate = f", {percent(self.pruning_rate)} removed" if self.pruning_rate is not None else ""
         budget = f", equal {self.budget}" if self.budget else ""
         beta = f", β {self.beta:g}" if self.beta is not None else ""
-        return f"{self.arm}{beta}{rate}{budget}, seed {self.seed}"
+        strata = f", K {self.strata}" if self.strata is not None else ""
+        return f"{self.arm}{beta}{strata}{rate}{budget}, seed {self.seed}"
 
 
 class Cell(BaseModel):
@@ -86,6 +90,7 @@ class Cell(BaseModel):
     scores: Scores | None = None
     budget: Budget | None = None
     beta: float | None = None
+    strata: int | None = None
     rows: int
     """Number of samples in the training."""
     rows_sha256: str
@@ -108,7 +113,7 @@ class Cell(BaseModel):
     @property
     def asked(self) -> Asked:
         """The specification of the cell."""
-        return Asked(self.arm, self.seed, self.pruning_rate, self.scores, self.budget, self.beta)
+        return Asked(self.arm, self.seed, self.pruning_rate, self.scores, self.budget, self.beta, self.strata)
 
 
 def cells_of(plan: Plan, evaluation: EvaluationPlan) -> list[Asked]:
@@ -116,17 +121,22 @@ def cells_of(plan: Plan, evaluation: EvaluationPlan) -> list[Asked]:
 
     `NOTHING` occurs once and `FULL` once for each of the first `full_seeds` seeds, because equal steps on the
     full data are equal epochs.
+    Methods of equal time have no cells of equal steps, because more samples then take no more time.
     """
     cells = [Asked(NOTHING, plan.seed)]
     full = evaluation.seeds if evaluation.full_seeds is None else evaluation.full_seeds
     for seed in range(plan.seed, plan.seed + evaluation.seeds):
         cells += [Asked(FULL, seed)] if seed < plan.seed + full else []
         cells += [
-            Asked(arm, seed, rate, _scores_read(arm, evaluation), budget, _beta(arm, plan, evaluation))
+            Asked(
+                arm, seed, rate, _scores_read(arm, evaluation), budget, _beta(arm, plan, evaluation),
+                _strata(arm, evaluation),
+            )
             for rate in evaluation.pruning_rates
             for arm in arms_of(evaluation)
             for budget in BUDGETS[evaluation.budget]
-        ]
+            if not (budget == "steps" and _has_equal_time(arm))
+        ]  # fmt: skip
     return cells
 
 
@@ -138,7 +148,7 @@ def arms_of(evaluation: EvaluationPlan) -> tuple[str, ...]:
 def _scores_read(arm: str, evaluation: EvaluationPlan) -> Scores | None:
     if arm in evaluation.also or not METHODS[arm].reads or METHODS[arm].of_run:
         return None
-    return evaluation.baseline_scores
+    return "small" if METHODS[arm].of_small else evaluation.baseline_scores
 
 
 def needs_target_scores(evaluation: EvaluationPlan) -> bool:
@@ -150,6 +160,16 @@ def _beta(arm: str, plan: Plan, evaluation: EvaluationPlan) -> float | None:
     if arm in evaluation.also or not METHODS[arm].cuts or evaluation.beta == plan.drop_hardest:
         return None
     return evaluation.beta
+
+
+def _strata(arm: str, evaluation: EvaluationPlan) -> int | None:
+    if arm in evaluation.also or not METHODS[arm].stratifies or evaluation.baseline_strata == CCS_STRATA:
+        return None
+    return evaluation.baseline_strata
+
+
+def _has_equal_time(arm: str) -> bool:
+    return arm in METHODS and METHODS[arm].budget == "time"
 
 
 def check_arms(evaluation: EvaluationPlan) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from staff_engine.evaluation.cells import FULL, NOTHING, Asked, Cell, cells_of, needs_target_scores
+from staff_engine.pipelines.forecast.extrapolation import FORWARD
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import stages
+from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.results import Results
+from staff_engine.selection.methods import METHODS
 from staff_engine.selection.strata import coreset_size
-
-FORWARD = 1 / 3
-"""Time of a forward pass as a share of a forward and a backward pass."""
 
 CELL_SECONDS = 1.0
 """Fixed time per cell, mainly for loading the model."""
@@ -75,7 +75,7 @@ def estimate(
     speeds = _refined(speeds, done, tokens / samples * plan.batch_size)
     finished = {cell.asked for cell in done}
     todo = [asked for asked in cells_of(plan, evaluation) if asked not in finished]
-    trained = sum(_share(asked, samples) for asked in todo) * plan.epochs * tokens
+    trained = sum(_share(asked, source, samples) for asked in todo) * plan.epochs * tokens
     scores = needs_target_scores(evaluation) and not any(cell.scores == "target" for cell in done)
     return Estimate(
         cells=len(todo),
@@ -126,10 +126,13 @@ def _refined(speeds: Speeds, done: Sequence[Cell], tokens_a_step: float) -> Spee
     )
 
 
-def _share(asked: Asked, samples: int) -> float:
+def _share(asked: Asked, source: Results, samples: int) -> float:
     """Training of a cell as a share of fine-tuning on the full data."""
     if asked.arm == NOTHING:
         return 0.0
     if asked.arm == FULL or asked.budget == "steps" or asked.pruning_rate is None:
         return 1.0
-    return coreset_size(samples, asked.pruning_rate) / samples
+    size = coreset_size(samples, asked.pruning_rate)
+    if asked.arm in METHODS and METHODS[asked.arm].budget == "time":
+        size += samples_for_selection(source, pruning_rate=asked.pruning_rate)
+    return min(1.0, size / samples)

@@ -82,7 +82,7 @@ class Facts(_Frozen):
     samples: int
     """Number of samples of the full data on which the target can be trained."""
     selection_seconds: dict[str, float]
-    """Seconds that models ran in earlier runs: by "small" for its scores, by STAFF's method, or by label."""
+    """Seconds that models ran in earlier runs: by "small" for its scores, by method, or by label."""
     warnings: tuple[str, ...] = ()
     judging: dict[str, Any] | None = None
     """The settings that define how cells are evaluated; None in files of older versions."""
@@ -112,7 +112,9 @@ class Row(_Frozen):
     pruning_rate: float | None
     budget: Budget | None
     rows: int
+    """Number of samples in the training; the mean over the seeds if it depends on them."""
     steps: int
+    """Optimizer steps, likewise."""
     loss: Mean
     metric: Mean | None
     loss_to_random: Mean | None
@@ -338,7 +340,6 @@ def _row(
     full_seconds: Sequence[float],
 ) -> Row:
     arm, rate, scores, budget = group
-    some = next(iter(cells.values()))
     losses = {seed: cell.loss for seed, cell in cells.items()}
     metrics = {seed: cell.metric for seed, cell in cells.items() if cell.metric is not None}
     compared = rate is not None and arm != REFERENCE
@@ -350,8 +351,8 @@ def _row(
         scores=scores,
         pruning_rate=rate,
         budget=budget,
-        rows=some.rows,
-        steps=some.steps,
+        rows=round(np.mean([cell.rows for cell in cells.values()])),
+        steps=round(np.mean([cell.steps for cell in cells.values()])),
         loss=mean_over_seeds(list(losses.values())),
         metric=mean_over_seeds(list(metrics.values())) if metrics else None,
         loss_to_random=difference,
@@ -380,5 +381,5 @@ def _selection_seconds(
     chosen = float(np.mean([cell.seconds["select"] for cell in cells.values()]))
     if arm in METHODS and not (METHODS[arm].reads or METHODS[arm].of_run):
         return chosen
-    models = model_seconds.get(scores or arm)
+    models = model_seconds.get(arm, model_seconds.get(scores or arm))
     return None if models is None else models + chosen

@@ -52,7 +52,7 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.plan import EvaluationPlan, Plan
 from staff_engine.runs import stages
-from staff_engine.runs.cost import selection_seconds, small_seconds
+from staff_engine.runs.cost import column_seconds, selection_seconds, small_seconds
 from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.results import Results, open_results
@@ -221,9 +221,11 @@ def _facts(
     known = run.facts
     own = [name for name in run.evaluation.methods if METHODS[name].of_run]
     kinds = row_kinds(source.imported.folder, source.num_rows)
+    of_small = [name for name in run.evaluation.methods if METHODS[name].of_small]
     seconds = {
         "small": small_seconds(source),
         **{name: selection_seconds(source, **settings_of(name, {})) for name in own},
+        **{name: sum(column_seconds(source, each) for each in METHODS[name].reads) for name in of_small},
         **{label: selection_seconds(results) for label, results in further.items()},
     }
     return Facts(
@@ -288,7 +290,8 @@ class _Choice:
             table = replace(self._table(asked.scores))
             rows = choose(
                 asked.arm, self.source, table, **settings,
-                beta=self.evaluation.beta, own_draw=self.evaluation.own_draw,
+                beta=self.evaluation.beta, strata=self.evaluation.baseline_strata,
+                own_draw=self.evaluation.own_draw,
             )  # fmt: skip
         seconds = time.perf_counter() - begun
         return np.intersect1d(rows, self.readable), seconds

@@ -54,7 +54,8 @@ def make_cell(bench: Bench, asked: Asked, rows: np.ndarray, seconds: float, repo
     losses, answers = _judge(bench, model, lambda: reporter.advance(0))
     return Cell(
         arm=asked.arm, seed=asked.seed, pruning_rate=asked.pruning_rate, scores=asked.scores,
-        budget=asked.budget, beta=asked.beta, rows=len(rows), rows_sha256=sha256_of(rows), steps=steps,
+        budget=asked.budget, beta=asked.beta, strata=asked.strata,
+        rows=len(rows), rows_sha256=sha256_of(rows), steps=steps,
         loss=float(losses.mean()), metric=float(answers.mean()) if len(answers) else None,
         losses=tuple(np.round(losses, 6).tolist()), answers=tuple(np.round(answers, 3).tolist()),
         seconds={

@@ -60,6 +60,14 @@ def count_steps(samples: int, *, epochs: int, batch_size: int) -> int:
     return -(-samples * epochs // batch_size)
 
 
+def checkpoint_steps(steps: int, count: int) -> list[int]:
+    """The steps after which the losses of all samples are measured: evenly spaced, the last one included.
+
+    Fewer than `count` if there are fewer steps.
+    """
+    return sorted({-(-steps * number // count) for number in range(1, count + 1)})
+
+
 def order_of_steps(
     lengths: Sequence[int] | np.ndarray, *, steps: int, batch_size: int, seed: int
 ) -> list[int]:

@@ -33,6 +33,7 @@ from staff_engine.pipelines.steps import (
     tokenize_rows,
     train_adapter,
 )
+from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import token_share
@@ -42,7 +43,7 @@ from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, Results, open_results
 from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
-from staff_engine.scoring.parts import AlonePartWriter, PartWriter, alone_folder, read_parts
+from staff_engine.scoring.parts import LossPartWriter, PartWriter, alone_folder, read_parts
 from staff_engine.scoring.precision import read_precision, settle
 from staff_engine.selection.agreement import rank_agreement
 from staff_engine.selection.trust import judge_trust
@@ -87,6 +88,8 @@ def execute(folder: Path, reporter: Reporter) -> None:
     _speculate(plan, folder, reporter)
     if plan.scores_alone:
         _speculate_alone(plan, folder, reporter)
+    if plan.checkpoints:
+        measure_trajectories(plan, folder, reporter)
     _tune_target(plan, folder, reporter)
     _verify(plan, folder, reporter, ids=open_results(folder).to_verify())
     _verify_alone(plan, folder, reporter)
@@ -98,6 +101,7 @@ def stages_of(plan: Plan) -> tuple[str, ...]:
     asked = {
         stages.NUMBER_FORMAT: plan.dtype == "auto",
         stages.SPECULATE_ALONE: plan.scores_alone,
+        stages.TRAJECTORIES: plan.checkpoints > 0,
         stages.TUNE_TARGET: plan.tune_target > 0,
         stages.VERIFY_ALONE: plan.scores_alone,
         stages.EXPORT: False,
@@ -159,7 +163,9 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
 
 def _finetune(plan: Plan, folder: Path, reporter: Reporter) -> None:
     if not (folder / SMALL.adapter).exists():
-        train_adapter(SMALL, plan, plan.small, open_tokens(folder / "tokens.arrow"), folder, reporter)
+        tokens = open_tokens(folder / "tokens.arrow")
+        keep = adapters_to_keep(plan, tokens, folder)
+        train_adapter(SMALL, plan, plan.small, tokens, folder, reporter, keep=keep)
 
 
 def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
@@ -181,7 +187,7 @@ def _speculate_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
     reporter.stage(stages.SPECULATE_ALONE, len(tokens), done=len(done))
     if len(done) < len(tokens):
         tokenizer = loading.load_tokenizer(plan.small)
-        writer = AlonePartWriter(alone)
+        writer = LossPartWriter(alone)
         score_responses(plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter)
 
 
@@ -236,7 +242,7 @@ def _verify_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
     reporter.stage(stages.VERIFY_ALONE, len(ids))
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
     tokenizer = loading.load_tokenizer(plan.target)
-    writer = AlonePartWriter(alone_folder(folder / "verification"))
+    writer = LossPartWriter(alone_folder(folder / "verification"))
     score_responses(plan, _target(plan, folder), tokenizer, tokens, set(), writer, reporter)
 
 

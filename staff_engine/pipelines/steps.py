@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -23,10 +23,10 @@ from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.integrity.mend import accept_import
 from staff_engine.runs.stages import Stage
-from staff_engine.scoring.parts import AlonePartWriter, PartWriter
+from staff_engine.scoring.losses import LossScorer, first_token
+from staff_engine.scoring.parts import LossPartWriter, PartWriter
 from staff_engine.scoring.precision import read_precision, settle
 from staff_engine.scoring.scorer import Scorer, plan_batches
-from staff_engine.scoring.without_prompt import ResponseScorer, first_token
 from staff_engine.system.files import read_checked, rename_flushed, write_checked
 from staff_engine.system.words import counted
 
@@ -95,16 +95,29 @@ def settle_format(plan: Plan, folder: Path, name: str, tokens: TokenTable, repor
 
 
 def train_adapter(
-    training: Training, plan: Plan, name: str, tokens: TokenTable, folder: Path, reporter: Reporter
+    training: Training,
+    plan: Plan,
+    name: str,
+    tokens: TokenTable,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    keep: Mapping[int, Path] | None = None,
 ) -> None:
-    """Fine-tune a model into an adapter, from its last checkpoint if there is one."""
+    """Fine-tune a model into an adapter, from its last checkpoint if there is one.
+
+    `keep` has the steps after which the adapter is also written to another folder.
+    """
     part = folder / f"{training.adapter}.part"
     steps = count_steps(len(tokens), epochs=plan.epochs, batch_size=plan.batch_size)
     done = steps_done(part)
     reporter.stage(training.stage, steps, done)
+    model = fresh_lora(plan, name)
 
     def on_step(step: int) -> bool:
         nonlocal done
+        if keep and step in keep:
+            adapters.save_adapter(model, keep[step])
         if reporter.cancelled:
             return False
         reporter.advance(step - done)
@@ -112,7 +125,7 @@ def train_adapter(
         return True
 
     finished = finetune(
-        fresh_lora(plan, name),
+        model,
         tokens,
         tokens.lengths,
         part,
@@ -204,13 +217,29 @@ def score_responses(
     tokenizer: PreTrainedTokenizerBase,
     tokens: TokenTable,
     done: set[int],
-    writer: AlonePartWriter,
+    writer: LossPartWriter,
     reporter: Reporter,
 ) -> None:
     """Score the responses of all samples that are not done without their prompts, as `score_samples` does."""
     model.requires_grad_(False)
-    scorer = ResponseScorer(model, first=first_token(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    scorer = LossScorer(model, first=first_token(tokenizer), pad_token_id=tokenizer.pad_token_id)
     batches = plan_batches(tokens.response_tokens + 1, tokens=plan.tokens_per_batch)
+    _score_batches(scorer, writer, tokens, batches, done, reporter)
+
+
+def score_losses(
+    plan: Plan,
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: TokenTable,
+    done: set[int],
+    writer: LossPartWriter,
+    reporter: Reporter,
+) -> None:
+    """Compute only the losses of all samples that are not done, as `score_samples` does."""
+    model.requires_grad_(False)
+    scorer = LossScorer(model, pad_token_id=tokenizer.pad_token_id)
+    batches = plan_batches(tokens.lengths, tokens=plan.tokens_per_batch)
     _score_batches(scorer, writer, tokens, batches, done, reporter)
 
 

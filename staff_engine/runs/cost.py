@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from staff_engine.errors import RunError
 from staff_engine.runs import stages
 from staff_engine.runs.results import Results
 from staff_engine.runs.summary import Summary
@@ -176,3 +177,44 @@ def token_share(results: Results, indices: np.ndarray) -> float:
         Row ids of a coreset.
     """
     return float(results.tokens[indices].sum() / np.nansum(results.tokens))
+
+
+def samples_for_selection(results: Results, **settings: Any) -> int:
+    """Number of samples on which the target could train in the time that a selection takes.
+
+    The time of `selection_seconds`, divided by the time for fine-tuning the target on one sample for
+    the plan's epochs, as `run_cost` estimates it.
+
+    Raises
+    ------
+    RunError
+        If the run's times do not give the target's speed, because nothing is verified.
+    """
+    training, samples = run_cost(results.summary, results.timings).training, results.summary.samples
+    if not training:
+        raise RunError(
+            f"run {results.folder.name} has not verified samples, so the target's speed is unknown; allowed:"
+            " a run with verify_per_stratum of 1 or more"
+        )
+    return round(selection_seconds(results, **settings) / (training / samples))
+
+
+def column_seconds(results: Results, column: str) -> float:
+    """Seconds in which a run made a column that only some baselines read, including the small model's.
+
+    - trajectories: the small model's fine-tuning, and a forward pass at each checkpoint. The losses of the
+      last checkpoint are part of the scores. Their time is taken to be that of another checkpoint, or of
+      scoring if there is no other.
+    - ifd: the small model's scores, and the losses without prompts.
+    """
+    match column:
+        case "trajectories":
+            others = results.trajectories.shape[1] - 1
+            if others < 1:
+                return small_seconds(results)
+            tuning = results.timings.get(stages.FINE_TUNE.name, 0.0)
+            return tuning + results.timings.get(stages.TRAJECTORIES.name, 0.0) * (others + 1) / others
+        case "ifd":
+            return small_seconds(results) + results.timings.get(stages.SPECULATE_ALONE.name, 0.0)
+        case _:
+            raise ValueError(f"column is {column!r}; allowed: trajectories, ifd")

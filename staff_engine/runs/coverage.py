@@ -11,6 +11,7 @@ import numpy as np
 
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import choose, missing_of
+from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.coverage import QUANTILES, Coverage, cluster_embeddings, measure_coverage
 from staff_engine.selection.methods import METHODS, ScoreTable, method_named
 from staff_engine.system.arrow import by_row, to_numpy, write_table
@@ -24,6 +25,8 @@ class MethodCoverage:
     seed: int
     beta: float
     """Fraction of the hardest samples that methods with a β dropped."""
+    baseline_strata: int
+    """K of CCS."""
     source: str
     """The model whose scores the baselines read: "small" or "target"."""
     coresets: dict[str, np.ndarray]
@@ -47,6 +50,7 @@ class MethodCoverage:
             "pruning_rate": self.pruning_rate,
             "seed": self.seed,
             "beta": self.beta,
+            "baseline_strata": self.baseline_strata,
             "scores": self.source,
             "strata": coverage.num_strata,
             "clusters": coverage.num_clusters,
@@ -79,13 +83,14 @@ def coverage_of_methods(
     pruning_rates: Sequence[float],
     seed: int,
     beta: float | None = None,
+    strata: int | None = None,
 ) -> Iterator[MethodCoverage]:
     """Select by each method at each pruning rate, and measure the coverage of the coresets.
 
     Parameters
     ----------
-    results, table, seed, beta
-        As `score_tables.choose` takes them. The strata are those of the run's plan.
+    results, table, seed, beta, strata
+        As `score_tables.choose` takes them. Coverage is measured on the strata of the run's plan.
     names
         Names of the methods, at least one.
     pruning_rates
@@ -100,15 +105,16 @@ def coverage_of_methods(
     """
     for name in names:
         method_named(name)
-    clusters, strata = clusters_of(table, seed), results.select().labels
+    clusters, own = clusters_of(table, seed), results.select().labels
     for rate in pruning_rates:
         coresets = {
-            name: choose(name, results, table, pruning_rate=rate, seed=seed, beta=beta)
+            name: choose(name, results, table, pruning_rate=rate, seed=seed, beta=beta, strata=strata)
             for name in dict.fromkeys(names)
         }
         found = coverage_of_coresets(
-            results, table, coresets, clusters, strata=strata, pruning_rate=rate, seed=seed, beta=beta
-        )
+            results, table, coresets, clusters, strata=own, pruning_rate=rate, seed=seed, beta=beta,
+            baseline_strata=strata,
+        )  # fmt: skip
         yield replace(found, missing=missing_among(coresets, results, pruning_rate=rate, seed=seed))
 
 
@@ -135,6 +141,7 @@ def coverage_of_coresets(
     seed: int,
     strata: np.ndarray,
     beta: float | None = None,
+    baseline_strata: int | None = None,
 ) -> MethodCoverage:
     """Measure the coverage of given coresets.
 
@@ -145,6 +152,7 @@ def coverage_of_coresets(
         pruning_rate=pruning_rate,
         seed=seed,
         beta=results.plan.drop_hardest if beta is None else beta,
+        baseline_strata=CCS_STRATA if baseline_strata is None else baseline_strata,
         source=table.source,
         coresets=coresets,
         coverage=measure_coverage(

@@ -42,6 +42,8 @@ _NONE = np.zeros(0, dtype=np.int64)
 
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
+TRAJECTORY = "trajectory"
+"""The losses at checkpoints of the small model's fine-tuning: a score folder for each step."""
 
 MEASURED = ("effort", "loss", "response_tokens")
 """The columns of every run that scores are made of."""
@@ -168,6 +170,18 @@ class Results:
             return self._column(part, name)[self.verified_ids]
 
         return make_score(score, _Columns(column))
+
+    @cached_property
+    def trajectories(self) -> np.ndarray:
+        """Float64 (num_rows, c): each sample's loss at c checkpoints of the small model's fine-tuning.
+
+        The last one is the fine-tuned model. NaN for unscorable rows; c is 0 if the plan has none.
+        """
+        if not self.plan.checkpoints:
+            return np.zeros((self.num_rows, 0))
+        steps = sorted(path.name for path in (self.folder / TRAJECTORY).glob("*"))
+        parts = [*(f"{TRAJECTORY}/{step}" for step in steps), "speculative"]
+        return np.column_stack([self._measured(part, "loss") for part in parts])
 
     @cached_property
     def scores(self) -> pd.DataFrame:

@@ -4,35 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 
 from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
+from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.integrity.check import check_files
-from staff_engine.runs.results import Results
+from staff_engine.runs.results import TRAJECTORY, Results
 from staff_engine.scoring.parts import read_embeddings, read_parts
-from staff_engine.selection.methods import METHODS, ScoreTable, method_named, needs_embedding
+from staff_engine.selection.methods import METHODS, OPTIONAL_COLUMNS, OWN, ScoreTable, method_named
 from staff_engine.system.arrow import by_row, to_numpy
+
+HOW_TO_GET = {
+    "embedding": "",
+    "trajectories": " (start a run with --checkpoints 10)",
+    "ifd": " (to compute it, use verify RUN --score ifd)",
+}
+"""How to get the columns that a run can lack."""
 
 
 def small_scores(results: Results) -> ScoreTable:
     """The fine-tuned small model's scores of a run."""
-    check_files(results.folder, "speculative", "embedding")
-    return read_scores(results.folder, results.speculative, source="small")
+    check_files(results.folder, "speculative", "embedding", TRAJECTORY)
+    return read_scores(
+        results.folder,
+        results.speculative,
+        source="small",
+        trajectories=results.trajectories,
+        ifd=None if results.lacks("ifd") else results.scores_by("ifd"),
+    )
 
 
-def read_scores(folder: Path, effort: np.ndarray, *, source: Literal["small", "target"]) -> ScoreTable:
-    """Read a model's scores from the parts in a folder's `speculative` and `embedding`, given its effort."""
-    table = read_parts(folder / "speculative", ["row_id", "el2n", "loss"])
+def read_scores(
+    folder: Path,
+    effort: np.ndarray,
+    *,
+    source: Literal["small", "target"],
+    trajectories: np.ndarray | None = None,
+    ifd: np.ndarray | None = None,
+) -> ScoreTable:
+    """Read a model's scores from the parts in a folder's `speculative` and `embedding`.
+
+    Its effort is given and, if they are measured, its loss trajectories and IFD.
+    """
+    table = read_parts(folder / "speculative", ["row_id", "el2n", "loss", "response_tokens"])
     ids = to_numpy(table["row_id"])
     scorable = np.isfinite(effort)
     return ScoreTable(
         effort=np.where(scorable, effort, np.nan),
         el2n=_placed(ids, to_numpy(table["el2n"]), scorable),
         loss=_placed(ids, to_numpy(table["loss"]), scorable),
+        response_tokens=_placed(ids, to_numpy(table["response_tokens"]), scorable),
         embedding=np.where(scorable[:, None], read_embeddings(folder, len(scorable)), np.float16(0)),
+        trajectories=np.zeros((len(scorable), 0)) if trajectories is None else trajectories,
+        ifd=np.zeros(0) if ifd is None else ifd,
         source=source,
     )
 
@@ -45,6 +72,7 @@ def choose(
     pruning_rate: float,
     seed: int,
     beta: float | None = None,
+    strata: int | None = None,
     settings: Mapping[str, Any] | None = None,
     own_draw: bool = False,
 ) -> np.ndarray:
@@ -67,6 +95,8 @@ def choose(
         plan's `drop_hardest`. The papers of CCS and D2 search β on held-out data for each data set
         and rate, which a run cannot do; with this default they drop the same fraction as STAFF.
         STAFF's methods use their own settings. The other methods drop none.
+    strata : int, optional
+        K of CCS, 1 to 10,000. Default: that of its paper.
     settings
         Other settings of the run's own selection, `plan.SELECTION_FIELDS`. Default: the plan's.
         STAFF's methods change some of them, see `Method.settings`.
@@ -76,28 +106,41 @@ def choose(
     Returns
     -------
     int64 (m,)
-        Row ids, ascending; the same number for every method.
+        Row ids, ascending; the same number for every method whose budget is a number of samples.
 
     Raises
     ------
     PlanError
         If the method is unknown, or a setting is not allowed.
     RunError
-        If the method reads embeddings and the table has none.
+        If the method reads a column that the table does not have, or the time of a selection is unknown.
     """
-    if needs_embedding(name) and not table.embedding.shape[1]:
-        without = [each for each in METHODS if not needs_embedding(each)]
-        raise RunError(
-            f"{METHODS[name].label} reads embeddings, and run {results.folder.name} has none; allowed:"
-            f" {', '.join(without)}"
-        )
     method = method_named(name)
+    for column in method.lacks(table):
+        without = [each for each in METHODS if not METHODS[each].lacks(table)]
+        raise RunError(
+            f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has"
+            f" none{HOW_TO_GET[column]}; allowed: {', '.join(without)}"
+        )
     how: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
     if method.choose is None:
         own = settings_of(name, {**(settings or {}), **how})
         return results.select(own_draw=own_draw, **own).indices
     if method.cuts:
         how["beta"] = results.plan.drop_hardest if beta is None else beta
+    if method.stratifies and strata is not None:
+        how["num_strata"] = strata
+    own = {**(settings or {}), "pruning_rate": pruning_rate, "seed": seed}
+    match method.budget:
+        case "tokens":
+            selected = results.select(own_draw=own_draw, **own).indices
+            how["tokens"] = float(table.response_tokens[selected].sum())
+        case "time":
+            how["extra"] = samples_for_selection(results, **own)
+        case "samples":
+            pass
+        case _:
+            assert_never(method.budget)
     return method.choose(table, **how)
 
 
@@ -119,11 +162,13 @@ def settings_of(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def missing_of(name: str, results: Results, **settings: Any) -> tuple[int, str]:
     """How many samples the target must still verify for a method's coreset, and the command that does it.
 
-    `settings` are those of the run's own selection. 0 and "" for methods that do not verify.
+    `settings` are those of the run's own selection. A method with the budget of its tokens depends on it.
+    0 and "" for methods that do not verify.
     """
-    if not method_named(name).of_run:
+    method = method_named(name)
+    if not method.of_run and method.budget != "tokens":
         return 0, ""
-    settings = settings_of(name, settings)
+    settings = settings_of(name if method.of_run else OWN, settings)
     missing = len(results.to_verify(**settings))
     if not missing:
         return 0, ""

@@ -44,6 +44,7 @@ SPECULATE = Stage("speculate", "Score all samples on the small model", "samples"
 SPECULATE_ALONE = Stage(
     "speculate without prompt", "Score responses without prompts on the small model", "samples"
 )
+TRAJECTORIES = Stage("trajectories", "Measure the losses at checkpoints of the small model", "samples")
 TUNE_TARGET = Stage("tune target", "Fine-tune the target on other samples", "steps")
 VERIFY = Stage("verify", "Verify samples on the target", "samples")
 VERIFY_ALONE = Stage("verify without prompt", "Score responses without prompts on the target", "samples")
@@ -60,11 +61,11 @@ SCORE_ON_TARGET = Stage("score on target", "Score all samples on the target", "s
 EVALUATE = Stage("evaluate", "Fine-tune on each coreset and evaluate", "cells")
 
 CORESET = (
-    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TUNE_TARGET,
-    VERIFY, VERIFY_ALONE, SELECT, EXPORT,
+    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TRAJECTORIES,
+    TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT, EXPORT,
 )  # fmt: skip
 """Stages of a run that selects a coreset. Choosing the number format, scoring responses without prompts,
-tuning the target and writing the file are optional."""
+losses at checkpoints, tuning the target and writing the file are optional."""
 
 SIMILARITY = (
     LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE,

@@ -30,8 +30,7 @@ COUNTS = ("row_id", "prompt_tokens", "response_tokens")
 SCORE_COLUMNS = (*COUNTS, "effort", "loss", "el2n", "entropy", "seconds")
 
 LOSS_ALONE = "loss_without_prompt"
-ALONE_COLUMNS = ("row_id", LOSS_ALONE, "seconds")
-"""Columns of the losses without prompts."""
+"""The column of the losses without prompts."""
 
 
 def alone_folder(folder: Path) -> Path:
@@ -126,17 +125,19 @@ class PartWriter:
         self._clear()
 
 
-class AlonePartWriter:
-    """Collects batches of losses without prompts and writes a part every `PART_SECONDS`.
+class LossPartWriter:
+    """Collects batches of losses and writes a part every `PART_SECONDS`.
 
     Parameters
     ----------
     folder
-        From `alone_folder`.
+        For the parts: row_id, the loss, and the seconds of each sample.
+    column
+        The name of the loss. For losses without prompts, the folder is that of `alone_folder`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, column: str = LOSS_ALONE) -> None:
+        self.folder, self.column = folder, column
         folder.mkdir(exist_ok=True)
         self._clear()
 
@@ -159,7 +160,8 @@ class AlonePartWriter:
             return
         columns = map(np.concatenate, zip(*self._batches, strict=True))
         number = _free_number(self.folder)
-        _write(self.folder, number, pa.table(dict(zip(ALONE_COLUMNS, columns, strict=True))))
+        names = ("row_id", self.column, "seconds")
+        _write(self.folder, number, pa.table(dict(zip(names, columns, strict=True))))
         self._clear()
 
 

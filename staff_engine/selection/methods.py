@@ -12,8 +12,21 @@ from staff_engine.errors import PlanError
 from staff_engine.plan import PRESETS, Preset
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import Graph, select_d2
+from staff_engine.selection.baselines.facility import select_facility
+from staff_engine.selection.baselines.kmeans import select_kmeans
 from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.perplexity import select_perplexity
+from staff_engine.selection.baselines.random_budgets import select_random_extra, select_random_tokens
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
+from staff_engine.selection.baselines.s2l import select_s2l
+from staff_engine.selection.baselines.superfiltering import select_superfiltering
+
+OPTIONAL_COLUMNS = {
+    "embedding": "embeddings",
+    "trajectories": "losses at checkpoints",
+    "ifd": "IFD",
+}
+"""Columns of a `ScoreTable` that a run can lack, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +43,22 @@ class ScoreTable:
     """Mean error norm of the predictions, 0 to √2."""
     loss: np.ndarray
     """Mean loss of the response tokens, nats."""
+    response_tokens: np.ndarray
+    """Number of response tokens."""
+    trajectories: np.ndarray
+    """(N, c): loss at c checkpoints of the small model's fine-tuning; c is 0 if they are not measured."""
+    ifd: np.ndarray
+    """Perplexity of the response with its prompt, divided by that without it; (0,) if not measured."""
     embedding: np.ndarray
     """float16 (N, h): last hidden state averaged over the tokens; 0 where unscorable."""
     source: Literal["small", "target"]
     """The model that computed the scores."""
     graphs: dict[tuple[int, int], Graph] = field(default_factory=dict, init=False, repr=False)
     """Nearest-neighbour graphs of D2, kept so that they can be used for other pruning rates."""
+
+    def has(self, column: str) -> bool:
+        """Whether a column that a method reads is known."""
+        return getattr(self, column).size > 0
 
 
 @dataclass(frozen=True)
@@ -52,11 +75,17 @@ class Method:
     """Whether the coreset can depend on the seed."""
     cuts: bool = False
     """Whether it leaves out the fraction β of the hardest samples."""
+    stratifies: bool = False
+    """Whether it is a baseline with a number of strata K."""
+    budget: Literal["samples", "tokens", "time"] = "samples"
+    """What it has in common with the run's own coreset: the number of samples; their response tokens in
+    total; or the time of selecting and of training on it."""
     by_default: bool = False
     """Whether it is compared if no methods are named."""
     choose: Callable[..., np.ndarray] | None = None
-    """Returns row ids, int64 (m,), ascending, for a `ScoreTable`, `pruning_rate`, `seed` and, if it
-    cuts, `beta`. None: use the selection of the run."""
+    """Returns row ids, int64 (m,), ascending, for a `ScoreTable`, `pruning_rate` and `seed`; with `beta`
+    if it cuts, `num_strata` if it stratifies, `tokens` or `extra` samples for these budgets. None: use the
+    selection of the run."""
     settings: Mapping[str, Any] | None = None
     """For methods that use the selection of the run: the settings that replace the run's own."""
 
@@ -69,11 +98,20 @@ class Method:
         """Whether it is a selection of the run, with the target's scores, and not a baseline."""
         return self.settings is not None
 
+    @property
+    def of_small(self) -> bool:
+        """Whether it always uses the small model's scores, because it is about a small model."""
+        return bool({"trajectories", "ifd"} & set(self.reads))
+
+    def lacks(self, table: ScoreTable) -> tuple[str, ...]:
+        """The columns that it reads and the table does not have."""
+        return tuple(column for column in self.reads if not table.has(column))
+
 
 def _of_preset(preset: Preset) -> Method:
     """STAFF with the settings of a preset, whatever the run's own are."""
     return Method(
-        f"staff-{preset.name}", f"STAFF, {preset.label}",
+        f"staff-{preset.name}", f"STAFF ({preset.label})",
         f"STAFF with the settings of this preset. {preset.sentence}",
         reads=("embedding",) if preset.settings["within"] == "diverse" else (),
         draws=preset.settings["within"] != "hardest", settings=preset.settings,
@@ -110,6 +148,22 @@ METHODS = {
             choose=lambda table, **how: select_random(table.effort, **how),
         ),
         Method(
+            "random-tokens", "Random (equal tokens)",
+            "Draws samples uniformly until their responses have as many tokens as those of the run's own"
+            " coreset.",
+            draws=True, budget="tokens",
+            choose=lambda table, *, tokens, seed, pruning_rate: select_random_tokens(
+                table.effort, table.response_tokens, tokens=tokens, seed=seed
+            ),
+        ),
+        Method(
+            "random-time", "Random (equal time)",
+            "Draws as many more samples uniformly as the target trains on in the time that the run's own"
+            " selection takes.",
+            draws=True, budget="time",
+            choose=lambda table, **how: select_random_extra(table.effort, **how),
+        ),
+        Method(
             "grand", "GraNd",
             "Keeps the samples with the highest effort (norm of the gradient).",
             reads=("effort",), by_default=True,
@@ -124,7 +178,7 @@ METHODS = {
         Method(
             "ccs", "CCS",
             "Removes the hardest samples, then draws an equal number from each stratum of the effort.",
-            reads=("effort",), draws=True, cuts=True, by_default=True,
+            reads=("effort",), draws=True, cuts=True, stratifies=True, by_default=True,
             choose=lambda table, **how: select_ccs(table.effort, **how),
         ),
         Method(
@@ -140,6 +194,37 @@ METHODS = {
             reads=("embedding",), by_default=True,
             choose=lambda table, **how: select_moderate(table.effort, table.embedding, **how),
         ),
+        Method(
+            "perplexity", "Middle perplexity",
+            "Keeps the samples whose losses are in the middle of all losses.",
+            reads=("loss",),
+            choose=lambda table, **how: select_perplexity(table.loss, **how),
+        ),
+        Method(
+            "kmeans", "K-means",
+            "Draws an equal number of samples from each cluster of the embeddings.",
+            reads=("embedding",), draws=True,
+            choose=lambda table, **how: select_kmeans(table.effort, table.embedding, **how),
+        ),
+        Method(
+            "facility", "Facility location",
+            "Keeps the samples whose embeddings represent all samples best.",
+            reads=("embedding",), draws=True,
+            choose=lambda table, **how: select_facility(table.effort, table.embedding, **how),
+        ),
+        Method(
+            "s2l", "S2L",
+            "Draws an equal number of samples from each cluster of the losses during the small model's"
+            " fine-tuning.",
+            reads=("trajectories",), draws=True,
+            choose=lambda table, **how: select_s2l(table.effort, table.trajectories, **how),
+        ),
+        Method(
+            "superfiltering", "Superfiltering",
+            "Keeps the samples with the highest IFD below 1: their prompts help the small model least.",
+            reads=("ifd",),
+            choose=lambda table, **how: select_superfiltering(table.effort, table.ifd, **how),
+        ),
     )
 }  # fmt: skip
 
@@ -152,11 +237,6 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise PlanError(f"method is {name!r}; allowed: {', '.join(METHODS)}")
     return METHODS[name]
-
-
-def needs_embedding(name: str) -> bool:
-    """Whether a method reads embeddings. Raises PlanError if the name is unknown."""
-    return "embedding" in method_named(name).reads
 
 
 def labels_where(holds: Callable[[Method], bool]) -> str:

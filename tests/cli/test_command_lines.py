@@ -82,12 +82,13 @@ def test_the_settings_of_a_similarity_run_are_the_options_of_its_command():
 def test_an_evaluations_command_says_what_differs_from_the_defaults_once_for_each_value():
     settings = {
         "methods": ("staff", "ccs"), "pruning_rates": (0.9, 0.5), "seeds": 3, "budget": "both",
-        "baseline_scores": "small", "held_out": "my file.jsonl", "answers": 7,
+        "baseline_strata": 9, "baseline_scores": "small", "held_out": "my file.jsonl", "answers": 7,
     }  # fmt: skip
     given = read_back(evaluate_command("a run", settings), name="compare")
     assert (given["run"], given["evaluate"], given["seeds"]) == ("a run", True, None)
     assert (list(given["method"]), list(given["pruning_rate"])) == (["staff", "ccs"], [0.9, 0.5])
     assert (given["budget"], given["held_out"], given["answers"]) == ("both", "my file.jsonl", 7)
+    assert given["baseline_strata"] == 9
 
 
 def test_further_runs_stand_in_an_evaluations_command_by_label_and_id():

@@ -49,11 +49,24 @@ def test_everything_comes_as_json_for_each_rate(run, capsys):
         assert len(d2["loss"]) == len(each["quantiles"]) == len(each["all"]["loss"])
 
 
+def test_the_number_of_strata_of_ccs_can_be_set(run, capsys):
+    words = ["--method", "ccs", "--method", "random", "--baseline-strata", "4"]
+    assert main(["compare", run.id, *words]) == 0
+    assert "K of CCS 4" in capsys.readouterr().out
+    assert main(["compare", run.id, *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["baseline_strata"] == 4
+    out = run.folder / "kept.parquet"
+    assert main(["compare", run.id, *words, "--out", str(out)]) == 0
+    results = open_results(run.folder)
+    expected = choose("ccs", results, small_scores(results), pruning_rate=0.9, seed=0, strata=4)
+    np.testing.assert_array_equal(np.flatnonzero(pq.read_table(out)["ccs_0.9"].to_numpy()), expected)
+
+
 def test_a_provisional_coreset_is_called_so(run, capsys):
     assert main(["compare", run.id, "--method", "staff-paper", "--method", "staff-unverified"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     count = len(open_results(run.folder).to_verify(preset="paper"))
-    assert f"STAFF, Paper is provisional: {count} samples are not verified yet." in said
+    assert f"STAFF (Paper) is provisional: {count} samples are not verified yet." in said
     assert f"verify {run.id} --strata 50" in said
     assert said.count("provisional") == 1
 
@@ -87,6 +100,7 @@ def test_which_rows_each_method_keeps_is_written(run, tmp_path, capsys):
         (["--method", "best"], "method is 'best'; allowed: staff, staff-paper,"),
         (["--pruning-rate", "1"], "pruning_rate is 1"),
         (["--beta", "1.5", "--method", "ccs"], "beta is 1.5; allowed: 0 or more and below 1"),
+        (["--baseline-strata", "0", "--method", "ccs"], "num_strata is 0"),
         (["--seed", "-1", "--method", "random"], "seed is -1"),
         (["--out", "/nowhere/kept.parquet"], "folder /nowhere cannot be written to (it does not exist)"),
     ],

@@ -8,6 +8,7 @@ from staff_engine.cli.tables.evaluation import estimate_words
 from staff_engine.evaluation.cells import FULL, Asked, cells_of
 from staff_engine.evaluation.estimate import CELL_SECONDS, estimate, source_speeds
 from staff_engine.plan import EvaluationPlan
+from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import write_json
 from tests.helpers.made_cells import cell
@@ -55,6 +56,15 @@ def test_every_cell_counts_by_what_it_trains_on(source):
     assert found.evaluating == pytest.approx(found.cells * speeds.evaluate)
     assert found.scoring == 0
     assert found.seconds == found.training + found.evaluating
+
+
+def test_random_at_equal_time_trains_on_more(source):
+    plan = evaluation(methods=("random", "random-time"), pruning_rates=(0.9,), seeds=1)
+    extra = samples_for_selection(source, pruning_rate=0.9)
+    assert extra > 180  # so it trains on all 200
+    found = estimate(source.plan, plan, source)
+    whole = 3 * tokens_of(source.scores) * source_speeds(plan, source).train_token
+    assert found.training == pytest.approx((1 + 0.1 + 1) * whole + CELL_SECONDS * found.cells)
 
 
 def test_with_equal_steps_every_coreset_takes_as_long_as_the_full_data(source):

@@ -221,6 +221,54 @@ def test_another_cut_is_another_cell_of_the_methods_that_cut():
     assert keys(beta=0.4) - keys() == {f"{name}-small-b0.4-p0.9-s4-epochs" for name in ("ccs", "d2")}
 
 
+def test_another_number_of_strata_is_another_cell_of_ccs():
+    def keys(**changes):
+        plan = evaluation(methods=("staff", "random", "ccs", "d2"), seeds=1, **changes)
+        return {asked.key for asked in cells_of(PLAN, plan)}
+
+    assert keys() == keys(baseline_strata=50)
+    assert keys() - keys(baseline_strata=7) == {"ccs-small-p0.9-s4-epochs"}
+    assert keys(baseline_strata=7, beta=0.4) - keys(beta=0.4) == {"ccs-small-b0.4-k7-p0.9-s4-epochs"}
+
+
+def test_equal_time_has_no_cell_of_equal_steps_and_equal_tokens_has():
+    plan = evaluation(methods=("random-time", "random-tokens", "staff-paper"), seeds=1, budget="both")
+    keys = {asked.key for asked in cells_of(PLAN, plan)}
+    assert keys == {
+        "nothing", "full-s4", "random-time-p0.9-s4-epochs", "random-tokens-p0.9-s4-epochs",
+        "random-tokens-p0.9-s4-steps", "staff-paper-p0.9-s4-epochs", "staff-paper-p0.9-s4-steps",
+    }  # fmt: skip
+
+
+def test_methods_about_a_small_model_read_its_scores_whatever_the_others_read():
+    methods = ("s2l", "superfiltering", "grand", "random")
+    plan = evaluation(methods=methods, seeds=1, baseline_scores="target")
+    scores = {asked.arm: asked.scores for asked in cells_of(PLAN, plan)}
+    assert [scores[method] for method in methods] == ["small", "small", "target", None]
+
+
+def test_a_variant_of_staff_has_a_sentence_and_its_own_cost(tmp_path):
+    plan = evaluation(methods=("staff-paper", "random", "random-time"))
+    found = make(tmp_path, plan)
+    facts = found.facts.model_copy(update={"selection_seconds": {"small": 30.0, "staff-paper": 33.0}})
+    write_json(tmp_path / FACTS_FILE, facts.model_dump(mode="json"))
+    report = found.report
+    assert row(report, "staff-paper").selection_seconds == pytest.approx(33.5)
+    assert row(report, "random-time").selection_seconds == pytest.approx(0.5)
+    assert [sentence.partition(" in held-out")[0] for sentence in report.sentences if "loss" in sentence] == [
+        "At 90% removed: STAFF (Paper) shows no significant difference from random"
+    ]
+
+
+def test_rows_and_steps_are_means_where_they_depend_on_the_seed(tmp_path):
+    found = make(tmp_path, evaluation(methods=("random-tokens", "random")))
+    drawn = [each for each in found.cells if each.arm == "random-tokens"]
+    for each, rows in zip(drawn, (5, 6, 10), strict=True):
+        write_cell(tmp_path, each.model_copy(update={"rows": rows, "steps": 2 * rows}))
+    report = replace(found).report
+    assert (row(report, "random-tokens").rows, row(report, "random-tokens").steps) == (7, 14)
+
+
 def test_cells_of_another_cut_do_not_count(tmp_path):
     found = make(tmp_path, evaluation(methods=("random", "ccs")))
     assert row(found.report, "ccs").loss.seeds == 3

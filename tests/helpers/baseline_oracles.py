@@ -23,6 +23,52 @@ def greatest(scores, pruning_rate):
     return sorted(row for _, row in ranked[: size_of(scores, pruning_rate)])
 
 
+def perplexity(losses, pruning_rate):
+    """The middle of the order by perplexity (Marion et al., section 3)."""
+    ranked = sorted((math.exp(loss), row) for row, loss in enumerate(losses) if math.isfinite(loss))
+    size = size_of(losses, pruning_rate)
+    start = (len(ranked) - size) // 2
+    return sorted(row for _, row in ranked[start : start + size])
+
+
+def facility(scores, embedding, pruning_rate, seed):
+    """Greedy facility location: every sample is tried in every turn; ties by priority."""
+    rows = [row for row, score in enumerate(scores) if math.isfinite(score)]
+    rows.sort(key=lambda row: priority(seed, row, 1))
+    vectors = embedding[rows].astype(float)
+    vectors -= embedding[sorted(rows)].astype(float).mean(axis=0)
+    norms = [math.sqrt((vector**2).sum()) for vector in vectors]
+    likeness = [
+        [round(4096 * (a @ b) / (x * y)) if x * y else 0 for b, y in zip(vectors, norms, strict=True)]
+        for a, x in zip(vectors, norms, strict=True)
+    ]
+    best, chosen = [-4096] * len(rows), []
+    for _ in range(size_of(scores, pruning_rate)):
+        gains = {
+            place: sum(max(new - old, 0) for new, old in zip(likeness[place], best, strict=True))
+            for place in range(len(rows))
+            if place not in chosen
+        }
+        chosen.append(max(gains, key=lambda place: (gains[place], -place)))
+        best = [max(new, old) for new, old in zip(likeness[chosen[-1]], best, strict=True)]
+    return sorted(rows[place] for place in chosen)
+
+
+def balanced(rows, groups, size, seed):
+    """Yang et al., Algorithm 1: the smallest group first, an equal share of what is left for each."""
+    members = {}
+    for row, group in zip(rows, groups, strict=True):
+        members.setdefault(group, []).append(row)
+    chosen, left = [], size
+    order = sorted(members, key=lambda group: (len(members[group]), group))
+    for place, group in enumerate(order):
+        share = left // (len(order) - place)
+        drawn = sorted(members[group], key=lambda row: priority(seed, row, 1))[:share]
+        chosen += drawn
+        left -= len(drawn)
+    return sorted(chosen)
+
+
 def random(scores, pruning_rate, seed):
     rows = [row for row, score in enumerate(scores) if math.isfinite(score)]
     order = sorted(rows, key=lambda row: priority(seed + 2**62, row, 1))

@@ -19,7 +19,8 @@ def evaluation(**changes):
 def cell(asked, *, loss, metric=10.0, select=0.5, train=10.0, made_with=MADE_WITH, losses=None):
     return Cell(
         arm=asked.arm, seed=asked.seed, pruning_rate=asked.pruning_rate, scores=asked.scores,
-        budget=asked.budget, beta=asked.beta, rows=6, rows_sha256=sha256_of(np.arange(6)), steps=3,
+        budget=asked.budget, beta=asked.beta, strata=asked.strata,
+        rows=6, rows_sha256=sha256_of(np.arange(6)), steps=3,
         loss=loss, metric=metric,
         losses=losses or (loss,), answers=(metric,) if metric is not None else (),
         seconds={"select": select, "train": train, "evaluate": 1.0}, made_with=made_with,

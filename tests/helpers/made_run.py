@@ -11,7 +11,7 @@ from staff_engine.data.dataset import import_dataset
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.runs.integrity.records import record_files
-from staff_engine.runs.results import open_results
+from staff_engine.runs.results import TRAJECTORY, open_results
 from staff_engine.runs.status import StageStatus, Status, now, save_status
 from staff_engine.runs.summary import save_summary
 from staff_engine.scoring.parts import alone_folder, read_parts
@@ -82,6 +82,21 @@ def write_alone(run, *, seed=0):
         )
 
 
+def write_trajectory(run, *, seed=0):
+    """Losses at earlier checkpoints, above the last ones; the plan has one checkpoint more."""
+    rng = np.random.default_rng(seed)
+    scored = read_parts(run.folder / "speculative", ["row_id", "loss"]).to_pandas()
+    above = np.zeros(len(scored))
+    for step in range(open_results(run.folder).plan.checkpoints - 1, 0, -1):
+        above += rng.exponential(1, len(scored))
+        _write(
+            run.folder / TRAJECTORY / f"step-{step:07d}",
+            row_id=scored["row_id"].to_numpy(),
+            loss=scored["loss"].to_numpy() + above,
+            seconds=np.full(len(scored), 0.01),
+        )
+
+
 def finish(run):
     """Write what the last stage of a run writes: the summary, the timings and the state."""
     from staff_engine.pipelines.coreset import summarize
@@ -131,7 +146,7 @@ def _token_losses(counts, rng):
 
 
 def _write(folder, **columns):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     path = folder / "part-00000.parquet"
     pq.write_table(pa.table(columns), path, write_page_checksum=True)
 

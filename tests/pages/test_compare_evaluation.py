@@ -74,6 +74,23 @@ def test_one_is_started_as_the_form_says(open_page, finished_run, held_out, no_p
     assert app.query_params["evaluation"] == run.id
 
 
+def test_beta_and_k_of_the_baselines_are_asked_for_where_one_is_chosen(
+    open_page, finished_run, held_out, no_process
+):
+    app = open_at(open_page, finished_run)
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    assert not {field.key for field in app.number_input} & {"evaluate_beta", "evaluate_baseline_strata"}
+    app.pills(key="evaluate_methods").set_value(["random", "ccs"]).run()
+    app.number_input(key="evaluate_beta").set_value(0.3).run()
+    app.number_input(key="evaluate_baseline_strata").set_value(7).run()
+    assert "--beta 0.3" in app.code[0].value and "--baseline-strata 7" in app.code[0].value
+    app.button(key="evaluate_start").click().run()
+    assert not app.exception
+    (run,) = no_process
+    found = control.read_record(run).evaluation
+    assert (found.beta, found.baseline_strata) == (0.3, 7)
+
+
 def test_a_finished_one_shows_what_may_be_said_the_dots_and_the_table(open_page, finished_run, evaluate):
     evaluate()
     app = open_at(open_page, finished_run)

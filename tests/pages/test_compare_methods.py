@@ -92,6 +92,54 @@ def test_staff_and_the_cut_of_the_others_are_as_set_on_select(methods, finished_
     assert f"STAFF and CCS {len(staff & ccs) / len(staff | ccs):.2f}" in overlap
 
 
+def test_beta_and_k_of_the_baselines_can_be_set_here_and_are_kept_in_the_link(methods, finished_run):
+    app = methods(compare_methods="ccs,random", pruning_rate="0.8")
+    app.number_input(key="compare_beta").set_value(0.25).run()
+    app.number_input(key="compare_strata").set_value(4).run()
+    assert not app.exception
+    assert (app.query_params["compare_beta"], app.query_params["compare_strata"]) == ("0.25", "4")
+    assert "CCS and D2 drop the hardest 25%; CCS uses 4 strata" in texts(app)
+    results = open_results(finished_run.folder)
+    table, common = small_scores(results), {"pruning_rate": 0.8, "seed": 0}
+    ccs = set(choose("ccs", results, table, beta=0.25, strata=4, **common).tolist())
+    random = set(choose("random", results, table, **common).tolist())
+    [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert f"Random and CCS {len(ccs & random) / len(ccs | random):.2f}" in overlap
+    assert "--pruning-rate 0.8 --beta 0.25 --baseline-strata 4" in app.code[0].value
+    again = methods(compare_methods="ccs", compare_beta="0.25", compare_strata="4")
+    assert "drop the hardest 25%; CCS uses 4 strata" in texts(again)
+
+
+def test_methods_without_settings_show_no_fields_for_them(methods):
+    app = methods(compare_methods="staff,random")
+    assert not {field.key for field in app.number_input} & {"compare_beta", "compare_strata"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("compare_beta", "1.5", "0 or more and below 1"),
+        ("compare_beta", "x", "0 or more"),
+        ("compare_strata", "0", "1 to 10,000"),
+    ],
+)
+def test_settings_that_a_link_invents_are_refused(methods, name, value, allowed):
+    app = methods(compare_methods="ccs", **{name: value})
+    assert f"The link's {name} is '{value}'; allowed: {allowed}" in texts(app)
+    assert "drop the hardest 10%; CCS uses 50 strata" in texts(app)
+
+
+def test_random_at_equal_tokens_follows_the_settings_of_select(methods, finished_run):
+    app = methods(compare_methods="staff,random-tokens", pruning_rate="0.8", within="hardest")
+    results = open_results(finished_run.folder)
+    own = {"pruning_rate": 0.8, "seed": 0, "within": "hardest"}
+    drawn = choose("random-tokens", results, small_scores(results), settings=own, pruning_rate=0.8, seed=0)
+    staff = results.select(**own).indices
+    shared = len(np.intersect1d(drawn, staff)) / len(np.union1d(drawn, staff))
+    [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert f"STAFF and Random (equal tokens) {shared:.2f}" in overlap
+
+
 def test_the_rate_turned_here_holds_on_every_page(methods):
     app = methods()
     app.number_input(key="pruning_rate").set_value(0.75).run()
@@ -107,9 +155,9 @@ def test_staff_with_other_settings_keeps_those_of_select_that_it_does_not_replac
     plain = set(results.select(ratio="equal", strata=20, pruning_rate=0.8).indices.tolist())
     [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
     shared = f"{len(studio & plain) / len(studio | plain):.2f}"
-    assert overlap.endswith(f": STAFF, Studio and STAFF without verification {shared}")
+    assert overlap.endswith(f": STAFF (Studio) and STAFF without verification {shared}")
     missing = len(results.to_verify(preset="studio", pruning_rate=0.8))
-    assert f"STAFF, Studio is provisional\\: {missing} samples are not verified yet." in texts(app)
+    assert rf"STAFF \(Studio\) is provisional\: {missing} samples are not verified yet." in texts(app)
     assert "verification is provisional" not in texts(app)
 
 
@@ -144,7 +192,8 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
         path.unlink()
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
-    assert "these methods are not available: STAFF, Studio, D2 and Moderate" in texts(app)
+    assert "because this run has no embeddings: STAFF (Studio), D2, Moderate," in texts(app)
+    assert "no losses at checkpoints (start a run with --checkpoints 10): S2L." in texts(app)
     assert "clusters" not in app.get("plotly_chart")[1].proto.alt
 
 

@@ -10,7 +10,7 @@ from staff_engine.models import adapters, loading
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.plan import Plan
 from staff_engine.runs.results import MEASURED, open_results
-from staff_engine.scoring.without_prompt import ResponseScorer, first_token
+from staff_engine.scoring.losses import LossScorer, first_token
 from tests.helpers.tiny_run import ROWS, Stopped, Watch, contents, make_run
 
 STAGES = ("speculate without prompt", "verify without prompt")
@@ -66,7 +66,7 @@ def test_the_losses_without_prompts_are_those_of_the_models_that_scored(finished
     model = loading.load_model(plan.small, device="cpu", dtype="float32")
     model = adapters.load_adapter(model, folder / "adapter")
     tokenizer = loading.load_tokenizer(plan.small)
-    scorer = ResponseScorer(model, first=first_token(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    scorer = LossScorer(model, first=first_token(tokenizer), pad_token_id=tokenizer.pad_token_id)
     expected = scorer.score(list(tokens))
     found = open_results(folder)._measured("speculative", "loss_without_prompt")[tokens.row_ids]
     np.testing.assert_allclose(found, expected, rtol=1e-4)

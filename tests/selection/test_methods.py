@@ -5,21 +5,28 @@ import pytest
 
 from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
-from staff_engine.runs.cost import selection_seconds
+from staff_engine.runs.cost import column_seconds, samples_for_selection, selection_seconds
 from staff_engine.runs.coverage import coverage_of_methods
 from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.score_tables import choose, missing_of, settings_of, small_scores
+from staff_engine.runs.summary import save_summary
 from staff_engine.selection.baselines import d2
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import select_d2
+from staff_engine.selection.baselines.facility import select_facility
+from staff_engine.selection.baselines.kmeans import select_kmeans
 from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.perplexity import select_perplexity
+from staff_engine.selection.baselines.random_budgets import select_random_extra, select_random_tokens
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
+from staff_engine.selection.baselines.s2l import select_s2l
+from staff_engine.selection.baselines.superfiltering import select_superfiltering
 from staff_engine.selection.coreset import select_coreset
-from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, Method, labels_where, needs_embedding
+from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, Method, labels_where
 from staff_engine.selection.strata import coreset_size
 from staff_engine.system.files import write_json
-from tests.helpers.made_run import UNSCORABLE, make_finished_run, write_alone
+from tests.helpers.made_run import UNSCORABLE, make_finished_run, write_alone, write_trajectory
 
 ROWS = 200
 
@@ -27,8 +34,9 @@ ROWS = 200
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
-    run = make_finished_run(tmp_path, ROWS, drop_hardest=0.2, strata=8, seed=3)
+    run = make_finished_run(tmp_path, ROWS, drop_hardest=0.2, strata=8, seed=3, checkpoints=3)
     write_alone(run)
+    write_trajectory(run)
     return open_results(run.folder)
 
 
@@ -37,7 +45,7 @@ def test_the_table_holds_the_small_models_scores_and_nothing_of_unscorable_rows(
     assert table.source == "small"
     np.testing.assert_array_equal(table.effort, results.speculative)
     scored = results.scores.set_index("row_id")
-    for column in ("el2n", "loss"):
+    for column in ("el2n", "loss", "response_tokens"):
         values = getattr(table, column)
         np.testing.assert_array_equal(values[scored.index], scored[column])
         assert np.isnan(values[-UNSCORABLE:]).all()
@@ -73,6 +81,20 @@ def test_each_method_chooses_by_its_own_function_with_the_plans_cut(results):
         "ccs": select_ccs(table.effort, beta=0.2, **common),
         "d2": select_d2(table.effort, table.embedding, beta=0.2, **common),
         "moderate": select_moderate(table.effort, table.embedding, **common),
+        "random-tokens": select_random_tokens(
+            table.effort,
+            results.response_tokens,
+            tokens=results.response_tokens[results.select(**common).indices].sum(),
+            seed=4,
+        ),
+        "random-time": select_random_extra(
+            table.effort, extra=samples_for_selection(results, **common), **common
+        ),
+        "perplexity": select_perplexity(table.loss, **common),
+        "kmeans": select_kmeans(table.effort, table.embedding, **common),
+        "facility": select_facility(table.effort, table.embedding, **common),
+        "s2l": select_s2l(table.effort, table.trajectories, **common),
+        "superfiltering": select_superfiltering(table.effort, table.ifd, **common),
     }
     assert expected.keys() == METHODS.keys()
     for name, ids in expected.items():
@@ -89,9 +111,56 @@ def test_beta_moves_ccs_and_d2_alone(results):
         assert np.array_equal(chosen[0], chosen[2]) == (not method.cuts)
 
 
-def test_the_seed_moves_the_methods_that_draw(results):
+def test_the_number_of_strata_moves_ccs_alone(results):
     table = small_scores(results)
     for name, method in METHODS.items():
+        chosen = [
+            choose(name, results, table, pruning_rate=0.7, seed=0, strata=strata) for strata in (None, 50, 4)
+        ]
+        np.testing.assert_array_equal(chosen[0], chosen[1])
+        assert np.array_equal(chosen[0], chosen[2]) == (not method.stratifies)
+
+
+def test_random_at_equal_tokens_has_the_tokens_of_the_runs_own_coreset(results):
+    table, common = small_scores(results), {"pruning_rate": 0.8, "seed": 2}
+    for within in ("random", "hardest"):
+        own = {**common, "within": within}
+        wanted = results.response_tokens[results.select(**own).indices].sum()
+        chosen = choose("random-tokens", results, table, settings=own, **common)
+        reached = results.response_tokens[chosen].sum()
+        assert wanted <= reached < wanted + results.response_tokens[chosen].max()
+
+
+def with_slow_target(results):
+    """Times of a target that takes 10 / 1.93 · 40 s to train on the 193 samples."""
+    write_json(results.folder / "timings.json", {"fine-tune": 10.0, "speculate": 3.0, "verify": 1.0})
+    slow = results.summary.model_copy(update={"full_target_seconds_estimate": 40.0})
+    save_summary(results.folder, slow)
+    return open_results(results.folder)
+
+
+def test_random_at_equal_time_draws_as_many_more_as_the_target_trains_on_in_that_time(results):
+    results = with_slow_target(results)
+    chosen = choose("random-time", results, small_scores(results), pruning_rate=0.9, seed=2)
+    verifying = results.count_verified(pruning_rate=0.9, seed=2) / len(results.verified_ids)
+    extra = (10 + 3 + verifying) / (10 / 1.93 * 40 / 193)
+    assert len(chosen) == 19 + round(extra) == 19 + 13
+
+
+def test_without_a_verified_sample_the_targets_speed_is_unknown(results):
+    unknown = results.summary.model_copy(update={"full_target_seconds_estimate": None})
+    save_summary(results.folder, unknown)
+    results = open_results(results.folder)
+    with pytest.raises(RunError, match="has not verified samples, so the target's speed is unknown"):
+        choose("random-time", results, small_scores(results), pruning_rate=0.9, seed=2)
+
+
+def test_the_seed_moves_the_methods_that_draw(results):
+    results = with_slow_target(results)
+    table = small_scores(results)
+    for name, method in METHODS.items():
+        if name == "facility":
+            continue  # it draws only if there are too many samples to compare each with each
         first, second = (choose(name, results, table, pruning_rate=0.7, seed=seed) for seed in (0, 1))
         assert np.array_equal(first, second) == (not method.draws)
 
@@ -153,6 +222,9 @@ def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
     assert missing_of("staff", results, **common) == missing_of("d2", results, **common) == (0, "")
     for name in ("staff-unverified", "staff-unstratified"):
         assert missing_of(name, results, **common) == (0, "")
+    few = {**common, "strata": 40}
+    assert missing_of("random-tokens", results, **few) == missing_of("staff", results, **few) != (0, "")
+    assert missing_of("random", results, **few) == (0, "")
     count, command = missing_of("staff-studio", results, **common)
     assert count == len(results.to_verify(preset="studio", **common)) > 0
     words = "--pruning-rate 0.7 --score length-adjusted --strata 20 --strata-by quantile --ratio calibrated"
@@ -162,7 +234,7 @@ def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
     [found] = coverage_of_methods(results, table, ["staff", "staff-studio"], pruning_rates=[0.7], seed=0)
     assert [method["to_verify"] for method in found.as_json()["methods"]] == [0, count]
     assert found.notes == [
-        f"STAFF, Studio is provisional: {count} samples are not verified yet. Run: {command}"
+        f"STAFF (Studio) is provisional: {count} samples are not verified yet. Run: {command}"
     ]
 
 
@@ -197,11 +269,38 @@ def test_an_entry_in_the_registry_is_all_that_a_new_method_needs(results, monkey
 def test_a_run_without_embeddings_serves_the_methods_that_read_none(results):
     table = replace(small_scores(results), embedding=np.zeros((ROWS, 0), np.float16))
     for name in METHODS:
-        if needs_embedding(name):
+        if METHODS[name].lacks(table):
             with pytest.raises(RunError, match=r"reads embeddings, and run .* has none"):
                 choose(name, results, table, pruning_rate=0.5, seed=0)
-        else:
+        elif METHODS[name].budget == "samples":
             assert len(choose(name, results, table, pruning_rate=0.5, seed=0)) == 96  # round(193 / 2)
+
+
+def test_what_only_some_methods_read_is_said_to_be_missing_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
+    results = open_results(make_finished_run(tmp_path, ROWS).folder)
+    table = small_scores(results)
+    assert (table.trajectories.shape, table.ifd.shape) == ((ROWS, 0), (0,))
+    for name, words in (("s2l", "--checkpoints 10"), ("superfiltering", "verify RUN --score ifd")):
+        with pytest.raises(RunError, match=words):
+            choose(name, results, table, pruning_rate=0.5, seed=0)
+
+
+def test_the_table_has_the_ifd_and_the_losses_at_checkpoints(results):
+    table = small_scores(results)
+    np.testing.assert_array_equal(table.ifd, results.scores_by("ifd"))
+    assert (table.ifd[:-UNSCORABLE] < 1).all()
+    assert (np.diff(table.trajectories[:-UNSCORABLE]) < 0).all()
+    np.testing.assert_array_equal(table.trajectories[:, -1], table.loss)
+
+
+def test_the_cost_of_what_only_some_methods_read(results):
+    times = {"fine-tune": 4.0, "speculate": 3.0, "speculate without prompt": 1.0, "trajectories": 2.0}
+    write_json(results.folder / "timings.json", times)
+    assert column_seconds(results, "ifd") == 8.0
+    assert column_seconds(results, "trajectories") == 4.0 + 3.0
+    with pytest.raises(ValueError, match="column is 'loss'; allowed: trajectories, ifd"):
+        column_seconds(results, "loss")
 
 
 def test_embeddings_that_overflowed_in_float16_are_the_greatest_number(results):

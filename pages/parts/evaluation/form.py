@@ -22,7 +22,8 @@ from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results
-from staff_engine.selection.methods import METHODS
+from staff_engine.selection.baselines.ccs import CCS_STRATA
+from staff_engine.selection.methods import METHODS, OWN, labels_where
 from staff_engine.system.words import percent
 
 RATES = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -66,7 +67,7 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
     known = control.read_record(run).evaluation if run else None
     suffix = f"_{run.id}" if run else ""
     methods = st.pills(
-        "Methods", list(METHODS), selection_mode="multi", default=["staff", "random"],
+        "Methods", list(METHODS), selection_mode="multi", default=[OWN, "random"],
         format_func=lambda name: METHODS[name].label, key="evaluate_methods",
     )  # fmt: skip
     also = _also(results, known.also if known else {}, suffix)
@@ -89,6 +90,7 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "methods": tuple(methods) or None, "pruning_rates": tuple(rates) or None, "seeds": seeds,
         "budget": budget, "baseline_scores": scores, "also": also,
+        **_of_baselines(methods, known, suffix),
     }  # fmt: skip
     if run is None:
         settings["held_out"] = _held_out(results.plan)
@@ -96,6 +98,32 @@ def _settings(results: Results, run: Run | None) -> dict[str, Any]:
             settings["held_out_samples"] = _number("held_out_samples", "Held-out samples")
             settings["answers"] = _number("answers", "Answers")
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def _of_baselines(methods: list[str], known: EvaluationPlan | None, suffix: str) -> dict[str, Any]:
+    """The settings of the chosen baselines; an empty field uses the default."""
+    offered: list[tuple[str, str, str, dict[str, Any]]] = []
+    if any(METHODS[name].cuts for name in methods):
+        label = f"β of {labels_where(lambda method: method.cuts)}"
+        offered.append(("beta", label, "as the run", {"step": 0.05, "format": "%.6g"}))
+    if any(METHODS[name].stratifies for name in methods):
+        label = f"K of {labels_where(lambda method: method.stratifies)}"
+        offered.append(("baseline_strata", label, str(CCS_STRATA), {"step": 1}))
+    if not offered:
+        return {}
+    with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
+        return {
+            name: st.number_input(
+                label,
+                **plan_field.bounds(name, EvaluationPlan),
+                value=getattr(known, name, None),
+                placeholder=placeholder,
+                key=f"evaluate_{name}{suffix}",
+                help=EvaluationPlan.model_fields[name].description,
+                **how,
+            )
+            for name, label, placeholder, how in offered
+        }
 
 
 def _also(results: Results, known: dict[str, str], suffix: str) -> dict[str, str] | None:

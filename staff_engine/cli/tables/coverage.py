@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from staff_engine.runs.coverage import MethodCoverage
+from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.methods import METHODS, labels_where
 
 MOST_HEADINGS = 8
@@ -19,6 +20,8 @@ def print_coverage(methods: MethodCoverage, console: Console) -> None:
     """Print the sizes of the coresets, their overlap and how much of the data they cover."""
     scores = f"scores of the {methods.source} model"
     made = f"seed {methods.seed}, {scores}, β of {labels_where(lambda method: method.cuts)} {methods.beta:g}"
+    if methods.baseline_strata != CCS_STRATA:
+        made += f", K of {labels_where(lambda method: method.stratifies)} {methods.baseline_strata}"
     console.print(
         "",
         f"[italic]Coresets at a pruning rate of {methods.pruning_rate:g}; {made}[/italic]",

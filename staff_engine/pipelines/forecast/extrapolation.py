@@ -26,6 +26,9 @@ from staff_engine.selection.verification import draw_verification
 MOST_SIMULATED = 100_000
 """Maximum samples whose batches are planned one by one; the cost of more is scaled up."""
 
+FORWARD = 1 / 3
+"""Time of a forward pass as a share of a forward and a backward pass."""
+
 FEWEST = 5
 """Minimum batches to fit more than seconds per token."""
 
@@ -213,6 +216,7 @@ def extrapolate(plan: Plan, measured: Measured) -> Forecast:
         stages.SPECULATE.name: measured.small.load
         + _scoring_seconds(plan, measured.small, np.flatnonzero(usable), samples),
         **_alone_stage(plan, stages.SPECULATE_ALONE, measured.small, np.flatnonzero(usable), samples),
+        **_trajectory_stage(plan, measured, np.flatnonzero(usable), samples),
         **_tuning_stage(plan, measured, tuned),
         stages.VERIFY.name: _verifying_seconds(plan, measured.target, drawn),
         **_alone_stage(plan, stages.VERIFY_ALONE, measured.target, drawn, len(drawn)),
@@ -258,6 +262,14 @@ def _training_seconds(plan: Plan, training: Training, lengths: np.ndarray, sampl
     count = count_steps(samples, epochs=plan.epochs, batch_size=plan.batch_size)
     checkpoints = count // save_steps(count) + 1  # and the last
     return training.start + plan.epochs * epoch + checkpoints * training.checkpoint
+
+
+def _trajectory_stage(plan: Plan, measured: Measured, indices: np.ndarray, samples: int) -> dict[str, float]:
+    """Loading each checkpoint except the last, and a forward pass over all samples."""
+    if not plan.checkpoints:
+        return {}
+    each = measured.small.load + FORWARD * _scoring_seconds(plan, measured.small, indices, samples)
+    return {stages.TRAJECTORIES.name: (plan.checkpoints - 1) * each}
 
 
 def _tuning_stage(plan: Plan, measured: Measured, tuned: np.ndarray) -> dict[str, float]:

@@ -29,9 +29,9 @@ from staff_engine.pipelines.steps import fresh_lora, length_bound, load_base
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.stages import Stage
+from staff_engine.scoring.losses import LossScorer, first_token
 from staff_engine.scoring.precision import settle
 from staff_engine.scoring.scorer import Scorer, plan_batches
-from staff_engine.scoring.without_prompt import ResponseScorer, first_token
 from staff_engine.system.arrow import by_row
 from staff_engine.system.memory import peak_memory
 
@@ -299,7 +299,7 @@ def _score_alone(plan: Plan, tokens: _Tokens, model: PeftModel, seconds: float) 
     table = tokens.table
     lengths = table.response_tokens + 1
     batches = plan_batches(lengths, tokens=plan.tokens_per_batch)
-    scorer = ResponseScorer(
+    scorer = LossScorer(
         model, first=first_token(loading.load_tokenizer(tokens.model)), pad_token_id=tokens.pad_token_id
     )
     scorer.score([table[i] for i in batches[0]])  # warm-up

@@ -21,7 +21,7 @@ SIDE_BY_SIDE = ("speculative", "embedding", "token_loss")
 """Folders whose parts of the same number have the same samples and are written together."""
 
 OF_ADAPTER = {
-    "adapter": (*SIDE_BY_SIDE, "speculative-without-prompt", "tuned-*"),
+    "adapter": (*SIDE_BY_SIDE, "speculative-without-prompt", "trajectory", "tuned-*"),
     "target_adapter": ("verification", "verification-without-prompt", "target_scores"),
 }
 """Adapter → the scores made with it, in the same folder."""

@@ -44,11 +44,17 @@ def select_random(scores: np.ndarray, *, pruning_rate: float, seed: int = 0) -> 
     The draw takes the lowest of `drawing.priorities`. With the same seed, a smaller coreset is a
     subset of a larger one.
     """
-    rows, size = candidates(check_scores(scores, "scores"), pruning_rate)
+    scores = check_scores(scores, "scores")
+    _, size = candidates(scores, pruning_rate)
+    return np.sort(random_order(scores, seed)[:size])
+
+
+def random_order(scores: np.ndarray, seed: int) -> np.ndarray:
+    """Row ids, int64, of all scorable samples in the order of the random draw. Raises PlanError."""
     if not 0 <= seed < 2**63:
         raise PlanError(f"seed is {seed}; allowed: 0 to 2**63 - 1")
-    drawn = np.argsort(priorities((seed + RANDOM_SEEDS) % 2**63, rows, SELECTION))
-    return np.sort(rows[drawn[:size]])
+    rows = np.flatnonzero(np.isfinite(scores))
+    return rows[np.argsort(priorities((seed + RANDOM_SEEDS) % 2**63, rows, SELECTION))]
 
 
 def select_grand(effort: np.ndarray, *, pruning_rate: float, seed: int = 0) -> np.ndarray:

@@ -198,3 +198,19 @@ def test_taking_longer_than_the_target_alone_is_said_with_what_helps():
     said = advice(PLAN, done(share_saved=-0.86))
     assert "1.9 times as long" in said
     assert "Fewer epochs" in said
+
+
+def test_every_checkpoint_but_the_last_adds_a_forward_pass_over_all_samples():
+    measured = make_measured()
+    without, once, more = (extrapolate(PLAN.but(checkpoints=count), measured) for count in (0, 1, 5))
+    assert "trajectories" not in without.stages
+    assert once.stages["trajectories"] == 0
+    load = measured.small.load
+    scoring = without.stages["speculate"] - load
+    assert more.stages["trajectories"] == pytest.approx(4 * (load + scoring / 3))
+    assert more.total_seconds == pytest.approx(without.total_seconds + more.stages["trajectories"])
+
+
+def test_equal_ratios_verify_nothing():
+    forecast = extrapolate(PLAN.but(ratio="equal"), make_measured())
+    assert (forecast.verified, forecast.verified_at_most, forecast.stages["verify"]) == (0, 0, 0.0)

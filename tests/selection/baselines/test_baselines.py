@@ -12,8 +12,13 @@ from staff_engine.errors import DatasetError, PlanError
 from staff_engine.selection.baselines import d2
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import neighbour_graph, select_d2
+from staff_engine.selection.baselines.facility import select_facility
+from staff_engine.selection.baselines.kmeans import select_kmeans
 from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.perplexity import select_perplexity
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
+from staff_engine.selection.baselines.s2l import select_s2l
+from staff_engine.selection.baselines.superfiltering import select_superfiltering
 from staff_engine.selection.coreset import select_coreset
 from staff_engine.selection.drawing import SELECTION, priorities
 from staff_engine.selection.strata import coreset_size, stratify
@@ -33,8 +38,13 @@ METHODS = {
     "ccs": without_embedding(select_ccs),
     "d2": select_d2,
     "moderate": select_moderate,
+    "perplexity": without_embedding(select_perplexity),
+    "kmeans": select_kmeans,
+    "facility": select_facility,
+    "s2l": select_s2l,
+    "superfiltering": lambda scores, embedding, **more: select_superfiltering(scores, scores, **more),
 }
-DRAWING = {"random", "ccs"}
+DRAWING = {"random", "ccs", "kmeans", "s2l"}
 every_method = pytest.mark.parametrize("name", METHODS)
 every_deterministic_one = pytest.mark.parametrize("name", sorted(METHODS.keys() - DRAWING))
 every_rate = pytest.mark.parametrize("pruning_rate", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -142,7 +152,8 @@ def test_a_rate_of_zero_keeps_all_that_is_scorable(name):
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_equal_scores_and_embeddings_are_told_apart_by_row_id(name, value):
     chosen = METHODS[name](np.full(60, value), np.ones((60, WIDTH), np.float16), pruning_rate=0.9)
-    expected = {"moderate": np.arange(27, 33), "grand": np.arange(6), "el2n": np.arange(6)}
+    middle = np.arange(27, 33)
+    expected = {"moderate": middle, "perplexity": middle, "grand": np.arange(6), "el2n": np.arange(6)}
     assert len(chosen) == 6
     if name in expected:
         np.testing.assert_array_equal(chosen, expected[name])
@@ -198,6 +209,9 @@ def test_every_method_is_its_papers_equations(pruning_rate, seed):
     assert select_random(scores, **common).tolist() == oracles.random(scores, **common)
     moderate = oracles.moderate(scores, embedding, pruning_rate)
     assert select_moderate(scores, embedding, **common).tolist() == moderate
+    assert select_perplexity(scores, **common).tolist() == oracles.perplexity(scores, pruning_rate)
+    facility = oracles.facility(scores, embedding, pruning_rate, seed)
+    assert select_facility(scores, embedding, **common).tolist() == facility
 
 
 @every_rate
@@ -320,7 +334,7 @@ def test_the_settings_of_d2_are_refused_with_their_value(option, value):
         select_d2(np.ones(4), np.zeros((4, 2)), pruning_rate=0.5, **{option: value})
 
 
-@pytest.mark.parametrize("select", [select_d2, select_moderate])
+@pytest.mark.parametrize("select", [select_d2, select_moderate, select_kmeans, select_facility])
 def test_embeddings_that_do_not_fit_are_refused(select):
     with pytest.raises(ValueError, match=r"embedding has shape \(3, 2\)"):
         select(np.ones(4), np.zeros((3, 2)), pruning_rate=0.5)
@@ -328,6 +342,7 @@ def test_embeddings_that_do_not_fit_are_refused(select):
         select(np.ones(4), np.array([[0.0], [1.0], [np.inf], [3.0]]), pruning_rate=0.5)
 
 
-def test_a_seed_out_of_range_is_refused_with_its_value():
+@pytest.mark.parametrize("name", ["random", "kmeans", "facility"])
+def test_a_seed_out_of_range_is_refused_with_its_value(name):
     with pytest.raises(PlanError, match="seed is -1"):
-        select_random(np.ones(4), pruning_rate=0.5, seed=-1)
+        METHODS[name](np.ones(4), np.zeros((4, 2), np.float16), pruning_rate=0.5, seed=-1)

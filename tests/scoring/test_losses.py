@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from staff_engine.data.tokens import EncodedSample
 from staff_engine.errors import ModelError
-from staff_engine.scoring.without_prompt import ResponseScorer, first_token, response_alone
+from staff_engine.scoring.losses import LossScorer, first_token, response_alone
 from tests.helpers.score_oracle import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, oracle, score
 from tests.helpers.tiny import ARCHITECTURES, VOCABULARY, make_samples, make_scored_model, make_tokenizer
 
@@ -18,7 +18,7 @@ FIRST = 1
 
 
 def losses(model, samples, pad_token_id=0):
-    return ResponseScorer(model, first=FIRST, pad_token_id=pad_token_id).score(samples)
+    return LossScorer(model, first=FIRST, pad_token_id=pad_token_id).score(samples)
 
 
 def alone_one_by_one(model, samples):
@@ -81,7 +81,7 @@ def test_a_response_follows_the_first_token_of_a_text_or_else_the_end_token():
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(monkeypatch):
     model, samples = make_scored_model(dtype=torch.float64), make_samples((20, 18, 16, 14, 12))
-    scorer = ResponseScorer(model, first=FIRST, pad_token_id=0)
+    scorer = LossScorer(model, first=FIRST, pad_token_id=0)
     hidden_states, seen = scorer._head.hidden_states, []
 
     def in_little_room(ids):
@@ -98,7 +98,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(monkeypatch):
 
 
 def test_a_response_that_does_not_fit_is_an_error_with_its_length(monkeypatch):
-    scorer = ResponseScorer(make_scored_model(), first=FIRST, pad_token_id=0)
+    scorer = LossScorer(make_scored_model(), first=FIRST, pad_token_id=0)
 
     def in_no_room(ids):
         raise MemoryError

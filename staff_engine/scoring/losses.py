@@ -1,4 +1,4 @@
-"""The loss of responses without their prompts: a forward pass over the response tokens alone."""
+"""The loss of responses, with or without their prompts: a forward pass without gradients."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def response_alone(sample: EncodedSample, first: int) -> EncodedSample:
     return EncodedSample([first, *response.tolist()], [False, *[True] * len(response)])
 
 
-class ResponseScorer:
-    """Computes losses without prompts. Make it once, then `score` many batches.
+class LossScorer:
+    """Computes losses of responses. Make it once, then `score` many batches.
 
     Parameters
     ----------
     model
         A PEFT model with every weight frozen.
-    first
-        The token before each response, from `first_token`.
     pad_token_id
         Any token id; it changes no score.
+    first
+        The token before each response, from `first_token`, to leave out the prompts. None: with prompts.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class ResponseScorer:
         As in `scorer.Scorer`.
     """
 
-    def __init__(self, model: nn.Module, *, first: int, pad_token_id: int) -> None:
+    def __init__(self, model: nn.Module, *, pad_token_id: int, first: int | None = None) -> None:
         self.model = model.eval()
         self.first, self.pad_token_id = first, valid_padding(model, pad_token_id)
         self.most_tokens: int | None = None
@@ -63,12 +63,12 @@ class ResponseScorer:
         self._head = Head(model)
 
     def score(self, samples: Sequence[EncodedSample]) -> np.ndarray:
-        """Mean negative log-likelihood of each sample's response tokens without its prompt, nats.
+        """Mean negative log-likelihood of each sample's response tokens, nats.
 
         Parameters
         ----------
         samples
-            b whole samples; their prompts are left out here.
+            b whole samples; their prompts are left out here if there is a token `first`.
 
         Returns
         -------
@@ -79,8 +79,9 @@ class ResponseScorer:
         ModelError
             If not even a single sample fits into memory.
         """
-        alone = [response_alone(sample, self.first) for sample in samples]
-        parts, self.most_tokens = in_fitting_batches(self._score, alone, self.most_tokens)
+        if self.first is not None:
+            samples = [response_alone(sample, self.first) for sample in samples]
+        parts, self.most_tokens = in_fitting_batches(self._score, samples, self.most_tokens)
         return np.concatenate(parts)
 
     def _score(self, samples: Sequence[EncodedSample]) -> np.ndarray:
