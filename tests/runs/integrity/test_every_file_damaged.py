@@ -164,9 +164,7 @@ def test_resuming_removes_what_is_damaged_and_keeps_the_rest(run, outputs, file,
         with pytest.raises(RunError, match=r"plan\.json"):
             control.read_record(copy)
         return
-    kept = file in NOT_MENDED or (way, file) in (
-        ("remove", "fine_tuning.json"), ("remove", "timings.json"), ("remove", "dataset/facts.json"),
-    )  # fmt: skip
+    kept = file in NOT_MENDED or (way, file) in (("remove", "fine_tuning.json"), ("remove", "timings.json"))
     if not kept:
         control.resume(copy)
         assert len(started) == 1
