@@ -17,7 +17,7 @@ from staff_engine.pipelines.steps import Reporter, length_bound, load_base, toke
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.scoring.check import check_positions, check_scoring
-from staff_engine.system.files import read_model, write_json
+from staff_engine.system.files import read_model, write_checked
 from staff_engine.system.memory import give_back
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def check_models(
         log.info(found[-1].sentence)
         reporter.advance()
     (folder / TOKENS).unlink()
-    write_json(folder / FILE, _File(models=tuple(found)).model_dump(mode="json"))
+    write_checked(folder / FILE, _File(models=tuple(found)).model_dump(mode="json"))
 
 
 def two_short(lengths: np.ndarray) -> np.ndarray:

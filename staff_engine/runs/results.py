@@ -132,6 +132,7 @@ class Results:
     def columns(self) -> tuple[str, ...]:
         """The measured columns that `Score.reads` can name, if the small model has scored all samples."""
         scored = self.folder / "speculative"
+        check_files(self.folder, scored.name, alone_folder(scored).name)
         alone = count_parts(alone_folder(scored))
         return (*MEASURED, LOSS_ALONE) if alone and alone == count_parts(scored) else MEASURED
 
@@ -297,6 +298,7 @@ class Results:
         """Int64 (num_rows,): groups of near duplicates; see `data.repeats.by_tokens.near_duplicates`."""
         if threshold not in self._groups:
             path = self.folder / "tokens.arrow"
+            check_files(self.folder, path.name)
             self._groups[threshold] = kept_near_duplicates(path, self.num_rows, threshold=threshold)
         return self._groups[threshold]
 
@@ -347,7 +349,7 @@ class Results:
         """
         if LOSS_ALONE not in self.columns:
             return np.zeros(0, dtype=np.int64)
-        done = to_numpy(read_parts(alone_folder(self.folder / "verification"), ["row_id"])["row_id"])
+        done = to_numpy(self.read(alone_folder(self.folder / "verification").name, ["row_id"])["row_id"])
         return np.setdiff1d(self.verified_ids[np.isfinite(self.verified_scores)], done)
 
     def to_tune(self) -> np.ndarray:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
 from staff_engine.runs.integrity.check import check_files
-from staff_engine.system.arrow import open_parquet, read_table, to_numpy
+from staff_engine.system.arrow import NPZ_ERRORS, open_parquet, read_table, to_numpy
 from staff_engine.system.files import replaced
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def _read_map(path: Path, key: str) -> EmbeddingMap | None:
                 return None
             first, second = content["explained"].tolist()
             return EmbeddingMap(content["coordinates"], (first, second))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except NPZ_ERRORS:
         return None
 
 

@@ -7,10 +7,12 @@ These functions pass the buffers on directly.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -20,6 +22,10 @@ from staff_engine.system.files import replaced
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+
+NPZ_ERRORS = (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error)
+"""What reading a damaged .npz file can raise. Its members have checksums."""
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from staff_engine.data.tokens import TokenTable, open_tokens
+from staff_engine.system.arrow import NPZ_ERRORS
 from staff_engine.system.files import replaced
 
 TRIPLE = 3
@@ -94,7 +94,7 @@ def kept_near_duplicates(path: Path, rows: int, *, threshold: float) -> np.ndarr
             if str(content["key"]) == key:
                 groups: np.ndarray = content["groups"]
                 return groups
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except NPZ_ERRORS:
         pass
     groups = near_duplicates(open_tokens(path), rows, threshold=threshold)
     try:

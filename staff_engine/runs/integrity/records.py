@@ -25,7 +25,7 @@ LOCK_FILE = ".files.lock"
 LOCK_SECONDS = 10.0
 
 SUFFIXES = (".parquet", ".arrow", ".safetensors")
-NAMES = ("source.jsonl", "adapter_config.json", "tokenizer.json")
+NAMES = ("source.jsonl", "facts.json", "adapter_config.json", "tokenizer.json")
 """The files that are recorded, by suffix or name."""
 
 REWRITTEN = ("tokens-*.arrow", "held_out/*/tokens.arrow")

@@ -31,7 +31,7 @@ from tests.helpers.made_run import make_finished_run
 OF_NO_OUTPUT = {"log.txt", ".files.lock", ".launch.lock"}
 FILES = [
     "dataset/facts.json", "dataset/rows.arrow", "dataset/source.jsonl", "embedding/part-00000.parquet",
-    "files.json", "fine_tuning.json", "map.npz", "plan.json", "selections/mine.json",
+    "files.json", "fine_tuning.json", "map.npz", "near_duplicates.npz", "plan.json", "selections/mine.json",
     "speculative/part-00000.parquet", "status.json", "summary.json", "timings.json",
     "token_loss/part-00000.parquet", "tokenizer.json", "tokens.arrow", "unscorable.parquet",
     "verification/part-00000.parquet",
@@ -46,6 +46,7 @@ def run(tmp_path_factory):
         run = make_finished_run(folder, rows=60)
         save_selection(run.folder, "mine", {"strata": 3})
         embedding_map(open_results(run.folder))
+        open_results(run.folder).near_duplicates(0.8)
         find_damage(run.folder)
         yield run
 
@@ -94,6 +95,7 @@ READERS = {
     "map": lambda run: embedding_map(open_results(run.folder)).coordinates.tobytes(),
     "losses": lambda run: loss_frame(run.folder).to_json(),
     "scores": lambda run: scored_frame(run.folder).to_json(),
+    "near duplicates": lambda run: open_results(run.folder).near_duplicates(0.8).tolist(),
     "methods": lambda run: small_scores(open_results(run.folder)).el2n.tobytes(),
     "selections": lambda run: [(each.name, each.settings) for each in list_saved(run.folder)],
     "timings": lambda run: open_results(run.folder).timings,
@@ -142,6 +144,9 @@ def test_what_is_read_is_as_before_or_an_error_names_the_file(run, outputs, file
     assert {name: reader(run) for name, reader in READERS.items()} == outputs
 
 
+NOT_MENDED = {"files.json", "map.npz", "near_duplicates.npz", "selections/mine.json"}
+"""Made again where they are needed, or a person's own."""
+
 LOST_SCORES = {"speculative", "embedding", "token_loss", "verification", "dataset"}
 
 
@@ -159,9 +164,7 @@ def test_resuming_removes_what_is_damaged_and_keeps_the_rest(run, outputs, file,
         with pytest.raises(RunError, match=r"plan\.json"):
             control.read_record(copy)
         return
-    kept = file in ("files.json", "map.npz", "selections/mine.json") or (way, file) in (
-        ("remove", "fine_tuning.json"), ("remove", "timings.json"), ("remove", "dataset/facts.json"),
-    )  # fmt: skip
+    kept = file in NOT_MENDED or (way, file) in (("remove", "fine_tuning.json"), ("remove", "timings.json"))
     if not kept:
         control.resume(copy)
         assert len(started) == 1
