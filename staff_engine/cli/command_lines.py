@@ -14,7 +14,10 @@ from staff_engine.system.background import switch
 
 FIRST = ("dataset", "small", "target")
 
-COMPARED_BY = (*PANELS["Data"], "device", "dtype", *PANELS["Fine-tuning"], "tokens_per_batch", "seed")
+COMPARED_BY = (
+    *PANELS["Data"], "chat_template", "device", "dtype", "attn_implementation", *PANELS["Fine-tuning"],
+    "tokens_per_batch", "seed",
+)  # fmt: skip
 """The settings of a plan that `similarity` takes."""
 
 
@@ -54,11 +57,14 @@ def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
 
 
 def options(settings: Mapping[str, Any]) -> str:
-    """Settings as options, one per line; an option with several values is repeated for each."""
+    """Settings as options, one per line; an option with several values is repeated for each.
+
+    A value that starts with - follows an equals sign, or it would be read as an option.
+    """
     lines = [
         switch(name, each)
         if isinstance(each, bool)
-        else f"--{name.replace('_', '-')} {shlex.quote(str(each))}"
+        else f"--{name.replace('_', '-')}{'=' if str(each).startswith('-') else ' '}{shlex.quote(str(each))}"
         for name, value in settings.items()
         for each in (value if isinstance(value, tuple) else (value,))
     ]

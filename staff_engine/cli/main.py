@@ -12,6 +12,7 @@ import typer
 
 from staff_engine import __version__
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.cli.command_lines import COMPARED_BY
 from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
     ExportFormat,
@@ -350,7 +351,7 @@ def forecast(
 
 
 @app.command()
-@takes_settings((*PANELS["Data"], "device", "dtype", *PANELS["Fine-tuning"], "tokens_per_batch", "seed"))
+@takes_settings(COMPARED_BY)
 def similarity(
     settings: dict[str, str],
     small: Annotated[

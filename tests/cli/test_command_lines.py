@@ -48,6 +48,11 @@ def test_the_command_makes_the_same_plan_again_also_with_spaces_and_quotes():
     assert Plan.make(**settings) == plan
 
 
+def test_a_value_that_starts_as_an_option_is_read_back():
+    plan = Plan.make(dataset="rows.jsonl", small="a/b", target="a/c", lora_targets="-mlp,-o_proj")
+    assert read_back(run_command(plan))["lora_targets"] == "-mlp,-o_proj"
+
+
 def test_the_command_of_a_similarity_run_makes_the_same_again_with_every_model():
     compared = SimilarityPlan.make(
         smalls=["builtin:llama-nano", "./my models/one"], targets=["a/b"], sample=40

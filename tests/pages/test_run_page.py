@@ -62,6 +62,17 @@ def test_what_is_turned_stands_in_the_command_and_in_the_run(planned):
     assert planned.session_state.run == run.id
 
 
+def test_an_optional_text_can_be_emptied_again(planned):
+    for text, said in (("-mlp", True), ("", False)):
+        planned.text_input(key="plan_lora_targets").set_value(text).run()
+        assert not planned.exception
+        [command] = [code.value for code in planned.code if "staff_engine run" in code.value]
+        assert ("--lora-targets" in command) is said
+    planned.button(key="plan_start").click().run()
+    [run] = control.list_runs()
+    assert control.read_record(run).plan.lora_targets is None
+
+
 def test_the_target_can_be_tuned_from_the_page(planned):
     field = planned.number_input(key="plan_tune_target")
     assert (field.value, field.min, field.max) == (0, 0, 10_000)

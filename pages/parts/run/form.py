@@ -28,7 +28,10 @@ OWN = "My own"
 
 FOLDED = {
     "Fine-tuning": PANELS["Fine-tuning"],
-    "Scoring and device": ("device", "dtype", "chat_template", *PANELS["Scoring"]),
+    "Scoring and device": (
+        *(name for name in PANELS["Models"] if name not in ("small", "target")),
+        *PANELS["Scoring"],
+    ),
     "Selection (can also be changed after the run)": PANELS["Selection"],
 }
 

@@ -31,6 +31,9 @@ LABELS = {
     "lora_alpha": "LoRA alpha",
     "lora_targets": "Layers with LoRA",
     "chat_template": "Chat template (file)",
+    "quantize": "Quantize the target",
+    "device_map": "Spread the target over GPUs",
+    "attn_implementation": "Attention implementation",
     "tune_target": "Tune the target on (samples)",
     "scored_parameters": "Scored parameters",
     "tokens_per_batch": "Scoring batch (tokens)",
@@ -60,8 +63,10 @@ def put_down(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def values() -> dict[str, Any]:
-    """The values of the widgets."""
-    return {name: st.session_state[f"plan_{name}"] for name in NOT_DATA}
+    """The values of the widgets; an emptied field of an optional text is None."""
+    values = {name: st.session_state[f"plan_{name}"] for name in NOT_DATA}
+    optional = {name for name in NOT_DATA if Plan.model_fields[name].default is None}
+    return {name: None if value == "" and name in optional else value for name, value in values.items()}
 
 
 def field(name: str, *, label: str = "") -> None:
