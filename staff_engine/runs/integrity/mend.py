@@ -12,6 +12,7 @@ from staff_engine.errors import RunError
 from staff_engine.runs.folders import PLAN_FILE, SUMMARY_FILE
 from staff_engine.runs.integrity.check import Damage, find_damage
 from staff_engine.runs.integrity.records import forget, load_records
+from staff_engine.runs.results import TRAJECTORY
 from staff_engine.runs.summary import load_summary
 from staff_engine.scoring.precision import FILE as PRECISION_FILE
 from staff_engine.scoring.precision import Precision
@@ -21,7 +22,7 @@ SIDE_BY_SIDE = ("speculative", "embedding", "token_loss")
 """Folders whose parts of the same number have the same samples and are written together."""
 
 OF_ADAPTER = {
-    "adapter": (*SIDE_BY_SIDE, "speculative-without-prompt", "trajectory", "tuned-*"),
+    "adapter": (*SIDE_BY_SIDE, "speculative-without-prompt", TRAJECTORY, "tuned-*"),
     "target_adapter": ("verification", "verification-without-prompt", "target_scores"),
 }
 """Adapter → the scores made with it, in the same folder."""
@@ -86,6 +87,8 @@ def _remedy(folder: Path, damage: Damage) -> Callable[[Path, Damage], None]:
         return _restore_precision
     if path.parent.name in OF_ADAPTER:
         return _remove_adapter
+    if path.parts[0] == TRAJECTORY:
+        return _train_again
     if path.parent.name in SIDE_BY_SIDE:
         return _remove_part
     if path.name in ("tokens.arrow", "tokenizer.json"):
@@ -116,6 +119,11 @@ def _remove_adapter(folder: Path, damage: Damage) -> None:
     beside = folder / adapter.parent
     scores = [path for pattern in OF_ADAPTER[adapter.name] for path in beside.glob(pattern)]
     _remove(folder, *(str(path.relative_to(folder)) for path in scores), str(adapter))
+
+
+def _train_again(folder: Path, damage: Damage) -> None:
+    """Losses at checkpoints: their adapters are deleted once they are measured, so all are made again."""
+    _remove_adapter(folder, Damage("adapter/adapter_model.safetensors", damage.what))
 
 
 def _restore_precision(folder: Path, damage: Damage) -> None:
