@@ -14,8 +14,8 @@ from staff_engine.runs import stages
 from staff_engine.runs.results import TRAJECTORY
 from staff_engine.scoring.parts import LossPartWriter, read_parts
 
-ADAPTER = "adapter"
-"""The folder of an adapter in the folder of its checkpoint."""
+ADAPTER = "adapter_checkpoints"
+"""The folder of an adapter in the folder of its checkpoint, with a name that the record of lasting files passes over."""
 
 
 def adapters_to_keep(plan: Plan, tokens: TokenTable, folder: Path) -> dict[int, Path]:

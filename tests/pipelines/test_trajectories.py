@@ -11,7 +11,7 @@ from staff_engine.evaluation.judging import held_out_losses
 from staff_engine.models.finetune import checkpoint_steps, train, training_order
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.steps import fresh_lora
-from staff_engine.pipelines.trajectories import measure_trajectories
+from staff_engine.pipelines.trajectories import ADAPTER, measure_trajectories
 from staff_engine.plan import Plan
 from staff_engine.runs.cost import column_seconds
 from staff_engine.runs.results import TRAJECTORY, open_results
@@ -73,7 +73,7 @@ def test_each_checkpoint_but_the_last_has_a_folder_with_its_adapter_and_losses(f
     names = sorted(path.name for path in (finished / TRAJECTORY).iterdir())
     assert names == ["step-0000005", "step-0000010"]
     for name in names:
-        assert (finished / TRAJECTORY / name / "adapter" / "adapter_model.safetensors").exists()
+        assert (finished / TRAJECTORY / name / ADAPTER / "adapter_model.safetensors").exists()
 
 
 def test_losses_that_are_gone_are_measured_again_and_a_missing_adapter_is_named(finished, tmp_path):
@@ -84,7 +84,7 @@ def test_losses_that_are_gone_are_measured_again_and_a_missing_adapter_is_named(
     expected, found = open_results(finished).trajectories, open_results(folder).trajectories
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     part.unlink()
-    shutil.rmtree(part.parent / "adapter")
+    shutil.rmtree(part.parent / ADAPTER)
     with pytest.raises(RunError, match=r"step-0000005/adapter is missing, so the losses at step 5 cannot"):
         measure_trajectories(open_results(folder).plan, folder, Watch())
 
