@@ -27,13 +27,6 @@ class Data(_Frozen):
     limit: int | None = None
 
 
-class Arm(_Frozen):
-    """A method of the experiment."""
-
-    method: str
-    budget: str = "epochs"
-
-
 class Grid(_Frozen):
     """The whole experiment."""
 
@@ -45,13 +38,8 @@ class Grid(_Frozen):
     """Settings of every run."""
     evaluation: dict[str, Any]
     """Settings of every evaluation."""
+    methods: tuple[str, ...]
     data: tuple[Data, ...]
-    arm: tuple[Arm, ...]
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The names of all methods, in order, each once."""
-        return tuple(dict.fromkeys(arm.method for arm in self.arm))
 
 
 def read_grid(path: Path = GRID) -> Grid:

@@ -101,7 +101,7 @@ def headline(table: pd.DataFrame) -> str:
 
 def planned_cells(grid: dict[str, Any]) -> int:
     """Number of cells of the whole experiment, without the untouched target."""
-    return len(grid["data"]) * (len(grid["arm"]) * grid["seeds"] + grid["full_seeds"])
+    return len(grid["data"]) * (len(grid["methods"]) * grid["seeds"] + grid["full_seeds"])
 
 
 def _in_short(table: pd.DataFrame) -> str:

@@ -7,11 +7,8 @@ from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
-<<<<<<< HEAD
-from tests.helpers.seen import unescaped
-=======
 from tests.helpers.damage import without
->>>>>>> a8b9c9b80b5a5197edd8c295754c975c45ed2c17
+from tests.helpers.seen import unescaped
 
 DEFAULT = list(DEFAULT_METHODS)
 
