@@ -111,7 +111,7 @@ def _small(grid: Grid) -> Grid:
     chosen = tuple(each.model_copy(update={"limit": 60}) for each in grid.data if each.task == "chat")
     return grid.model_copy(
         update={
-            "data": chosen, "seeds": 2, "full_seeds": 1, "pruning_rate": 0.5,
+            "data": chosen, "methods": grid.methods[:3], "seeds": 2, "full_seeds": 1, "pruning_rate": 0.5,
             "plan": {**grid.plan, "epochs": 1, "strata": 4, "verify_per_stratum": 2},
             "evaluation": {**grid.evaluation, "held_out_samples": 10},
         }

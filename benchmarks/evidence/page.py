@@ -90,13 +90,20 @@ def headline(table: pd.DataFrame) -> str:
     sentences = []
     for arm in (OURS, PAPER):
         found = []
-        for faulty, words in ((True, "with wrong and repeated rows"), (False, "without")):
-            names = sorted(set(table.loc[table["faulty"] == faulty, "data"]))
+        for faulty, words in ((True, "with wrong and repeated rows"), (False, "as it is")):
+            names = _repeated(table, faulty)
             estimate = difference(table, arm, REFERENCE, names)
             if estimate is not None:
-                found.append(f"{_signed(estimate.value)} nats ({_interval(estimate)}) on data {words}")
+                tasks = " and ".join(dict.fromkeys(name.partition(",")[0] for name in names))
+                found.append(f"{_signed(estimate.value)} nats ({_interval(estimate)}) on {tasks} {words}")
         sentences.append(f"{label_of(arm)}: {' and '.join(found) or 'no seeds to compare yet'}.")
     return " ".join(sentences)
+
+
+def _repeated(table: pd.DataFrame, faulty: bool) -> list[str]:
+    """The data sets, with or without faults, on which Studio and random have at least two seeds."""
+    names = table.loc[table["faulty"] == faulty, "data"].unique()
+    return [name for name in names if min(len(losses(table, name, arm)) for arm in (OURS, REFERENCE)) > 1]
 
 
 def planned_cells(grid: dict[str, Any]) -> int:

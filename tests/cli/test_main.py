@@ -64,7 +64,7 @@ def make_scored(data, rows, **settings):
         pq.write_table(pa.table(columns), run.folder / name / "part-00000.parquet")
     reasons = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string())})
     pq.write_table(reasons, run.folder / "unscorable.parquet")
-    write_json(run.folder / "summary.json", SCORED)
+    write_json(run.folder / "summary.json", {**SCORED, "samples": rows, "verified": rows})
     write_json(run.folder / "timings.json", {"fine-tune": 30.0, "speculate": 6.0})
     save_status(run.folder, Status(state="finished", exit_code=0))
     return run

@@ -95,7 +95,7 @@ def test_what_an_evaluation_has_is_left_out_and_its_labels_are_not_given_again(m
 
 
 @pytest.mark.parametrize(
-    "name", ["Мой прогон", "x" * 90, "lr=2e-4, r=8", "random", "it's\n--budget $HOME", "=", "🚀 " * 40]
+    "name", ["Мой прогон", "x" * 90, "lr=2e-4, r=8", "random", "it's --budget $HOME", "=", "🚀 " * 40]
 )
 def test_any_name_makes_a_label_that_is_taken_and_that_the_command_reads_back(make, name):
     source, copy = make

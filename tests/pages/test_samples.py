@@ -156,7 +156,9 @@ class TestSample:
         changed.write_text("\n".join(lines) + "\n", encoding="utf-8")
         shutil.rmtree(run.folder / "dataset")
         import_dataset(str(changed), run.folder / "dataset")
+        forget(run.folder, "dataset")
         (run.folder / "tokenizer.json").unlink()
+        forget(run.folder, "tokenizer.json")
         app = open_page("samples", run=run.id, row=3)
         assert [element.value for element in app.text].count(evil) == 2
         assert not any(evil in str(element.value) for kind in (app.markdown, app.caption) for element in kind)
