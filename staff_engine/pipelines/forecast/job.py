@@ -39,7 +39,15 @@ KEPT = 40
 VERSION = 3
 """Part of the key: raised when what is measured changes."""
 
-FREE = (*SELECTION_FIELDS, "verify_per_stratum", "epochs", "learning_rate", "lora_alpha", "tune_target")
+FREE = (
+    *SELECTION_FIELDS,
+    "verify_per_stratum",
+    "adaptive",
+    "epochs",
+    "learning_rate",
+    "lora_alpha",
+    "tune_target",
+)
 """Settings that do not affect a measurement; the last one only by whether it is 0."""
 
 
