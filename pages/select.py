@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ from pages.parts.filters import filter_bar, set_filter
 from pages.parts.navigation import page_file
 from pages.parts.page import header
 from pages.parts.run import plan_field
-from pages.parts.select import presets
+from pages.parts.select import presets, settings
 from pages.parts.state import current_mask, current_run, current_selection, scored_results, selection_of
 from pages.parts.words import plain
 from staff_engine.charts import selection as charts
@@ -24,7 +24,6 @@ from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of
-from staff_engine.selection.scores import SCORES
 from staff_engine.selection.strata import NO_SCORE
 from staff_engine.system.words import duration, saved_share
 
@@ -33,25 +32,6 @@ SLIDERS = {
     "strata": ("Strata (K)", 1, 200, 1, "%d"),
     "pruning_rate": ("Pruning rate", 0.0, 0.99, 0.01, "%.2f"),
 }
-CHOICES = {
-    "score": "Score",
-    "strata_by": "Stratify by",
-    "ratio": "Ratio",
-    "allocation": "Allocation",
-    "within": "Within a stratum",
-    "drop_by": "Hardest by",
-}
-"""Settings that are chosen from a few values; the plan says which."""
-
-LABELS = {
-    **{name: score.label for name, score in SCORES.items()},
-    "log": "Log width",
-    "quantile": "Equal size",
-    "released": "Released code",
-    "hardest": "Hardest first",
-    "score": "The same score",
-}
-"""Values whose label is more than the value with a capital."""
 
 
 def main() -> None:
@@ -75,7 +55,7 @@ def studio(results: Results) -> None:
     more = st.expander("More settings", icon=":material/tune:", on_change="rerun", key="select_more")
     if more.open:
         with more:
-            _more_settings(results)
+            settings.show(results)
     filter_bar(results)
     selection = current_selection(results)
     _figures(results, selection)
@@ -110,42 +90,6 @@ def _dial(name: str) -> None:
 
 def _take_slider(name: str) -> None:
     st.session_state[name] = st.session_state[f"_slider_{name}"]
-
-
-def _more_settings(results: Results) -> None:
-    with st.container(horizontal=True, gap="large"):
-        for name, label in CHOICES.items():
-            allowed = get_args(Plan.model_fields[name].annotation)
-            st.segmented_control(
-                label,
-                [each for each in allowed if each not in SCORES or not results.lacks(each)],
-                format_func=lambda value: LABELS.get(value, value.capitalize()),
-                key=name,
-                required=True,
-                persist_state="session",
-                help=Plan.model_fields[name].description,
-            )
-    with st.container(horizontal=True, gap="large"):
-        numbers: dict[str, tuple[str, dict[str, Any]]] = {
-            "drop_hardest": ("Hardest dropped", {"step": 0.01, "format": "%.6g"}),
-            "near_duplicates": ("Near duplicates from", {"step": 0.05, "format": "%.6g"}),
-            "verify_per_stratum": ("Verified per stratum (b_v)", {"step": 1}),
-            "seed": ("Seed", {"step": 1}),
-        }
-        st.toggle(
-            "Drop at every length", key="drop_evenly", persist_state="session",
-            help=Plan.model_fields["drop_evenly"].description,
-        )  # fmt: skip
-        for name, (label, more) in numbers.items():
-            st.number_input(
-                label,
-                **plan_field.bounds(name),
-                key=name,
-                persist_state="session",
-                width=220,
-                help=Plan.model_fields[name].description,
-                **more,
-            )
 
 
 def _figures(results: Results, selection: Selection) -> None:

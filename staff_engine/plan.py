@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -23,6 +24,11 @@ from staff_engine.errors import PlanError, shortened
 Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
+OWN = "own:"
+"""Beginning of the name of a score that a user brings to a run."""
+_OWN_NAME = rf"^{OWN}[A-Za-z0-9_.-]{{1,60}}$"
+OwnScore = Annotated[str, StringConstraints(pattern=_OWN_NAME)]
+
 SELECTION_FIELDS = (
     "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest",
     "drop_by", "drop_evenly", "near_duplicates", "seed",
@@ -30,8 +36,8 @@ SELECTION_FIELDS = (
 """The settings that determine the coreset for given scores. Changing them runs no model."""
 
 VERIFY_FIELDS = (
-    "pruning_rate", "score", "strata", "strata_by", "ratio", "verify_per_stratum", "drop_hardest", "drop_by",
-    "drop_evenly", "near_duplicates", "seed",
+    "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "verify_per_stratum", "adaptive",
+    "drop_hardest", "drop_by", "drop_evenly", "near_duplicates", "seed",
 )  # fmt: skip
 """The settings that determine which samples the target verifies."""
 
@@ -282,11 +288,11 @@ class Plan(BaseModel):
     )
 
     pruning_rate: Share = Field(0.9, description="Fraction of the scorable samples to remove.")
-    score: Literal["effort", "length-adjusted", "loss", "ifd"] = Field(
+    score: Literal["effort", "length-adjusted", "loss", "ifd"] | OwnScore = Field(
         "effort",
         description="The score that ranks the samples: effort (the paper), effort times the square root of"
-        " the number of response tokens, loss, or IFD (perplexity of the response with its prompt, divided by"
-        " that without it).",
+        " the number of response tokens, loss, IFD (perplexity of the response with its prompt, divided by"
+        " that without it), or own:NAME, a score that you add to the run.",
     )
     strata: int = Field(50, ge=1, le=MOST_STRATA, description="K, the number of score regions (strata).")
     strata_by: Literal["width", "log", "quantile"] = Field(
@@ -300,12 +306,18 @@ class Plan(BaseModel):
         le=10_000_000,
         description="b_v, the number of samples that the target scores in each stratum.",
     )
+    adaptive: bool = Field(
+        False,
+        description="Verify in rounds, where the sizes of the strata in the coreset are the least certain,"
+        " with at most as many samples in total. It stops when a round changes less than 1 % of the coreset."
+        " The paper verifies the same number of samples in each stratum, which its allocation needs.",
+    )
     drop_hardest: Share = Field(
         0.1,
         description="Fraction of the samples, those with the highest speculative scores, to leave out before"
         " stratifying.",
     )
-    drop_by: Literal["score", "effort", "length-adjusted", "loss", "ifd"] = Field(
+    drop_by: Literal["score", "effort", "length-adjusted", "loss", "ifd"] | OwnScore = Field(
         "score",
         description="The score of the hardest samples that are left out: the one that ranks the samples"
         " (score), or another one.",
@@ -369,6 +381,17 @@ class Plan(BaseModel):
     def lora_names(self) -> tuple[str, ...]:
         """The names in `lora_targets`."""
         return tuple(name.strip() for name in (self.lora_targets or "").split(",") if name.strip())
+
+    @field_validator("score", "drop_by", mode="before")
+    @classmethod
+    def _is_a_score(cls, value: object, info: ValidationInfo) -> object:
+        """Name the allowed scores in one sentence, instead of one for each part of the type."""
+        known, _ = get_args(cls.model_fields[str(info.field_name)].annotation)
+        own = isinstance(value, str) and re.fullmatch(_OWN_NAME, value)
+        if value not in get_args(known) and not own:
+            allowed = ", ".join(get_args(known))
+            raise ValueError(f"{info.field_name} is {shortened(value)}; allowed: {allowed}, or own:NAME")
+        return value
 
     @model_validator(mode="after")
     def _columns_come_in_pairs(self) -> Self:

@@ -20,7 +20,7 @@ from staff_engine.runs.kinds import KINDS, Kind
 from staff_engine.samples.filters import Filter
 from staff_engine.selection.methods import METHODS
 
-SETTINGS = (*SELECTION_FIELDS, "verify_per_stratum")
+SETTINGS = (*SELECTION_FIELDS, "verify_per_stratum", "adaptive")
 """Settings of the plan that pages can change without running a model; each is a session key."""
 
 LAST = "_link_last"

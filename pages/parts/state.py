@@ -20,6 +20,7 @@ from staff_engine.runs.status import ACTIVE, State
 from staff_engine.samples.columns import SampleColumns, sample_columns
 from staff_engine.samples.filters import Filter
 from staff_engine.samples.table import filter_mask
+from staff_engine.scoring.own_scores import FOLDER as OWN_SCORES
 from staff_engine.selection.coreset import Selection
 
 Chosen = tuple[tuple[str, Any], ...]
@@ -101,7 +102,11 @@ def _show_unfinished(run: Run) -> None:
 
 def results_version(run: Run) -> str:
     """A string that changes when scores are added to a run, for cache keys."""
-    watched = [run.folder / SUMMARY_FILE, *sorted((run.folder / "verification").glob("part-*.parquet"))]
+    watched = [
+        run.folder / SUMMARY_FILE,
+        *sorted((run.folder / "verification").glob("part-*.parquet")),
+        *sorted((run.folder / OWN_SCORES).glob("*.parquet")),
+    ]
     return " ".join(f"{path.name}:{path.stat().st_mtime_ns}" for path in watched if path.exists())
 
 

@@ -13,6 +13,7 @@ from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
 from staff_engine.runs.stages import SPECULATE_ALONE, VERIFY, VERIFY_ALONE
 from staff_engine.runs.status import ACTIVE
+from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE
 from staff_engine.selection.scores import SCORES
 from staff_engine.system.words import duration
 
@@ -36,8 +37,9 @@ def offer(run: Run, results: Results) -> None:
             icon=":material/pause_circle:",
         )
     with errors():
+        adaptive = st.session_state.adaptive and st.session_state.allocation != NOT_ADAPTIVE
         drawn = results.to_verify(
-            verify_per_stratum=st.session_state.verify_per_stratum, **current_settings()
+            verify_per_stratum=st.session_state.verify_per_stratum, adaptive=adaptive, **current_settings()
         )
         missing = len(drawn) + len(results.to_verify_alone())
     if not missing:
@@ -49,7 +51,8 @@ def offer(run: Run, results: Results) -> None:
             f":material/hourglass_empty: **Provisional:** {missing:,} samples of these strata are not"
             " verified yet."
         )
-        if st.button(f"Verify {missing:,} more{about}", type="primary", key="verify_more"):
+        more = f"Verify in rounds, {missing:,} first" if adaptive else f"Verify {missing:,} more"
+        if st.button(f"{more}{about}", type="primary", key="verify_more"):
             with errors():
                 control.start(run, verify={name: st.session_state[name] for name in VERIFY_FIELDS})
             st.rerun()

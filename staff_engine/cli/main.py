@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from staff_engine import __version__
+from staff_engine.cli import scores
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.command_lines import COMPARED_BY
 from staff_engine.cli.compare import compare
@@ -106,8 +107,11 @@ def run(
     from staff_engine.export.delivery import plan_delivery
     from staff_engine.models.sources import find_model
     from staff_engine.pipelines.forecast.job import keep_forecast
+    from staff_engine.selection.ratios.rounds import check_adaptive
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    if plan.adaptive:
+        check_adaptive(plan.allocation)
     delivery = plan_delivery(out, export_format, with_scores, plan, overwrite=overwrite) if out else None
     check_source(plan.dataset, plan.split)
     for model in (plan.small, plan.target):
@@ -175,15 +179,18 @@ def select(
 @app.command()
 @takes_settings(VERIFY_FIELDS, default="as in the run's plan")
 def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
-    """Score on the target the samples that these settings still need.
+    """Score on the target the samples that these settings still need, at once or in rounds (--adaptive).
 
     With --score ifd, also score the responses without their prompts on both models, if the run has not.
     """
     from staff_engine.runs.results import open_results
+    from staff_engine.selection.ratios.rounds import check_adaptive
 
     found = scored(run)
     results = open_results(found.folder)
     plan = results.plan.but(**settings)
+    if plan.adaptive:
+        check_adaptive(plan.allocation)
     wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
     if results.lacks(plan.score):
         say(f"both models score responses without their prompts, which score {plan.score} needs")
@@ -192,7 +199,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
         if not missing and not len(results.to_verify_alone()):
             say("no samples left to verify")
             return
-        say(f"{missing:,} samples to verify")
+        say(f"{missing:,} samples to verify{' in the next round' if plan.adaptive else ''}")
     control.start(found, verify=wanted)
     see_through(found, detach)
 
@@ -386,6 +393,7 @@ def similarity(
 
 
 app.command()(compare)
+app.add_typer(scores.app, name="scores")
 
 
 @app.command(hidden=True)

@@ -31,7 +31,7 @@ PANELS = {
         "tune_target",
     ),
     "Scoring": ("checkpoints", "scored_parameters", "tokens_per_batch", "ifd"),
-    "Selection": (*SELECTION_FIELDS, "verify_per_stratum"),
+    "Selection": (*SELECTION_FIELDS, "verify_per_stratum", "adaptive"),
 }  # fmt: skip
 
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}

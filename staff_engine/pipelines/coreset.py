@@ -7,7 +7,9 @@ or killed continues after its last complete file.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
-from staff_engine.errors import DatasetError
+from staff_engine.errors import DatasetError, PlanError
 from staff_engine.models import adapters, loading
 from staff_engine.pipelines.checking import check_models, find_models, models_checked, pinned
 from staff_engine.pipelines.steps import (
@@ -34,7 +36,7 @@ from staff_engine.pipelines.steps import (
     train_adapter,
 )
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
-from staff_engine.plan import Plan
+from staff_engine.plan import OWN, SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import token_share
 from staff_engine.runs.integrity.check import check_files
@@ -43,9 +45,12 @@ from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, Results, open_results
 from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
+from staff_engine.runs.verification.rounds import add_round, key_of
+from staff_engine.scoring.own_scores import own_scores
 from staff_engine.scoring.parts import LossPartWriter, PartWriter, alone_folder, read_parts
 from staff_engine.scoring.precision import read_precision, settle
 from staff_engine.selection.agreement import rank_agreement
+from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE, check_adaptive
 from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import write_table
 from staff_engine.system.files import replaced
@@ -76,6 +81,9 @@ def execute(folder: Path, reporter: Reporter) -> None:
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
     plan = open_results(folder).plan
+    _refuse_missing_scores(plan, folder)
+    if plan.adaptive:
+        check_adaptive(plan.allocation)
     find_models(plan, (plan.small, plan.target), reporter)
     mend(folder)
     import_rows(plan, folder, reporter)
@@ -91,9 +99,18 @@ def execute(folder: Path, reporter: Reporter) -> None:
     if plan.checkpoints:
         measure_trajectories(plan, folder, reporter)
     _tune_target(plan, folder, reporter)
-    _verify(plan, folder, reporter, ids=open_results(folder).to_verify())
-    _verify_alone(plan, folder, reporter)
+    _verify(plan, folder, reporter, {})
     _summarize(folder, reporter)
+
+
+def _refuse_missing_scores(plan: Plan, folder: Path) -> None:
+    """Raise PlanError, before any work, if the plan uses a score that a user has to add to the run."""
+    for name, score in (("score", plan.score), ("drop_by", plan.drop_by)):
+        if score.startswith(OWN) and score not in own_scores(folder):
+            raise PlanError(
+                f"{name} is {score!r}, but scores can only be added to a run that has finished; start with"
+                " another score"
+            )
 
 
 def stages_of(plan: Plan) -> tuple[str, ...]:
@@ -124,9 +141,7 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
     scores = {wanted["score"], wanted["drop_by"]} - {"score"}
     if any(results.lacks(score) for score in scores):
         _speculate_alone(plan, folder, reporter)
-        results = open_results(folder)
-    _verify(plan, folder, reporter, ids=results.to_verify(**settings))
-    _verify_alone(plan, folder, reporter)
+    _verify(plan, folder, reporter, settings)
     _summarize(folder, reporter)
 
 
@@ -223,18 +238,39 @@ def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
     return [f"{asked}; only {tuned:,} exist." if tuned else f"{asked}; none exist, so it is untouched."]
 
 
-def _verify(plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
-    reporter.stage(stages.VERIFY, len(ids))
+def _verify(plan: Plan, folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
+    """Verify the samples that the settings need: all at once, or in rounds."""
+    load = cache(lambda: _target(plan, folder))
+    _verify_alone(plan, folder, reporter, load)  # what a stopped run left
+    results = open_results(folder)
+    ids = results.to_verify(**settings)
     if not len(ids):
-        return
+        reporter.stage(stages.VERIFY)
+    adaptive = settings.get("adaptive", plan.adaptive)
+    in_rounds = adaptive and settings.get("allocation", plan.allocation) != NOT_ADAPTIVE
+    chosen = {name: value for name, value in settings.items() if name in SELECTION_FIELDS}
+    key = key_of(results.settings(**chosen), settings.get("verify_per_stratum", plan.verify_per_stratum))
+    while len(ids):
+        if in_rounds:
+            add_round(folder, key, ids)
+        _verify_rows(plan, folder, reporter, ids, load)
+        _verify_alone(plan, folder, reporter, load)
+        ids = open_results(folder).to_verify(**settings) if in_rounds else ids[:0]
+
+
+def _verify_rows(
+    plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray, load: Callable[[], PeftModel]
+) -> None:
+    """Score some rows on the target, which `load` returns."""
+    reporter.stage(stages.VERIFY, len(ids))
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
     writer = PartWriter(folder / "verification")
     writer.add_unscorable(list(tokens.problems))
     tokenizer = loading.load_tokenizer(plan.target)
-    score_samples(plan, _target(plan, folder), tokenizer, tokens, set(), writer, reporter)
+    score_samples(plan, load(), tokenizer, tokens, set(), writer, reporter)
 
 
-def _verify_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
+def _verify_alone(plan: Plan, folder: Path, reporter: Reporter, load: Callable[[], PeftModel]) -> None:
     """Score the responses of all verified samples without their prompts, if the small model has done so."""
     ids = open_results(folder).to_verify_alone()
     if not len(ids):
@@ -243,7 +279,7 @@ def _verify_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
     tokenizer = loading.load_tokenizer(plan.target)
     writer = LossPartWriter(alone_folder(folder / "verification"))
-    score_responses(plan, _target(plan, folder), tokenizer, tokens, set(), writer, reporter)
+    score_responses(plan, load(), tokenizer, tokens, set(), writer, reporter)
 
 
 def _target(plan: Plan, folder: Path) -> PeftModel:

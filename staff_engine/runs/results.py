@@ -13,17 +13,20 @@ import numpy as np
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.data.repeats.by_tokens import kept_near_duplicates
 from staff_engine.errors import RunError
-from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
+from staff_engine.plan import OWN, SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import read_plan
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.summary import Summary, load_summary, load_timings
+from staff_engine.runs.verification import rounds
+from staff_engine.scoring.own_scores import own_scores, read_own_score
 from staff_engine.scoring.parts import LOSS_ALONE, alone_folder, count_parts, read_embeddings, read_parts
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.cuts.lengths import rank_within_lengths
 from staff_engine.selection.pool import Pool
+from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE
 from staff_engine.selection.ratios.rules import samples_to_verify
-from staff_engine.selection.scores import make_score, score_named
+from staff_engine.selection.scores import SCORES, make_score, score_named
 from staff_engine.selection.tuning import draw_tuning
 from staff_engine.selection.verification import draw_verification
 from staff_engine.system.arrow import by_row, read_table, to_numpy
@@ -77,6 +80,8 @@ class Results:
 
     def _measured(self, part: str, name: str) -> np.ndarray:
         """Float64 (num_rows,): a column of a score table, NaN for rows without a score."""
+        if name.startswith(OWN):
+            return read_own_score(self.folder, name, self.num_rows)
         folder = alone_folder(Path(part)).name if name == LOSS_ALONE else part
         table = self.read(folder, ["row_id", name])
         return by_row(self.num_rows, to_numpy(table["row_id"]), to_numpy(table[name]))
@@ -134,7 +139,13 @@ class Results:
         scored = self.folder / "speculative"
         check_files(self.folder, scored.name, alone_folder(scored).name)
         alone = count_parts(alone_folder(scored))
-        return (*MEASURED, LOSS_ALONE) if alone and alone == count_parts(scored) else MEASURED
+        complete = (LOSS_ALONE,) if alone and alone == count_parts(scored) else ()
+        return (*MEASURED, *complete, *own_scores(self.folder))
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The scores that the run has the columns of, also those that a user added to it."""
+        return (*(name for name in SCORES if not self.lacks(name)), *own_scores(self.folder))
 
     def lacks(self, score: str) -> tuple[str, ...]:
         """The columns that a score reads and the run does not have. Raises PlanError."""
@@ -152,17 +163,29 @@ class Results:
         """
         lacking = self.lacks(score)
         if lacking:
-            raise RunError(
-                f"score {score!r} needs {', '.join(lacking)}, which run {self.folder.name} does not have;"
-                f" to compute it: {COMMAND} verify {self.folder.name} --score {score}"
-            )
+            raise RunError(self._lacking(score, lacking))
         scorable = np.isfinite(self.speculative)  # the same samples for every score
         made = make_score(score, _Columns(lambda name: self._column("speculative", name)))
         return np.where(scorable, made, np.nan)
 
+    def _lacking(self, score: str, columns: tuple[str, ...]) -> str:
+        """What the run does not have, and the command that adds it."""
+        name = self.folder.name
+        if score.startswith(OWN):
+            own = ", ".join(own_scores(self.folder)) or "none"
+            return (
+                f"run {name} does not have the score {score!r}; its own scores: {own}; to add one:"
+                f" {COMMAND} scores add {name} FILE"
+            )
+        return (
+            f"score {score!r} needs {', '.join(columns)}, which run {name} does not have;"
+            f" to compute it: {COMMAND} verify {name} --score {score}"
+        )
+
     def verified_by(self, score: str) -> np.ndarray:
         """Float64 (n,): a score of the target for `verified_ids`, NaN where not finite. Raises PlanError.
 
+        A score that a user added is verified by the target's effort.
         Lengths are in tokens of the small model: the models of a family share a tokenizer.
         """
 
@@ -170,7 +193,7 @@ class Results:
             part = "speculative" if name == "response_tokens" else "verification"
             return self._column(part, name)[self.verified_ids]
 
-        return make_score(score, _Columns(column))
+        return make_score(score_named(score).on_target or score, _Columns(column))
 
     @cached_property
     def trajectories(self) -> np.ndarray:
@@ -303,15 +326,27 @@ class Results:
         return self._groups[threshold]
 
     def to_verify(
-        self, *, verify_per_stratum: int | None = None, own_draw: bool = False, **changes: Any
+        self,
+        *,
+        verify_per_stratum: int | None = None,
+        adaptive: bool | None = None,
+        own_draw: bool = False,
+        **changes: Any,
     ) -> np.ndarray:
         """Row ids, int64, that the target must still score for these settings; empty if none are missing.
 
         A stratum with enough verified samples needs no more, unless `own_draw`: then the samples are those
-        that these settings draw if nothing is verified yet; see `select`.
+        that these settings draw if nothing is verified yet; see `select`. With adaptive verification, the
+        samples of the next round, or the rest of the last one. The paper's allocation always needs an even
+        verification.
         """
         if own_draw:
             return np.setdiff1d(self._drawn(verify_per_stratum, _NONE, changes), self.verified_ids)
+        settings = self.settings(**changes)
+        wanted = self.plan.adaptive if adaptive is None else adaptive
+        if wanted and settings["allocation"] != NOT_ADAPTIVE:
+            per_stratum = self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum
+            return rounds.next_round(self, settings, per_stratum, self.drawn_by(settings))
         return self._drawn(verify_per_stratum, self.verified_ids, changes)
 
     def count_verified(self, **changes: Any) -> int:
@@ -330,7 +365,7 @@ class Results:
             ),
             verified=verified,
             excluded=self.tuned_ids,
-            **self._drawn_by(settings),
+            **self.drawn_by(settings),
         )
 
     def verify_options(self, **changes: Any) -> str:
@@ -358,10 +393,10 @@ class Results:
             self.pool(self.plan.score),
             count=self.plan.tune_target,
             apart_from=np.union1d(self.verified_ids, self.to_verify()),
-            **self._drawn_by(self.settings()),
+            **self.drawn_by(self.settings()),
         )
 
-    def _drawn_by(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def drawn_by(self, settings: dict[str, Any]) -> dict[str, Any]:
         """The selection settings that determine which samples are drawn for the target."""
         names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
         return {

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from staff_engine.errors import RunError
 from staff_engine.plan import SELECTION_FIELDS, Plan
@@ -19,7 +19,11 @@ LONGEST = 60
 
 
 class SavedSelection(BaseModel):
-    """A saved selection; frozen. `settings` contains `SELECTION_FIELDS`."""
+    """A saved selection; frozen. `settings` contains `SELECTION_FIELDS`.
+
+    An older version did not store settings that came later. They have their defaults, which do what
+    that version did.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,6 +31,11 @@ class SavedSelection(BaseModel):
     name: str
     created: datetime
     settings: dict[str, Any]
+
+    @field_validator("settings")
+    @classmethod
+    def _of_older_versions(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return {name: Plan.model_fields[name].default for name in SELECTION_FIELDS} | settings
 
 
 def save_selection(folder: Path, name: str, settings: dict[str, Any]) -> SavedSelection:

@@ -84,6 +84,11 @@ class Selection:
     _intervals: Callable[[], tuple[np.ndarray, np.ndarray]] = field(repr=False)
     score: str = "effort"
 
+    @property
+    def ratio_intervals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of the 95 % interval of each ratio, float64 (K,); NaN if fewer than 2 are verified."""
+        return self._intervals()
+
     @cached_property
     def strata(self) -> pd.DataFrame:
         """A row for each stratum, including empty ones, from the easiest to the hardest.
@@ -96,7 +101,7 @@ class Selection:
         """
         import pandas as pd
 
-        low, high = self._intervals()
+        low, high = self.ratio_intervals
         return pd.DataFrame(
             {
                 "stratum": np.arange(len(self.sizes)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from staff_engine.errors import PlanError
+from staff_engine.plan import OWN
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Score:
     """The measured columns that it uses: effort, loss, response_tokens, loss_without_prompt."""
     make: Callable[..., np.ndarray]
     """Computes the score, float64 (N,), from these columns, float64 (N,) each. NaN stays NaN."""
+    on_target: str = ""
+    """The score of the target that verifies it; the same score if empty."""
 
 
 def _ifd(loss: np.ndarray, loss_without_prompt: np.ndarray) -> np.ndarray:
@@ -73,9 +76,13 @@ SCORES = {
 
 
 def score_named(name: str) -> Score:
-    """The score with this name. Raises PlanError if the name is unknown."""
+    """The score with this name, one of `SCORES` or own:NAME. Raises PlanError if the name is unknown."""
+    if name.startswith(OWN):
+        return Score(
+            name, name.removeprefix(OWN), "A score from a file.", (name,), lambda own: own, on_target="effort"
+        )
     if name not in SCORES:
-        raise PlanError(f"score is {name!r}; allowed: {', '.join(SCORES)}")
+        raise PlanError(f"score is {name!r}; allowed: {', '.join(SCORES)}, or own:NAME")
     return SCORES[name]
 
 

@@ -29,7 +29,7 @@ def draw_verification(
     *,
     num_strata: int = 50,
     strata_by: str = "width",
-    per_stratum: int = 10,
+    per_stratum: int | np.ndarray = 10,
     drop_hardest: float = 0.1,
     drop_scores: np.ndarray | None = None,
     groups: np.ndarray | None = None,
@@ -54,8 +54,8 @@ def draw_verification(
         K, 1 to 10,000.
     strata_by : {"width", "log", "quantile"}
         How the score is divided into strata; see `strata.stratify`.
-    per_stratum : int
-        b_v, 0 or more.
+    per_stratum : int or int (K,)
+        b_v, 0 or more; an array has one value for each stratum.
     drop_hardest : float
         Fraction of the highest scores to leave out, 0 or more and below 1.
     drop_scores, groups
@@ -89,7 +89,6 @@ def draw_verification(
     -----
     STAFF (Zhang et al., ICLR 2025), Algorithm 1. There, B_i* is drawn again each time.
     """
-    per_stratum = _check_per_stratum(per_stratum)
     pool = Pool.of(speculative)
     rest, strata = strata_to_draw_from(
         pool,
@@ -100,6 +99,7 @@ def draw_verification(
         groups=groups,
         pruning_rate=pruning_rate,
     )
+    per_stratum = _check_per_stratum(per_stratum, len(strata.sizes))
     barred = np.unique(_check_row_ids(excluded, len(pool), "excluded"))
     have = np.setdiff1d(_check_row_ids(verified, len(pool)), barred)
     verified_of, barred_of = strata.count(have), strata.count(barred)
@@ -126,7 +126,15 @@ def mark_rows(row_ids: Sequence[int] | np.ndarray, count: int, name: str) -> np.
     return marked
 
 
-def _check_per_stratum(per_stratum: int) -> int:
+def _check_per_stratum(per_stratum: int | np.ndarray, strata: int) -> int | np.ndarray:
+    if isinstance(per_stratum, np.ndarray):
+        whole = per_stratum.dtype.kind in "iu" and per_stratum.shape == (strata,)
+        if not whole or (per_stratum < 0).any():
+            raise PlanError(
+                f"per_stratum is {per_stratum.dtype} of shape {per_stratum.shape}; allowed: integers from 0,"
+                f" one for each of {strata} strata"
+            )
+        return per_stratum
     try:
         count = operator.index(per_stratum)
     except TypeError:

@@ -405,3 +405,37 @@ def test_select_says_how_many_near_duplicates_are_left_out(staff_home, tmp_path,
         assert decisions["kept"][row_id] is False and decisions["stratum"][row_id] is None
     assert main(["select", run.id, "--drop-by", "ifd"]) == 2
     assert "score 'ifd' needs loss_without_prompt" in capsys.readouterr().err
+
+
+def test_scores_of_a_file_are_added_listed_used_and_removed(staff_home, tmp_path, capsys):
+    run = make_finished_run(tmp_path)
+    (tmp_path / "scores.csv").write_text(
+        "row_id,quality\n" + "".join(f"{row},{row % 7}\n" for row in range(410) if row != 3)
+    )
+    assert main(["scores", "add", run.id, str(tmp_path / "scores.csv"), "--reverse"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "own:quality: 399 rows with a value; 1 without one, which cannot be selected by it\n"
+    assert said.err == "10 rows of the file are not in the data and are ignored\n"
+    assert main(["scores", "list", run.id]) == 0
+    assert capsys.readouterr().out.split() == ["effort", "length-adjusted", "loss", "own:quality"]
+    assert main(["select", run.id, "--score", "own:quality", "--drop-by", "own:quality"]) == 0
+    assert "39 samples selected" in capsys.readouterr().out
+    assert_wrong_input(
+        ["scores", "add", run.id, str(tmp_path / "scores.csv")], "already has the score", capsys
+    )
+    assert main(["scores", "remove", run.id, "own:quality"]) == 0
+    assert_wrong_input(["select", run.id, "--score", "own:quality"], "its own scores: none", capsys)
+
+
+def test_verify_in_rounds_says_what_the_next_one_needs(scored, monkeypatch, capsys):
+    assert_wrong_input(
+        ["verify", "scored", "--adaptive"],
+        "adaptive verification does not work with allocation 'paper'",
+        capsys,
+    )
+    (scored.folder / "verification" / "part-00000.parquet").unlink()
+    use_worker(monkeypatch, "good")
+    assert main(["verify", "scored", "--adaptive", "--allocation", "proportional"]) == 0
+    assert re.match(r"\d+ samples to verify in the next round\n", capsys.readouterr().out)
+    verified = read_status(scored).verify
+    assert (verified["adaptive"], verified["allocation"]) == (True, "proportional")

@@ -333,3 +333,47 @@ def test_in_the_demo_two_presets_are_shown_at_once(open_page, finished_run, monk
     app = open_page("select", run=finished_run.id)
     assert not app.exception
     assert app.dataframe[0].value["Preset"].tolist() == ["Paper", "Studio"]
+
+
+def test_scores_from_a_file_can_be_added_and_chosen(open_page, finished_run):
+    app = open_page("select", run=finished_run.id)
+    app.session_state.select_more = True
+    app.run()
+    lines = "".join(f"{row},{(row * 7) % 50}\n" for row in range(400))
+    app.file_uploader[0].upload("scores.csv", f"row_id,taste\n{lines}".encode(), "text/csv")
+    [add] = [button for button in app.get("button") if button.label == "Add"]
+    add.click().run()
+    assert not app.exception
+    results = open_results(finished_run.folder)
+    assert "own:taste" in results.score_names
+    app = open_page("select", run=finished_run.id, score="own:taste")
+    app.session_state.select_more = True
+    app.run()
+    assert not app.exception
+    assert figures(app)["Coreset"] == str(len(results.select(score="own:taste").indices))
+    [scores] = [group for group in app.get("button_group") if group.proto.id.endswith("-score")]
+    assert "Taste" in [option.content for option in scores.proto.options]
+
+
+def test_rounds_of_verification_are_offered_where_the_allocation_allows_them(
+    open_page, finished_run, monkeypatch
+):
+    from staff_engine.runs import control
+
+    asked = {}
+    monkeypatch.setattr(control, "start", lambda run, *, verify: asked.update(verify))
+    app = open_page("select", run=finished_run.id, strata="20", adaptive="yes", allocation="proportional")
+    missing = len(
+        open_results(finished_run.folder).to_verify(strata=20, adaptive=True, allocation="proportional")
+    )
+    [button] = [button for button in app.button if button.key == "verify_more"]
+    assert button.label.startswith(f"Verify in rounds, {missing} first")
+    button.click().run()
+    assert not app.exception
+    assert asked["adaptive"] is True and asked["allocation"] == "proportional"
+    app = open_page("select", run=finished_run.id, strata="20", adaptive="yes")
+    app.session_state.select_more = True
+    app.run()
+    assert app.toggle(key="adaptive").disabled
+    [button] = [button for button in app.button if button.key == "verify_more"]
+    assert button.label.startswith("Verify ") and "rounds" not in button.label

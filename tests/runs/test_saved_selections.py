@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from staff_engine.errors import PlanError, RunError
@@ -55,3 +57,14 @@ def test_a_damaged_file_is_left_out_and_an_id_is_no_path(tmp_path):
     assert list_saved(tmp_path) == [kept]
     with pytest.raises(RunError, match="does not exist"):
         find_saved(tmp_path, "../plan")
+
+
+def test_a_selection_of_an_older_version_gets_the_settings_that_came_later(tmp_path):
+    saved = save_selection(tmp_path, "old", {"pruning_rate": 0.5})
+    path = tmp_path / "selections" / f"{saved.id}.json"
+    content = json.loads(path.read_text())
+    for name in ("near_duplicates", "drop_by", "ratio"):
+        del content["settings"][name]
+    path.write_text(json.dumps(content))
+    [read] = list_saved(tmp_path)
+    assert read.settings == saved.settings and read.settings["near_duplicates"] == 0

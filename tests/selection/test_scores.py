@@ -47,7 +47,8 @@ def test_the_plan_allows_the_same_scores():
 
     from staff_engine.plan import Plan
 
-    assert get_args(Plan.model_fields["score"].annotation) == tuple(SCORES)
+    for name, more in (("score", ()), ("drop_by", ("score",))):
+        assert get_args(get_args(Plan.model_fields[name].annotation)[0]) == (*more, *SCORES)
 
 
 @given(st.lists(st.tuples(LOSSES, LOSSES), min_size=1, max_size=20))

@@ -37,6 +37,7 @@ LABELS = {
     "tune_target": "Tune the target on (samples)",
     "scored_parameters": "Scored parameters",
     "tokens_per_batch": "Scoring batch (tokens)",
+    "adaptive": "Verify in rounds",
     "ifd": "Score responses without prompts (IFD)",
     "dtype": "Number format",
 }

@@ -42,6 +42,7 @@ VERSION = 3
 FREE = (
     *SELECTION_FIELDS,
     "verify_per_stratum",
+    "adaptive",
     "epochs",
     "learning_rate",
     "lora_alpha",

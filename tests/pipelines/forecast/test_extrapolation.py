@@ -116,6 +116,33 @@ def test_tuning_the_target_is_a_stage_of_its_own_and_is_spent_time():
     assert said.verified == without.verified
 
 
+def test_scoring_responses_without_prompts_is_spent_time_of_both_models_where_the_plan_does():
+    alone = {
+        "alone": Speed(batch=0, token=4e-4, pair=0),
+        "responses": tuple(np.resize([5, 11], 100).tolist()),
+    }
+    plain = make_measured()
+    measured = make_measured(
+        small=plain.small.model_copy(update=alone), target=plain.target.model_copy(update=alone)
+    )
+    without, said = extrapolate(PLAN, measured), extrapolate(PLAN.but(ifd=True), measured)
+    added = ["speculate without prompt", "verify without prompt"]
+    assert [stage for stage in said.stages if stage not in without.stages] == added
+    assert said.stages[added[0]] == pytest.approx(2 + 1000 * 8 * 4e-4, rel=0.1)  # loading and mean length
+    assert said.stages[added[1]] == pytest.approx(5 + said.verified * 8 * 4e-4, rel=0.2)
+    assert said.total_seconds == pytest.approx(
+        without.total_seconds + sum(said.stages[each] for each in added)
+    )
+    assert said.share_saved < without.share_saved
+    assert extrapolate(PLAN.but(score="ifd"), measured).stages == said.stages
+
+
+def test_verifying_in_rounds_is_forecast_with_its_whole_budget():
+    measured = make_measured()
+    rounds = PLAN.but(adaptive=True, allocation="proportional")
+    assert extrapolate(rounds, measured) == extrapolate(PLAN, measured)
+
+
 def test_the_target_is_tuned_on_no_more_samples_than_there_are_beside_the_verified():
     measured = make_measured(rows=200, tuning=TUNING)
     many, all_of_them = (extrapolate(PLAN.but(tune_target=count), measured) for count in (5000, 180))

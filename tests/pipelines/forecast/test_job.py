@@ -84,6 +84,17 @@ def test_the_tuning_of_the_target_is_measured_where_the_plan_has_it(sources):
     assert untouched.tuning is None
 
 
+def test_responses_without_prompts_are_measured_where_the_plan_scores_them(sources):
+    plan = make_plan(sources, score="ifd")
+    measured = measure(plan, seconds=0.5)
+    for side in (measured.small, measured.target):
+        assert side.alone is not None and side.alone.seconds(np.array([[4, 10]])) > 0
+        pairs = list(zip(side.responses, side.lengths, strict=True))
+        assert all(response <= length for response, length in pairs) and max(side.responses) > 1
+    assert {"speculate without prompt", "verify without prompt"} <= set(extrapolate(plan, measured).stages)
+    assert measure(plan.but(score="effort"), seconds=0.5).small.alone is None
+
+
 def test_little_time_measures_a_batch_of_each_stage_all_the_same(sources):
     measured = measure(make_plan(sources), seconds=1e-9)
     for speed in (measured.finetuning.step, measured.small.scoring, measured.target.scoring):
@@ -184,6 +195,13 @@ def test_what_changes_the_work_changes_the_key(changes):
 def test_whether_the_target_is_tuned_changes_the_key_and_on_how_many_samples_does_not():
     keys = [job.key_of(PLAN.but(tune_target=count)) for count in (0, 10, 60)]
     assert keys[0] != keys[1] == keys[2]
+
+
+def test_whether_responses_are_scored_without_prompts_changes_the_key():
+    plain, asked, implied = (job.key_of(PLAN.but(**how)) for how in ({}, {"ifd": True}, {"score": "ifd"}))
+    assert plain != asked == implied
+    rounds = {"adaptive": True, "near_duplicates": 0.8, "drop_by": "loss"}
+    assert job.key_of(PLAN.but(**rounds)) == plain
 
 
 def test_a_file_that_was_changed_has_another_key(tmp_path):
