@@ -468,6 +468,10 @@ class SimilarityPlan(BaseModel):
         return _made(cls, settings)
 
 
+PILOT_MINUTES = 10.0
+"""The most time that a pilot takes, unless another is chosen."""
+
+
 class EvaluationPlan(BaseModel):
     """Which coresets the target is fine-tuned on, and how it is judged. Frozen.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from staff_engine.cli.options import PANELS
-from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.plan import PILOT_MINUTES, EvaluationPlan, Plan, SimilarityPlan
 from staff_engine.program import COMMAND
 from staff_engine.system.background import switch
 
@@ -54,6 +54,13 @@ def evaluate_command(run_id: str, settings: Mapping[str, Any]) -> str:
     if "also" in given:
         given["also"] = tuple(f"{label}={Path(folder).name}" for label, folder in given["also"].items())
     return f"{COMMAND} compare {shlex.quote(run_id)} --evaluate{options(given)}"
+
+
+def pilot_command(run_id: str, *, minutes: float, held_out: str | None) -> str:
+    """The command that starts a pilot of a run's coreset."""
+    given: dict[str, Any] = {} if minutes == PILOT_MINUTES else {"minutes": f"{minutes:g}"}
+    given |= {"held_out": held_out} if held_out else {}
+    return f"{COMMAND} compare {shlex.quote(run_id)} --pilot{options(given)}"
 
 
 def options(settings: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import typer
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.terminal import console, say
 from staff_engine.errors import PlanError
-from staff_engine.plan import EvaluationPlan
+from staff_engine.plan import PILOT_MINUTES, EvaluationPlan
 from staff_engine.runs import control
 from staff_engine.runs.kinds import Kind
 from staff_engine.selection.baselines.ccs import CCS_STRATA
@@ -111,6 +111,23 @@ def compare(
     answers: Annotated[int | None, _of_evaluation("answers")] = None,
     answer_tokens: Annotated[int | None, _of_evaluation("answer_tokens")] = None,
     metric: Annotated[str | None, _of_evaluation("metric", metavar="auto|rouge-l|chrf")] = None,
+    pilot: Annotated[
+        bool,
+        typer.Option(
+            "--pilot",
+            help="Start the cheapest evaluation that can tell STAFF's coreset from random ones: only these"
+            " two, loss only, with as many seeds as --minutes allows.",
+        ),
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Maximum time of a pilot in minutes. Default: {PILOT_MINUTES:g}.",
+            min=0,
+            show_default=False,
+            rich_help_panel="With --pilot",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -142,6 +159,12 @@ def compare(
         "held_out": held_out, "held_out_samples": held_out_samples, "answers": answers,
         "answer_tokens": answer_tokens, "metric": metric,
     }  # fmt: skip
+    if pilot:
+        _pilot(run, asked, also, minutes, refused={"--evaluate": evaluate, "--out": out, "--json": as_json,
+               "--seed": seed is not None}, name=name, estimate_only=estimate, detach=detach)  # fmt: skip
+        return
+    if minutes is not None:
+        raise PlanError("--minutes needs --pilot")
     if evaluate:
         if out is not None or as_json:
             raise PlanError("--out and --json do not work with --evaluate; use status RUN --json instead")
@@ -182,6 +205,42 @@ def compare(
         print_coverage(each, console())
     if out is not None:
         say(f"the rows that each method keeps are written to {out}")
+
+
+def _pilot(
+    run: str,
+    asked: dict[str, Any],
+    also: list[str] | None,
+    minutes: float | None,
+    *,
+    refused: dict[str, Any],
+    name: str | None,
+    estimate_only: bool,
+    detach: bool,
+) -> None:
+    """Start a pilot of a run's coreset. It chooses all settings but the held-out file and the time."""
+    from staff_engine.evaluation import planning
+    from staff_engine.evaluation.pilot import plan_pilot
+
+    singular = {"methods": "method", "pruning_rates": "pruning_rate"}
+    given = {
+        f"--{singular.get(name, name).replace('_', '-')}": value
+        for name, value in asked.items()
+        if name != "held_out"
+    }
+    given |= {"--also": also, **refused}
+    wrong = [option for option, value in given.items() if value is not None and value is not False]
+    if wrong:
+        raise PlanError(f"{wrong[0]} does not work with --pilot, which chooses its own settings")
+    found = control.find_run(run, kind=Kind.CORESET)
+    made = plan_pilot(
+        found, minutes=PILOT_MINUTES if minutes is None else minutes, held_out=asked["held_out"]
+    )
+    say(made.words)
+    if not estimate_only:
+        known = planning.create(made.plan, made.evaluation, name=name or f"pilot of {found.id}")
+        control.start(known)
+        see_through(known, detach)
 
 
 def _evaluate(

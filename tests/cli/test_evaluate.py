@@ -198,3 +198,36 @@ def test_list_delete_and_latest_know_it(source, held_out, started, capsys):
     assert control.find_run("latest", kind="evaluation") == run
     assert main(["delete", run.id, "--yes"]) == 0
     assert control.list_runs() == [source]
+
+
+def test_a_pilot_is_started_within_the_minutes_with_what_it_does_said_before(
+    source, held_out, started, capsys
+):
+    words = ["compare", source.id, "--pilot", "--held-out", held_out, "--detach"]
+    assert main([*words, "--minutes", "500"]) == 0
+    (run,) = started
+    record = control.read_record(run)
+    assert record.name == f"pilot of {source.id}"
+    found = record.evaluation
+    assert (found.methods, found.seeds, found.answers, found.full_seeds) == (("staff", "random"), 10, 0, 0)
+    assert "A pilot fine-tunes the target on STAFF's coreset" in capsys.readouterr().out
+    assert main([*words, "--estimate"]) == 0
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--seeds", "3"], "--seeds does not work with --pilot, which chooses its own settings"),
+        (["--method", "ccs"], "--method does not work with --pilot"),
+        (["--full-seeds", "0"], "--full-seeds does not work with --pilot"),
+        (["--evaluate"], "--evaluate does not work with --pilot"),
+        (["--minutes", "0"], "minutes is 0, allowed: at least"),
+    ],
+)
+def test_a_pilot_refuses_settings_that_it_chooses_and_too_little_time(more, line, source, held_out, capsys):
+    assert_wrong_input(["compare", source.id, "--pilot", "--held-out", held_out, *more], line, capsys)
+
+
+def test_minutes_are_those_of_a_pilot(source, capsys):
+    assert_wrong_input(["compare", source.id, "--minutes", "5"], "--minutes needs --pilot", capsys)

@@ -212,3 +212,32 @@ def test_a_page_of_coresets_leads_to_it(open_page, finished_run, evaluate):
     app.button(key="open_evaluation").click().run()
     assert not app.exception
     assert app.query_params["evaluation"] == run.id
+
+
+def test_a_pilot_is_started_with_a_click(open_page, finished_run, held_out, no_process):
+    app = open_at(open_page, finished_run)
+    assert not [button for button in app.button if button.key == "pilot_start"]  # no held-out samples yet
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    app.number_input(key="pilot_minutes").set_value(500.0).run()
+    assert "A pilot fine-tunes the target on STAFF's coreset" in texts(app)
+    (command,) = [code.value for code in app.code if "--pilot" in code.value]
+    assert "--minutes 500" in command and f"--held-out {held_out}" in command
+    app.button(key="pilot_start").click().run()
+    assert not app.exception
+    (run,) = no_process
+    found = control.read_record(run).evaluation
+    assert (found.seeds, found.full_seeds) == (10, 0)
+    assert app.query_params["evaluation"] == run.id
+
+
+def test_a_pilot_that_does_not_fit_into_the_time_says_what_it_needs(
+    open_page, finished_run, held_out, monkeypatch
+):
+    from staff_engine.evaluation import planning
+    from staff_engine.evaluation.estimate import Estimate
+
+    monkeypatch.setattr(planning, "estimate_of", lambda *_, **__: Estimate(5, 0.0, 900.0, 0.0, "made up"))
+    app = open_at(open_page, finished_run)
+    app.text_input(key="evaluate_held_out").set_value(held_out).run()
+    assert "minutes is 10, allowed\\: at least 15.0" in texts(app)
+    assert not [button for button in app.button if button.key == "pilot_start"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.parts.evaluation import pilot
 from pages.parts.navigation import show_evaluation
 from pages.parts.page import errors
 from pages.parts.run import plan_field
@@ -60,6 +61,8 @@ def show(results: Results, known: Run | None) -> None:
         _start(plan, evaluation, run)
     st.caption("The same as a command. The command line has more settings:")
     st.code(evaluate_command((run or source).id, settings), language="bash", wrap_lines=True)
+    if run is None:
+        pilot.show(results, settings.get("held_out"))
 
 
 def _settings(results: Results, run: Run | None) -> dict[str, Any]:
