@@ -47,7 +47,7 @@ def test_the_rounds_together_are_what_was_verified_within_the_budget_of_even_ver
     assert len(results.select().indices) == 12
 
 
-@pytest.mark.parametrize("after", [5, 14])
+@pytest.mark.parametrize("after", [5, 11])
 def test_a_stopped_run_goes_on_with_the_same_rounds(finished, tmp_path, sources, after):
     folder = make_run(tmp_path / "run", sources, **ADAPTIVE)
     watch = Watch("verify", after)
