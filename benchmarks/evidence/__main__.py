@@ -108,11 +108,11 @@ def _facts(grid: Grid) -> dict[str, Any]:
 
 def _small(grid: Grid) -> Grid:
     """The experiment with a few samples of one data set."""
-    chosen = tuple(each.model_copy(update={"limit": 60}) for each in grid.data if each.task == "chat")
+    chosen = tuple(each.model_copy(update={"limit": 60}) for each in grid.data if each.name == "chat")
     return grid.model_copy(
         update={
             "data": chosen, "methods": grid.methods[:3], "seeds": 2, "full_seeds": 1, "pruning_rate": 0.5,
-            "plan": {**grid.plan, "epochs": 1, "strata": 4, "verify_per_stratum": 2},
+            "plan": {**grid.plan, "epochs": 1, "strata": 4, "verify_per_stratum": 2, "checkpoints": 0},
             "evaluation": {**grid.evaluation, "held_out_samples": 10},
         }
     )  # fmt: skip
