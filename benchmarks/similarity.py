@@ -28,9 +28,10 @@ from benchmarks.pages import FOLDER
 from staff_engine.cli.watch import watch
 from staff_engine.models.presets import SIZES
 from staff_engine.pipelines.similarity.report import Report, open_similarity
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.status import ACTIVE
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import write_json
 from staff_engine.system.words import listed
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from staff_engine.errors import PlanError, shortened
-
-Model = TypeVar("Model", bound=BaseModel)
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+from staff_engine.errors import shortened
+from staff_engine.presets import with_preset
+from staff_engine.settings import Share, made, usable_path, usable_text
 
 OWN = "own:"
 """Beginning of the name of a score that a user brings to a run."""
@@ -47,83 +42,7 @@ SEEDS = 2**32
 
 MOST_STRATA = 10_000
 
-LONGEST_PATH, LONGEST_FILE_NAME = 4096, 255
-"""Bytes of a path, and of each name in it, that Linux and macOS allow."""
-
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named set of selection settings."""
-
-    name: str
-    label: str
-    sentence: str
-    settings: Mapping[str, str | int | float]
-
-
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            "paper", "Paper",
-            "Algorithm 1 of STAFF (Zhang et al., ICLR 2025): effort, strata of equal width, ratios of target"
-            " score to small score.",
-            {
-                "score": "effort", "strata": 50, "strata_by": "width", "ratio": "paper",
-                "allocation": "paper", "within": "random", "drop_hardest": 0.1, "drop_by": "score",
-                "drop_evenly": False, "near_duplicates": 0.0,
-            },
-        ),
-        Preset(
-            "released", "Released code",
-            "The authors' code: scores scaled to 0 to 1, normalized allocation, the hardest samples of each"
-            " stratum.",
-            {
-                "score": "effort", "strata": 50, "strata_by": "width", "ratio": "released",
-                "allocation": "normalized", "within": "hardest", "drop_hardest": 0.1, "drop_by": "score",
-                "drop_evenly": False, "near_duplicates": 0.0,
-            },
-        ),
-        Preset(
-            "studio", "Studio",
-            "Ours: near duplicates and the 30 % with the highest IFD for their length are left out, because"
-            " such responses hardly follow from their prompts; strata of equal size of the length-adjusted"
-            " effort, calibrated ratios, budget in proportion to size.",
-            {
-                "score": "length-adjusted", "strata": 20, "strata_by": "quantile", "ratio": "calibrated",
-                "allocation": "proportional", "within": "random", "drop_hardest": 0.3, "drop_by": "ifd",
-                "drop_evenly": True, "near_duplicates": 0.9,
-            },
-        ),
-    )
-}  # fmt: skip
-
-
-def with_preset(settings: Mapping[str, object]) -> dict[str, object]:
-    """Replace `preset` by the settings that it names. Settings given explicitly take precedence.
-
-    Raises
-    ------
-    PlanError
-        If the preset is unknown.
-    """
-    given = dict(settings)
-    name = given.pop("preset", None)
-    if name is None:
-        return given
-    if name not in PRESETS:
-        raise PlanError(f"preset is {name!r}; allowed: {', '.join(PRESETS)}")
-    return {**PRESETS[str(name)].settings, **given}
-
-
-def preset_of(settings: Mapping[str, object]) -> str | None:
-    """The name of the preset that the selection settings match; None if they match none."""
-    for preset in PRESETS.values():
-        if all(settings[name] == value for name, value in preset.settings.items()):
-            return preset.name
-    return None
 
 
 class Plan(BaseModel):
@@ -355,12 +274,12 @@ class Plan(BaseModel):
     @field_validator("dataset", "small", "target")
     @classmethod
     def _can_be_a_path(cls, value: str, info: ValidationInfo) -> str:
-        return _usable_path(value, info)
+        return usable_path(value, info)
 
     @field_validator("chat_template")
     @classmethod
     def _can_be_a_file(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return value if value is None else _usable_path(value, info)
+        return value if value is None else usable_path(value, info)
 
     @field_validator(
         "format", "prompt_column", "response_column", "conversation_column", "roles", "encoding", "delimiter",
@@ -368,7 +287,7 @@ class Plan(BaseModel):
     )  # fmt: skip
     @classmethod
     def _can_be_written(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return value if value is None else _usable_text(value, info)
+        return value if value is None else usable_text(value, info)
 
     @field_validator("device")
     @classmethod
@@ -420,199 +339,8 @@ class Plan(BaseModel):
         -----
         `preset` names one of `PRESETS`. Settings given explicitly take precedence over its settings.
         """
-        return _made(cls, with_preset(settings))
+        return made(cls, with_preset(settings))
 
     def but(self, **changes: object) -> Self:
         """Return a validated copy of the plan with some settings changed. Raises PlanError."""
         return self.make(**{**self.model_dump(), **with_preset(changes)})
-
-
-MOST_MODELS = 64
-"""Small models, or targets, in one similarity run."""
-
-
-class SimilarityPlan(BaseModel):
-    """Which models are compared, and on how many samples. The run's plan has all other settings. Frozen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    smalls: tuple[str, ...] = Field(
-        min_length=1,
-        max_length=MOST_MODELS,
-        description="Candidate small models for the targets, each given as in a plan.",
-    )
-    targets: tuple[str, ...] = Field(
-        min_length=1, max_length=MOST_MODELS, description="Target models, each given as in a plan."
-    )
-    sample: int = Field(
-        300,
-        ge=10,
-        le=10_000,
-        description="Number of samples that every model scores, drawn uniformly from all samples.",
-    )
-    strata: int = Field(
-        10,
-        ge=2,
-        le=1_000,
-        description="K, the number of strata for the agreement measure. Use few strata for few samples.",
-    )
-
-    @field_validator("smalls", "targets")
-    @classmethod
-    def _can_be_paths(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        return tuple(_usable_path(each, info) for each in value)
-
-    @classmethod
-    def make(cls, **settings: object) -> Self:
-        """Build a plan, or report in one line which setting is wrong. Raises PlanError."""
-        return _made(cls, settings)
-
-
-PILOT_MINUTES = 10.0
-"""The most time that a pilot takes, unless another is chosen."""
-
-
-class EvaluationPlan(BaseModel):
-    """Which coresets the target is fine-tuned on, and how it is judged. Frozen.
-
-    The run's plan has all other settings. The seeds are plan.seed to plan.seed + seeds - 1. Each
-    is the seed of both the selection of a coreset and the fine-tuning on it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    source: str = Field(min_length=1, description="The folder of the run whose coresets are evaluated.")
-    methods: tuple[str, ...] = Field(min_length=1, description="Methods that select the coresets.")
-    pruning_rates: tuple[Share, ...] = Field(
-        min_length=1, description="Fractions of the scorable samples to remove."
-    )
-    seeds: int = Field(
-        3, ge=1, le=100, description="Number of seeds. Selection and fine-tuning are repeated for each."
-    )
-    own_draw: bool = Field(
-        False,
-        description="For each seed, use only the verified samples that this seed draws, if all of them are"
-        " verified. So what was verified for one seed does not change the coreset of another. By default, all"
-        " verified samples count.",
-    )
-    full_seeds: int | None = Field(
-        None,
-        ge=0,
-        le=100,
-        description="Number of seeds for which the target is also fine-tuned on the full data, which takes"
-        " longest. Default: all seeds.",
-    )
-    budget: Literal["epochs", "steps", "both"] = Field(
-        "epochs",
-        description="How long to train on each coreset: for the plan's epochs, for as many steps as the full"
-        " data needs for these epochs, or both.",
-    )
-    baseline_scores: Literal["small", "target"] = Field(
-        "small",
-        description="The scores that the other methods use: those of the run's small model, or, as in the"
-        " paper, those of the target after fine-tuning on all data.",
-    )
-    beta: Share | None = Field(
-        None,
-        description="β, the fraction of the hardest samples that some methods leave out. Default: the plan's"
-        " drop_hardest.",
-    )
-    baseline_strata: int | None = Field(
-        None,
-        ge=1,
-        le=10_000,
-        description="K, the number of strata of CCS. STAFF's own K is that of the run's plan.",
-    )
-    also: dict[str, str] = Field(
-        {}, description="Other finished runs on the same data, whose own coresets are also evaluated."
-    )
-    held_out: str | None = Field(
-        None,
-        description="A file of held-out samples. Required for your own data. Built-in data has a held-out"
-        " split.",
-    )
-    held_out_samples: int = Field(
-        200, ge=2, le=100_000, description="Maximum number of held-out samples whose loss is measured."
-    )
-    answers: int = Field(
-        100,
-        ge=0,
-        le=100_000,
-        description="Number of held-out samples for which an answer is generated. 0: none.",
-    )
-    answer_tokens: int = Field(64, ge=1, le=4096, description="Maximum tokens of a generated answer.")
-    metric: Literal["auto", "rouge-l", "chrf"] = Field(
-        "auto",
-        description="Metric for the answers. auto: the metric of the built-in task; for other data rouge-l,"
-        " or chrf if most letters are not Latin.",
-    )
-
-    @field_validator("source", "held_out")
-    @classmethod
-    def _can_be_a_path(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return value if value is None else _usable_path(value, info)
-
-    @field_validator("methods")
-    @classmethod
-    def _can_be_written(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        return tuple(_usable_text(each, info) for each in value)
-
-    @field_validator("also")
-    @classmethod
-    def _can_be_paths(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        return {_usable_text(label, info): _usable_path(path, info) for label, path in value.items()}
-
-    @field_validator("methods", "pruning_rates")
-    @classmethod
-    def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(value))
-
-    @classmethod
-    def make(cls, **settings: object) -> Self:
-        """Build a plan, or report in one line which setting is wrong. Raises PlanError."""
-        return _made(cls, settings)
-
-    def but(self, **changes: object) -> Self:
-        """Return a validated copy with some settings changed. Raises PlanError."""
-        return self.make(**{**self.model_dump(), **changes})
-
-
-def _made(kind: type[Model], settings: dict[str, object]) -> Model:
-    try:
-        return kind(**settings)
-    except ValidationError as error:
-        raise PlanError("; ".join(map(_sentence, error.errors()))) from None
-
-
-def _sentence(error: Any) -> str:
-    name = ".".join(map(str, error["loc"])) or "plan"
-    if error["type"] == "missing":
-        return f"{name} is missing"
-    if error["type"] == "extra_forbidden":
-        return f"unknown setting {name!r}; the settings are {', '.join(Plan.model_fields)}"
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    return f"{name} is {shortened(error['input'])}: {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
-def _usable_text(text: str, info: ValidationInfo) -> str:
-    """A text that a file can contain. Raises ValueError."""
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError(f"{info.field_name} is {shortened(text)}: it has characters that no text can have")
-    if len(text) > LONGEST_PATH:
-        raise ValueError(
-            f"{info.field_name} is {shortened(text)}; allowed: up to {LONGEST_PATH:,} characters"
-        )
-    return text
-
-
-def _usable_path(text: str, info: ValidationInfo) -> str:
-    """A name that can be a path. Raises ValueError."""
-    _usable_text(text, info)
-    longest = max(len(os.fsencode(name)) for name in text.split("/"))
-    if longest > LONGEST_FILE_NAME or len(os.fsencode(text)) > LONGEST_PATH:
-        raise ValueError(
-            f"{info.field_name} is {shortened(text)}: too long; allowed: a path of up to"
-            f" {LONGEST_PATH:,} bytes, and up to {LONGEST_FILE_NAME} for each name in it"
-        )
-    return text

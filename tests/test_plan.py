@@ -6,7 +6,8 @@ import pytest
 
 from staff_engine import draw_verification, select_coreset
 from staff_engine.errors import PlanError
-from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan, preset_of, with_preset
+from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.presets import PRESETS, preset_of, with_preset
 
 NEEDED = {"dataset": "d", "small": "s", "target": "t"}
 

@@ -8,10 +8,12 @@ from pydantic import BaseModel
 from staff_engine.cli.main import main
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.evaluation import planning
-from staff_engine.plan import SEEDS, EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import SEEDS, Plan
 from staff_engine.runs import control
 from staff_engine.runs.control import create_run, list_runs
 from staff_engine.runs.folders import with_absolute_paths
+from staff_engine.similarity_plan import SimilarityPlan
 
 NEEDED = {
     Plan: {"dataset": "builtin:chat", "small": "builtin:llama-nano", "target": "builtin:llama-mini"},

@@ -14,7 +14,7 @@ ROOMS = [
     "", "system", "data", "models", "scoring", "selection", "runs", "samples", "export", "pipelines",
     "evaluation", "charts", "cli",
 ]  # fmt: skip
-"""A room imports from those before it only; "" is the root: errors, plan. No module is named here."""
+"""A room imports from those before it only; "" is the root: errors and plans. No module is named here."""
 
 MOST_MODULES = 15
 """In one folder, without its __init__."""

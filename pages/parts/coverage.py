@@ -15,7 +15,8 @@ from pages.parts.run import plan_field
 from pages.parts.state import current_mask, current_selection, current_settings, selection_of
 from pages.parts.words import plain
 from staff_engine.charts import coverage as charts
-from staff_engine.plan import SELECTION_FIELDS, EvaluationPlan, Plan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.program import COMMAND
 from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets, missing_among
 from staff_engine.runs.results import Results

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from staff_engine.cli.options import PANELS
-from staff_engine.plan import PILOT_MINUTES, EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.evaluation_plan import PILOT_MINUTES, EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.background import switch
 
 FIRST = ("dataset", "small", "target")

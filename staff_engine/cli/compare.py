@@ -10,7 +10,7 @@ import typer
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
 from staff_engine.cli.terminal import console, say
 from staff_engine.errors import PlanError
-from staff_engine.plan import PILOT_MINUTES, EvaluationPlan
+from staff_engine.evaluation_plan import PILOT_MINUTES, EvaluationPlan
 from staff_engine.runs import control
 from staff_engine.runs.kinds import Kind
 from staff_engine.selection.baselines.ccs import CCS_STRATA

@@ -30,10 +30,11 @@ from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
 from staff_engine.cli.terminal import confirm, console, say
 from staff_engine.errors import DatasetError, PlanError, StaffError
 from staff_engine.export.formats import EXPORT_FORMATS
-from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan, SimilarityPlan
+from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan
 from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.disk import full_disk
 from staff_engine.system.home import home
 from staff_engine.system.processes import QUIET_LOG

@@ -14,7 +14,8 @@ import annotated_types
 import typer
 
 from staff_engine.errors import PlanError
-from staff_engine.plan import PRESETS, SELECTION_FIELDS, Plan
+from staff_engine.plan import SELECTION_FIELDS, Plan
+from staff_engine.presets import PRESETS
 
 PANELS = {
     "Data": (

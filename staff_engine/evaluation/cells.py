@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import PlanError, RunError
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.methods import METHODS, method_named
 from staff_engine.system.files import read_model, write_checked

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from staff_engine.evaluation.cells import FULL, NOTHING, Asked, Cell, cells_of, needs_target_scores
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.pipelines.forecast.extrapolation import FORWARD
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.results import Results

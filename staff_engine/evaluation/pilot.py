@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from staff_engine.errors import PlanError
 from staff_engine.evaluation import planning
 from staff_engine.evaluation.estimate import Estimate
-from staff_engine.plan import PILOT_MINUTES, EvaluationPlan, Plan
+from staff_engine.evaluation_plan import PILOT_MINUTES, EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results, open_results
 from staff_engine.system.words import counted, duration
@@ -81,7 +82,8 @@ def plan_pilot(
             )
         if estimate.seconds <= 60 * minutes:
             return Pilot(plan, evaluation, estimate)
+        shortest = estimate.seconds
     raise PlanError(
-        f"a pilot takes about {duration(estimate.seconds)} with {FEWEST_SEEDS} seeds; minutes is {minutes:g},"
-        f" allowed: at least {estimate.seconds / 60:.1f}"
+        f"a pilot takes about {duration(shortest)} with {FEWEST_SEEDS} seeds; minutes is {minutes:g},"
+        f" allowed: at least {shortest / 60:.1f}"
     )

@@ -14,8 +14,9 @@ from staff_engine.evaluation.estimate import Estimate, estimate
 from staff_engine.evaluation.held_out import held_out_source
 from staff_engine.evaluation.report import open_evaluation
 from staff_engine.evaluation.run import open_sources
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.models.sources import find_model
-from staff_engine.plan import SEEDS, EvaluationPlan, Plan
+from staff_engine.plan import SEEDS, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.runs.kinds import Kind

@@ -30,8 +30,9 @@ from staff_engine.evaluation.cells import (
 from staff_engine.evaluation.metrics import METRICS, Metric
 from staff_engine.evaluation.power import Power, interval, power_of, spread_of
 from staff_engine.evaluation.wording import sentences_of
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.pipelines.similarity.measures import Number
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.folders import Run, read_record
 from staff_engine.runs.integrity.check import Damage, damage_sentence

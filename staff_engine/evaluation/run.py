@@ -40,6 +40,7 @@ from staff_engine.evaluation.report import (
     open_evaluation,
 )
 from staff_engine.evaluation.training import Bench, learning_rate, make_cell
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.models import adapters, devices, loading
 from staff_engine.pipelines.checking import find_models
 from staff_engine.pipelines.steps import (
@@ -50,7 +51,7 @@ from staff_engine.pipelines.steps import (
     tokenize_rows,
     train_adapter,
 )
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import column_seconds, selection_seconds, small_seconds
 from staff_engine.runs.folders import SUMMARY_FILE

@@ -15,10 +15,11 @@ from staff_engine.evaluation.cells import Asked, Cell, sha256_of
 from staff_engine.evaluation.held_out import HeldOut
 from staff_engine.evaluation.judging import generate_answers, held_out_losses, last_prompt
 from staff_engine.evaluation.metrics import Metric, score_answers
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.models import loading
 from staff_engine.models.finetune import count_steps, order_of_steps, train, training_order
 from staff_engine.pipelines.steps import Reporter, fresh_lora, length_bound
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.plan import Plan
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -8,10 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import Status
 from staff_engine.runs.summary import Summary
+from staff_engine.similarity_plan import SimilarityPlan
 
 MODELS_AND_DATA = ("dataset", "small", "target")
 

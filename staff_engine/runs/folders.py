@@ -21,10 +21,12 @@ import staff_engine
 from staff_engine.data.formats import FORMATS
 from staff_engine.data.locating import absolute_source
 from staff_engine.errors import PlanError, RunError
-from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.program import SCRIPT
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import private_folder, read_checked, rename_flushed, write_checked
 from staff_engine.system.home import home
 from staff_engine.system.words import first_few

@@ -13,7 +13,8 @@ import numpy as np
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.data.repeats.by_tokens import kept_near_duplicates
 from staff_engine.errors import RunError
-from staff_engine.plan import OWN, SELECTION_FIELDS, VERIFY_FIELDS, Plan, with_preset
+from staff_engine.plan import OWN, SELECTION_FIELDS, VERIFY_FIELDS, Plan
+from staff_engine.presets import with_preset
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import read_plan
 from staff_engine.runs.integrity.check import check_files

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from staff_engine.errors import PlanError
-from staff_engine.plan import PRESETS, Preset
+from staff_engine.presets import PRESETS, Preset
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import Graph, select_d2
 from staff_engine.selection.baselines.facility import select_facility

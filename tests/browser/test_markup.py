@@ -7,11 +7,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pages.parts import links
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.saved_selections import save_selection
 from staff_engine.runs.status import StageStatus, Status, save_status
 from staff_engine.samples.filters import QUERY_NAMES
+from staff_engine.similarity_plan import SimilarityPlan
 from tests.helpers import made_run
 from tests.helpers.driving import PATIENCE, go_to, open_page, settle
 from tests.helpers.made_run import make_finished_run

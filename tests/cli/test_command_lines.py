@@ -4,8 +4,9 @@ import typer
 
 from staff_engine.cli.command_lines import COMPARED_BY, evaluate_command, run_command, similarity_command
 from staff_engine.cli.main import app
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
+from staff_engine.similarity_plan import SimilarityPlan
 
 COMMANDS = typer.main.get_command(app).commands
 

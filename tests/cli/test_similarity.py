@@ -16,10 +16,11 @@ from staff_engine.pipelines.similarity.report import (
     Report,
     Verdict,
 )
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.status import Status, save_status
 from staff_engine.selection.trust import judge_trust
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import write_json
 from tests.helpers.made_cli import assert_wrong_input
 

@@ -7,7 +7,7 @@ import pytest
 from staff_engine.cli.tables.evaluation import estimate_words
 from staff_engine.evaluation.cells import FULL, Asked, cells_of
 from staff_engine.evaluation.estimate import CELL_SECONDS, estimate, source_speeds
-from staff_engine.plan import EvaluationPlan
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.results import open_results
 from staff_engine.system.files import write_json

@@ -13,8 +13,9 @@ from staff_engine.evaluation.held_out import (
     metric_of,
     shared_samples,
 )
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.pipelines import coreset as pipeline
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs.results import open_results
 from tests.helpers.tiny_run import (
     Watch,

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from staff_engine.evaluation.metrics import METRICS, Metric, choose_metric, score_answers
-from staff_engine.plan import EvaluationPlan
+from staff_engine.evaluation_plan import EvaluationPlan
 
 
 def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence_of_words():

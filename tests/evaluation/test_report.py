@@ -35,7 +35,7 @@ from staff_engine.evaluation.report import (
     read_evaluation,
 )
 from staff_engine.evaluation.wording import power_sentences
-from staff_engine.plan import EvaluationPlan
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.system.files import write_json
 from tests.helpers.made_cells import LOSSES, PLAN, cell, evaluation, make
 

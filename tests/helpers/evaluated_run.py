@@ -4,8 +4,9 @@ import json
 import shutil
 
 from staff_engine.evaluation.cells import read_cells
+from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.pipelines import coreset as pipeline
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.plan import Plan
 from staff_engine.system.files import write_json
 from tests.helpers.tiny_run import Watch
 from tests.helpers.tiny_run import make_run as make_source

@@ -4,7 +4,8 @@ import numpy as np
 
 from staff_engine.evaluation.cells import Cell, cells_of, sha256_of, write_cell
 from staff_engine.evaluation.report import FACTS_FILE, Evaluation, Facts
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.system.files import write_json
 
 PLAN = Plan.make(dataset="builtin:docstrings", small="s", target="t", seed=4)

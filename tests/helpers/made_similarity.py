@@ -11,9 +11,10 @@ import pandas as pd
 
 from staff_engine.pipelines.similarity import run as similarity_run
 from staff_engine.pipelines.similarity.report import Reading, Similarity, open_similarity
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.runs.status import StageStatus, Status, now, save_status
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import write_json
 from staff_engine.system.processes import start_time
 

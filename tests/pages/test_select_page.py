@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from staff_engine.plan import PRESETS
+from staff_engine.presets import PRESETS
 from staff_engine.runs.cost import price, run_cost, token_share
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import open_results

@@ -12,8 +12,8 @@ from staff_engine.errors import ModelError
 from staff_engine.pipelines import checking
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines.similarity import run as similarity
-from staff_engine.plan import SimilarityPlan
 from staff_engine.runs.results import open_results
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import write_json
 from tests.helpers.tiny import make_plan, make_tokenizer, save_model
 from tests.helpers.tiny_run import Watch, make_run

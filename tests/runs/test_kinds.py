@@ -6,11 +6,13 @@ import pytest
 
 from staff_engine.cli import reports, work
 from staff_engine.errors import RunError
-from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import create_run, read_record
 from staff_engine.runs.kinds import KINDS, Kind
 from staff_engine.runs.stages import stage_of
+from staff_engine.similarity_plan import SimilarityPlan
 
 PLAN = Plan.make(dataset="builtin:docstrings", small="builtin:llama-nano", target="builtin:llama-mini")
 ASKED = {

@@ -5,12 +5,14 @@ import json
 import pytest
 
 from staff_engine.errors import RunError
-from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.control import create_run, describe
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import StageStatus, Status, load_status, save_status
 from staff_engine.runs.summary import Summary, load_summary, load_timings, save_summary
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import read_checked, write_json
 
 FIRST_VERSION = {

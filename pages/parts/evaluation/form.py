@@ -18,7 +18,8 @@ from staff_engine.cli.tables.evaluation import estimate_words
 from staff_engine.data.builtin.tasks import is_task
 from staff_engine.errors import StaffError
 from staff_engine.evaluation import planning
-from staff_engine.plan import EvaluationPlan, Plan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind

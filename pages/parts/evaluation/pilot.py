@@ -11,7 +11,7 @@ from staff_engine.cli.command_lines import pilot_command
 from staff_engine.errors import StaffError
 from staff_engine.evaluation import planning
 from staff_engine.evaluation.pilot import Pilot, plan_pilot
-from staff_engine.plan import PILOT_MINUTES
+from staff_engine.evaluation_plan import PILOT_MINUTES
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results

@@ -9,7 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import annotated_types
 import streamlit as st
 
-from staff_engine.plan import EvaluationPlan, Plan, SimilarityPlan
+from staff_engine.evaluation_plan import EvaluationPlan
+from staff_engine.plan import Plan
+from staff_engine.similarity_plan import SimilarityPlan
 
 TAKEN_UP = "_plan_taken_up"
 """Session key: the plan from which the widgets were last set."""

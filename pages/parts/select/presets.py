@@ -12,7 +12,8 @@ from pages.parts.navigation import page_file
 from pages.parts.state import current_settings, selection_of
 from staff_engine.charts import overlap as charts
 from staff_engine.pipelines.demo import is_demo
-from staff_engine.plan import PRESETS, SELECTION_FIELDS, Preset, preset_of
+from staff_engine.plan import SELECTION_FIELDS
+from staff_engine.presets import PRESETS, Preset, preset_of
 from staff_engine.runs.folders import Run
 from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import Results

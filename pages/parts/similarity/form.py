@@ -16,8 +16,9 @@ from staff_engine.data.locating import check_source
 from staff_engine.errors import StaffError
 from staff_engine.models.presets import SIZES, model_pairs
 from staff_engine.models.sources import builtin_models, find_model
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run, start
+from staff_engine.similarity_plan import SimilarityPlan
 
 HOW_READ = ("format", "prompt_column", "response_column", "split")
 """Settings of the Data page that apply only to its data set."""

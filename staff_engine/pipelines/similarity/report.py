@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.errors import RunError
 from staff_engine.models.sources import short_name
 from staff_engine.pipelines.similarity.measures import Estimate, Likeness
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
 from staff_engine.runs.folders import Run, read_record
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.kinds import KINDS
 from staff_engine.selection.trust import Trust
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.arrow import read_table
 from staff_engine.system.files import read_model
 

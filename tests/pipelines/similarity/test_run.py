@@ -10,7 +10,8 @@ from staff_engine.errors import DatasetError, ModelError, RunError
 from staff_engine.pipelines.similarity import run as similarity_run
 from staff_engine.pipelines.similarity.measures import compare_scores
 from staff_engine.pipelines.similarity.report import REPORT_FILE, open_similarity
-from staff_engine.plan import Plan, SimilarityPlan
+from staff_engine.plan import Plan
+from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import write_json
 from tests.helpers.made_similarity import older
 from tests.helpers.tiny import save_model
