@@ -17,11 +17,14 @@ from staff_engine.cli.command_lines import COMPARED_BY
 from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
     ExportFormat,
+    FormatOfExport,
+    FormatOfSelect,
     Out,
     Output,
     Overwrite,
     Private,
     Push,
+    RecipeName,
     To,
     WithScores,
     say_warnings,
@@ -29,7 +32,6 @@ from staff_engine.cli.exporting import (
 from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
 from staff_engine.cli.terminal import confirm, console, say
 from staff_engine.errors import DatasetError, PlanError, StaffError
-from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan
 from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
@@ -132,7 +134,8 @@ def select(
     to: To = None,
     push: Push = None,
     private: Private = False,
-    export_format: ExportFormat = "jsonl",
+    export_format: FormatOfSelect = None,
+    recipe: RecipeName = None,
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -144,7 +147,7 @@ def select(
 
     found = scored(run)
     results = open_results(found.folder)
-    output = Output(out, to, push, private, export_format, with_scores, overwrite)
+    output = Output(out, to, push, private, export_format, with_scores, overwrite, recipe)
     output.check(results)
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
@@ -164,7 +167,7 @@ def select(
     if output.wanted:
         places, warnings = output.write(results, selection, chosen)
         answer["warnings"] += warnings
-        answer |= {"out": places[0], "places": places, "format": export_format}
+        answer |= {"out": places[0], "places": places, "format": output.format}
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
     wanted = results.verify_options(**chosen)
@@ -288,9 +291,8 @@ def export(
     to: To = None,
     push: Push = None,
     private: Private = False,
-    format: Annotated[
-        str, typer.Option("--format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
-    ] = "jsonl",
+    format: FormatOfExport = None,
+    recipe: RecipeName = None,
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -299,7 +301,7 @@ def export(
 
     found = scored(run)
     results = open_results(found.folder)
-    output = Output(out, to, push, private, format, with_scores, overwrite)
+    output = Output(out, to, push, private, format, with_scores, overwrite, recipe)
     if not output.wanted:
         raise PlanError("nowhere to write the coreset; give --out FILE, --to DIR or --push ORG/NAME")
     output.check(results)
