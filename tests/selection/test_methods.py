@@ -228,7 +228,7 @@ def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
     count, command = missing_of("staff-studio", results, **common)
     assert count == len(results.to_verify(preset="studio", **common)) > 0
     words = "--pruning-rate 0.7 --score length-adjusted --strata 20 --strata-by quantile --ratio calibrated"
-    words += " --drop-hardest 0.3 --drop-by ifd --drop-evenly --near-duplicates 0.9"
+    words += " --allocation proportional --drop-hardest 0.3 --drop-by ifd --drop-evenly --near-duplicates 0.9"
     assert command == f"{COMMAND} verify {results.folder.name} {words}"
     table = small_scores(results)
     [found] = coverage_of_methods(results, table, ["staff", "staff-studio"], pruning_rates=[0.7], seed=0)

@@ -44,7 +44,7 @@ METHODS = {
     "s2l": select_s2l,
     "superfiltering": lambda scores, embedding, **more: select_superfiltering(scores, scores, **more),
 }
-DRAWING = {"random", "ccs", "kmeans", "s2l"}
+DRAWING = {"random", "ccs", "facility", "kmeans", "s2l"}
 every_method = pytest.mark.parametrize("name", METHODS)
 every_deterministic_one = pytest.mark.parametrize("name", sorted(METHODS.keys() - DRAWING))
 every_rate = pytest.mark.parametrize("pruning_rate", [0.0, 0.1, 0.5, 0.9, 0.999])
