@@ -8,6 +8,8 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
+from staff_engine.data.builtin.kinds import row_kinds
+from staff_engine.data.builtin.variants import DUPLICATE, SWAPPED
 from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs.cost import samples_for_selection
@@ -21,6 +23,7 @@ HOW_TO_GET = {
     "embedding": "",
     "trajectories": " (start a run with --checkpoints 10)",
     "ifd": " (to compute it, use verify RUN --score ifd)",
+    "clean": " (the field _kind of each row, as in built-in data with faults)",
 }
 """How to get the columns that a run can lack."""
 
@@ -34,6 +37,7 @@ def small_scores(results: Results) -> ScoreTable:
         source="small",
         trajectories=results.trajectories,
         ifd=None if results.lacks("ifd") else results.scores_by("ifd"),
+        clean=_clean_rows(results),
     )
 
 
@@ -44,10 +48,11 @@ def read_scores(
     source: Literal["small", "target"],
     trajectories: np.ndarray | None = None,
     ifd: np.ndarray | None = None,
+    clean: np.ndarray | None = None,
 ) -> ScoreTable:
     """Read a model's scores from the parts in a folder's `speculative` and `embedding`.
 
-    Its effort is given and, if they are measured, its loss trajectories and IFD.
+    Its effort is given and, if they are known, its loss trajectories, its IFD and the clean rows.
     """
     table = read_parts(folder / "speculative", ["row_id", "el2n", "loss", "response_tokens"])
     ids = to_numpy(table["row_id"])
@@ -60,6 +65,7 @@ def read_scores(
         embedding=np.where(scorable[:, None], read_embeddings(folder, len(scorable)), np.float16(0)),
         trajectories=np.zeros((len(scorable), 0)) if trajectories is None else trajectories,
         ifd=np.zeros(0) if ifd is None else ifd,
+        clean=np.zeros(0, dtype=bool) if clean is None else clean,
         source=source,
     )
 
@@ -173,6 +179,11 @@ def missing_of(name: str, results: Results, **settings: Any) -> tuple[int, str]:
     if not missing:
         return 0, ""
     return missing, f"{COMMAND} verify {results.folder.name}{results.verify_options(**settings)}"
+
+
+def _clean_rows(results: Results) -> np.ndarray | None:
+    kinds = row_kinds(results.imported.folder, results.num_rows)
+    return None if kinds is None else ~np.isin(kinds, [SWAPPED, DUPLICATE])
 
 
 def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.ndarray:
