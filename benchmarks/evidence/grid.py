@@ -27,6 +27,16 @@ class Data(_Frozen):
     limit: int | None = None
 
 
+class Variant(_Frozen):
+    """A run with other settings on the same data. Its own coreset is an arm."""
+
+    arm: str
+    data: tuple[str, ...]
+    """The names of the data sets for which it is done."""
+    plan: dict[str, Any]
+    """The settings that differ from the preset Paper."""
+
+
 class Grid(_Frozen):
     """The whole experiment."""
 
@@ -40,6 +50,14 @@ class Grid(_Frozen):
     """Settings of every evaluation."""
     methods: tuple[str, ...]
     data: tuple[Data, ...]
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of the whole experiment, without the untouched target."""
+        variants = sum(len(each.data) for each in self.variants)
+        arms = len(self.data) * len(self.methods) + variants
+        return arms * self.seeds + len(self.data) * self.full_seeds
 
 
 def read_grid(path: Path = GRID) -> Grid:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.evidence.analysis import Estimate, detectable
+from benchmarks.evidence.grid import Grid
 from benchmarks.evidence.results import (
     OURS,
     PAPER,
@@ -21,6 +22,7 @@ from benchmarks.evidence.results import (
     primary,
     secondary,
 )
+from benchmarks.evidence.scores import sections
 from benchmarks.evidence.table import FILE
 from benchmarks.machine import table as markdown
 from benchmarks.machine import written_by
@@ -67,12 +69,13 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
     Parameters
     ----------
     content
-        The head of the measurement: command, date, machine and the grid.
+        The head of the measurement: command, date, machine, the grid, and scores (`scores.score_facts`
+        by data set).
     table
         One row a cell. Default: evidence.parquet.
     """
     table = pd.read_parquet(FILE) if table is None else table
-    planned = planned_cells(content["grid"])
+    planned = Grid(**content["grid"]).cells
     there = int((table["arm"] != NOTHING).sum())
     head = HEAD.format(
         written=written_by(content, "evidence.parquet"),
@@ -81,7 +84,7 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
     )  # fmt: skip
     parts = [head, _in_short(table), _primary(table), _secondary(table)]
     parts += [_data(table, data) for data in table["data"].unique()]
-    parts += [_power(table), _others()]
+    parts += [_power(table), sections(content.get("scores", {})), _others()]
     return "\n".join(parts)
 
 
@@ -104,11 +107,6 @@ def _repeated(table: pd.DataFrame, faulty: bool) -> list[str]:
     """The data sets, with or without faults, on which Studio and random have at least two seeds."""
     names = table.loc[table["faulty"] == faulty, "data"].unique()
     return [name for name in names if min(len(losses(table, name, arm)) for arm in (OURS, REFERENCE)) > 1]
-
-
-def planned_cells(grid: dict[str, Any]) -> int:
-    """Number of cells of the whole experiment, without the untouched target."""
-    return len(grid["data"]) * (len(grid["methods"]) * grid["seeds"] + grid["full_seeds"])
 
 
 def _in_short(table: pd.DataFrame) -> str:
