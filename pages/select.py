@@ -25,7 +25,7 @@ from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of
 from staff_engine.selection.strata import NO_SCORE
-from staff_engine.system.words import duration, saved_share
+from staff_engine.system.words import counted, duration, saved_share
 
 # The sliders have their own keys; the number field next to each holds the setting, with a wider range.
 SLIDERS = {
@@ -103,7 +103,7 @@ def _figures(results: Results, selection: Selection) -> None:
     with st.grid(7, min_column_width=130):
         st.metric(
             "Samples", f"{scorable:,}",
-            delta=f"{near:,} near duplicates" if near else None, delta_color="off", delta_arrow="off",
+            delta=counted(near, "near duplicate") if near else None, delta_color="off", delta_arrow="off",
             help="Rows that have a score. Below: those that are left out because an earlier row has almost"
             " the same text.",
         )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from staff_engine.cli.terminal import say
+from staff_engine.system.words import counted
 
 HINT = " (use --out FILE to write them)"
 
@@ -24,7 +25,7 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     where = f" and written to {' and '.join(answer['places'])}" if "places" in answer else HINT
     say(f"{answer['coreset_size']:,} samples selected{where}")
     if answer["near_duplicates"]:
-        say(f"{answer['near_duplicates']:,} near duplicates are left out")
+        say(f"{counted(answer['near_duplicates'], 'near duplicate is', 'near duplicates are')} left out")
     say(answer["response_tokens"])
     say(answer["price"])
     for warning in answer["warnings"]:
