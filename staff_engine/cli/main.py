@@ -136,6 +136,7 @@ def select(
     from staff_engine.runs.cost import price, run_cost, token_share
     from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
+    from staff_engine.runs.row_kinds import kinds_in_words
 
     found = scored(run)
     results = open_results(found.folder)
@@ -150,6 +151,7 @@ def select(
         "coreset_size": len(selection.indices),
         "near_duplicates": len(selection.duplicates),
         "response_tokens": lengths.sentence,
+        "kinds": kinds_in_words(results, selection.indices),
         "price": price(
             run_cost(results.summary, results.timings), token_share(results, selection.indices)
         ).line,

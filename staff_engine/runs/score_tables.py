@@ -8,7 +8,6 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
-from staff_engine.data.builtin.kinds import row_kinds
 from staff_engine.data.builtin.variants import DUPLICATE, SWAPPED
 from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
@@ -37,7 +36,7 @@ def small_scores(results: Results) -> ScoreTable:
         source="small",
         trajectories=results.trajectories,
         ifd=None if results.lacks("ifd") else results.scores_by("ifd"),
-        clean=_clean_rows(results),
+        clean=None if results.kinds is None else ~np.isin(results.kinds, [SWAPPED, DUPLICATE]),
     )
 
 
@@ -179,11 +178,6 @@ def missing_of(name: str, results: Results, **settings: Any) -> tuple[int, str]:
     if not missing:
         return 0, ""
     return missing, f"{COMMAND} verify {results.folder.name}{results.verify_options(**settings)}"
-
-
-def _clean_rows(results: Results) -> np.ndarray | None:
-    kinds = row_kinds(results.imported.folder, results.num_rows)
-    return None if kinds is None else ~np.isin(kinds, [SWAPPED, DUPLICATE])
 
 
 def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.ndarray:

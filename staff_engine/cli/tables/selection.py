@@ -17,8 +17,8 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, near_duplicates, response_tokens, price, warnings, to_verify, and places if it was
-        written.
+        coreset_size, near_duplicates, response_tokens, kinds, price, warnings, to_verify, and places if it
+        was written.
     verify, seconds
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
@@ -27,6 +27,8 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     if answer["near_duplicates"]:
         say(f"{counted(answer['near_duplicates'], 'near duplicate is', 'near duplicates are')} left out")
     say(answer["response_tokens"])
+    if answer["kinds"]:
+        say(answer["kinds"])
     say(answer["price"])
     for warning in answer["warnings"]:
         say(f"warning: {warning}", err=True)
