@@ -22,9 +22,8 @@ HOW_TO_GET = {
     "embedding": "",
     "trajectories": " (start a run with --checkpoints 10)",
     "ifd": " (to compute it, use verify RUN --score ifd)",
-    "clean": " (the field _kind of each row, as in built-in data with faults)",
 }
-"""How to get the columns that a run can lack."""
+"""How to get the columns that a run can lack. Nobody can get those that are not listed."""
 
 
 def small_scores(results: Results) -> ScoreTable:
@@ -125,7 +124,7 @@ def choose(
         without = [each for each in METHODS if not METHODS[each].lacks(table)]
         raise RunError(
             f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has"
-            f" none{HOW_TO_GET[column]}; allowed: {', '.join(without)}"
+            f" none{HOW_TO_GET.get(column, '')}; allowed: {', '.join(without)}"
         )
     how: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
     if method.choose is None:

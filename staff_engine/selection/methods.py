@@ -26,7 +26,7 @@ OPTIONAL_COLUMNS = {
     "embedding": "embeddings",
     "trajectories": "losses at checkpoints",
     "ifd": "IFD",
-    "clean": "kinds of rows",
+    "clean": "the field _kind of each row",
 }
 """Columns of a `ScoreTable` that a run can lack, in words."""
 
