@@ -6,8 +6,8 @@ For each data set it does a run, and runs with other settings where the grid say
 methods need, and fine-tunes the target on the coreset of each arm, under STAFF_HOME. It goes seed by seed
 through all data sets, so that a stopped experiment has complete seeds. Finished cells are in
 docs/measured/evidence.parquet, one row each, and are not computed again, also under a new STAFF_HOME.
-`--data`, `--arm` and `--seeds` select a part. `--quick` uses a few samples and writes nothing. It asserts
-nothing.
+`--data`, `--arm` and `--seeds` select a part, and `--grid` another experiment. `--quick` uses a few samples
+and writes nothing. It asserts nothing.
 
 docs/understand/evidence.md says what was fixed before the first cell.
 """
@@ -18,14 +18,16 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.evidence.grid import Data, Grid, read_grid
+from benchmarks.evidence.grid import GRID, Data, Grid, read_grid
 from benchmarks.evidence.page import page
+from benchmarks.evidence.results import REFERENCE
 from benchmarks.evidence.scores import score_facts
-from benchmarks.evidence.table import FILE, known_rows, rows_of, with_rows
+from benchmarks.evidence.table import known_rows, rows_of, with_rows
 from benchmarks.machine import facts
 from benchmarks.named_runs import carry_out, finished, named, verified
 from staff_engine.evaluation import planning
@@ -37,17 +39,18 @@ from staff_engine.runs.results import open_results
 from staff_engine.selection.methods import OWN
 from staff_engine.system.files import write_json
 
-FACTS_FILE = FILE.with_suffix(".json")
-
 
 def main(
     data: Annotated[list[str] | None, typer.Option(help="Only these data sets.")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Only these methods, beside random.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Only the first seeds. 0: only write the page.", min=0)
+    ] = None,
+    grid_file: Annotated[Path, typer.Option("--grid", help="The experiment.")] = GRID,
     quick: Annotated[bool, typer.Option(help="Use a few samples. Write nothing.")] = False,
 ) -> None:
     """Measure what is missing, and write the table and the page."""
-    grid = read_grid()
+    grid = read_grid(grid_file)
     if quick:
         with tempfile.TemporaryDirectory() as home:
             os.environ["STAFF_HOME"] = home
@@ -57,18 +60,11 @@ def main(
         scores = {name: facts for each in measured for name, facts in each.scores.items()}
         print(page({**_facts(small), "scores": scores}, with_rows(None, rows)))
         return
-    chosen = [each for each in grid.data if data is None or each.name in data]
-    if arm is not None:
-        wanted = ("random", *arm)
-        grid = grid.model_copy(
-            update={
-                "methods": tuple(name for name in grid.methods if name in wanted),
-                "variants": tuple(each for each in grid.variants if each.arm in wanted),
-            }
-        )
-    for count in range(1, (seeds or grid.seeds) + 1):
-        for each in chosen:
-            write(measure(each, grid, seeds=count))
+    part = _part(grid, data, arm)
+    write(grid, Measured([], {}))
+    for count in range(1, (grid.seeds if seeds is None else seeds) + 1):
+        for each in part.data:
+            write(grid, measure(each, part, seeds=count))
 
 
 @dataclass(frozen=True)
@@ -83,14 +79,14 @@ class Measured:
 
 def measure(data: Data, grid: Grid, *, seeds: int) -> Measured:
     """Compute the cells of a data set for the first seeds."""
-    family = grid.family
+    small, target = map(os.path.expandvars, (grid.small, grid.target))
     plan = Plan.make(
-        dataset=data.source, limit=data.limit, small=f"builtin:{family}-nano",
-        target=f"builtin:{family}-mini", pruning_rate=grid.pruning_rate, **grid.plan,
+        dataset=data.source, limit=data.limit, small=small, target=target, pruning_rate=grid.pruning_rate,
+        **grid.plan,
     )  # fmt: skip
-    source = finished(f"evidence {data.name}", plan)
+    source = finished(f"{grid.page} {data.name}", plan)
     others = {
-        each.arm: finished(f"evidence {data.name}, {each.arm}", _varied(plan, each.plan))
+        each.arm: finished(f"{grid.page} {data.name}, {each.arm}", _varied(plan, each.plan))
         for each in grid.variants
         if data.name in each.data
     }
@@ -119,34 +115,52 @@ def _evaluated(
         "methods": grid.methods, "pruning_rates": (grid.pruning_rate,), "seeds": seeds,
         "full_seeds": min(seeds, grid.full_seeds), "own_draw": True, **grid.evaluation,
         "also": {arm: str(run.folder) for arm, run in others.items()},
+        "held_out": data.held_out,
     }  # fmt: skip
-    name = f"evidence {data.name}, evaluated"
+    name = f"{grid.page} {data.name}, evaluated"
     run = named(name)
     if run is None:
         run = planning.create(*planning.plan_evaluation(source, **wanted), name=name)
     elif (longer := planning.extended(run, **wanted)) != open_evaluation(run.folder).evaluation:
         planning.add_to(run, longer)
-    put_back(run, data)
+    put_back(grid, run, data)
     if control.read_status(run).state == "finished":
         control.start(run)
     carry_out(run)
     return open_evaluation(run.folder)
 
 
-def put_back(run: control.Run, data: Data) -> None:
+def put_back(grid: Grid, run: control.Run, data: Data) -> None:
     """Write the cells of the table for the run, which uses them if rows and settings are the same."""
-    for cell in known_rows(data):
+    for cell in known_rows(grid.table, data):
         if read_cell(run.folder, cell.asked) is None:
             write_cell(run.folder, cell)
 
 
-def write(measured: Measured) -> None:
+def write(grid: Grid, measured: Measured) -> None:
     """Add what was measured to the table and to the page."""
-    table = with_rows(FILE, measured.rows)
-    before = json.loads(FACTS_FILE.read_text(encoding="utf-8")) if FACTS_FILE.exists() else {}
-    content = {**_facts(read_grid()), "scores": {**before.get("scores", {}), **measured.scores}}
-    write_json(FACTS_FILE, content)
-    FACTS_FILE.with_suffix(".md").write_text(page(content, table), encoding="utf-8")
+    table = with_rows(grid.table, measured.rows)
+    before = json.loads(grid.facts.read_text(encoding="utf-8")) if grid.facts.exists() else {}
+    content = {**_facts(grid), "scores": {**before.get("scores", {}), **measured.scores}}
+    write_json(grid.facts, content)
+    grid.facts.with_suffix(".md").write_text(page(content, table), encoding="utf-8")
+
+
+def _part(grid: Grid, data: list[str] | None, arms: list[str] | None) -> Grid:
+    """The chosen data sets and arms of a grid; None means all. Raises typer.BadParameter for unknown ones."""
+    known = [each.name for each in grid.data], [*grid.methods, *(each.arm for each in grid.variants)]
+    for chosen, names in zip((data, arms), known, strict=True):
+        for name in chosen or ():
+            if name not in names:
+                raise typer.BadParameter(f"{name!r}; allowed: {', '.join(names)}")
+    wanted = known[1] if arms is None else [REFERENCE, *arms]
+    return grid.model_copy(
+        update={
+            "data": tuple(each for each in grid.data if data is None or each.name in data),
+            "methods": tuple(name for name in grid.methods if name in wanted),
+            "variants": tuple(each for each in grid.variants if each.arm in wanted),
+        }
+    )
 
 
 def _facts(grid: Grid) -> dict[str, Any]:

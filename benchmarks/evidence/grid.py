@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 GRID = Path(__file__).with_name("grid.toml")
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "measured"
 
 
 class _Frozen(BaseModel):
@@ -25,6 +26,8 @@ class Data(_Frozen):
     faulty: bool = False
     """Whether it has faults made on purpose."""
     limit: int | None = None
+    held_out: str | None = None
+    """A file of held-out samples. Built-in data has its own."""
 
 
 class Variant(_Frozen):
@@ -40,7 +43,11 @@ class Variant(_Frozen):
 class Grid(_Frozen):
     """The whole experiment."""
 
-    family: str
+    page: str = "evidence"
+    """The name of its table and page in docs/measured."""
+    small: str
+    target: str
+    """The models, as in a plan; $NAME is an environment variable."""
     seeds: int
     full_seeds: int
     pruning_rate: float
@@ -51,6 +58,16 @@ class Grid(_Frozen):
     methods: tuple[str, ...]
     data: tuple[Data, ...]
     variants: tuple[Variant, ...] = ()
+
+    @property
+    def table(self) -> Path:
+        """The file of its cells."""
+        return FOLDER / f"{self.page}.parquet"
+
+    @property
+    def facts(self) -> Path:
+        """The file of everything else on its page."""
+        return self.table.with_suffix(".json")
 
     @property
     def cells(self) -> int:

@@ -23,9 +23,9 @@ from benchmarks.evidence.results import (
     secondary,
 )
 from benchmarks.evidence.scores import sections
-from benchmarks.evidence.table import FILE
 from benchmarks.machine import table as markdown
 from benchmarks.machine import written_by
+from staff_engine.data.builtin.tasks import PREFIX
 from staff_engine.evaluation.cells import FULL, NOTHING
 from staff_engine.evaluation.report import paired_difference
 
@@ -36,6 +36,7 @@ and how sure that is. [How we test](../understand/evidence.md) says what a cell 
 beforehand.
 
 {written}
+The small model is {small}, the target {target}.
 {cells} of {planned} cells are complete.{missing} Differences are paired by seed; below 0 is better than
 random. A value in brackets is half the width of its 95 % interval over the seeds (Student's t).
 """
@@ -72,15 +73,16 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
         The head of the measurement: command, date, machine, the grid, and scores (`scores.score_facts`
         by data set).
     table
-        One row a cell. Default: evidence.parquet.
+        One row a cell. Default: that of the grid.
     """
-    table = pd.read_parquet(FILE) if table is None else table
-    planned = Grid(**content["grid"]).cells
+    grid = Grid(**content["grid"])
+    table = pd.read_parquet(grid.table) if table is None else table
     there = int((table["arm"] != NOTHING).sum())
     head = HEAD.format(
-        written=written_by(content, "evidence.parquet"),
-        cells=there, planned=planned,
-        missing="" if there >= planned else " The same command computes the missing ones.",
+        written=written_by(content, grid.table.name),
+        small=grid.small.removeprefix(PREFIX), target=grid.target.removeprefix(PREFIX),
+        cells=there, planned=grid.cells,
+        missing="" if there >= grid.cells else " The same command computes the missing ones.",
     )  # fmt: skip
     parts = [head, _in_short(table), _primary(table), _secondary(table)]
     parts += [_data(table, data) for data in table["data"].unique()]

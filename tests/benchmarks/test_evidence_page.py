@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from benchmarks.evidence import page as evidence_page
 from benchmarks.evidence import results
-from benchmarks.evidence.__main__ import _varied
-from benchmarks.evidence.grid import read_grid
+from benchmarks.evidence.__main__ import _part, _varied
+from benchmarks.evidence.grid import GRID, read_grid
 from staff_engine.data.locating import check_source
 from staff_engine.plan import Plan
 from staff_engine.selection.methods import method_named
@@ -115,6 +116,23 @@ def test_a_plan_of_a_variant_differs_from_paper_as_the_grid_says():
         changed = _varied(plan, variant.plan)
         differing = {name for name, value in changed if getattr(plan, name) != value}
         assert differing == set(variant.plan)
+
+
+def test_every_grid_can_be_read_and_names_known_methods():
+    for path in GRID.parent.glob("*.toml"):
+        grid = read_grid(path)
+        assert [method_named(name).name for name in grid.methods][:2] == ["random", "staff-studio"]
+        Plan.make(dataset="builtin:chat", small="a", target="b", pruning_rate=grid.pruning_rate, **grid.plan)
+
+
+def test_a_part_of_the_grid_has_the_chosen_data_and_arms():
+    part = _part(read_grid(), ["chat"], ["oracle", "Paper, target tuned first"])
+    assert [each.name for each in part.data] == ["chat"]
+    assert part.methods == ("random", "oracle")
+    assert [each.arm for each in part.variants] == ["Paper, target tuned first"]
+    assert _part(read_grid(), None, None) == read_grid()
+    with pytest.raises(typer.BadParameter, match="'chats'; allowed: kazakh,"):
+        _part(read_grid(), ["chats"], None)
 
 
 def test_every_data_set_and_method_of_the_grid_exists():
