@@ -66,12 +66,12 @@ def _choose_methods(table: ScoreTable) -> list[str]:
     else:
         names = [name for name in offered if name in chosen.split(",")]
     st.session_state["_compare_methods"] = names
+    st.pills(
+        "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
+        format_func=lambda name: METHODS[name].label,
+        help="The methods are described at the bottom of the page.",
+    )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.pills(
-            "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
-            format_func=lambda name: METHODS[name].label,
-            help="The methods are described at the bottom of the page.",
-        )  # fmt: skip
         st.number_input(
             "Pruning rate", **plan_field.bounds("pruning_rate"), step=0.05, format="%.6g",
             key="pruning_rate", persist_state="session", width=150,
@@ -85,11 +85,10 @@ def _choose_methods(table: ScoreTable) -> list[str]:
 
 def _say_what_is_missing(table: ScoreTable) -> None:
     """The methods that the run has no data for, by the data."""
-    for column, words in OPTIONAL_COLUMNS.items():
+    for column, how in HOW_TO_GET.items():
         if not table.has(column):
             without = labels_where(lambda method, column=column: column in method.reads)
-            how = HOW_TO_GET[column]
-            st.caption(f"Not available, because this run has no {words}{how}: {without}.")
+            st.caption(f"Not available, because this run has no {OPTIONAL_COLUMNS[column]}{how}: {without}.")
 
 
 def _own_settings(names: list[str]) -> None:

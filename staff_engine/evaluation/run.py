@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from staff_engine.data.builtin.kinds import kind_shares, row_kinds
+from staff_engine.data.builtin.kinds import kind_shares
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
 from staff_engine.evaluation.cells import (
@@ -221,7 +221,6 @@ def _facts(
 ) -> Facts:
     known = run.facts
     own = [name for name in run.evaluation.methods if METHODS[name].of_run]
-    kinds = row_kinds(source.imported.folder, source.num_rows)
     of_small = [name for name in run.evaluation.methods if METHODS[name].of_small]
     seconds = {
         "small": small_seconds(source),
@@ -245,9 +244,9 @@ def _facts(
         coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
         response_tokens=tuple(bench.held_out.tokens.response_tokens.tolist()),
         kinds={
-            asked.key: kind_shares(kinds, rows)
+            asked.key: kind_shares(source.kinds, rows)
             for asked, (rows, _) in coresets.items()
-            if kinds is not None and len(rows)
+            if source.kinds is not None and len(rows)
         },
     )
 

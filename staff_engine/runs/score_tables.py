@@ -8,6 +8,7 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
+from staff_engine.data.builtin.variants import DUPLICATE, SWAPPED
 from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs.cost import samples_for_selection
@@ -22,7 +23,7 @@ HOW_TO_GET = {
     "trajectories": " (start a run with --checkpoints 10)",
     "ifd": " (to compute it, use verify RUN --score ifd)",
 }
-"""How to get the columns that a run can lack."""
+"""How to get the columns that a run can lack. Nobody can get those that are not listed."""
 
 
 def small_scores(results: Results) -> ScoreTable:
@@ -34,6 +35,7 @@ def small_scores(results: Results) -> ScoreTable:
         source="small",
         trajectories=results.trajectories,
         ifd=None if results.lacks("ifd") else results.scores_by("ifd"),
+        clean=None if results.kinds is None else ~np.isin(results.kinds, [SWAPPED, DUPLICATE]),
     )
 
 
@@ -44,10 +46,11 @@ def read_scores(
     source: Literal["small", "target"],
     trajectories: np.ndarray | None = None,
     ifd: np.ndarray | None = None,
+    clean: np.ndarray | None = None,
 ) -> ScoreTable:
     """Read a model's scores from the parts in a folder's `speculative` and `embedding`.
 
-    Its effort is given and, if they are measured, its loss trajectories and IFD.
+    Its effort is given and, if they are known, its loss trajectories, its IFD and the clean rows.
     """
     table = read_parts(folder / "speculative", ["row_id", "el2n", "loss", "response_tokens"])
     ids = to_numpy(table["row_id"])
@@ -60,6 +63,7 @@ def read_scores(
         embedding=np.where(scorable[:, None], read_embeddings(folder, len(scorable)), np.float16(0)),
         trajectories=np.zeros((len(scorable), 0)) if trajectories is None else trajectories,
         ifd=np.zeros(0) if ifd is None else ifd,
+        clean=np.zeros(0, dtype=bool) if clean is None else clean,
         source=source,
     )
 
@@ -120,7 +124,7 @@ def choose(
         without = [each for each in METHODS if not METHODS[each].lacks(table)]
         raise RunError(
             f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has"
-            f" none{HOW_TO_GET[column]}; allowed: {', '.join(without)}"
+            f" none{HOW_TO_GET.get(column, '')}; allowed: {', '.join(without)}"
         )
     how: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
     if method.choose is None:
