@@ -105,17 +105,20 @@ def run(
     from staff_engine.export.delivery import plan_delivery
     from staff_engine.models.sources import find_model
     from staff_engine.pipelines.forecast.job import keep_forecast
+    from staff_engine.scoring.own_scores import with_own_score
     from staff_engine.selection.ratios.rounds import check_adaptive
 
-    plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    asked = {**(read_plan_file(plan_file) if plan_file else {}), **settings}
+    plan = Plan.make(**(with_own_score(asked) if asked.get("scores") else asked))
     if plan.adaptive:
         check_adaptive(plan.allocation)
     delivery = plan_delivery(out, export_format, with_scores, plan, overwrite=overwrite) if out else None
     check_source(plan.dataset, plan.split)
-    for model in (plan.small, plan.target):
+    for model in plan.models:
         find_model(model)
     created = control.create_run(plan, name=name, delivery=delivery)
-    keep_forecast(created)
+    if plan.scores is None:
+        keep_forecast(created)
     control.start(created)
     see_through(created, detach)
 

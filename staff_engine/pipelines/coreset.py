@@ -20,6 +20,7 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.models import adapters, loading
+from staff_engine.pipelines.brought_scores import notes_on_scores, take_scores, tokenizer_of
 from staff_engine.pipelines.checking import check_models, find_models, models_checked, pinned
 from staff_engine.pipelines.steps import (
     Reporter,
@@ -36,7 +37,7 @@ from staff_engine.pipelines.steps import (
     train_adapter,
 )
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
-from staff_engine.plan import OWN, SELECTION_FIELDS, Plan
+from staff_engine.plan import NO_MODEL, OWN, SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import token_share
 from staff_engine.runs.integrity.check import check_files
@@ -84,29 +85,34 @@ def execute(folder: Path, reporter: Reporter) -> None:
     _refuse_missing_scores(plan, folder)
     if plan.adaptive:
         check_adaptive(plan.allocation)
-    find_models(plan, (plan.small, plan.target), reporter)
+    find_models(plan, plan.models, reporter)
     mend(folder)
     import_rows(plan, folder, reporter)
     _tokenize(plan, folder, reporter)
     tokens = open_tokens(folder / "tokens.arrow")
-    plan = settle_format(plan, folder, plan.small, tokens, reporter)
-    check_models(plan, (plan.small, plan.target), tokens, folder, reporter)
-    plan = pinned(plan, folder)
-    _finetune(plan, folder, reporter)
-    _speculate(plan, folder, reporter)
+    if plan.models:
+        plan = settle_format(plan, folder, tokenizer_of(plan), tokens, reporter)
+        check_models(plan, plan.models, tokens, folder, reporter)
+        plan = pinned(plan, folder)
+    if plan.scores is None:
+        _finetune(plan, folder, reporter)
+        _speculate(plan, folder, reporter)
+    else:
+        _write_unscorable(folder, {**tokens.problems, **take_scores(plan, folder, tokens, reporter)})
     if plan.scores_alone:
         _speculate_alone(plan, folder, reporter)
     if plan.checkpoints:
         measure_trajectories(plan, folder, reporter)
-    _tune_target(plan, folder, reporter)
-    _verify(plan, folder, reporter, {})
+    if plan.target != NO_MODEL:
+        _tune_target(plan, folder, reporter)
+        _verify(plan, folder, reporter, {})
     _summarize(folder, reporter)
 
 
 def _refuse_missing_scores(plan: Plan, folder: Path) -> None:
     """Raise PlanError, before any work, if the plan uses a score that a user has to add to the run."""
     for name, score in (("score", plan.score), ("drop_by", plan.drop_by)):
-        if score.startswith(OWN) and score not in own_scores(folder):
+        if plan.scores is None and score.startswith(OWN) and score not in own_scores(folder):
             raise PlanError(
                 f"{name} is {score!r}, but scores can only be added to a run that has finished; start with"
                 " another score"
@@ -116,7 +122,12 @@ def _refuse_missing_scores(plan: Plan, folder: Path) -> None:
 def stages_of(plan: Plan) -> tuple[str, ...]:
     """The names of the stages of a plan's run, in order, up to the coreset."""
     asked = {
-        stages.NUMBER_FORMAT: plan.dtype == "auto",
+        stages.NUMBER_FORMAT: plan.dtype == "auto" and bool(plan.models),
+        stages.CHECK: bool(plan.models),
+        stages.FINE_TUNE: plan.scores is None,
+        stages.SPECULATE: plan.scores is None,
+        stages.TAKE_SCORES: plan.scores is not None,
+        stages.VERIFY: plan.target != NO_MODEL,
         stages.SPECULATE_ALONE: plan.scores_alone,
         stages.TRAJECTORIES: plan.checkpoints > 0,
         stages.TUNE_TARGET: plan.tune_target > 0,
@@ -136,7 +147,7 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
     """
     results = open_results(folder)
     plan = pinned(results.plan, folder)
-    plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
+    plan = settle(plan, folder, tokenizer_of(plan), open_tokens(folder / "tokens.arrow"))
     wanted = results.settings(**{name: settings[name] for name in ("score", "drop_by") if name in settings})
     scores = {wanted["score"], wanted["drop_by"]} - {"score"}
     if any(results.lacks(score) for score in scores):
@@ -151,7 +162,8 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         return
     imported = open_imported(folder / "dataset")
     reporter.stage(stages.TOKENIZE, imported.facts.rows)
-    tokenizer = loading.load_tokenizer(plan.small, plan.chat_template)
+    name = tokenizer_of(plan)
+    tokenizer = loading.load_tokenizer(name, plan.chat_template)
     if tokenizer.is_fast:  # to show people the text of a token
         with replaced(folder / "tokenizer.json") as part:
             tokenizer.backend_tokenizer.save(str(part))
@@ -159,12 +171,12 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         imported.rows,
         tokenizer,
         path,
-        max_length=length_bound(plan, plan.small),
+        max_length=length_bound(plan, name) if plan.models else plan.max_length,
         conversation=imported.facts.conversation,
         on_progress=reporter.advance,
     )
     tokens = open_tokens(path)
-    check_ids(tokens, plan.small)
+    check_ids(tokens, name)
     _write_unscorable(folder, tokens.problems)
     if len(tokens.row_ids) < 2:
         reason = next(iter(tokens.problems.values()), None)
@@ -351,10 +363,11 @@ def summarize(results: Results) -> Summary:
             *_cut_responses(results),
             *_too_few_to_tune(results.plan, len(results.tuned_ids)),
             *_other_templates(results.folder),
+            *notes_on_scores(results),
             *(checked.sentence for checked in models_checked(results.folder) if checked.left_out),
             *selection.warnings,
         ),
-        trust=_trust(results),
+        trust=_trust(results) if results.plan.scores is None else None,
         **_number_format(results),
     )
 
@@ -392,6 +405,8 @@ def _other_templates(folder: Path) -> list[str]:
 
 def _number_format(results: Results) -> dict[str, str]:
     """The number format of the models and, if `auto` chose it, a sentence with the reason."""
+    if not results.plan.models:
+        return {}
     known = read_precision(results.folder) if results.plan.dtype == "auto" else None
     if known is None:
         return {"dtype": results.plan.dtype}

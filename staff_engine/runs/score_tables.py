@@ -19,6 +19,9 @@ from staff_engine.selection.methods import METHODS, OPTIONAL_COLUMNS, OWN, Score
 from staff_engine.system.arrow import by_row, to_numpy
 
 HOW_TO_GET = {
+    "effort": "",
+    "el2n": "",
+    "loss": "",
     "embedding": "",
     "trajectories": " (start a run with --checkpoints 10)",
     "ifd": " (to compute it, use verify RUN --score ifd)",
@@ -32,7 +35,7 @@ def small_scores(results: Results) -> ScoreTable:
     return read_scores(
         results.folder,
         results.speculative,
-        source="small",
+        source="small" if results.plan.scores is None else "file",
         trajectories=results.trajectories,
         ifd=None if results.lacks("ifd") else results.scores_by("ifd"),
         clean=None if results.kinds is None else ~np.isin(results.kinds, [SWAPPED, DUPLICATE]),
@@ -43,7 +46,7 @@ def read_scores(
     folder: Path,
     effort: np.ndarray,
     *,
-    source: Literal["small", "target"],
+    source: Literal["small", "target", "file"],
     trajectories: np.ndarray | None = None,
     ifd: np.ndarray | None = None,
     clean: np.ndarray | None = None,

@@ -18,7 +18,7 @@ MOST_HEADINGS = 8
 
 def print_coverage(methods: MethodCoverage, console: Console) -> None:
     """Print the sizes of the coresets, their overlap and how much of the data they cover."""
-    scores = f"scores of the {methods.source} model"
+    scores = "scores of the file" if methods.source == "file" else f"scores of the {methods.source} model"
     made = f"seed {methods.seed}, {scores}, β of {labels_where(lambda method: method.cuts)} {methods.beta:g}"
     if methods.baseline_strata != CCS_STRATA:
         made += f", K of {labels_where(lambda method: method.stratifies)} {methods.baseline_strata}"
