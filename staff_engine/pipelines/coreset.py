@@ -119,6 +119,7 @@ def stages_of(plan: Plan) -> tuple[str, ...]:
     asked = {
         stages.NUMBER_FORMAT: plan.dtype == "auto",
         stages.SPECULATE_ALONE: plan.scores_alone,
+        stages.TRAIN_AGAIN: False,
         stages.TRAJECTORIES: plan.checkpoints > 0,
         stages.TUNE_TARGET: plan.tune_target > 0,
         stages.VERIFY_ALONE: plan.scores_alone,

@@ -12,17 +12,18 @@ from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.integrity.check import check_files
-from staff_engine.runs.results import TRAJECTORY, Results
+from staff_engine.runs.results import Results
 from staff_engine.scoring.parts import read_embeddings, read_parts
+from staff_engine.scoring.trajectories import TRAJECTORY
 from staff_engine.selection.methods import METHODS, OPTIONAL_COLUMNS, OWN, ScoreTable, method_named
 from staff_engine.system.arrow import by_row, to_numpy
 
 HOW_TO_GET = {
     "embedding": "",
-    "trajectories": " (start a run with --checkpoints 10)",
-    "ifd": " (to compute it, use verify RUN --score ifd)",
+    "trajectories": f" (to measure them: {COMMAND} trajectory {{run}} --checkpoints 10)",
+    "ifd": f" (to compute it: {COMMAND} verify {{run}} --score ifd)",
 }
-"""How to get the columns that a run can lack."""
+"""How to get the columns that a run can lack; `{run}` is the run's id."""
 
 
 def small_scores(results: Results) -> ScoreTable:
@@ -120,7 +121,7 @@ def choose(
         without = [each for each in METHODS if not METHODS[each].lacks(table)]
         raise RunError(
             f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has"
-            f" none{HOW_TO_GET[column]}; allowed: {', '.join(without)}"
+            f" none{HOW_TO_GET[column].format(run=results.folder.name)}; allowed: {', '.join(without)}"
         )
     how: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
     if method.choose is None:
