@@ -174,6 +174,40 @@ def test_thinking_is_kept_where_the_template_keeps_it(template, responses):
     assert sample.template == "chat"
 
 
+EMPTY_THINKING = (  # opens answers with an empty thinking, unless they have their own; drops earlier ones
+    "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}"
+    "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "{% set parts = m.content.split('</think>') %}"
+    "{% if loop.index0 > ns.last %}<think>\n"
+    "{{ parts[0].replace('<think>', '').strip() if parts|length > 1 }}{{ '\n</think>\n\n' }}{% endif %}"
+    "{{ parts[-1].lstrip('\n') }}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
+)
+INDENTED = """<BOS>{% for m in messages %}
+    {% if m.role == 'user' %}
+        {{ '<start_of_turn>user\n' + m.content + '<end_of_turn>\n' }}
+    {% else %}
+        {{ '<start_of_turn>model\n' + m.content + '<end_of_turn>\n' }}
+    {% endif %}
+{% endfor %}
+{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"""
+
+
+def test_an_opening_with_an_empty_thinking_is_none_for_an_answer_with_its_own():
+    sample, text, runs = tokenized(EMPTY_THINKING, THOUGHT)
+    assert runs == [f"{SAY}<|im_end|>", f"<think>\noh\n</think>\n\n{SAY_AGAIN}<|im_end|>"]
+    assert sample.template == "chat" and text.count("<|im_start|>assistant\n") == 2
+    runs = tokenized(EMPTY_THINKING, TALK)[2]
+    assert runs == [f"{SAY}<|im_end|>", f"{SAY_AGAIN}<|im_end|>"]
+
+
+def test_white_space_of_an_indented_template_moves_no_mask():
+    _, text, runs = tokenized(INDENTED, TALK[1:])
+    assert runs == [f"{SAY}<end_of_turn>", f"{SAY_AGAIN}<end_of_turn>"]
+    assert "\n        <start_of_turn>model\n" in text
+
+
 THINKING, THINKING_AGAIN = "<think>\nhm\n</think>\n\n", "<think>\noh\n</think>\n\n"
 LONG = [
     ("system", SYSTEM), ("user", ASK), ("assistant", THINKING + SAY), ("user", ASK_AGAIN),
