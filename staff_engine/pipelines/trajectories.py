@@ -13,7 +13,7 @@ from pathlib import Path
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
 from staff_engine.models import adapters, loading
-from staff_engine.pipelines.steps import Reporter, Training, score_losses, train_adapter
+from staff_engine.pipelines.steps import Reporter, Training, load_base, score_losses, train_adapter
 from staff_engine.plan import Plan
 from staff_engine.runs import control, stages
 from staff_engine.runs.folders import Run
@@ -89,8 +89,7 @@ def measure_trajectories(plan: Plan, folder: Path, reporter: Reporter) -> None:
     reporter.stage(stages.TRAJECTORIES, len(kept) * len(tokens), done=sum(map(len, done.values())))
     for step, path in kept.items():
         if len(done[step]) < len(tokens):
-            model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
-            adapted = adapters.load_adapter(model, path)
+            adapted = adapters.load_adapter(load_base(plan, plan.small), path)
             tokenizer = loading.load_tokenizer(plan.small)
             score_losses(
                 plan, adapted, tokenizer, tokens, done[step], LossPartWriter(path.parent, "loss"), reporter
