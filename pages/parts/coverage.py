@@ -74,12 +74,12 @@ def _choose_methods(results: Results, table: ScoreTable) -> list[str]:
     else:
         names = [name for name in offered if name in chosen.split(",")]
     st.session_state["_compare_methods"] = names
+    st.pills(
+        "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
+        format_func=lambda name: METHODS[name].label,
+        help="The methods are described at the bottom of the page.",
+    )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.pills(
-            "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
-            format_func=lambda name: METHODS[name].label,
-            help="The methods are described at the bottom of the page.",
-        )  # fmt: skip
         st.number_input(
             "Pruning rate", **plan_field.bounds("pruning_rate"), step=0.05, format="%.6g",
             key="pruning_rate", persist_state="session", width=150,
@@ -93,11 +93,11 @@ def _choose_methods(results: Results, table: ScoreTable) -> list[str]:
 
 def _say_what_is_missing(results: Results, table: ScoreTable) -> None:
     """The methods that the run has no data for, by the data, and a button that measures some."""
-    for column, words in OPTIONAL_COLUMNS.items():
+    for column, command in HOW_TO_GET.items():
         if not table.has(column):
             without = labels_where(lambda method, column=column: column in method.reads)
-            how = plain(HOW_TO_GET[column].format(run=results.folder.name))
-            st.caption(f"Not available, because this run has no {words}{how}: {without}.")
+            how = plain(command.format(run=results.folder.name))
+            st.caption(f"Not available, because this run has no {OPTIONAL_COLUMNS[column]}{how}: {without}.")
     verifying.offer_trajectories(Run(results.folder.name, results.folder), results)
 
 

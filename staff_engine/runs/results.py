@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.data.builtin.kinds import row_kinds
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.data.repeats.by_tokens import kept_near_duplicates
 from staff_engine.errors import RunError
@@ -194,6 +195,11 @@ class Results:
             return self._column(part, name)[self.verified_ids]
 
         return make_score(score_named(score).on_target or score, _Columns(column))
+
+    @cached_property
+    def kinds(self) -> np.ndarray | None:
+        """The kind of each row, as `data.builtin.kinds.row_kinds`; None if the data does not say it."""
+        return row_kinds(self.imported.folder, self.num_rows)
 
     @cached_property
     def trajectories(self) -> np.ndarray:

@@ -36,7 +36,7 @@ class Stage:
 LIBRARIES = Stage("libraries", "Load the libraries", "libraries")
 IMPORT = Stage("import", "Read the data", "rows")
 TOKENIZE = Stage("tokenize", "Tokenize the data", "rows")
-NUMBER_FORMAT = Stage("number format", "Choose the number format", "formats")
+NUMBER_FORMAT = Stage("number format", "Choose the number format", "trials")
 CHECK = Stage("check", "Check the models on two samples", "models")
 
 FINE_TUNE = Stage("fine-tune", "Fine-tune the small model", "steps")

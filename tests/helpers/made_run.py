@@ -25,25 +25,30 @@ UNSCORABLE = 7
 """The last rows of a made run have no response and so no score."""
 
 
-def write_rows(path, rows):
-    """A JSONL file of question and answer; the last `UNSCORABLE` have empty answers."""
+def write_rows(path, rows, *, kinds=False):
+    """A JSONL file of question and answer; the last `UNSCORABLE` have empty answers.
+
+    With `kinds`, every fourth row says that its response is swapped.
+    """
     with path.open("w", encoding="utf-8") as file:
         for row in range(rows):
             topic = TOPICS[row % len(TOPICS)]
             answer = "" if row >= rows - UNSCORABLE else f"Fact {row} about {topic}. " * (1 + row % 5)
             record = {"question": f"What is number {row} about {topic}?", "answer": answer.strip()}
+            if kinds:
+                record["_kind"] = "clean" if row % 4 else "swapped"
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     return path
 
 
-def make_finished_run(folder: Path, rows=400, *, seed=0, **settings):
+def make_finished_run(folder: Path, rows=400, *, seed=0, kinds=False, **settings):
     """Make a finished run under STAFF_HOME from rows in `folder`.
 
     The small model's scores are lognormal; the target's are like them (rank correlation
     about 0.8), in another unit, for what the plan's settings draw.
     """
     rng = np.random.default_rng(seed)
-    source = write_rows(folder / "rows.jsonl", rows)
+    source = write_rows(folder / "rows.jsonl", rows, kinds=kinds)
     plan = Plan.make(
         dataset=str(source),
         small="builtin:llama-nano",

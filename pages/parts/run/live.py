@@ -22,7 +22,7 @@ from staff_engine.runs.integrity.check import damage_sentence, find_damage
 from staff_engine.runs.status import ACTIVE
 from staff_engine.runs.summary import Summary, SummaryTrust
 from staff_engine.system.hub import with_short_commits
-from staff_engine.system.words import duration
+from staff_engine.system.words import duration, noun
 
 NEXT = {
     "queued": "Another run is in progress. This one starts when that run ends.",
@@ -101,7 +101,8 @@ def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
     for warning in summary.warnings:
         st.caption(f":material/info: {plain(warning)}")
     if summary.unscorable:
-        st.caption(f":material/info: {summary.unscorable:,} rows have no score. The Samples page shows why.")
+        have = noun(summary.unscorable, "row has", "rows have")
+        st.caption(f":material/info: {summary.unscorable:,} {have} no score. The Samples page shows why.")
     with st.container(horizontal=True):
         if st.button("View the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
             st.switch_page(page_file("scores"))

@@ -33,6 +33,7 @@ def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
     rows = [
         ("samples", f"{summary.samples:,}"),
         ("unscorable", f"{summary.unscorable:,}"),
+        *([("near duplicates left out", f"{summary.near_duplicates:,}")] if summary.near_duplicates else []),
         ("strata", f"{summary.strata:,} ({summary.strata_served:,} served)"),
         *([("target tuned on", f"{summary.tuned:,}")] if summary.tuned else []),
         ("verified on the target", f"{summary.verified:,}{missing}"),
