@@ -149,7 +149,9 @@ def _merged(model: PreTrainedModel, source: Source) -> PreTrainedModel:
         return model
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
+    return PeftModel.from_pretrained(
+        model, source.adapter, revision=source.adapter_revision
+    ).merge_and_unload()
 
 
 def read_config(name: str) -> Any:
@@ -247,11 +249,6 @@ def longest_input(model_config: Any) -> int | None:
 def context_length(name: str) -> int | None:
     """Maximum tokens per sample for a model, without loading its weights. Raises ModelError."""
     return longest_input(read_config(name))
-
-
-def commit_of(name: str) -> str | None:
-    """The commit of a hub model that is used now; None for a model of this machine. Raises ModelError."""
-    return None if find_model(name).folder else getattr(read_config(name), "_commit_hash", None)
 
 
 def vocabulary_size(name: str) -> int | None:

@@ -122,9 +122,15 @@ def test_a_run_writes_the_coreset_and_the_same_one_again(home):
 
 
 @pytest.mark.long
-def test_a_run_on_a_file_that_cannot_be_used_says_so_in_one_line(home, capfd):
-    (home / "data.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+@pytest.mark.parametrize(
+    ("row", "what_to_do"),
+    [
+        ({"text": "a"}, "split each text into a prompt and a completion"),
+        ({"title": "a", "body": "b"}, "--prompt-column 'title' --response-column 'body'"),
+    ],
+)
+def test_a_run_on_a_file_that_cannot_be_used_says_so_in_one_line(home, capfd, row, what_to_do):
+    (home / "data.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
     assert run(home / "out.jsonl", dataset=home / "data.jsonl") == 2
     error = capfd.readouterr().err.strip().splitlines()[-1]
-    assert "text" in error
-    assert "--prompt-column" in error
+    assert error.startswith("error: ") and what_to_do in error

@@ -21,6 +21,7 @@ from staff_engine.runs.description import RunDescription
 from staff_engine.runs.integrity.check import damage_sentence, find_damage
 from staff_engine.runs.status import ACTIVE
 from staff_engine.runs.summary import Summary, SummaryTrust
+from staff_engine.system.hub import with_short_commits
 from staff_engine.system.words import duration, noun
 
 NEXT = {
@@ -86,7 +87,7 @@ def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
 def _words(plan: Plan | None) -> str:
     if plan is None:
         return ""
-    return plain(f"{plan.dataset} · {plan.small} for {plan.target}")
+    return plain(with_short_commits(f"{plan.dataset} · {plan.small} for {plan.target}"))
 
 
 def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
