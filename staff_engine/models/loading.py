@@ -246,6 +246,16 @@ def longest_input(model_config: Any) -> int | None:
     return next((int(value) for value in found if isinstance(value, int) and value > 0), None)
 
 
+def empty_model(name: str) -> PreTrainedModel:
+    """A model without weights, to look at its layers. Raises ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = read_config(name)
+    with torch.device("meta"), named_failure(name, "the layers of"):
+        return AutoModelForCausalLM.from_config(config)
+
+
 def context_length(name: str) -> int | None:
     """Maximum tokens per sample for a model, without loading its weights. Raises ModelError."""
     return longest_input(read_config(name))
