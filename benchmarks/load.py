@@ -50,7 +50,7 @@ async def person(address: str, run: str, number: int, think: float, until: float
         while time.monotonic() < until:
             if rng.random() < 0.5:
                 name, values = rng.choice((("Strata (K)", STRATA), ("Pruning rate", RATES)))
-                if "select" != session.page:
+                if session.page != "select":
                     waits.append(await session.open("select", f"run={run}"))
                 waits.append(await session.move(name, rng.choice(values)))
             else:
@@ -126,7 +126,12 @@ async def busy(address: str, run: str, work: Run, people: int, think: float, sec
     middle = memory(app)
     figures = await crowded
     steps = (read_status(work).done - before) / (time.monotonic() - begun)
-    return {**figures, "memory_at_two_thirds": middle, "memory_at_end": memory(app), "steps_per_second": steps}
+    return {
+        **figures,
+        "memory_at_two_thirds": middle,
+        "memory_at_end": memory(app),
+        "steps_per_second": steps,
+    }
 
 
 def measure(rows: int, people: int, seconds: float, rest: float) -> dict:
@@ -154,36 +159,45 @@ def measure(rows: int, people: int, seconds: float, rest: float) -> dict:
 
 def page(content: dict) -> str:
     """The text of the measured page, from the content of its JSON file."""
-    found, alone_with = content["found"], content["found"]["alone"]
+    found = content["found"]
+    crowds = {"without a pause": found["no_pause"], f"{THINK:.0f} s between moves": found["thinking"]}
     rows = [
-        (title, f"{each['pages_per_second']:.1f}", f"{each['median']:.2f} s", f"{each['p95']:.2f} s",
-         f"{each['worst']:.1f} s", f"{each['errors']}", f"{each['steps_per_second'] / found['steps_alone']:.2f}",
-         f"{each['memory_at_two_thirds']} MB, {each['memory_at_end']} MB")
-        for title, each in (("without a pause", found["no_pause"]), (f"{THINK:.0f} s between moves", found["thinking"]))
+        (
+            title, f"{each['pages_per_second']:.1f}", f"{each['median']:.2f} s", f"{each['p95']:.2f} s",
+            f"{each['worst']:.1f} s", str(each["errors"]),
+            f"{each['steps_per_second'] / found['steps_alone']:.2f}",
+            f"{each['memory_at_two_thirds']} MB, {each['memory_at_end']} MB",
+        )
+        for title, each in crowds.items()
     ]  # fmt: skip
-    heading = ("people", "pages a second", "median", "p95", "worst", "errors", "speed of the run", "memory at 2/3, end")
+    heading = (
+        "people", "pages a second", "median", "p95", "worst", "errors", "speed of the run",
+        "memory after 2/3, at the end",
+    )  # fmt: skip
     single = [
         (name, f"{statistics.median(seconds):.2f} s", f"{max(seconds):.2f} s")
-        for name, seconds in alone_with.items()
+        for name, seconds in found["alone"].items()
     ]
     return f"""# Many people on one app
 
-After reading this page, you know how the app responds when {content["people"]} people use it while a run works.
+After reading this page, you know how the app responds when {content["people"]} people use it while a run
+works.
 
 {written_by(content, "load.json")} {content["note"]}
 
 {table(heading, rows)}
 
-Each person opens Select of a run with {content["rows"]:,} simulated rows, moves its sliders and changes the page, at
-random, for {content["seconds"]} s. The speed of the run that works meanwhile (steps of fine-tuning a second) is relative to its
-speed alone. The app had {found["memory_before"]} MB before, and {found["memory_after"]} MB after all people had left.
+Each person opens Select of a run with {content["rows"]:,} simulated rows, moves its sliders and changes the
+page, at random, for {content["seconds"]} s. The speed of the run that works meanwhile (steps of fine-tuning a
+second) is relative to its speed alone. The app had {found["memory_before"]} MB before, and
+{found["memory_after"]} MB after all people had left.
 
 One person alone, before:
 
 {table(("action", "median", "worst"), single)}
 
-The sessions are websockets without a browser: a page is answered when its script has ended on the server. The clients
-run on the same machine.
+The sessions are websockets without a browser: a page is answered when its script has ended on the server.
+The clients run on the same machine.
 """
 
 

@@ -25,7 +25,11 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._socket = await connect(
-            self._address, subprotocols=["streamlit"], max_size=LARGEST, open_timeout=PATIENCE, ping_timeout=None
+            self._address,
+            subprotocols=["streamlit"],
+            max_size=LARGEST,
+            open_timeout=PATIENCE,
+            ping_timeout=None,
         )
         return self
 

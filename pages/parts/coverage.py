@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.parts.cache import shared
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar
 from pages.parts.run import plan_field
@@ -40,7 +42,7 @@ D2_AT_ONCE = 20_000
 def show(results: Results) -> None:
     """Selectors for methods and pruning rate, and the overlap and coverage of their coresets."""
     filter_bar(results)
-    table = _table(results.folder.name, results)
+    table = _table(results.folder, results)
     names = _choose_methods(table)
     if not names:
         st.info("Choose at least one method.", icon=":material/checklist:")
@@ -122,14 +124,13 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     beta = st.session_state.compare_beta
     beta = settings["drop_hardest"] if beta is None else beta
     selection = current_selection(results)
-    run_id = results.folder.name
     coresets = {
         name: selection_of(results, settings_of(name, settings)).indices
         if METHODS[name].of_run
         else _baseline(results, table, name, beta)
         for name in names
     }
-    strata, clusters = selection.labels, _clusters(run_id, seed, table)
+    strata, clusters = selection.labels, _clusters(results.folder, seed, table)
     if not st.session_state.filter.empty:
         passing = current_mask(results)
         st.caption(":material/filter_alt: Only samples that pass the filter are counted.")
@@ -146,14 +147,14 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     return replace(found, missing=missing_among(names, results, **settings))
 
 
-@st.cache_resource(max_entries=2, show_spinner="Reading scores and embeddings …")
-def _table(run_id: str, _results: Results) -> ScoreTable:
+@shared("Reading scores and embeddings …")
+def _table(folder: Path, _results: Results) -> ScoreTable:
     return small_scores(_results)
 
 
-@st.cache_data(max_entries=64, show_spinner="Choosing the coresets …")
+@shared("Choosing the coresets …")
 def _coreset(
-    run_id: str,
+    folder: Path,
     name: str,
     chosen: tuple[tuple[str, Any], ...],
     beta: float | None,
@@ -171,7 +172,7 @@ def _baseline(results: Results, table: ScoreTable, name: str, beta: float) -> np
     method, settings = METHODS[name], current_settings()
     names = ("pruning_rate", "seed") if method.budget == "samples" else SELECTION_FIELDS
     return _coreset(
-        results.folder.name,
+        results.folder,
         name,
         tuple((setting, settings[setting]) for setting in names),
         beta if method.cuts else None,
@@ -181,8 +182,8 @@ def _baseline(results: Results, table: ScoreTable, name: str, beta: float) -> np
     )
 
 
-@st.cache_data(max_entries=8, show_spinner="Grouping the embeddings …")
-def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
+@shared("Grouping the embeddings …")
+def _clusters(folder: Path, seed: int, _table: ScoreTable) -> np.ndarray | None:
     return clusters_of(_table, seed)
 
 

@@ -14,7 +14,6 @@ from staff_engine.runs.status import load_status
 from staff_engine.system.home import home
 from tests.helpers.fake_worker import fake_worker, kill_leftovers, wait_for, wait_for_state
 
-
 PATIENCE_WITH_MODELS = 240.0
 """Seconds until a run reaches its last stage on a busy machine; on a quiet one it takes 25."""
 
