@@ -23,6 +23,7 @@ from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
+from staff_engine.system.sharing import is_shared
 
 # The option for the link's settings; the other options are ids of saved selections.
 CURRENT = "current"
@@ -246,7 +247,7 @@ brought.say(results.plan)
 run = current_run()
 settings = choose_settings(run)
 selection = selection_of(results, settings)
-choices_of_link = (run.id, results_version(run), tuple(settings.items()))
+choices_of_link = (str(run.folder), results_version(run), tuple(settings.items()))
 say_what_is_exported(results, selection, settings)
 left, right = st.columns([1, 2], gap="medium")
 with left:
@@ -266,20 +267,21 @@ if format.companion:
         )
         entry = downloads.entry_of(format.companion, downloads.file_name(format.name), results, selection)
         st.code(entry, language="json")
-st.subheader("On this machine", anchor=False)
-as_folder = choose_target(choices[-2])
-recipe = choose_recipe(choices[-2])
-out = offer_write(run, choices, settings, fits, as_folder, recipe)
-st.caption("The same as a command:")
-st.code(
-    downloads.export_command(
-        run.id,
-        downloads.changed_settings(results.plan, settings),
-        *choices[-2:],
-        out,
-        as_folder=as_folder,
-        recipe=recipe,
-    ),
-    language="bash",
-    wrap_lines=True,
-)
+if not is_shared():
+    st.subheader("On this machine", anchor=False)
+    as_folder = choose_target(choices[-2])
+    recipe = choose_recipe(choices[-2])
+    out = offer_write(run, choices, settings, fits, as_folder, recipe)
+    st.caption("The same as a command:")
+    st.code(
+        downloads.export_command(
+            run.id,
+            downloads.changed_settings(results.plan, settings),
+            *choices[-2:],
+            out,
+            as_folder=as_folder,
+            recipe=recipe,
+        ),
+        language="bash",
+        wrap_lines=True,
+    )

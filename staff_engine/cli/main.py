@@ -31,6 +31,7 @@ from staff_engine.cli.exporting import (
 from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
 from staff_engine.cli.similarity import similarity
 from staff_engine.cli.terminal import confirm, console, say
+from staff_engine.cli.trajectory import trajectory
 from staff_engine.errors import DatasetError, PlanError, StaffError
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan
 from staff_engine.program import COMMAND, NAME, SCRIPT
@@ -361,6 +362,7 @@ def forecast(
 
 
 app.command()(compare)
+app.command()(trajectory)
 app.command()(similarity)
 app.add_typer(scores.app, name="scores")
 

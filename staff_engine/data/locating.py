@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from staff_engine.data.builtin.tasks import TASKS, check_task, is_task
@@ -13,6 +14,7 @@ from staff_engine.data.files.compression import COMPRESSED
 from staff_engine.data.files.kinds import ALL_SUFFIXES, SUFFIXES, is_data_file, suffix_of
 from staff_engine.errors import DatasetError
 from staff_engine.system.hub import hub_answers, in_hub_cache
+from staff_engine.system.sharing import check_place
 from staff_engine.system.words import natural_key
 
 SHARDS = ("", "data")
@@ -40,9 +42,12 @@ def files_of(source: str, split: str = "train") -> list[Path]:
     ------
     DatasetError
         If a folder or a pattern has no data files, or files of several types.
+    PlanError
+        On a shared server, for other files than uploads.
     """
     if is_task(source):
         return []
+    check_place(source)
     if is_address(source):
         return _of_one_type(files_at(source), source)  # in order: names of copies are others
     try:
@@ -81,11 +86,33 @@ def check_source(source: str, split: str = "train") -> None:
         return
     if names_a_file(source):
         raise DatasetError(f"data file {source!r} does not exist")
-    if not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():
+    if not in_hub_data(source) and not hub_answers():
         raise DatasetError(
             f"data set {source!r} is not a file on this machine, and the hub cannot be reached; allowed: "
             f"a file ({' '.join(SUFFIXES)}), a hub name and {', '.join(f'builtin:{name}' for name in TASKS)}"
         )
+
+
+@dataclass(frozen=True)
+class HubData:
+    """A data set on the hub, as written: NAME, NAME@REVISION, NAME:CONFIG or NAME@REVISION:CONFIG."""
+
+    repository: str
+    revision: str | None = None
+    config: str | None = None
+
+    @classmethod
+    def parse(cls, source: str) -> HubData:
+        """Read the name of a data set on the hub."""
+        name, _, config = source.partition(":")
+        repository, _, revision = name.partition("@")
+        return cls(repository, revision or None, config or None)
+
+
+def in_hub_data(source: str) -> bool:
+    """Whether a data set on the hub was downloaded to this machine before."""
+    hub = HubData.parse(source)
+    return in_hub_cache(hub.repository, "README.md", "dataset", hub.revision)
 
 
 def is_local(source: str) -> bool:
@@ -97,6 +124,8 @@ def is_local(source: str) -> bool:
 
 def absolute_source(source: str) -> str:
     """The same source for a process with another working directory: files have absolute paths."""
+    if not is_task(source):
+        check_place(source)
     if is_task(source) or is_address(source):
         return source
     try:

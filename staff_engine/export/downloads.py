@@ -30,6 +30,7 @@ from staff_engine.runs.results import open_results
 from staff_engine.samples.decisions import decide
 from staff_engine.system.files import PRIVATE_FILE, new_folder
 from staff_engine.system.home import home
+from staff_engine.system.sharing import check_disk, refuse_paths
 from staff_engine.system.words import size_in_words
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def prepare(
     StaffError
         If the run has no scores, or the rows do not fit the format.
     """
+    check_disk()
     folder = run.folder / FOLDER
     check_export(run.folder / file_name(format), format, with_scores=with_scores)
     version = _version(run)  # before the results are read, so that they are at least as new
@@ -223,6 +225,7 @@ def write_out(
         If it cannot be written, would replace the data, or would replace another file
         without `replace`; or if a recipe cannot be written.
     """
+    refuse_paths()
     results = open_results(run.folder)
     delivery = plan_delivery(out, format, with_scores, results.plan, overwrite=replace, recipe=recipe)
     if delivery.out.exists() and not replace:
@@ -260,6 +263,7 @@ def write_folder(
     StaffError
         As `hub.folder.check_folder`; `replace` is its `overwrite`.
     """
+    refuse_paths()
     results = open_results(run.folder)
     chosen = results.settings(**settings)
     selection = results.select(**chosen)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from staff_engine.errors import ModelError
 from staff_engine.models.devices import choose_device, torch_dtype
 from staff_engine.models.sources import Source, find_model, pickled, short_name
+from staff_engine.system.sharing import check_place
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,6 +59,7 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> PreTrainedTok
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if chat_template is not None:
+        check_place(chat_template)
         try:
             tokenizer.chat_template = Path(chat_template).expanduser().read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -149,7 +151,9 @@ def _merged(model: PreTrainedModel, source: Source) -> PreTrainedModel:
         return model
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
+    return PeftModel.from_pretrained(
+        model, source.adapter, revision=source.adapter_revision
+    ).merge_and_unload()
 
 
 def read_config(name: str) -> Any:
@@ -257,11 +261,6 @@ def empty_model(name: str) -> PreTrainedModel:
 def context_length(name: str) -> int | None:
     """Maximum tokens per sample for a model, without loading its weights. Raises ModelError."""
     return longest_input(read_config(name))
-
-
-def commit_of(name: str) -> str | None:
-    """The commit of a hub model that is used now; None for a model of this machine. Raises ModelError."""
-    return None if find_model(name).folder else getattr(read_config(name), "_commit_hash", None)
 
 
 def vocabulary_size(name: str) -> int | None:

@@ -21,7 +21,8 @@ from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.models import adapters, loading
 from staff_engine.pipelines.brought_scores import notes_on_scores, take_scores, tokenizer_of
-from staff_engine.pipelines.checking import check_models, find_models, models_checked, pinned
+from staff_engine.pipelines.checking import check_models, find_models, models_checked
+from staff_engine.pipelines.pinning import pin
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -81,6 +82,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     StaffError
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
+    pin(folder)
     plan = open_results(folder).plan
     _refuse_missing_scores(plan, folder)
     if plan.adaptive:
@@ -93,7 +95,6 @@ def execute(folder: Path, reporter: Reporter) -> None:
     if plan.models:
         plan = settle_format(plan, folder, tokenizer_of(plan), tokens, reporter)
         check_models(plan, plan.models, tokens, folder, reporter)
-        plan = pinned(plan, folder)
     if plan.scores is None:
         _finetune(plan, folder, reporter)
         _speculate(plan, folder, reporter)
@@ -129,6 +130,7 @@ def stages_of(plan: Plan) -> tuple[str, ...]:
         stages.TAKE_SCORES: plan.scores is not None,
         stages.VERIFY: plan.target != NO_MODEL,
         stages.SPECULATE_ALONE: plan.scores_alone,
+        stages.TRAIN_AGAIN: False,
         stages.TRAJECTORIES: plan.checkpoints > 0,
         stages.TUNE_TARGET: plan.tune_target > 0,
         stages.VERIFY_ALONE: plan.scores_alone,
@@ -146,8 +148,7 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
         Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
     """
     results = open_results(folder)
-    plan = pinned(results.plan, folder)
-    plan = settle(plan, folder, tokenizer_of(plan), open_tokens(folder / "tokens.arrow"))
+    plan = settle(results.plan, folder, tokenizer_of(results.plan), open_tokens(folder / "tokens.arrow"))
     wanted = results.settings(**{name: settings[name] for name in ("score", "drop_by") if name in settings})
     scores = {wanted["score"], wanted["drop_by"]} - {"score"}
     if any(results.lacks(score) for score in scores):

@@ -46,6 +46,7 @@ SPECULATE_ALONE = Stage(
     "speculate without prompt", "Score responses without prompts on the small model", "samples"
 )
 TRAJECTORIES = Stage("trajectories", "Measure the losses at checkpoints of the small model", "samples")
+TRAIN_AGAIN = Stage("train again", "Fine-tune the small model again for its checkpoints", "steps")
 TUNE_TARGET = Stage("tune target", "Fine-tune the target on other samples", "steps")
 VERIFY = Stage("verify", "Verify samples on the target", "samples")
 VERIFY_ALONE = Stage("verify without prompt", "Score responses without prompts on the target", "samples")
@@ -63,11 +64,11 @@ EVALUATE = Stage("evaluate", "Fine-tune on each coreset and evaluate", "cells")
 
 CORESET = (
     LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, TAKE_SCORES, FINE_TUNE, SPECULATE, SPECULATE_ALONE,
-    TRAJECTORIES, TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT, EXPORT,
+    TRAIN_AGAIN, TRAJECTORIES, TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT, EXPORT,
 )  # fmt: skip
 """Stages of a run that selects a coreset. Choosing the number format, scoring responses without prompts,
-losses at checkpoints, tuning the target and writing the file are optional. The scores of a file take the
-place of the small model's stages."""
+losses at checkpoints, training again for them later, tuning the target and writing the file are optional.
+The scores of a file take the place of the small model's stages."""
 
 SIMILARITY = (
     LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE,

@@ -11,10 +11,11 @@ from staff_engine.data.dataset import import_dataset
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.runs.integrity.records import record_files
-from staff_engine.runs.results import TRAJECTORY, open_results
+from staff_engine.runs.results import open_results
 from staff_engine.runs.status import StageStatus, Status, now, save_status
 from staff_engine.runs.summary import save_summary
 from staff_engine.scoring.parts import alone_folder, read_parts
+from staff_engine.scoring.trajectories import step_folders
 from staff_engine.system.files import write_checked
 
 TOPICS = ["boats", "tea", "prime numbers", "weather", "chess", "bread", "stars", "rivers"]
@@ -92,10 +93,11 @@ def write_trajectory(run, *, seed=0):
     rng = np.random.default_rng(seed)
     scored = read_parts(run.folder / "speculative", ["row_id", "loss"]).to_pandas()
     above = np.zeros(len(scored))
-    for step in range(open_results(run.folder).plan.checkpoints - 1, 0, -1):
+    plan = open_results(run.folder).plan
+    for folder in reversed(step_folders(plan, len(scored)).values()):
         above += rng.exponential(1, len(scored))
         _write(
-            run.folder / TRAJECTORY / f"step-{step:07d}",
+            run.folder / folder,
             row_id=scored["row_id"].to_numpy(),
             loss=scored["loss"].to_numpy() + above,
             seconds=np.full(len(scored), 0.01),

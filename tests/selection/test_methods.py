@@ -281,13 +281,14 @@ def test_a_run_without_embeddings_serves_the_methods_that_read_none(results):
 def test_what_only_some_methods_read_is_said_to_be_missing_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
     results = open_results(make_finished_run(tmp_path, ROWS).folder)
-    table = small_scores(results)
+    table, name_of_run = small_scores(results), results.folder.name
     assert (table.trajectories.shape, table.ifd.shape) == ((ROWS, 0), (0,))
-    for name, words in (
-        ("s2l", "--checkpoints 10"),
-        ("superfiltering", "verify RUN --score ifd"),
-        ("oracle", "_kind"),
-    ):
+    commands = {
+        "s2l": f"trajectory {name_of_run} --checkpoints 10",
+        "superfiltering": f"verify {name_of_run} --score ifd",
+        "oracle": "_kind",
+    }
+    for name, words in commands.items():
         with pytest.raises(RunError, match=words):
             choose(name, results, table, pruning_rate=0.5, seed=0)
 

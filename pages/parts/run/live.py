@@ -23,6 +23,7 @@ from staff_engine.runs.description import RunDescription
 from staff_engine.runs.integrity.check import damage_sentence, find_damage
 from staff_engine.runs.status import ACTIVE
 from staff_engine.runs.summary import Summary, SummaryTrust
+from staff_engine.system.hub import with_short_commits
 from staff_engine.system.words import duration, noun
 
 NEXT = {
@@ -91,7 +92,7 @@ def _words(plan: Plan | None) -> str:
         return ""
     if plan.scores is not None:
         return plain(f"{plan.dataset} · {plan.score} of {Path(plan.scores).name} for {plan.target}")
-    return plain(f"{plan.dataset} · {plan.small} for {plan.target}")
+    return plain(with_short_commits(f"{plan.dataset} · {plan.small} for {plan.target}"))
 
 
 def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
