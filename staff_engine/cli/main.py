@@ -140,10 +140,9 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Select a coreset from a run's scores with other settings; no model is run."""
+    from staff_engine.runs.composition import kinds_in_words, response_lengths
     from staff_engine.runs.cost import price, run_cost, token_share
-    from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
-    from staff_engine.runs.row_kinds import kinds_in_words
 
     found = scored(run)
     results = open_results(found.folder)
