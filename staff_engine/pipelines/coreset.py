@@ -82,9 +82,9 @@ def execute(folder: Path, reporter: Reporter) -> None:
     StaffError
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
+    _refuse_missing_scores(open_results(folder).plan, folder)
     pin(folder)
     plan = open_results(folder).plan
-    _refuse_missing_scores(plan, folder)
     if plan.adaptive:
         check_adaptive(plan.allocation)
     find_models(plan, plan.models, reporter)

@@ -64,7 +64,7 @@ class ScoreTable:
     """Nearest-neighbour graphs of D2, kept so that they can be used for other pruning rates."""
 
     def has(self, column: str) -> bool:
-        """Whether a column that a method reads is known. Without a model, the effort stands for a score."""
+        """Whether a column that a method reads is known. Without a model, no effort is."""
         if self.source == "file" and column in ("effort", "el2n", "loss"):
             return False
         return getattr(self, column).size > 0

@@ -137,7 +137,7 @@ Rows by score, all (`·`) and kept (`#`):
 
 
 def _made(plan: dict[str, Any], counts: dict[str, int]) -> str:
-    """What scored the rows, in sentences that go on from "selected with"."""
+    """What scored the rows; it completes the sentence about the selection."""
     target = "" if plan["target"] == NO_MODEL else f"for fine-tuning `{plan['target']}`"
     verified = f"the target verified {counts['verified']:,} of them." if target else ""
     if plan["scores"] is None:
