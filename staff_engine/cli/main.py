@@ -352,6 +352,8 @@ def forecast(
     from staff_engine.pipelines.forecast.job import make_forecast
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    if plan.scores is not None:
+        raise PlanError("scores of a file need no forecast: no small model scores the samples")
     with console(stderr=True).status("starting") as shown:
         forecasted = make_forecast(plan, seconds=seconds, say=shown.update)
     if as_json:

@@ -119,6 +119,12 @@ def test_select_export_and_compare_work_on_the_command_line(brought, tmp_path, c
     assert main(["compare", run, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert [method["name"] for method in found["methods"]] == ["staff", "random"]
+    assert main(["compare", run]) == 0
+    assert "nan" not in capsys.readouterr().out
+    held_out = ["--held-out", str(tmp_path / "rows.jsonl")]
+    assert_wrong_input(["compare", run, "--evaluate", *held_out], "has no target to fine-tune", capsys)
+    given = ["--dataset", str(tmp_path / "rows.jsonl"), "--scores", "s.csv", "--score", "own:perplexity"]
+    assert_wrong_input(["forecast", *given], "scores of a file need no forecast", capsys)
     words = ["export", run, "--out", str(tmp_path / "r.jsonl"), "--recipe", "trl"]
     assert_wrong_input(words, "this run has none", capsys)
 

@@ -80,5 +80,7 @@ def _share(value: float) -> str:
 
 
 def _spread(quantiles: np.ndarray, format: str) -> str:
+    if np.isnan(quantiles).all():
+        return "–"
     low, middle, high = (quantiles[i] for i in (0, len(quantiles) // 2, -1))
     return f"{middle:{format}}\n[dim]{low:{format}} to {high:{format}}[/dim]"
