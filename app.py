@@ -33,7 +33,7 @@ else:
 
     from starlette.middleware import Middleware
 
-    from pages.parts import downloads, failure, hosts
+    from pages.parts import cache, downloads, failure, hosts
     from staff_engine.runs.control import restart_queued
 
     # Until st.navigation has run once, Streamlit treats a folder "pages" as its older kind of
@@ -45,4 +45,5 @@ else:
         middleware=[Middleware(hosts.KnownHosts)],
         on_script_error=failure.show,
     )
+    cache.tidy()
     Thread(target=restart_queued, daemon=True).start()  # runs that waited when the machine stopped

@@ -19,6 +19,7 @@ MODULES = {
     "baselines": "baselines",
     "diverse": "diverse",
     "evidence": "evidence.page",
+    "load": "load",
     "overhead": "overhead",
     "run": "run",
     "scoring": "scoring_page",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from pages.parts.cache import shared
 from pages.parts.filters import filter_bar
 from pages.parts.page import errors, header
 from pages.parts.sample import drawer, embeddings, filter_form
@@ -69,7 +71,7 @@ def _key(results: Results) -> Key:
     """Cache key of the filtered rows: everything that they depend on."""
     run = Run(results.folder.name, results.folder)
     chosen = tuple(current_settings().items())
-    return run.id, results_version(run), chosen, st.session_state.filter
+    return run.folder, results_version(run), chosen, st.session_state.filter
 
 
 def _sorting() -> tuple[str, bool]:
@@ -132,7 +134,7 @@ def _to_first_page() -> None:
     st.session_state.samples_page = 1
 
 
-@st.cache_resource(max_entries=16, show_spinner="Sorting …")
+@shared("Sorting …")
 def _sorted(
     key: Key, sorting: tuple[str, bool], _results: Results, _columns: SampleColumns, _mask: np.ndarray
 ) -> np.ndarray:
@@ -141,8 +143,8 @@ def _sorted(
     return table.sorted_rows(_columns, _mask, sort=sort, descending=descending, ranks=ranks)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _ranks(run_id: str, which: str, _results: Results) -> np.ndarray:
+@shared()
+def _ranks(folder: Path, which: str, _results: Results) -> np.ndarray:
     return table.text_ranks(_results.imported.folder, which)
 
 

@@ -73,7 +73,7 @@ def take_box(key: str, read: Callable[[Mapping[str, Any]], dict[str, Any]]) -> N
 
 @st.cache_data(max_entries=16, show_spinner="Comparing the two models …")
 def agreement_of(
-    run_id: str, version: str, filter: Any, _columns: SampleColumns, _mask: np.ndarray
+    folder: str, version: str, filter: Any, _columns: SampleColumns, _mask: np.ndarray
 ) -> Agreement:
     return rank_agreement(
         _columns.speculative[_mask],
@@ -84,7 +84,7 @@ def agreement_of(
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def correlation_of(
-    run_id: str, version: str, filter: Any, name: str, _columns: SampleColumns, _mask: np.ndarray
+    folder: str, version: str, filter: Any, name: str, _columns: SampleColumns, _mask: np.ndarray
 ) -> float:
     return rank_correlation(getattr(_columns, name)[_mask], _columns.speculative[_mask])
 
@@ -231,7 +231,7 @@ selection = current_selection(results)
 columns = current_columns(results)
 mask = None if st.session_state.filter.empty else current_mask(results)
 units = score_units(columns)
-version = (results.folder.name, results_version(current_run()))
+version = (str(results.folder), results_version(current_run()))
 st.caption("Drag across a chart to filter by its samples. The filter applies to every page.")
 show_distribution(columns, selection, units, mask, len(results.tuned_ids))
 show_pairs(columns, units, mask, version)

@@ -19,9 +19,8 @@ from pages.parts.words import plain
 from staff_engine.charts import selection as charts
 from staff_engine.plan import Plan
 from staff_engine.runs import cost
-from staff_engine.runs.lengths import response_lengths
+from staff_engine.runs.composition import kinds_in_words, response_lengths
 from staff_engine.runs.results import Results
-from staff_engine.runs.row_kinds import kinds_in_words
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of

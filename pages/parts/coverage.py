@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.parts import verifying
+from pages.parts.cache import shared
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar
 from pages.parts.run import plan_field
@@ -131,14 +133,13 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     beta = st.session_state.compare_beta
     beta = settings["drop_hardest"] if beta is None else beta
     selection = current_selection(results)
-    run_id = results.folder.name
     coresets = {
         name: selection_of(results, settings_of(name, settings)).indices
         if METHODS[name].of_run
         else _baseline(results, table, name, beta)
         for name in names
     }
-    strata, clusters = selection.labels, _clusters(run_id, seed, table)
+    strata, clusters = selection.labels, _clusters(results.folder, seed, table)
     if not st.session_state.filter.empty:
         passing = current_mask(results)
         st.caption(":material/filter_alt: Only samples that pass the filter are counted.")
@@ -155,20 +156,19 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     return replace(found, missing=missing_among(names, results, **settings))
 
 
-def _key(results: Results) -> tuple[str, str]:
+def _key(results: Results) -> tuple[Path, str]:
     """The run, and the version of its scores, for cache keys."""
-    run = Run(results.folder.name, results.folder)
-    return run.id, results_version(run)
+    return results.folder, results_version(Run(results.folder.name, results.folder))
 
 
-@st.cache_resource(max_entries=2, show_spinner="Reading scores and embeddings …")
-def _table(run_id: str, version: str, _results: Results) -> ScoreTable:
+@shared("Reading scores and embeddings …")
+def _table(folder: Path, version: str, _results: Results) -> ScoreTable:
     return small_scores(_results)
 
 
-@st.cache_data(max_entries=64, show_spinner="Choosing the coresets …")
+@shared("Choosing the coresets …")
 def _coreset(
-    run_id: str,
+    folder: Path,
     version: str,
     name: str,
     chosen: tuple[tuple[str, Any], ...],
@@ -197,8 +197,8 @@ def _baseline(results: Results, table: ScoreTable, name: str, beta: float) -> np
     )
 
 
-@st.cache_data(max_entries=8, show_spinner="Grouping the embeddings …")
-def _clusters(run_id: str, seed: int, _table: ScoreTable) -> np.ndarray | None:
+@shared("Grouping the embeddings …")
+def _clusters(folder: Path, seed: int, _table: ScoreTable) -> np.ndarray | None:
     return clusters_of(_table, seed)
 
 

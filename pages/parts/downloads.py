@@ -6,8 +6,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from pages.parts import people
 from staff_engine.errors import StaffError
 from staff_engine.export.downloads import Prepared, find_prepared, zipped
+from staff_engine.system.home import in_home
+from staff_engine.system.sharing import is_shared
 
 ARCHIVE = "zip"
 """The name of the part that contains all files in one archive."""
@@ -20,7 +23,7 @@ def download(request: Request) -> Response:
     names = request.path_params
     part = names.get("part", "coreset")
     try:
-        prepared = find_prepared(names["run_id"], names["key"])
+        prepared = _find(request, names["run_id"], names["key"])
     except StaffError as error:
         return _missing(f"{error}.")
     if part == ARCHIVE:
@@ -33,6 +36,21 @@ def download(request: Request) -> Response:
     return FileResponse(
         path, filename=path.name, media_type="application/octet-stream", headers=dict(HEADERS)
     )
+
+
+def _find(request: Request, run_id: str, key: str) -> Prepared:
+    """The export that a request asks for. On a server for several people, it has to be the person's own."""
+    if not is_shared():
+        return find_prepared(run_id, key)
+    person = people.of_request(request)
+    if person is None:
+        raise StaffError("nobody has signed in")
+    for folder in people.homes_for(person):
+        with in_home(folder):
+            if (folder / "runs" / run_id).is_dir():
+                return find_prepared(run_id, key)
+    with in_home(person.home):
+        return find_prepared(run_id, key)
 
 
 def address(prepared: Prepared, part: str = "coreset") -> str:

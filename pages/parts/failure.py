@@ -9,7 +9,7 @@ import streamlit as st
 from pages.parts.words import sentence
 from staff_engine.errors import StaffError
 from staff_engine.system.disk import full_disk
-from staff_engine.system.home import home
+from staff_engine.system.home import common_home
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def show(error: Exception) -> bool:
     log.error("unexpected error on a page", exc_info=error)
     if isinstance(error, StaffError):
         st.error(sentence(error))
-    elif full := full_disk(error, home()):
+    elif full := full_disk(error, common_home()):
         st.error(sentence(full))
     else:
         st.error(

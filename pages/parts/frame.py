@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from pages.parts import links
+from pages.parts import links, people
 from pages.parts.run.names import run_names
 from staff_engine.program import asset
 from staff_engine.runs.kinds import Kind
@@ -14,6 +14,7 @@ from staff_engine.runs.kinds import Kind
 def show(page: StreamlitPage) -> None:
     """Run a page between reading and writing its link."""
     st.logo(str(asset("logo.svg")), icon_image=str(asset("icon.svg")), size="large")
+    people.sign_in()
     links.restore()
     _pick_run()
     try:

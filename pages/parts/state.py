@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from pages.parts.cache import shared
 from pages.parts.navigation import choose_run, open_evaluation, open_family, page_file
 from pages.parts.page import errors
 from pages.parts.run import progress
@@ -110,7 +112,7 @@ def results_version(run: Run) -> str:
     return " ".join(f"{path.name}:{path.stat().st_mtime_ns}" for path in watched if path.exists())
 
 
-@st.cache_resource(max_entries=3, show_spinner="Reading the run's scores …")
+@shared("Reading the run's scores …")
 def _results(run: Run, version: str) -> Results:
     return open_results(run.folder)
 
@@ -128,28 +130,42 @@ def current_selection(results: Results) -> Selection:
 def selection_of(results: Results, chosen: dict[str, Any]) -> Selection:
     """The coreset for some settings, cached."""
     with errors():
-        return _selection(results.folder.name, _version_of(results), tuple(chosen.items()), results)
+        return _selection(results.folder, _version_of(results), tuple(chosen.items()), results)
     raise AssertionError("errors() ends the page")
 
 
-@st.cache_resource(max_entries=32, show_spinner="Selecting …")
+@shared()
 def _selection(
-    run_id: str, version: str, chosen: tuple[tuple[str, Any], ...], _results: Results
+    folder: Path, version: str, chosen: tuple[tuple[str, Any], ...], _results: Results
 ) -> Selection:
     return _results.select(**dict(chosen))
+
+
+def missing_of(results: Results, per_stratum: int, adaptive: bool) -> int:
+    """How many samples are to be verified for the link's settings, cached."""
+    chosen = tuple(current_settings().items())
+    return _missing(results.folder, _version_of(results), chosen, per_stratum, adaptive, results)
+
+
+@shared()
+def _missing(
+    folder: Path, version: str, chosen: Chosen, per_stratum: int, adaptive: bool, _results: Results
+) -> int:
+    drawn = _results.to_verify(verify_per_stratum=per_stratum, adaptive=adaptive, **dict(chosen))
+    return len(drawn) + len(_results.to_verify_alone())
 
 
 def current_columns(results: Results) -> SampleColumns:
     """Every row's scores, stratum and decision for the link's settings."""
     selection = current_selection(results)
     return _columns(
-        results.folder.name, _version_of(results), tuple(current_settings().items()), results, selection
+        results.folder, _version_of(results), tuple(current_settings().items()), results, selection
     )
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@shared()
 def _columns(
-    run_id: str, version: str, chosen: Chosen, _results: Results, _selection: Selection
+    folder: Path, version: str, chosen: Chosen, _results: Results, _selection: Selection
 ) -> SampleColumns:
     return sample_columns(_results, _selection)
 
@@ -158,7 +174,7 @@ def current_mask(results: Results) -> np.ndarray:
     """Which rows pass the link's filter, bool (rows,)."""
     with errors():
         return _mask(
-            results.folder.name,
+            results.folder,
             _version_of(results),
             tuple(current_settings().items()),
             st.session_state.filter,
@@ -168,9 +184,9 @@ def current_mask(results: Results) -> np.ndarray:
     raise AssertionError("errors() ends the page")
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@shared()
 def _mask(
-    run_id: str,
+    folder: Path,
     version: str,
     chosen: Chosen,
     passing: Filter,

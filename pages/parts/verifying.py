@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.parts.page import errors
-from pages.parts.state import current_settings
+from pages.parts.state import missing_of
 from pages.parts.words import plain
 from staff_engine.pipelines.trajectories import CHECKPOINTS, ask_for_trajectories
 from staff_engine.plan import VERIFY_FIELDS
@@ -41,10 +41,7 @@ def offer(run: Run, results: Results) -> None:
         )
     with errors():
         adaptive = st.session_state.adaptive and st.session_state.allocation != NOT_ADAPTIVE
-        drawn = results.to_verify(
-            verify_per_stratum=st.session_state.verify_per_stratum, adaptive=adaptive, **current_settings()
-        )
-        missing = len(drawn) + len(results.to_verify_alone())
+        missing = missing_of(results, st.session_state.verify_per_stratum, adaptive)
     if not missing:
         return
     each = results.summary.verify_seconds_per_sample

@@ -138,6 +138,7 @@ def strata_figure(frame: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
 
 def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Verified samples; samples in the data and in the coreset, overlaid; the share that is kept."""
+    ends, opacity = frame[["first", "last"]].to_numpy(), _opacity(frame)
     for name, column, color, axis, says in (
         ("Verified", "verified", "target", "y5", "%{y:,} verified"),
         ("In the data", "size", "dropped", "y2", "%{y:,} in the data"),
@@ -150,8 +151,8 @@ def _bars(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "x": frame["first"].to_numpy(),
             "y": frame[column].to_numpy(),
             "yaxis": axis,
-            "marker": {"color": COLORS[color], "opacity": _opacity(frame)},
-            "customdata": frame[["first", "last"]].to_numpy(),
+            "marker": {"color": COLORS[color], "opacity": opacity},
+            "customdata": ends,
             "hovertemplate": f"{says}<extra></extra>",
             "showlegend": axis == "y2",
         }

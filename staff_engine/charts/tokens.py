@@ -19,7 +19,7 @@ STRONGEST = 0.6
 """Opacity of the full colour: text on it stays at 4.5:1 or more, on a white and on a near-black page."""
 
 _BOX = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.75;font-size:0.95rem"
-_TOKEN = "border-radius:0.2em;padding:0.1em 0"
+_PIECE = "border-radius:0.2em;padding:0.1em 0"
 _MARK = "font-size:0.8em;opacity:0.75;padding:0.1em 0.3em;margin-left:0.3em"
 
 
@@ -32,7 +32,7 @@ def tokens_html(turn: TurnDetail) -> str:
     for piece in turn.pieces:
         several = f" ({piece.tokens} tokens)" if piece.tokens > 1 else ""
         style = (
-            f"background:{_shade(piece.loss / piece.tokens)};{_TOKEN}{';' + _MARK if piece.special else ''}"
+            f"background:{_shade(piece.loss / piece.tokens)};{_PIECE}{';' + _MARK if piece.special else ''}"
         )
         title = f"{piece.loss:.2f} nats{several}"
         if piece.special:

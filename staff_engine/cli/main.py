@@ -16,11 +16,14 @@ from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored
 from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
     ExportFormat,
+    FormatOfExport,
+    FormatOfSelect,
     Out,
     Output,
     Overwrite,
     Private,
     Push,
+    RecipeName,
     To,
     WithScores,
     say_warnings,
@@ -30,7 +33,6 @@ from staff_engine.cli.similarity import similarity
 from staff_engine.cli.terminal import confirm, console, say
 from staff_engine.cli.trajectory import trajectory
 from staff_engine.errors import DatasetError, PlanError, StaffError
-from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan
 from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
@@ -128,20 +130,20 @@ def select(
     to: To = None,
     push: Push = None,
     private: Private = False,
-    export_format: ExportFormat = "jsonl",
+    export_format: FormatOfSelect = None,
+    recipe: RecipeName = None,
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Select a coreset from a run's scores with other settings; no model is run."""
+    from staff_engine.runs.composition import kinds_in_words, response_lengths
     from staff_engine.runs.cost import price, run_cost, token_share
-    from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
-    from staff_engine.runs.row_kinds import kinds_in_words
 
     found = scored(run)
     results = open_results(found.folder)
-    output = Output(out, to, push, private, export_format, with_scores, overwrite)
+    output = Output(out, to, push, private, export_format, with_scores, overwrite, recipe)
     output.check(results)
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
@@ -162,7 +164,7 @@ def select(
     if output.wanted:
         places, warnings = output.write(results, selection, chosen)
         answer["warnings"] += warnings
-        answer |= {"out": places[0], "places": places, "format": export_format}
+        answer |= {"out": places[0], "places": places, "format": output.format}
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
     wanted = results.verify_options(**chosen)
@@ -286,9 +288,8 @@ def export(
     to: To = None,
     push: Push = None,
     private: Private = False,
-    format: Annotated[
-        str, typer.Option("--format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
-    ] = "jsonl",
+    format: FormatOfExport = None,
+    recipe: RecipeName = None,
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -297,7 +298,7 @@ def export(
 
     found = scored(run)
     results = open_results(found.folder)
-    output = Output(out, to, push, private, format, with_scores, overwrite)
+    output = Output(out, to, push, private, format, with_scores, overwrite, recipe)
     if not output.wanted:
         raise PlanError("nowhere to write the coreset; give --out FILE, --to DIR or --push ORG/NAME")
     output.check(results)

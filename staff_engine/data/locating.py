@@ -14,6 +14,7 @@ from staff_engine.data.files.compression import COMPRESSED
 from staff_engine.data.files.kinds import ALL_SUFFIXES, SUFFIXES, is_data_file, suffix_of
 from staff_engine.errors import DatasetError
 from staff_engine.system.hub import hub_answers, in_hub_cache
+from staff_engine.system.sharing import check_place
 from staff_engine.system.words import natural_key
 
 SHARDS = ("", "data")
@@ -41,9 +42,12 @@ def files_of(source: str, split: str = "train") -> list[Path]:
     ------
     DatasetError
         If a folder or a pattern has no data files, or files of several types.
+    PlanError
+        On a shared server, for other files than uploads.
     """
     if is_task(source):
         return []
+    check_place(source)
     if is_address(source):
         return _of_one_type(files_at(source), source)  # in order: names of copies are others
     try:
@@ -120,6 +124,8 @@ def is_local(source: str) -> bool:
 
 def absolute_source(source: str) -> str:
     """The same source for a process with another working directory: files have absolute paths."""
+    if not is_task(source):
+        check_place(source)
     if is_task(source) or is_address(source):
         return source
     try:

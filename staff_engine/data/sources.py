@@ -16,6 +16,7 @@ from staff_engine.errors import DatasetError
 from staff_engine.system.files import PRIVATE_FILE, private_folder, replaced
 from staff_engine.system.home import home
 from staff_engine.system.hub import at_commit
+from staff_engine.system.sharing import UPLOADS, check_disk
 from staff_engine.system.words import size_in_words
 
 HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(/.*)?")
@@ -101,8 +102,11 @@ def keep_upload(name: str, content: bytes) -> Path:
     ------
     DatasetError
         If it cannot be written.
+    StaffError
+        If the user's files are too many.
     """
-    folder = home() / "uploads"
+    check_disk(len(content))
+    folder = home() / UPLOADS
     safe = re.sub(r"[^\w.-]+", "-", Path(name).name).lstrip(".-")[-80:] or "upload"
     path = folder / f"{hashlib.sha256(content).hexdigest()[:12]}-{safe}"
     try:

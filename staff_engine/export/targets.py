@@ -10,7 +10,7 @@ from typing import Any
 
 from staff_engine.data.files.addresses import is_address
 from staff_engine.data.locating import files_of
-from staff_engine.errors import DatasetError, StaffError
+from staff_engine.errors import DatasetError, PlanError, StaffError
 from staff_engine.plan import Plan
 from staff_engine.program import NAME
 from staff_engine.runs.folders import PLAN_FILE
@@ -67,7 +67,7 @@ def source_files(plan: Plan) -> list[Path]:
         return []
     try:
         return [path for path in files_of(plan.dataset, plan.split) if path.exists()]
-    except DatasetError:  # they have been moved
+    except (DatasetError, PlanError):  # they have been moved, or this server does not read them
         return []
 
 

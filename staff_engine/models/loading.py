@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from staff_engine.errors import ModelError
 from staff_engine.models.devices import choose_device, torch_dtype
 from staff_engine.models.sources import Source, find_model, pickled, short_name
+from staff_engine.system.sharing import check_place
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,6 +59,7 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> PreTrainedTok
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if chat_template is not None:
+        check_place(chat_template)
         try:
             tokenizer.chat_template = Path(chat_template).expanduser().read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -244,6 +246,16 @@ def longest_input(model_config: Any) -> int | None:
     text = model_config.get_text_config()
     found = (getattr(text, name, None) for name in POSITIONS)
     return next((int(value) for value in found if isinstance(value, int) and value > 0), None)
+
+
+def empty_model(name: str) -> PreTrainedModel:
+    """A model without weights, to look at its layers. Raises ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = read_config(name)
+    with torch.device("meta"), named_failure(name, "the layers of"):
+        return AutoModelForCausalLM.from_config(config)
 
 
 def context_length(name: str) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 from staff_engine.errors import ModelError
 from staff_engine.program import asset
 from staff_engine.system.hub import at_commit, hub_answers, in_hub_cache
+from staff_engine.system.sharing import check_place
 
 BUILTIN_FOLDER = asset("models")
 
@@ -99,7 +100,10 @@ def find_model(name: str) -> Source:
         If no built-in model, folder or file with this name exists, a folder has no usable weights, or the
         model must be downloaded and the hub cannot be reached. Names on the hub are checked only when
         the model is loaded.
+    PlanError
+        On a shared server, for a path.
     """
+    check_place(name)
     base, plus, adapter = _parts(name)
     if plus:
         location, revision = _adapter_location(adapter)

@@ -39,11 +39,11 @@ from staff_engine.pipelines.steps import (
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
 from staff_engine.plan import OWN, SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
+from staff_engine.runs.composition import response_lengths
 from staff_engine.runs.cost import token_share
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.integrity.records import forget
-from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, Results, open_results
 from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
 from staff_engine.runs.verification.rounds import add_round, key_of

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from staff_engine.errors import RunError
+from staff_engine.errors import RunError, StaffError
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.folders import (
     PLAN_FILE,
@@ -23,6 +23,7 @@ from staff_engine.runs.folders import (
     kind_of,
     list_runs,
     read_record,
+    runs_of_all,
 )
 from staff_engine.runs.integrity.check import Damage, damage_sentence, find_damage, missing_result
 from staff_engine.runs.kinds import KINDS, Kind
@@ -40,13 +41,14 @@ from staff_engine.runs.status import (
 )
 from staff_engine.runs.summary import load_summary, load_timings
 from staff_engine.system.files import write_checked
-from staff_engine.system.home import home
+from staff_engine.system.home import home, in_home
 from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
+from staff_engine.system.sharing import check_active, check_disk
 
 __all__ = [
     "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
     "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
-    "require_scores", "restart_queued", "resume", "start", "update_record",
+    "require_scores", "restart_queued", "resume", "runs_of_all", "start", "update_record",
 ]  # fmt: skip
 
 Source = TypeVar("Source")
@@ -143,7 +145,11 @@ def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[st
     ------
     RunError
         If a process already works on the run, or none can be started.
+    StaffError
+        If the user's files or runs are too many.
     """
+    check_disk()
+    check_active(sum(other != run and _is_started(other) for other in list_runs()))
     with launching(run):
         status = read_status(run)
         if status.state == "damaged":
@@ -181,9 +187,12 @@ def resume(run: Run, *, worker: Sequence[str] | None = None) -> None:
 
 
 def restart_queued() -> list[Run]:
-    """Start again the runs that waited in the queue when the machine or their process stopped, in order."""
+    """Start again the runs that waited in the queue when the machine or their process stopped, in order.
+
+    These are the runs of all users of this server.
+    """
     waiting = []
-    for run in list_runs():
+    for run in runs_of_all():
         status = load_status(run.folder)
         lost = status.state == "queued" and not is_alive(status.pid, status.pid_started)
         if lost and status.message.startswith(WAITS) and status.started and not cancel_asked(run.folder):
@@ -191,8 +200,9 @@ def restart_queued() -> list[Run]:
     restarted = []
     for *_, run, verify in sorted(waiting, key=lambda each: each[:2]):
         try:
-            start(run, verify=verify)
-        except RunError as error:
+            with in_home(run.folder.parents[1]):
+                start(run, verify=verify)
+        except StaffError as error:
             log.warning("run %s cannot be started again: %s", run.id, error)
         else:
             restarted.append(run)
@@ -267,6 +277,12 @@ def update_record(run: Run, **changes: Any) -> RunRecord:
         record = read_record(run).model_copy(update=changes)
         write_checked(run.folder / PLAN_FILE, record.model_dump(mode="json"))
     return record
+
+
+def _is_started(run: Run) -> bool:
+    """Whether a run waits for its turn or works; not if it was only created."""
+    status = read_status(run)
+    return status.state in ACTIVE and status.pid is not None
 
 
 def _or_none(read: Callable[[Source], Value], source: Source) -> Value | None:

@@ -28,7 +28,8 @@ from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
 from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import private_folder, read_checked, rename_flushed, write_checked
-from staff_engine.system.home import home
+from staff_engine.system.home import home, homes
+from staff_engine.system.sharing import check_own_runs, check_place, is_shared, refuse_paths
 from staff_engine.system.words import first_few
 
 PLAN_FILE = "plan.json"
@@ -119,12 +120,18 @@ def create_run(
     Raises
     ------
     PlanError
-        If the record format of the plan is unknown.
+        If the record format of the plan is unknown, or a shared server does not read what it names.
     RunError
         If the folder cannot be written, or the name is blank or too long.
     """
     if plan.format is not None and plan.format not in FORMATS:
         raise PlanError(f"format is {plan.format!r}; allowed: {', '.join(FORMATS)}")
+    if delivery is not None:
+        refuse_paths()
+    if evaluation is not None:
+        check_own_runs(evaluation.source, *evaluation.also.values())
+        if evaluation.held_out is not None:
+            check_place(evaluation.held_out)
     if name is not None:
         name = checked_name(name)
     plan = with_absolute_paths(plan)
@@ -170,7 +177,15 @@ def checked_name(name: str) -> str:
 
 def list_runs() -> list[Run]:
     """List all runs, newest first, including damaged ones."""
-    folder = home() / "runs"
+    return _runs_in(home() / "runs")
+
+
+def runs_of_all() -> list[Run]:
+    """List the runs of all users of this server."""
+    return [run for each in homes() for run in _runs_in(each / "runs")]
+
+
+def _runs_in(folder: Path) -> list[Run]:
     if not folder.is_dir():
         return []
     found = [Run(path.name, path) for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
@@ -198,7 +213,7 @@ def find_run(text: str, *, kind: Kind | None = None) -> Run:
         if latest is not None:
             return latest
     folder = Path(text).expanduser()
-    if folder.is_dir() and (len(folder.parts) > 1 or text.startswith((".", "~"))):
+    if not is_shared() and folder.is_dir() and (len(folder.parts) > 1 or text.startswith((".", "~"))):
         folder = folder.resolve()
         if not (folder / PLAN_FILE).exists() and not (folder / STATUS_FILE).exists():
             raise RunError(f"folder {text!r} is not a run folder: it has no {PLAN_FILE}")
@@ -284,8 +299,10 @@ def with_absolute_paths(plan: Plan) -> Plan:
 def with_absolute_path(name: str) -> str:
     """The absolute path of an existing file or folder; any other name unchanged.
 
-    Of a model with an adapter, BASE+ADAPTER, each part is made absolute.
+    Of a model with an adapter, BASE+ADAPTER, each part is made absolute. Raises PlanError on a shared
+    server, which reads no paths.
     """
+    check_place(name)
     try:
         path = Path(name).expanduser()
         if path.exists():

@@ -191,6 +191,8 @@ class Results:
         """
 
         def column(name: str) -> np.ndarray:
+            if name == "effort":
+                return self.verified_scores
             part = "speculative" if name == "response_tokens" else "verification"
             return self._column(part, name)[self.verified_ids]
 

@@ -14,19 +14,19 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from staff_engine.errors import PlanError, RunError, StaffError
-from staff_engine.runs.control import Run, launching, list_runs, read_status
+from staff_engine.runs.control import Run, launching, read_status, runs_of_all
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import WAITS, State, Status
 from staff_engine.system.disk import clear_parts, full_disk, reserved
 from staff_engine.system.files import private_files
-from staff_engine.system.home import home
+from staff_engine.system.home import common_home
 from staff_engine.system.processes import is_alive
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 WORKERS_VARIABLE = "STAFF_WORKERS"
-"""Environment variable: how many runs work at once in a home; 1 if it is not set."""
+"""Environment variable: how many runs work at once on a server; 1 if it is not set."""
 
 MOST_WORKERS = 64
 
@@ -99,8 +99,8 @@ def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[Sta
 
 @contextmanager
 def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
-    """Wait until fewer than `most_workers` runs work in this home and none was queued earlier."""
-    home().mkdir(parents=True, exist_ok=True)
+    """Wait until fewer than `most_workers` runs work on this server and none was queued earlier."""
+    common_home().mkdir(parents=True, exist_ok=True)
     shown = None
     while True:
         if reporter.cancelled:
@@ -120,7 +120,7 @@ def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
 
 
 def most_workers() -> int:
-    """How many runs work at once in a home. Raises PlanError if `STAFF_WORKERS` is no such number."""
+    """How many runs work at once on a server. Raises PlanError if `STAFF_WORKERS` is no such number."""
     text = os.environ.get(WORKERS_VARIABLE, "1")
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise PlanError(f"{WORKERS_VARIABLE} is {text!r}; allowed: 1 to {MOST_WORKERS}")
@@ -132,7 +132,7 @@ def _free_place() -> FileLock | None:
     from filelock import FileLock, Timeout
 
     for number in range(most_workers()):
-        lock = FileLock(home() / ("work.lock" if number == 0 else f"work-{number}.lock"))
+        lock = FileLock(common_home() / ("work.lock" if number == 0 else f"work-{number}.lock"))
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -170,7 +170,7 @@ def _cancelled_soon(reporter: Reporter) -> Iterator[None]:
 
 def _came_first(run: Run) -> list[Run]:
     """Other runs whose processes were queued before this one's."""
-    waiting = {run: _queued(run), **{other: _queued(other) for other in list_runs() if other != run}}
+    waiting = {run: _queued(run), **{other: _queued(other) for other in runs_of_all() if other != run}}
     own = waiting.pop(run)
     if own is None or own.started is None:
         return []

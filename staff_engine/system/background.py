@@ -22,6 +22,7 @@ from staff_engine.errors import RunError
 from staff_engine.system.files import private_folder, read_model, write_json
 from staff_engine.system.home import home
 from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
+from staff_engine.system.sharing import check_disk
 
 LOG_FILE = "log.txt"
 LOCK_FILE = ".lock"
@@ -165,6 +166,8 @@ def start(
     ------
     OSError
         If the process cannot be started, or the folder cannot be written.
+    StaffError
+        If the user's files are too many.
     """
     from filelock import FileLock, Timeout
 
@@ -172,6 +175,7 @@ def start(
         known = read(jobs, key)
         return known is None or (known.state != jobs.at_work and wanted(known))
 
+    check_disk()
     folder = make_folder(jobs, key, kept=kept)
     if not needed():
         return

@@ -12,7 +12,7 @@ from typing import Any
 
 from staff_engine.program import app_folder
 from staff_engine.system.files import PRIVATE_FILE
-from staff_engine.system.home import home
+from staff_engine.system.home import COMMON_VARIABLE, VARIABLE, common_home, home
 
 SAME_START = 1.0
 """Maximum difference in seconds of two readings of a process's start time (the clock is adjusted)."""
@@ -82,7 +82,7 @@ def start_in_background(command: Sequence[str], *, log: Path) -> int:
 
     Returns its pid. Raises OSError as `start_process` does.
     """
-    environment = {**QUIET_LOG, "STAFF_HOME": str(home())}
+    environment = {**QUIET_LOG, VARIABLE: str(home()), COMMON_VARIABLE: str(common_home())}
     return start_process(command, log=log, folder=PROJECT_FOLDER, environment=environment)
 
 

@@ -38,8 +38,8 @@ def fake_worker(how: str) -> tuple[str, ...]:
     return (sys.executable, "-c", FAKE_WORKER, how)
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def wait_for(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)

@@ -8,6 +8,7 @@ import pytest
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
+from pages.parts.cache import forget
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.runs.status import StageStatus, Status, now, save_status
@@ -26,6 +27,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(folder))
     st.cache_data.clear()
     st.cache_resource.clear()
+    forget()
     return folder
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from staff_engine.presets import PRESETS
+from staff_engine.runs.composition import response_lengths
 from staff_engine.runs.cost import price, run_cost, token_share
-from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import open_results
 from staff_engine.runs.saved_selections import list_saved, save_selection
 from staff_engine.runs.status import Status, load_status, save_status

@@ -14,6 +14,9 @@ from staff_engine.runs.status import load_status
 from staff_engine.system.home import home
 from tests.helpers.fake_worker import fake_worker, kill_leftovers, wait_for, wait_for_state
 
+PATIENCE_WITH_MODELS = 240.0
+"""Seconds until a run reaches its last stage on a busy machine; on a quiet one it takes 25."""
+
 
 @pytest.fixture(autouse=True)
 def staff_home(tmp_path, monkeypatch):
@@ -115,9 +118,9 @@ def test_a_cancelled_run_that_does_not_look_at_the_flag_is_interrupted_soon(plan
 @pytest.mark.long
 @pytest.mark.parametrize("stage", ["import", "tokenize", "fine-tune", "speculate", "verify"])
 def test_a_run_with_models_is_cancelled_soon_in_every_stage(plan, stage, record_property):
-    run = create_run(plan.but(limit=1200, epochs=1, strata=20, verify_per_stratum=20))
+    run = create_run(plan.but(limit=300, epochs=1, strata=20, verify_per_stratum=20))
     start(run)
-    wait_for(lambda: read_status(run).stage == stage)
+    wait_for(lambda: read_status(run).stage == stage, patience=PATIENCE_WITH_MODELS)
     begun = time.monotonic()
     assert control.cancel(run, grace=60).state == "cancelled"
     seconds = time.monotonic() - begun

@@ -16,7 +16,8 @@ from staff_engine.data.files.kinds import ALL_SUFFIXES
 from staff_engine.data.formats import BY_HAND
 from staff_engine.data.reading import Reading
 from staff_engine.data.sources import find_file, find_source, is_on_hub, keep_upload, upload_name
-from staff_engine.errors import DatasetError
+from staff_engine.errors import StaffError
+from staff_engine.system.sharing import check_place, is_shared
 
 KINDS = {
     "file": "File on this machine",
@@ -84,9 +85,12 @@ def begin() -> None:
 
 def choose() -> str | None:
     """Show the selectors; returns the data set as named in a plan, or None until one is chosen."""
+    kinds = [kind for kind in KINDS if kind != "file" or not is_shared()]
+    if st.session_state.data_kind not in kinds:
+        st.session_state.data_kind = kinds[0]
     kind = st.segmented_control(
         "Where is the data?",
-        list(KINDS),
+        kinds,
         format_func=KINDS.__getitem__,
         key="data_kind",
         required=True,
@@ -128,8 +132,8 @@ def _upload() -> str | None:
         type=[suffix.removeprefix(".") for suffix in (*ALL_SUFFIXES, *COMPRESSED)],
         key="data_uploader",
         on_change=_take_upload,
-        help="The file is stored on the machine that runs this app. For a larger file, choose “File on this "
-        "machine” and give its path.",
+        help="The file is stored on the machine that runs this app."
+        + ("" if is_shared() else " For a larger file, choose “File on this machine” and give its path."),
     )
     if st.session_state.data_upload_failed:
         st.error(sentence(st.session_state.data_upload_failed))
@@ -152,7 +156,7 @@ def _take_upload() -> None:
     try:
         st.session_state.data_upload = str(keep_upload(upload.name, upload.getvalue()))
         st.session_state.data_upload_failed = None
-    except DatasetError as error:
+    except StaffError as error:
         st.session_state.data_upload_failed = str(error)
 
 
@@ -213,7 +217,10 @@ def _hub() -> str | None:
     if not name:
         st.caption("A data set from huggingface.co/datasets. It is downloaded once.")
         return None
-    return f"{name}:{config}" if config else name
+    source = f"{name}:{config}" if config else name
+    with errors():
+        check_place(source)
+    return source
 
 
 def _say_kinds() -> None:

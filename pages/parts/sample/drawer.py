@@ -136,7 +136,7 @@ def _turn(turn: TurnDetail) -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _place_frame(run_id: str, version: str, model: str, _scores: np.ndarray) -> pd.DataFrame:
+def _place_frame(folder: str, version: str, model: str, _scores: np.ndarray) -> pd.DataFrame:
     return charts.place_frame(_scores)
 
 
@@ -153,7 +153,7 @@ def _place(results: Results, columns: SampleColumns, row_id: int) -> None:
             standing = sample_detail.standing(scores, row_id)
             st.caption(_standing_words(standing, model))
             if standing is not None:
-                frame = _place_frame(run.id, version, model, scores)
+                frame = _place_frame(str(run.folder), version, model, scores)
                 chart(
                     charts.place_figure(frame, standing.score, model=model),
                     key=f"sample_place_{model}",
@@ -175,13 +175,13 @@ def _standing_words(standing: Standing | None, model: str) -> str:
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching for similar samples …")
-def _nearest(run_id: str, row_id: int, _results: Results) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(folder: str, row_id: int, _results: Results) -> tuple[np.ndarray, np.ndarray]:
     return neighbours.nearest(_results.folder, row_id, NEIGHBOURS)
 
 
 def _neighbours(results: Results, columns: SampleColumns, row_id: int) -> None:
     st.header("Similar samples", anchor=False)
-    rows, similarities = _nearest(results.folder.name, row_id, results)
+    rows, similarities = _nearest(str(results.folder), row_id, results)
     if not len(rows):
         st.caption("This run has no embeddings, so similar samples cannot be found.")
         return

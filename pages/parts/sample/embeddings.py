@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
+from pages.parts.cache import shared
 from pages.parts.filters import set_filter
 from pages.parts.sample import drawer
 from pages.parts.state import current_mask
@@ -41,7 +44,7 @@ def controls() -> None:
 
 
 def show(results: Results, columns: SampleColumns, selection: Selection) -> None:
-    made = _embedding_map(results.folder.name, results)
+    made = _embedding_map(results.folder, results)
     if made.empty:
         st.info("This run has no embeddings, so there is no map.", icon=":material/scatter_plot:")
         return
@@ -72,8 +75,8 @@ def show(results: Results, columns: SampleColumns, selection: Selection) -> None
     )
 
 
-@st.cache_resource(max_entries=3, show_spinner="Computing the map …")
-def _embedding_map(run_id: str, _results: Results) -> neighbours.EmbeddingMap:
+@shared("Computing the map …")
+def _embedding_map(folder: Path, _results: Results) -> neighbours.EmbeddingMap:
     return neighbours.embedding_map(_results)
 
 
