@@ -67,6 +67,7 @@ PLAIN = "Prompts are in the plain template, as in the run."
 MARKED = (
     "TRL finds responses by {% generation %} marks in the chat template, and adds them to those of common",
     "families. For another one, set tokenizer.chat_template to a template with marks.",
+    "TRL also trains on assistant turns of weight 0, which the run leaves out of the loss.",
 )
 CUT = (
     "TRL cuts the end of samples that are too long, and leaves out those without a response then; the run",
