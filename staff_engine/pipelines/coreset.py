@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,8 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.models import adapters, loading
-from staff_engine.pipelines.brought_scores import notes_on_scores, take_scores, tokenizer_of
-from staff_engine.pipelines.checking import check_models, find_models, models_checked
+from staff_engine.pipelines.brought_scores import take_scores, tokenizer_of
+from staff_engine.pipelines.checking import check_models, find_models
 from staff_engine.pipelines.pinning import pin
 from staff_engine.pipelines.steps import (
     Reporter,
@@ -31,29 +30,26 @@ from staff_engine.pipelines.steps import (
     import_rows,
     length_bound,
     load_base,
-    score_responses,
+    score_losses,
     score_samples,
     settle_format,
     tokenize_rows,
     train_adapter,
 )
+from staff_engine.pipelines.summarize import summarize, too_few_to_tune
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
 from staff_engine.plan import NO_MODEL, OWN, SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
-from staff_engine.runs.composition import response_lengths
-from staff_engine.runs.cost import token_share
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.integrity.records import forget
-from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, Results, open_results
-from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
+from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, open_results
+from staff_engine.runs.summary import save_summary
 from staff_engine.runs.verification.rounds import add_round, key_of
 from staff_engine.scoring.own_scores import own_scores
 from staff_engine.scoring.parts import LossPartWriter, PartWriter, alone_folder, read_parts
-from staff_engine.scoring.precision import read_precision, settle
-from staff_engine.selection.agreement import rank_agreement
+from staff_engine.scoring.precision import settle
 from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE, check_adaptive
-from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import write_table
 from staff_engine.system.files import replaced
 from staff_engine.system.words import counted
@@ -216,7 +212,9 @@ def _speculate_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
     if len(done) < len(tokens):
         tokenizer = loading.load_tokenizer(plan.small)
         writer = LossPartWriter(alone)
-        score_responses(plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter)
+        score_losses(
+            plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter, without_prompts=True
+        )
 
 
 def _small(plan: Plan, folder: Path) -> PeftModel:
@@ -237,18 +235,10 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
         ids = tokens.row_ids
     if not path.exists():
         write_table(path, row_id=ids)
-    for warning in _too_few_to_tune(plan, len(ids)):
+    for warning in too_few_to_tune(plan, len(ids)):
         log.warning(warning)
     if len(ids) and not adapter.exists():
         train_adapter(TARGET, plan, plan.target, tokens, folder, reporter)
-
-
-def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
-    """The warning if fewer samples are left for tuning the target than the plan asks for."""
-    if tuned >= plan.tune_target:
-        return []
-    asked = f"The plan tunes the target on {plan.tune_target:,} samples other than the verified ones"
-    return [f"{asked}; only {tuned:,} exist." if tuned else f"{asked}; none exist, so it is untouched."]
 
 
 def _verify(plan: Plan, folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
@@ -292,7 +282,7 @@ def _verify_alone(plan: Plan, folder: Path, reporter: Reporter, load: Callable[[
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
     tokenizer = loading.load_tokenizer(plan.target)
     writer = LossPartWriter(alone_folder(folder / "verification"))
-    score_responses(plan, load(), tokenizer, tokens, set(), writer, reporter)
+    score_losses(plan, load(), tokenizer, tokens, set(), writer, reporter, without_prompts=True)
 
 
 def _target(plan: Plan, folder: Path) -> PeftModel:
@@ -330,108 +320,3 @@ def _summarize(folder: Path, reporter: Reporter) -> None:
     reporter.stage(stages.SELECT, 1)
     save_summary(folder, summarize(open_results(folder)))
     reporter.advance(1)
-
-
-def summarize(results: Results) -> Summary:
-    """Compute the figures of a run that has its scores: counts, and the estimated cost of verifying all.
-
-    The estimate is the target's measured seconds per token, times the tokens of all scorable
-    samples.
-    """
-    selection = results.select()
-    strata = selection.strata
-    verification, scores = results.verification, results.scores
-    tokens_verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
-    tokens_all = float((scores["prompt_tokens"] + scores["response_tokens"]).sum())
-    seconds = float(verification["seconds"].sum())
-    return Summary(
-        rows=results.num_rows,
-        samples=int(np.isfinite(results.speculative).sum()),
-        unscorable=len(results.unscorable),
-        strata=len(strata),
-        strata_served=int((strata["budget"] > 0).sum()),
-        tuned=len(results.tuned_ids),
-        near_duplicates=len(selection.duplicates),
-        verified=len(results.verified_ids),
-        to_verify=len(results.to_verify()),
-        coreset_size=len(selection.indices),
-        response_tokens=response_lengths(results, selection.indices),
-        token_share=token_share(results, selection.indices),
-        small_scoring_seconds=float(scores["seconds"].sum()),
-        verify_seconds_per_sample=seconds / max(len(verification), 1),
-        full_target_seconds_estimate=seconds / tokens_verified * tokens_all if tokens_verified else None,
-        warnings=(
-            *_cut_responses(results),
-            *_too_few_to_tune(results.plan, len(results.tuned_ids)),
-            *_other_templates(results.folder),
-            *notes_on_scores(results),
-            *(checked.sentence for checked in models_checked(results.folder) if checked.left_out),
-            *selection.warnings,
-        ),
-        trust=_trust(results) if results.plan.scores is None else None,
-        **_number_format(results),
-    )
-
-
-def _cut_responses(results: Results) -> list[str]:
-    """A warning if responses were truncated: their scores are those of their beginnings."""
-    path = results.folder / "tokens.arrow"
-    cut = open_tokens(path).cut if path.exists() else 0
-    most = results.plan.max_length
-    return (
-        [f"{counted(cut, 'response')} longer than {most:,} tokens: truncated; --max-length sets the maximum"]
-        if cut
-        else []
-    )
-
-
-def _other_templates(folder: Path) -> list[str]:
-    """Warnings about conversations that the small model's chat template does not render as they are."""
-    made = open_tokens(folder / "tokens.arrow").templates
-    if not made.keys() - {"plain"}:
-        return []  # no chat template is used at all
-    warnings = []
-    if made.get("folded"):
-        warnings.append(
-            f"The chat template has no system turn: in {made['folded']:,} samples the system text is at the"
-            " start of the first user turn."
-        )
-    if made.get("plain"):
-        warnings.append(
-            f"{made['plain']:,} of {sum(made.values()):,} samples do not fit the chat template and use the"
-            " plain one. Their scores belong to another format than the others'."
-        )
-    return warnings
-
-
-def _number_format(results: Results) -> dict[str, str]:
-    """The number format of the models and, if `auto` chose it, a sentence with the reason."""
-    if not results.plan.models:
-        return {}
-    known = read_precision(results.folder) if results.plan.dtype == "auto" else None
-    if known is None:
-        return {"dtype": results.plan.dtype}
-    return {"dtype": known.dtype, "dtype_chosen": known.sentence}
-
-
-FIGURES = ("spearman", "low", "high", "partial", "partial_low", "partial_high")
-"""The figures of the agreement that the summary stores."""
-
-
-def _trust(results: Results) -> SummaryTrust:
-    plan = results.plan
-    verified = results.verified_ids
-    agreement = rank_agreement(
-        results.scores_by(plan.score)[verified],
-        results.verified_by(plan.score),
-        lengths=results.response_tokens[verified],
-    )
-    trust = judge_trust(
-        agreement,
-        epochs=plan.epochs,
-        scored_parameters=plan.scored_parameters,
-        target_tuned=len(results.tuned_ids) > 0,
-    )
-    numbers = {name: getattr(agreement, name) for name in FIGURES}
-    known = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
-    return SummaryTrust.model_validate({**asdict(trust), "samples": agreement.samples, **known})
