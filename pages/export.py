@@ -17,6 +17,7 @@ from staff_engine.export import downloads, preview
 from staff_engine.export.coreset import Manifest
 from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS
 from staff_engine.export.hub.folder import folder_formats
+from staff_engine.export.recipes.registry import RECIPES
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
@@ -167,8 +168,34 @@ def choose_target(format: str) -> bool:
     return kind == "folder"
 
 
+def choose_recipe(format: str) -> str | None:
+    """A selector for a tool whose training file is written too; None without one."""
+    tools = [recipe.name for recipe in RECIPES.values() if recipe.format == format]
+    if not tools:
+        formats = dict.fromkeys(EXPORT_FORMATS[recipe.format].label for recipe in RECIPES.values())
+        st.caption(
+            f"With the formats {' and '.join(formats)}, a file for training with"
+            f" {', '.join(recipe.label for recipe in RECIPES.values())} can be written too."
+        )
+        return None
+    return st.selectbox(
+        "File for training with",
+        tools,
+        index=None,
+        placeholder="No tool",
+        format_func=lambda name: RECIPES[name].label,
+        key=f"export_recipe_{format}",
+        help="Trains the run's target on the coreset, with the run's settings.",
+    )
+
+
 def offer_write(
-    run: Run, choices: tuple[Any, ...], settings: dict[str, Any], fits: bool, as_folder: bool
+    run: Run,
+    choices: tuple[Any, ...],
+    settings: dict[str, Any],
+    fits: bool,
+    as_folder: bool,
+    recipe: str | None,
 ) -> Path:
     """A form that writes the files to a path on this machine; returns the path."""
     format, with_scores = choices[-2:]
@@ -188,10 +215,18 @@ def offer_write(
     if asked:
         write = downloads.write_folder if as_folder else downloads.write_out
         with errors(), st.spinner("Writing …", show_time=True):
-            manifest = write(run, settings, out, format=format, with_scores=with_scores, replace=replace)
-        st.session_state[WRITTEN] = (choices, out, manifest)
+            manifest = write(
+                run,
+                settings,
+                out,
+                format=format,
+                with_scores=with_scores,
+                replace=replace,
+                recipe=recipe,
+            )
+        st.session_state[WRITTEN] = ((*choices, recipe), out, manifest)
     made_from, where, manifest = st.session_state.get(WRITTEN, (None, None, None))
-    if made_from == choices:
+    if made_from == (*choices, recipe):
         names = ", ".join(file["name"] for file in manifest["files"])
         rows = f"{manifest['counts']['selected']:,} rows"
         st.success(f"Wrote {rows} to {plain(str(where))} (with {plain(names)} and the manifest).")
@@ -233,7 +268,8 @@ if format.companion:
 if not is_shared():
     st.subheader("On this machine", anchor=False)
     as_folder = choose_target(choices[-2])
-    out = offer_write(run, choices, settings, fits, as_folder)
+    recipe = choose_recipe(choices[-2])
+    out = offer_write(run, choices, settings, fits, as_folder, recipe)
     st.caption("The same as a command:")
     st.code(
         downloads.export_command(
@@ -242,6 +278,7 @@ if not is_shared():
             *choices[-2:],
             out,
             as_folder=as_folder,
+            recipe=recipe,
         ),
         language="bash",
         wrap_lines=True,

@@ -32,6 +32,7 @@ from staff_engine.runs.control import Run
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.summary import load_timings
 from staff_engine.selection.trust import FAIR, HIGH, HIGH_AT_LEAST, Trust
+from staff_engine.system.hub import with_short_commits
 from staff_engine.system.words import counted, duration, number
 
 SCORE_NAMES: dict[str, tuple[Score, str]] = {
@@ -143,7 +144,7 @@ def _made_from(similarity: Similarity) -> str:
     plan, report = similarity.plan, similarity.report
     tuned = counted(plan.epochs, "epoch")
     limit = f", the first {plan.limit:,} rows" if plan.limit else ""
-    data = plain(plan.dataset)
+    data = plain(with_short_commits(plan.dataset))
     return f"{report.samples:,} samples of {data}{limit}; the small models were fine-tuned for {tuned}."
 
 

@@ -43,18 +43,23 @@ def main() -> None:
 
 
 def _demo_choice() -> Plan:
-    """A choice of another task or model family for the demo, in a popover."""
+    """A choice of another task or model family for the demo, or of data with faults, in a popover."""
     families = demo_families()
     with st.popover("Another demo", type="tertiary", icon=":material/tune:"):
         task = st.radio(
             "Data", list(TASKS), captions=[each.sentence for each in TASKS.values()], key="home_demo_task",
             format_func=str.capitalize,
         )  # fmt: skip
+        faulty = st.toggle(
+            "Add faults on purpose", key="home_demo_faults",
+            help="A quarter of the responses are swapped, and one row in twenty occurs eight times. Select"
+            " then says how many of these rows the coreset has.",
+        )  # fmt: skip
         family = st.radio(
             "Models", list(families), horizontal=True, key="home_demo_family",
             help="Each family has a small model and a target, trained for demonstration.",
         )  # fmt: skip
-    return demo_plan(task, families[family])
+    return demo_plan(task, families[family], faulty=faulty)
 
 
 say_refusals()

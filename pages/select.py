@@ -19,13 +19,13 @@ from pages.parts.words import plain
 from staff_engine.charts import selection as charts
 from staff_engine.plan import Plan
 from staff_engine.runs import cost
-from staff_engine.runs.lengths import response_lengths
+from staff_engine.runs.composition import kinds_in_words, response_lengths
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
 from staff_engine.selection.coreset import Selection
 from staff_engine.selection.overlap import overlap_of
 from staff_engine.selection.strata import NO_SCORE
-from staff_engine.system.words import duration, saved_share
+from staff_engine.system.words import counted, duration, saved_share
 
 # The sliders have their own keys; the number field next to each holds the setting, with a wider range.
 SLIDERS = {
@@ -60,6 +60,7 @@ def studio(results: Results) -> None:
     selection = current_selection(results)
     _figures(results, selection)
     _price(results, selection)
+    _kinds(results, selection)
     presets.compare(results)
     verifying.offer(run, results)
     for warning in selection.warnings:
@@ -103,7 +104,7 @@ def _figures(results: Results, selection: Selection) -> None:
     with st.grid(7, min_column_width=130):
         st.metric(
             "Samples", f"{scorable:,}",
-            delta=f"{near:,} near duplicates" if near else None, delta_color="off", delta_arrow="off",
+            delta=counted(near, "near duplicate") if near else None, delta_color="off", delta_arrow="off",
             help="Rows that have a score. Below: those that are left out because an earlier row has almost"
             " the same text.",
         )  # fmt: skip
@@ -151,6 +152,13 @@ def _price(results: Results, selection: Selection) -> None:
     took = cost.run_cost(results.summary, results.timings)
     found = cost.price(took, cost.token_share(results, selection.indices))
     st.caption(f":material/payments: {found.sentence}")
+
+
+def _kinds(results: Results, selection: Selection) -> None:
+    """What the coreset has of each kind of row, where the data says it."""
+    sentence = kinds_in_words(results, selection.indices)
+    if sentence:
+        st.caption(f":material/category: {plain(sentence)}")
 
 
 def _change(results: Results, selection: Selection, settings: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 GRID = Path(__file__).with_name("grid.toml")
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "measured"
 
 
 class _Frozen(BaseModel):
@@ -25,12 +26,28 @@ class Data(_Frozen):
     faulty: bool = False
     """Whether it has faults made on purpose."""
     limit: int | None = None
+    held_out: str | None = None
+    """A file of held-out samples. Built-in data has its own."""
+
+
+class Variant(_Frozen):
+    """A run with other settings on the same data. Its own coreset is an arm."""
+
+    arm: str
+    data: tuple[str, ...]
+    """The names of the data sets for which it is done."""
+    plan: dict[str, Any]
+    """The settings that differ from the preset Paper."""
 
 
 class Grid(_Frozen):
     """The whole experiment."""
 
-    family: str
+    page: str = "evidence"
+    """The name of its table and page in docs/measured."""
+    small: str
+    target: str
+    """The models, as in a plan; $NAME is an environment variable."""
     seeds: int
     full_seeds: int
     pruning_rate: float
@@ -40,6 +57,24 @@ class Grid(_Frozen):
     """Settings of every evaluation."""
     methods: tuple[str, ...]
     data: tuple[Data, ...]
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def table(self) -> Path:
+        """The file of its cells."""
+        return FOLDER / f"{self.page}.parquet"
+
+    @property
+    def facts(self) -> Path:
+        """The file of everything else on its page."""
+        return self.table.with_suffix(".json")
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of the whole experiment, without the untouched target."""
+        variants = sum(len(each.data) for each in self.variants)
+        arms = len(self.data) * len(self.methods) + variants
+        return arms * self.seeds + len(self.data) * self.full_seeds
 
 
 def read_grid(path: Path = GRID) -> Grid:

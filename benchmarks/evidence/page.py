@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.evidence.analysis import Estimate, detectable
+from benchmarks.evidence.grid import Grid
 from benchmarks.evidence.results import (
     OURS,
     PAPER,
@@ -21,9 +22,10 @@ from benchmarks.evidence.results import (
     primary,
     secondary,
 )
-from benchmarks.evidence.table import FILE
+from benchmarks.evidence.scores import sections
 from benchmarks.machine import table as markdown
 from benchmarks.machine import written_by
+from staff_engine.data.builtin.tasks import PREFIX
 from staff_engine.evaluation.cells import FULL, NOTHING
 from staff_engine.evaluation.report import paired_difference
 
@@ -34,6 +36,7 @@ and how sure that is. [How we test](../understand/evidence.md) says what a cell 
 beforehand.
 
 {written}
+The small model is {small}, the target {target}.
 {cells} of {planned} cells are complete.{missing} Differences are paired by seed; below 0 is better than
 random. A value in brackets is half the width of its 95 % interval over the seeds (Student's t).
 """
@@ -67,21 +70,23 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
     Parameters
     ----------
     content
-        The head of the measurement: command, date, machine and the grid.
+        The head of the measurement: command, date, machine, the grid, and scores (`scores.score_facts`
+        by data set).
     table
-        One row a cell. Default: evidence.parquet.
+        One row a cell. Default: that of the grid.
     """
-    table = pd.read_parquet(FILE) if table is None else table
-    planned = planned_cells(content["grid"])
+    grid = Grid(**content["grid"])
+    table = pd.read_parquet(grid.table) if table is None else table
     there = int((table["arm"] != NOTHING).sum())
     head = HEAD.format(
-        written=written_by(content, "evidence.parquet"),
-        cells=there, planned=planned,
-        missing="" if there >= planned else " The same command computes the missing ones.",
+        written=written_by(content, grid.table.name),
+        small=grid.small.removeprefix(PREFIX), target=grid.target.removeprefix(PREFIX),
+        cells=there, planned=grid.cells,
+        missing="" if there >= grid.cells else " The same command computes the missing ones.",
     )  # fmt: skip
     parts = [head, _in_short(table), _primary(table), _secondary(table)]
     parts += [_data(table, data) for data in table["data"].unique()]
-    parts += [_power(table), _others()]
+    parts += [_power(table), sections(content.get("scores", {})), _others()]
     return "\n".join(parts)
 
 
@@ -104,11 +109,6 @@ def _repeated(table: pd.DataFrame, faulty: bool) -> list[str]:
     """The data sets, with or without faults, on which Studio and random have at least two seeds."""
     names = table.loc[table["faulty"] == faulty, "data"].unique()
     return [name for name in names if min(len(losses(table, name, arm)) for arm in (OURS, REFERENCE)) > 1]
-
-
-def planned_cells(grid: dict[str, Any]) -> int:
-    """Number of cells of the whole experiment, without the untouched target."""
-    return len(grid["data"]) * (len(grid["methods"]) * grid["seeds"] + grid["full_seeds"])
 
 
 def _in_short(table: pd.DataFrame) -> str:

@@ -10,8 +10,11 @@ import pandas as pd
 from benchmarks.evidence import analysis
 from benchmarks.evidence.analysis import Estimate
 from staff_engine.evaluation.cells import FULL
+from staff_engine.selection.methods import METHODS
 
 REFERENCE, OURS, PAPER = "random", "staff-studio", "staff-paper"
+NO_RIVALS = (OURS, REFERENCE, "oracle")
+"""Methods that Studio is not compared with as one of the other methods."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def secondary(table: pd.DataFrame) -> list[Endpoint]:
         ("Studio and random, data with faults", REFERENCE, faulty),
         ("Studio and random, data without faults", REFERENCE, clean),
     ]
-    others = [arm for arm in table["arm"].unique() if arm not in (OURS, REFERENCE, FULL, "nothing")]
+    others = [arm for arm in table["arm"].unique() if arm in METHODS and arm not in NO_RIVALS]
     asked += [(f"Studio and {label_of(arm)}, all data", arm, [*faulty, *clean]) for arm in others]
     found = [(words, difference(table, OURS, other, data)) for words, other, data in asked]
     known = [(words, estimate) for words, estimate in found if estimate is not None]

@@ -15,8 +15,6 @@ from staff_engine.evaluation.cells import Cell
 from staff_engine.evaluation.report import Evaluation
 from staff_engine.system.files import replaced
 
-FILE = Path(__file__).resolve().parents[2] / "docs" / "measured" / "evidence.parquet"
-
 KEY = ["data", "arm", "seed", "budget"]
 
 
@@ -61,11 +59,11 @@ def with_rows(path: Path | None, rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def known_rows(data: Data) -> list[Cell]:
+def known_rows(path: Path, data: Data) -> list[Cell]:
     """The cells of a data set in the table."""
-    if not FILE.exists():
+    if not path.exists():
         return []
-    table = pd.read_parquet(FILE)
+    table = pd.read_parquet(path)
     return [_cell(row) for row in table[table["data"] == data.name].to_dict("records")]
 
 

@@ -10,16 +10,24 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.parts import verifying
 from pages.parts.cache import shared
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar
 from pages.parts.run import plan_field
-from pages.parts.state import current_mask, current_selection, current_settings, selection_of
+from pages.parts.state import (
+    current_mask,
+    current_selection,
+    current_settings,
+    results_version,
+    selection_of,
+)
 from pages.parts.words import plain
 from staff_engine.charts import coverage as charts
 from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.program import COMMAND
+from staff_engine.runs.control import Run
 from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets, missing_among
 from staff_engine.runs.results import Results
 from staff_engine.runs.score_tables import HOW_TO_GET, choose, settings_of, small_scores
@@ -42,8 +50,8 @@ D2_AT_ONCE = 20_000
 def show(results: Results) -> None:
     """Selectors for methods and pruning rate, and the overlap and coverage of their coresets."""
     filter_bar(results)
-    table = _table(results.folder, results)
-    names = _choose_methods(table)
+    table = _table(*_key(results), results)
+    names = _choose_methods(results, table)
     if not names:
         st.info("Choose at least one method.", icon=":material/checklist:")
         return
@@ -58,7 +66,7 @@ def show(results: Results) -> None:
     _explain(results, names)
 
 
-def _choose_methods(table: ScoreTable) -> list[str]:
+def _choose_methods(results: Results, table: ScoreTable) -> list[str]:
     """The methods chosen by the link or with the pills."""
     offered = [name for name in METHODS if not METHODS[name].lacks(table)]
     chosen = st.session_state.compare_methods
@@ -68,12 +76,12 @@ def _choose_methods(table: ScoreTable) -> list[str]:
     else:
         names = [name for name in offered if name in chosen.split(",")]
     st.session_state["_compare_methods"] = names
+    st.pills(
+        "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
+        format_func=lambda name: METHODS[name].label,
+        help="The methods are described at the bottom of the page.",
+    )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.pills(
-            "Methods", offered, selection_mode="multi", key="_compare_methods", on_change=_take_methods,
-            format_func=lambda name: METHODS[name].label,
-            help="The methods are described at the bottom of the page.",
-        )  # fmt: skip
         st.number_input(
             "Pruning rate", **plan_field.bounds("pruning_rate"), step=0.05, format="%.6g",
             key="pruning_rate", persist_state="session", width=150,
@@ -81,17 +89,18 @@ def _choose_methods(table: ScoreTable) -> list[str]:
         )  # fmt: skip
         _own_settings(names)
     if len(offered) < len(METHODS):
-        _say_what_is_missing(table)
+        _say_what_is_missing(results, table)
     return names
 
 
-def _say_what_is_missing(table: ScoreTable) -> None:
-    """The methods that the run has no data for, by the data."""
-    for column, words in OPTIONAL_COLUMNS.items():
+def _say_what_is_missing(results: Results, table: ScoreTable) -> None:
+    """The methods that the run has no data for, by the data, and a button that measures some."""
+    for column, command in HOW_TO_GET.items():
         if not table.has(column):
             without = labels_where(lambda method, column=column: column in method.reads)
-            how = HOW_TO_GET[column]
-            st.caption(f"Not available, because this run has no {words}{how}: {without}.")
+            how = plain(command.format(run=results.folder.name))
+            st.caption(f"Not available, because this run has no {OPTIONAL_COLUMNS[column]}{how}: {without}.")
+    verifying.offer_trajectories(Run(results.folder.name, results.folder), results)
 
 
 def _own_settings(names: list[str]) -> None:
@@ -147,14 +156,20 @@ def _coverage(results: Results, table: ScoreTable, names: list[str]) -> MethodCo
     return replace(found, missing=missing_among(names, results, **settings))
 
 
+def _key(results: Results) -> tuple[Path, str]:
+    """The run, and the version of its scores, for cache keys."""
+    return results.folder, results_version(Run(results.folder.name, results.folder))
+
+
 @shared("Reading scores and embeddings …")
-def _table(folder: Path, _results: Results) -> ScoreTable:
+def _table(folder: Path, version: str, _results: Results) -> ScoreTable:
     return small_scores(_results)
 
 
 @shared("Choosing the coresets …")
 def _coreset(
     folder: Path,
+    version: str,
     name: str,
     chosen: tuple[tuple[str, Any], ...],
     beta: float | None,
@@ -172,7 +187,7 @@ def _baseline(results: Results, table: ScoreTable, name: str, beta: float) -> np
     method, settings = METHODS[name], current_settings()
     names = ("pruning_rate", "seed") if method.budget == "samples" else SELECTION_FIELDS
     return _coreset(
-        results.folder,
+        *_key(results),
         name,
         tuple((setting, settings[setting]) for setting in names),
         beta if method.cuts else None,

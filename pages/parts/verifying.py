@@ -7,17 +7,20 @@ import streamlit as st
 from pages.parts.page import errors
 from pages.parts.state import missing_of
 from pages.parts.words import plain
+from staff_engine.pipelines.trajectories import CHECKPOINTS, ask_for_trajectories
 from staff_engine.plan import VERIFY_FIELDS
 from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.results import Results
-from staff_engine.runs.stages import SPECULATE_ALONE, VERIFY, VERIFY_ALONE
+from staff_engine.runs.stages import SPECULATE_ALONE, TRAIN_AGAIN, TRAJECTORIES, VERIFY, VERIFY_ALONE
 from staff_engine.runs.status import ACTIVE
 from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE
 from staff_engine.selection.scores import SCORES
 from staff_engine.system.words import duration
 
 SCORING = {
+    TRAIN_AGAIN.name: "The small model has been fine-tuned again for",
+    TRAJECTORIES.name: "The small model has computed the losses at checkpoints of",
     SPECULATE_ALONE.name: "The small model has scored the responses without prompts of",
     VERIFY.name: "The target has verified",
     VERIFY_ALONE.name: "The target has scored the responses without prompts of",
@@ -72,6 +75,26 @@ def offer_ifd(run: Run, results: Results) -> None:
         st.rerun()
 
 
+def offer_trajectories(run: Run, results: Results) -> None:
+    """A button that measures the losses at checkpoints, or the progress of the run while it works."""
+    if control.read_status(run).state in ACTIVE:
+        _progress(run)
+        return
+    if results.trajectories.shape[1]:
+        return
+    if st.button(
+        "Measure losses at checkpoints",
+        key="measure_trajectories",
+        icon=":material/timeline:",
+        help="S2L needs them. The small model is fine-tuned again with the same seed, and the loss of every"
+        f" sample is measured at {CHECKPOINTS} checkpoints, by one forward pass each.",
+    ):
+        with errors():
+            ask_for_trajectories(run, CHECKPOINTS)
+            control.start(run)
+        st.rerun()
+
+
 @st.fragment(run_every=1.0)
 def _progress(run: Run) -> None:
     status = control.read_status(run)
@@ -81,9 +104,9 @@ def _progress(run: Run) -> None:
     share = status.done / status.total if status.total and verifies else 0.0
     left = f", {duration(status.eta)} left" if status.eta else ""
     if verifies and status.state == "running":
-        text = f"{SCORING[status.stage]} {status.done:,} of {status.total:,} samples{left}."
+        text = f"{SCORING[status.stage]} {status.done:,} of {status.total:,} {status.unit}{left}."
     else:
-        text = "Verification is starting."
+        text = "The process of the run is starting."
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         st.progress(min(share, 1.0), text)
         if st.button("Cancel", key="verify_cancel", icon=":material/stop:"):

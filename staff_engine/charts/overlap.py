@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from staff_engine.charts.style import COLORS, base_figure, literal
-from staff_engine.runs.lengths import Lengths
+from staff_engine.runs.composition import Lengths
 from staff_engine.selection.coreset import Selection
 
 FEWEST_BARS, MOST_BARS = 8, 24

@@ -11,7 +11,8 @@ import typer
 
 from staff_engine.cli.terminal import say
 from staff_engine.errors import PlanError
-from staff_engine.export.formats import EXPORT_FORMATS
+from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS
+from staff_engine.export.recipes.registry import RECIPES, find_recipe
 
 if TYPE_CHECKING:
     from staff_engine.runs.results import Results
@@ -37,6 +38,24 @@ ExportFormat = Annotated[
     str,
     typer.Option("--export-format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F"),
 ]
+
+
+def _format(flag: str) -> Any:
+    formats = ", ".join(EXPORT_FORMATS)
+    about = f"Format of the file: {formats}. Default: {DEFAULT_FORMAT}, or that of the recipe."
+    return typer.Option(flag, help=about, metavar="F", show_default=False)
+
+
+FormatOfSelect = Annotated[str | None, _format("--export-format")]
+FormatOfExport = Annotated[str | None, _format("--format")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        help="Also write a file that trains the run's target on the coreset with the run's settings:"
+        f" {', '.join(RECIPES)}.",
+        metavar="TOOL",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that are not from an earlier export, too.")
 ]
@@ -53,9 +72,19 @@ class Output:
     to: Path | None
     push: str | None
     private: bool
-    format: str
+    given_format: str | None
     with_scores: bool
     overwrite: bool
+    recipe: str | None = None
+
+    @property
+    def format(self) -> str:
+        """The export format. Raises PlanError if the recipe is unknown or reads another one."""
+        known = RECIPES.get(self.recipe or "")
+        format = self.given_format or (known.format if known else DEFAULT_FORMAT)
+        if self.recipe:
+            find_recipe(self.recipe, format)
+        return format
 
     @property
     def wanted(self) -> bool:
@@ -69,10 +98,14 @@ class Output:
         from staff_engine.export.hub.push import check_repository
 
         plan = results.plan
+        if self.recipe and not self.wanted:
+            raise PlanError("--recipe is for a coreset that is written; give --out FILE or --to DIR too")
         if self.private and not self.push:
             raise PlanError("--private is for --push; give --push ORG/NAME too")
         if self.out:
-            plan_delivery(self.out, self.format, self.with_scores, plan, overwrite=self.overwrite)
+            plan_delivery(
+                self.out, self.format, self.with_scores, plan, overwrite=self.overwrite, recipe=self.recipe
+            )
         if self.push:
             check_repository(self.push)
         if self.to or self.push:
@@ -92,6 +125,7 @@ class Output:
 
         how: dict[str, Any] = {
             "format": self.format, "with_scores": self.with_scores, "overwrite": self.overwrite,
+            "recipe": self.recipe,
         }  # fmt: skip
         places: list[str] = []
         warnings: list[str] = []

@@ -13,28 +13,30 @@ import typer
 from staff_engine import __version__
 from staff_engine.cli import scores
 from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
-from staff_engine.cli.command_lines import COMPARED_BY
 from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
     ExportFormat,
+    FormatOfExport,
+    FormatOfSelect,
     Out,
     Output,
     Overwrite,
     Private,
     Push,
+    RecipeName,
     To,
     WithScores,
     say_warnings,
 )
 from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
+from staff_engine.cli.similarity import similarity
 from staff_engine.cli.terminal import confirm, console, say
+from staff_engine.cli.trajectory import trajectory
 from staff_engine.errors import DatasetError, PlanError, StaffError
-from staff_engine.export.formats import EXPORT_FORMATS
 from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan
 from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
-from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.disk import full_disk
 from staff_engine.system.home import home
 from staff_engine.system.processes import QUIET_LOG
@@ -47,10 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _of_similarity(name: str) -> Any:
-    return typer.Option(f"--{name}", help=SimilarityPlan.model_fields[name].description)
 
 
 @app.callback(invoke_without_command=True)
@@ -132,19 +130,20 @@ def select(
     to: To = None,
     push: Push = None,
     private: Private = False,
-    export_format: ExportFormat = "jsonl",
+    export_format: FormatOfSelect = None,
+    recipe: RecipeName = None,
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Select a coreset from a run's scores with other settings; no model is run."""
+    from staff_engine.runs.composition import kinds_in_words, response_lengths
     from staff_engine.runs.cost import price, run_cost, token_share
-    from staff_engine.runs.lengths import response_lengths
     from staff_engine.runs.results import open_results
 
     found = scored(run)
     results = open_results(found.folder)
-    output = Output(out, to, push, private, export_format, with_scores, overwrite)
+    output = Output(out, to, push, private, export_format, with_scores, overwrite, recipe)
     output.check(results)
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
@@ -155,6 +154,7 @@ def select(
         "coreset_size": len(selection.indices),
         "near_duplicates": len(selection.duplicates),
         "response_tokens": lengths.sentence,
+        "kinds": kinds_in_words(results, selection.indices),
         "price": price(
             run_cost(results.summary, results.timings), token_share(results, selection.indices)
         ).line,
@@ -164,7 +164,7 @@ def select(
     if output.wanted:
         places, warnings = output.write(results, selection, chosen)
         answer["warnings"] += warnings
-        answer |= {"out": places[0], "places": places, "format": export_format}
+        answer |= {"out": places[0], "places": places, "format": output.format}
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
     wanted = results.verify_options(**chosen)
@@ -288,9 +288,8 @@ def export(
     to: To = None,
     push: Push = None,
     private: Private = False,
-    format: Annotated[
-        str, typer.Option("--format", help=f"Format of the file: {', '.join(EXPORT_FORMATS)}.", metavar="F")
-    ] = "jsonl",
+    format: FormatOfExport = None,
+    recipe: RecipeName = None,
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -299,7 +298,7 @@ def export(
 
     found = scored(run)
     results = open_results(found.folder)
-    output = Output(out, to, push, private, format, with_scores, overwrite)
+    output = Output(out, to, push, private, format, with_scores, overwrite, recipe)
     if not output.wanted:
         raise PlanError("nowhere to write the coreset; give --out FILE, --to DIR or --push ORG/NAME")
     output.check(results)
@@ -358,42 +357,9 @@ def forecast(
         console().print(forecast_table(forecasted))
 
 
-@app.command()
-@takes_settings(COMPARED_BY)
-def similarity(
-    settings: dict[str, str],
-    small: Annotated[
-        list[str],
-        typer.Option("--small", help="A small model to compare with each target; repeat for several."),
-    ],
-    target: Annotated[list[str], typer.Option("--target", help="A target; repeat for several.")],
-    sample: Annotated[int, _of_similarity("sample")] = SimilarityPlan.model_fields["sample"].default,
-    strata: Annotated[int, _of_similarity("strata")] = SimilarityPlan.model_fields["strata"].default,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name of the run. Default: from data set and model.", metavar="TEXT"),
-    ] = None,
-    detach: Detach = False,
-) -> None:
-    """Compare how small models and targets score the same samples.
-
-    Small models are fine-tuned on all rows, as in a run, and targets on --tune-target samples. Both
-    also score the samples untouched.
-    """
-    from staff_engine.data.locating import check_source
-    from staff_engine.models.sources import find_model
-
-    compared = SimilarityPlan.make(smalls=tuple(small), targets=tuple(target), sample=sample, strata=strata)
-    plan = Plan.make(**settings, small=small[0], target=target[0])
-    check_source(plan.dataset)
-    for model in (*small, *target):
-        find_model(model)
-    created = control.create_run(plan, name=name, similarity=compared)
-    control.start(created)
-    see_through(created, detach)
-
-
 app.command()(compare)
+app.command()(trajectory)
+app.command()(similarity)
 app.add_typer(scores.app, name="scores")
 
 

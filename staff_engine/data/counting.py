@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from staff_engine.data.builtin.tasks import is_task, task_rows
 from staff_engine.data.fetching import data_file
 from staff_engine.data.files.kinds import count_file
-from staff_engine.data.locating import files_of
+from staff_engine.data.locating import HubData, files_of
 from staff_engine.data.reading import Reading
 from staff_engine.plan import Plan
 
@@ -41,8 +41,9 @@ def count_rows(plan: Plan, *, read: int, asked: int) -> int:
 def _count_hub(plan: Plan) -> int:
     from datasets import load_dataset
 
-    name, _, config = plan.dataset.partition(":")
-    rows = len(load_dataset(name, config or None, split=plan.split))  # already downloaded
+    hub = HubData.parse(plan.dataset)
+    already_downloaded = load_dataset(hub.repository, hub.config, split=plan.split, revision=hub.revision)
+    rows = len(already_downloaded)
     return rows if plan.limit is None else min(rows, plan.limit)
 
 

@@ -16,7 +16,7 @@ from staff_engine.data.files.arrow_tables import BATCH, rows_of
 from staff_engine.data.files.compression import compression_of
 from staff_engine.data.files.data_file import DataFile
 from staff_engine.data.files.kinds import KINDS, append_rows, suffix_of, write_rows, write_source
-from staff_engine.data.locating import check_source, files_of
+from staff_engine.data.locating import HubData, check_source, files_of
 from staff_engine.data.reading import Reading
 from staff_engine.errors import DatasetError
 
@@ -155,14 +155,15 @@ def _write_parquet(batches: Iterable[pa.RecordBatch], table: Path, limit: int | 
 def _hub_batches(source: str, split: str) -> Iterator[pa.RecordBatch]:
     from datasets import load_dataset
 
-    name, _, config = source.partition(":")
+    hub = HubData.parse(source)
     try:
-        loaded = load_dataset(name, config or None, split=split).with_format("arrow")
+        loaded = load_dataset(hub.repository, hub.config, split=split, revision=hub.revision)
+        loaded = loaded.with_format("arrow")
         for table in loaded.iter(batch_size=BATCH):
             yield from table.to_batches()
     except Exception as error:  # from the library, its network client or its decoders
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if "Config name is missing" in reason:
             details = " ".join(str(error).split())
-            reason = f"it has several configurations; choose one with {name}:CONFIG ({details})"
+            reason = f"it has several configurations; choose one with {source}:CONFIG ({details})"
         raise DatasetError(f"data set {source!r} cannot be loaded: {reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from staff_engine.data.builtin.tasks import TASKS, check_task, is_task
@@ -85,11 +86,33 @@ def check_source(source: str, split: str = "train") -> None:
         return
     if names_a_file(source):
         raise DatasetError(f"data file {source!r} does not exist")
-    if not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():
+    if not in_hub_data(source) and not hub_answers():
         raise DatasetError(
             f"data set {source!r} is not a file on this machine, and the hub cannot be reached; allowed: "
             f"a file ({' '.join(SUFFIXES)}), a hub name and {', '.join(f'builtin:{name}' for name in TASKS)}"
         )
+
+
+@dataclass(frozen=True)
+class HubData:
+    """A data set on the hub, as written: NAME, NAME@REVISION, NAME:CONFIG or NAME@REVISION:CONFIG."""
+
+    repository: str
+    revision: str | None = None
+    config: str | None = None
+
+    @classmethod
+    def parse(cls, source: str) -> HubData:
+        """Read the name of a data set on the hub."""
+        name, _, config = source.partition(":")
+        repository, _, revision = name.partition("@")
+        return cls(repository, revision or None, config or None)
+
+
+def in_hub_data(source: str) -> bool:
+    """Whether a data set on the hub was downloaded to this machine before."""
+    hub = HubData.parse(source)
+    return in_hub_cache(hub.repository, "README.md", "dataset", hub.revision)
 
 
 def is_local(source: str) -> bool:

@@ -11,12 +11,15 @@ from staff_engine.data.builtin.tasks import is_task, task_of
 from staff_engine.data.files.addresses import is_address
 from staff_engine.data.files.compression import compression_of
 from staff_engine.data.files.kinds import KINDS, SUFFIXES, suffix_of
-from staff_engine.data.locating import check_source, files_of, names_a_file
+from staff_engine.data.locating import HubData, check_source, files_of, names_a_file
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import PRIVATE_FILE, private_folder, replaced
 from staff_engine.system.home import home
+from staff_engine.system.hub import at_commit
 from staff_engine.system.sharing import UPLOADS, check_disk
 from staff_engine.system.words import size_in_words
+
+HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(/.*)?")
 
 NEAR = 5
 """Maximum number of names that an error suggests."""
@@ -127,6 +130,23 @@ def is_on_hub(source: str) -> bool:
     if is_task(source) or is_address(source) or names_a_file(source):
         return False
     return not Path(source).expanduser().exists()
+
+
+def pinned_source(source: str) -> str:
+    """The same source at the commit that its name on the hub means now; see `hub.at_commit`.
+
+    Sources of this machine and addresses other than hf://datasets/ stay as they are.
+    """
+    address = HUB_ADDRESS.fullmatch(source)
+    if address:
+        repository, revision, path = address.groups()
+        pinned = at_commit(repository, revision, file="README.md", kind="dataset")
+        return f"hf://datasets/{pinned}{path or ''}"
+    if not is_on_hub(source):
+        return source
+    hub = HubData.parse(source)
+    pinned = at_commit(hub.repository, hub.revision, file="README.md", kind="dataset")
+    return f"{pinned}:{hub.config}" if hub.config else pinned
 
 
 def _proposed(names: list[str], introduction: str) -> str:

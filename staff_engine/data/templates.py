@@ -32,7 +32,7 @@ ROLE_NAMES = {"user": "prompt", "assistant": "response"}
 QUESTION, ANSWER = "\u241equestion\u241e", "\u241eanswer {}\u241e"
 """Placeholders. No data contains the symbol for a record separator by chance."""
 
-THINKING_END = "</think>"
+THINKING_START, THINKING_END = "<think>", "</think>"
 _PART = re.compile(r"""['"]type['"]: ?['"]text['"]""")
 _MARK = re.compile(r"{%-?\s*generation\s*-?%}")
 
@@ -138,15 +138,14 @@ class ChatTemplate:
         if between is None:
             return None
         opening = self._opening(content)
-        heads = [_through_last(text, opening) for text in between[:-1]]
         starts: list[Span] = []
         place = 0
-        for head in heads:
-            found = whole.find(head, place)
-            if found < 0 or (not starts and found):
+        for text in between[:-1]:
+            start = self._head(whole, text, opening, place)
+            if start is None or (not starts and start[0]):
                 return None
-            starts.append((found, found + len(head)))
-            place = found + len(head)
+            starts.append(start)
+            place = start[1]
         if len(whole) - len(between[-1]) < place or not whole.endswith(between[-1]):
             return None
         ends = [*(found for found, _ in starts[1:]), len(whole) - len(between[-1])]
@@ -154,6 +153,24 @@ class ChatTemplate:
             (start, end + len(self._closed(text, between[-1])))
             for (_, start), end, text in zip(starts, ends, between[1:], strict=True)
         ]
+
+    def _head(self, whole: str, text: str, opening: str, place: int) -> Span | None:
+        """The text before a response up to the end of its opening, in the rendering from a place on.
+
+        An opening can depend on the answer: it has an empty thinking only if the answer has none itself.
+        Then it ends before the thinking.
+        """
+        head = _through_last(text, opening)
+        found = whole.find(head, place)
+        if found >= 0:
+            return found, found + len(head)
+        before = head.removesuffix(opening)
+        found = whole.find(before, place) if 0 < len(before) < len(head) else -1
+        if found < 0:
+            return None
+        start = found + len(before)
+        shared = self._whole_tokens(_shared_start(opening, whole[start:]), opening)
+        return found, start + len(shared.partition(THINKING_START)[0])
 
     def _opening(self, content: Callable[[str], Any]) -> str:
         """What the template writes between a question and its answer, as far as a prompt has it too."""
@@ -166,7 +183,9 @@ class ChatTemplate:
             if prompt == asked:  # the template has no prompt for a response
                 self._openings[content] = before_answer.rstrip()
             else:
+                added = prompt.removeprefix(asked)
                 shared = _shared_start(prompt.partition(QUESTION)[2], before_answer)
+                shared = max(shared, _through_words(before_answer, added), key=len)
                 self._openings[content] = self._whole_tokens(shared, before_answer)
         return self._openings[content]
 
@@ -242,6 +261,15 @@ def _shared_start(one: str, other: str) -> str:
         if mine != its:
             return one[:place]
     return min(one, other, key=len)
+
+
+def _through_words(text: str, added: str) -> str:
+    """The text up to the end of what a prompt adds for a response; "" without it.
+
+    White space before it can differ, in a template that is written with indentation.
+    """
+    before, words, behind = text.rpartition(added.strip()) if added.strip() else ("", "", "")
+    return before + words + _shared_start(added[len(added.rstrip()) :], behind) if words else ""
 
 
 def _through_last(text: str, opening: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from staff_engine.data.builtin.kinds import kind_shares, row_kinds
+from staff_engine.data.builtin.kinds import kind_shares
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
 from staff_engine.evaluation.cells import (
@@ -57,7 +57,14 @@ from staff_engine.runs.cost import column_seconds, selection_seconds, small_seco
 from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.results import Results, open_results
-from staff_engine.runs.score_tables import choose, missing_of, read_scores, settings_of, small_scores
+from staff_engine.runs.score_tables import (
+    check_measured,
+    choose,
+    missing_of,
+    read_scores,
+    settings_of,
+    small_scores,
+)
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
 from staff_engine.selection.methods import METHODS, OWN, ScoreTable
@@ -120,7 +127,8 @@ def open_sources(plan: Plan, evaluation: EvaluationPlan) -> tuple[Results, dict[
     Raises
     ------
     RunError
-        If a run is missing or unfinished, uses other data, or has unverified samples for a rate.
+        If a run is missing or unfinished, uses other data, has unverified samples for a rate, or has not
+        measured what a method reads.
     """
     source = _finished(Path(evaluation.source))
     further = {label: _finished(Path(folder)) for label, folder in evaluation.also.items()}
@@ -132,6 +140,8 @@ def open_sources(plan: Plan, evaluation: EvaluationPlan) -> tuple[Results, dict[
             log.warning(
                 "run %s verified its samples on %s, not on the target", other.folder.name, other.plan.target
             )
+    for name in evaluation.methods:
+        check_measured(name, source)
     selecting = [(name, source) for name in evaluation.methods] + [(OWN, each) for each in further.values()]
     for name, results in selecting:
         for rate in evaluation.pruning_rates:
@@ -221,7 +231,6 @@ def _facts(
 ) -> Facts:
     known = run.facts
     own = [name for name in run.evaluation.methods if METHODS[name].of_run]
-    kinds = row_kinds(source.imported.folder, source.num_rows)
     of_small = [name for name in run.evaluation.methods if METHODS[name].of_small]
     seconds = {
         "small": small_seconds(source),
@@ -245,9 +254,9 @@ def _facts(
         coresets={asked.key: sha256_of(rows) for asked, (rows, _) in coresets.items()},
         response_tokens=tuple(bench.held_out.tokens.response_tokens.tolist()),
         kinds={
-            asked.key: kind_shares(kinds, rows)
+            asked.key: kind_shares(source.kinds, rows)
             for asked, (rows, _) in coresets.items()
-            if kinds is not None and len(rows)
+            if source.kinds is not None and len(rows)
         },
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from staff_engine.errors import PlanError, StaffError
 from staff_engine.export.formats import DEFAULT_FORMAT, find_format
 from staff_engine.export.manifest import describe, describe_file, write_manifest
+from staff_engine.export.recipes.registry import RECIPES, find_recipe
 from staff_engine.export.rows import Rows
 from staff_engine.export.targets import refuse_foreign_files, refuse_run_files, source_files
 from staff_engine.samples.decisions import decide
@@ -36,6 +37,7 @@ def export_coreset(
     format: str = DEFAULT_FORMAT,
     with_scores: bool = False,
     overwrite: bool = False,
+    recipe: str | None = None,
 ) -> Manifest:
     """Write a coreset to a file, and next to it the decision on every row and the manifest.
 
@@ -63,6 +65,8 @@ def export_coreset(
         which is otherwise unchanged. In CSV, each value has its own column.
     overwrite
         Replace files that are not from an earlier export to the same path, too.
+    recipe
+        One of `recipes.registry.RECIPES`: also write a file that this tool trains with, next to `out`.
 
     Returns
     -------
@@ -72,7 +76,9 @@ def export_coreset(
     Raises
     ------
     PlanError
-        If the format is unknown, or cannot include scores.
+        If the format is unknown, or cannot include scores, or the recipe reads another format.
+    ModelError
+        If the target of a recipe cannot be found.
     StaffError
         If `out` cannot be written, would replace the data, a file of a run or somebody else's file,
         or a row does not fit the layout.
@@ -83,7 +89,9 @@ def export_coreset(
     companion = chosen.companion
     beside = [out.with_name(companion.name)] if companion else []
     _refuse_sources(results, [*written_to(out), *beside])
-    check_targets(out, overwrite=overwrite)
+    tool = find_recipe(recipe, format) if recipe else None
+    check_targets(out, overwrite=overwrite, recipe=recipe)
+    instructions = tool.write(results, len(selection.indices), out.stem, out.name) if tool else ""
     _, decisions_path, manifest_path = written_to(out)
 
     decisions = decide(results, selection)
@@ -94,6 +102,10 @@ def export_coreset(
         if companion:
             part = stack.enter_context(replaced(out.with_name(companion.name)))
             companion.write(part, companion.content(out, rows.carried_columns()))
+        if tool:
+            recipe_path = out.with_name(tool.file_name(out.stem))
+            recipe_part = stack.enter_context(replaced(recipe_path))
+            recipe_part.write_text(instructions, encoding="utf-8")
         decisions_part = stack.enter_context(replaced(decisions_path))
         part = stack.enter_context(replaced(out))
         count = chosen.writer_of(facts).write(rows, part, out.suffix)
@@ -106,6 +118,7 @@ def export_coreset(
         manifest["files"] = [
             describe_file(part, out.name, count),
             describe_file(decisions_part, decisions_path.name, results.num_rows),
+            *([describe_file(recipe_part, recipe_path.name, 0)] if tool else []),
         ]
         write_manifest(manifest_part, manifest)
     return manifest
@@ -131,8 +144,12 @@ def check_export(out: Path, format: str, *, with_scores: bool = False) -> None:
         raise StaffError(f"{out} is a folder; give a file name")
     if not out.parent.is_dir():
         raise StaffError(f"the folder {out.parent} does not exist, so {out.name} cannot be written")
-    if out.suffix in COMPRESSED:
-        raise StaffError(f"{out.name}: exports are not compressed; remove {out.suffix}")
+    if out.suffix in COMPRESSED and not out.name.endswith(chosen.suffix):
+        raise StaffError(
+            f"{out.name}: format {format} is not compressed; remove {out.suffix}, or use jsonl-zst"
+        )
+    if chosen.suffix.endswith(".zst") and out.suffix != ".zst":
+        raise StaffError(f"{out.name}: the name of a file in the format {format} ends in .zst")
     if chosen.companion:
         chosen.companion.content(out, ())
 
@@ -142,15 +159,17 @@ def written_to(out: Path) -> tuple[Path, Path, Path]:
     return out, out.with_name(f"{out.stem}.decisions.parquet"), out.with_name(f"{out.name}.manifest.json")
 
 
-def check_targets(out: Path, *, overwrite: bool) -> None:
+def check_targets(out: Path, *, overwrite: bool, recipe: str | None = None) -> None:
     """Check before any work that an export replaces no file of a run, and none of somebody else's.
+
+    `recipe` is as in `export_coreset`.
 
     Raises
     ------
     StaffError
         With the file; a file inside a run's folder is refused also with `overwrite`.
     """
-    files = written_to(out)
+    files = [*written_to(out), *([out.with_name(RECIPES[recipe].file_name(out.stem))] if recipe else [])]
     refuse_run_files(files)
     if not overwrite:
         refuse_foreign_files(files)

@@ -14,7 +14,13 @@ from staff_engine.runs.results import open_results
 
 
 def plan_delivery(
-    out: Path, format: str, with_scores: bool, plan: Plan, *, overwrite: bool = False
+    out: Path,
+    format: str,
+    with_scores: bool,
+    plan: Plan,
+    *,
+    overwrite: bool = False,
+    recipe: str | None = None,
 ) -> Delivery:
     """Check what to write and where.
 
@@ -28,7 +34,7 @@ def plan_delivery(
     """
     delivery = Delivery(out=out.expanduser().absolute(), format=format, with_scores=with_scores)
     check_delivery(delivery, plan)
-    check_targets(delivery.out, overwrite=overwrite)
+    check_targets(delivery.out, overwrite=overwrite, recipe=recipe)
     return delivery
 
 

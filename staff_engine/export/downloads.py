@@ -215,6 +215,7 @@ def write_out(
     format: str = DEFAULT_FORMAT,
     with_scores: bool = False,
     replace: bool = False,
+    recipe: str | None = None,
 ) -> Manifest:
     """Write a coreset, its decisions and manifest to a path on this machine.
 
@@ -222,11 +223,11 @@ def write_out(
     ------
     StaffError
         If it cannot be written, would replace the data, or would replace another file
-        without `replace`.
+        without `replace`; or if a recipe cannot be written.
     """
     refuse_paths()
     results = open_results(run.folder)
-    delivery = plan_delivery(out, format, with_scores, results.plan, overwrite=replace)
+    delivery = plan_delivery(out, format, with_scores, results.plan, overwrite=replace, recipe=recipe)
     if delivery.out.exists() and not replace:
         raise StaffError(f"{delivery.out} already exists; choose to replace it, or choose another file")
     chosen = results.settings(**settings)
@@ -239,6 +240,7 @@ def write_out(
             format=format,
             with_scores=with_scores,
             overwrite=replace,
+            recipe=recipe,
         )
     except OSError as error:
         raise StaffError(f"{delivery.out} cannot be written: {error.strerror}") from error
@@ -252,6 +254,7 @@ def write_folder(
     format: str = DEFAULT_FORMAT,
     with_scores: bool = False,
     replace: bool = False,
+    recipe: str | None = None,
 ) -> Manifest:
     """Write a coreset as a folder that `load_dataset` and the hub read, to a path on this machine.
 
@@ -264,7 +267,12 @@ def write_folder(
     results = open_results(run.folder)
     chosen = results.settings(**settings)
     selection = results.select(**chosen)
-    how: dict[str, Any] = {"format": format, "with_scores": with_scores, "overwrite": replace}
+    how: dict[str, Any] = {
+        "format": format,
+        "with_scores": with_scores,
+        "overwrite": replace,
+        "recipe": recipe,
+    }
     try:
         return export_folder(results, selection, chosen, folder.expanduser(), **how)
     except OSError as error:
@@ -289,6 +297,7 @@ def export_command(
     out: str | Path,
     *,
     as_folder: bool = False,
+    recipe: str | None = None,
 ) -> str:
     """The command line that writes the same coreset.
 
@@ -298,6 +307,8 @@ def export_command(
         Selection settings that differ from the run's plan, from `changed_settings`.
     as_folder
         Whether `out` is a folder, as `hub.folder.export_folder` writes it.
+    recipe
+        A tool for which a file is written too.
     """
     words = [run_id]
     words += [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
@@ -305,6 +316,8 @@ def export_command(
         words.append(f"--{'export-format' if changes else 'format'}={format}")
     if with_scores:
         words.append("--with-scores")
+    if recipe:
+        words.append(f"--recipe={recipe}")
     words.append(f"--{'to' if as_folder else 'out'}={out}")
     return f"{COMMAND} {'select' if changes else 'export'} {shlex.join(words)}"
 

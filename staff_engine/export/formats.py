@@ -14,7 +14,15 @@ from staff_engine.errors import PlanError
 from staff_engine.export import layouts, llama_factory
 from staff_engine.export.rows import Rows
 from staff_engine.export.tabular import is_formula
-from staff_engine.export.writers import Csv, JsonTexts, Parquet, RowNumbers, Writer, laid_out
+from staff_engine.export.writers import (
+    Csv,
+    JsonTexts,
+    Parquet,
+    RowNumbers,
+    Writer,
+    Zstandard,
+    laid_out,
+)
 from staff_engine.system.words import counted
 
 if TYPE_CHECKING:
@@ -165,6 +173,13 @@ _FORMATS = (
         "JSON lines",
         "The imported rows unchanged, byte for byte, one per line.",
         JsonTexts(Rows.lines, array=False),
+    ),
+    ExportFormat(
+        "jsonl-zst",
+        "JSON lines, compressed",
+        "The imported rows unchanged, byte for byte, one per line, compressed with Zstandard.",
+        Zstandard(JsonTexts(Rows.lines, array=False)),
+        suffix=".jsonl.zst",
     ),
     ExportFormat(
         "json",

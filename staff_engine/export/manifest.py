@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.program import NAME
-from staff_engine.runs.lengths import response_lengths
+from staff_engine.runs.composition import response_lengths
 from staff_engine.system.files import read_checked
 
 if TYPE_CHECKING:

@@ -18,6 +18,9 @@ from staff_engine.export.lines import STAFF, write_lines
 from staff_engine.export.rows import Layout, Rows
 from staff_engine.export.tabular import write_batches, write_csv, write_parquet
 
+BLOCK = 2**20
+"""Bytes that are compressed at once."""
+
 
 class Writer(Protocol):
     """Writes the rows of an export, and shows how the file begins."""
@@ -62,6 +65,29 @@ class JsonTexts:
         if self.array:
             return "[\n" + ",\n".join(texts) + ("\n]\n" if complete else ",\n")
         return "".join(f"{text}\n" for text in texts)
+
+
+@dataclass(frozen=True)
+class Zstandard:
+    """The file of another writer, compressed."""
+
+    writer: Writer
+
+    def write(self, rows: Rows, path: Path, suffix: str) -> int:
+        """Write the file, and compress it."""
+        import pyarrow as pa
+
+        with tempfile.TemporaryDirectory(prefix=".staff-", dir=path.parent) as made:
+            plain = Path(made) / "rows"
+            count = self.writer.write(rows, plain, suffix)
+            with plain.open("rb") as source, pa.CompressedOutputStream(str(path), "zstd") as file:
+                while block := source.read(BLOCK):
+                    file.write(block)
+        return count
+
+    def preview(self, rows: Rows, count: int, *, complete: bool) -> str:
+        """The beginning of the file before it is compressed."""
+        return self.writer.preview(rows, count, complete=complete)
 
 
 def laid_out(

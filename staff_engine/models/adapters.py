@@ -35,6 +35,7 @@ def add_lora(
         lora_dropout=0.0,
         target_modules=list(find_lora_layers(model, targets).names),
     )
+    model.name_or_path = ""  # with a name, PEFT asks the hub for the newest commit when it saves an adapter
     with torch.random.fork_rng(), named_failure(type(model).__name__, "LoRA on"):
         torch.manual_seed(seed)
         return get_peft_model(model, config)

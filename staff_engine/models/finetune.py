@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SCHEDULE, WARM_UP = "cosine", 0.1
+"""How the learning rate changes, and the fraction of the steps in which it rises."""
+
 
 def training_order(
     lengths: Sequence[int] | np.ndarray, *, epochs: int, batch_size: int, seed: int
@@ -179,8 +182,8 @@ def train(
             per_device_train_batch_size=batch_size,
             num_train_epochs=1,
             learning_rate=learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.1,
+            lr_scheduler_type=SCHEDULE,
+            warmup_steps=WARM_UP,
             weight_decay=0.0,
             train_sampling_strategy="sequential",
             logging_steps=max(1, steps // 100),

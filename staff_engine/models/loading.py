@@ -151,7 +151,9 @@ def _merged(model: PreTrainedModel, source: Source) -> PreTrainedModel:
         return model
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
+    return PeftModel.from_pretrained(
+        model, source.adapter, revision=source.adapter_revision
+    ).merge_and_unload()
 
 
 def read_config(name: str) -> Any:
@@ -246,14 +248,19 @@ def longest_input(model_config: Any) -> int | None:
     return next((int(value) for value in found if isinstance(value, int) and value > 0), None)
 
 
+def empty_model(name: str) -> PreTrainedModel:
+    """A model without weights, to look at its layers. Raises ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = read_config(name)
+    with torch.device("meta"), named_failure(name, "the layers of"):
+        return AutoModelForCausalLM.from_config(config)
+
+
 def context_length(name: str) -> int | None:
     """Maximum tokens per sample for a model, without loading its weights. Raises ModelError."""
     return longest_input(read_config(name))
-
-
-def commit_of(name: str) -> str | None:
-    """The commit of a hub model that is used now; None for a model of this machine. Raises ModelError."""
-    return None if find_model(name).folder else getattr(read_config(name), "_commit_hash", None)
 
 
 def vocabulary_size(name: str) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from staff_engine.errors import ModelError
 from staff_engine.program import asset
-from staff_engine.system.hub import hub_answers, in_hub_cache
+from staff_engine.system.hub import at_commit, hub_answers, in_hub_cache
 from staff_engine.system.sharing import check_place
 
 BUILTIN_FOLDER = asset("models")
@@ -43,6 +43,8 @@ class Source:
         A commit, branch or tag on the hub.
     adapter
         A PEFT adapter to add to the weights: a folder or a hub name.
+    adapter_revision
+        A commit, branch or tag of the adapter on the hub.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Source:
     gguf_file: str | None = None
     revision: str | None = None
     adapter: str | None = None
+    adapter_revision: str | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -63,6 +66,11 @@ class Source:
         path = Path(self.location)
         return path if path.is_dir() and not self.gguf_file else None
 
+    @property
+    def on_hub(self) -> bool:
+        """Whether the base is on the hub, not on this machine."""
+        return self.folder is None and not self.gguf_file
+
 
 def builtin_models() -> list[str]:
     """Names of the models that ship with the project, for `builtin:NAME`."""
@@ -72,8 +80,11 @@ def builtin_models() -> list[str]:
 def short_name(name: str) -> str:
     """A short model name for display: without its owner, folder, revision or "builtin:"."""
     base, plus, adapter = _parts(name)
-    base = base.removeprefix("builtin:").rstrip("/").rpartition("/")[2].partition("@")[0]
-    return f"{base}+{adapter.rstrip('/').rpartition('/')[2]}" if plus else base
+    last, of_adapter = (
+        text.removeprefix("builtin:").rstrip("/").rpartition("/")[2].partition("@")[0]
+        for text in (base, adapter)
+    )
+    return f"{last}+{of_adapter}" if plus else last
 
 
 def find_model(name: str) -> Source:
@@ -95,7 +106,8 @@ def find_model(name: str) -> Source:
     check_place(name)
     base, plus, adapter = _parts(name)
     if plus:
-        return replace(find_model(base), name=name, adapter=_adapter_location(adapter))
+        location, revision = _adapter_location(adapter)
+        return replace(_without_adapter(base, name), name=name, adapter=location, adapter_revision=revision)
     if name.startswith("builtin:"):
         known = builtin_models()
         if name.removeprefix("builtin:") not in known:
@@ -111,7 +123,7 @@ def find_model(name: str) -> Source:
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"model folder {name!r} does not exist")
     repository, _, revision = name.partition("@")
-    if not in_hub_cache(repository) and not hub_answers():
+    if not in_hub_cache(repository, revision=revision or None) and not hub_answers():
         raise ModelError(
             f"model {name!r} is not on this machine, and the hub cannot be reached to download it"
         )
@@ -126,15 +138,46 @@ def _parts(name: str) -> tuple[str, bool, str]:
     return base, True, adapter
 
 
-def _adapter_location(name: str) -> str:
+def pinned(name: str) -> str:
+    """The name of a model at the commits that its names on the hub mean now; see `hub.at_commit`.
+
+    The name of a model of this machine stays as it is. Raises ModelError as `find_model` does.
+    """
+    source = find_model(name)
+    base, plus, _ = _parts(name)
+    if source.on_hub:
+        base = at_commit(source.location, source.revision)
+    elif not plus:
+        return name
+    if source.adapter is None:
+        return base
+    if Path(source.adapter).is_dir():
+        return f"{base}+{source.adapter}"
+    return f"{base}+{at_commit(source.adapter, source.adapter_revision, file=ADAPTER_FILE)}"
+
+
+def _adapter_location(name: str) -> tuple[str, str | None]:
+    """Folder or hub name of an adapter, and the revision on the hub. Raises ModelError."""
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / ADAPTER_FILE).is_file():
             raise ModelError(f"adapter folder {name!r} has no {ADAPTER_FILE}")
-        return str(path)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        return str(path), None
+    repository, _, revision = name.partition("@")
+    if path.is_absolute() or name.startswith((".", "~")) or repository.count("/") != 1:
         raise ModelError(f"adapter folder {name!r} does not exist")
-    return name
+    return repository, revision or None
+
+
+def _without_adapter(base: str, name: str) -> Source:
+    """The base of an adapter. Raises ModelError, also if it has an adapter itself."""
+    source = find_model(base)
+    if source.adapter is not None:
+        raise ModelError(
+            f"the base of {name!r} has the adapter {source.adapter!r} itself; only one adapter can be added:"
+            " merge that one into its base first"
+        )
+    return source
 
 
 def _in_folder(name: str, path: Path) -> Source:
@@ -144,7 +187,9 @@ def _in_folder(name: str, path: Path) -> Source:
         base = content.get("base_model_name_or_path")
         if not base:
             raise ModelError(f"{name!r} is an adapter that does not name its base model; give BASE+{name}")
-        return replace(find_model(str(base)), name=name, adapter=str(path))
+        revision = content.get("revision")
+        base = f"{base}@{revision}" if revision and not Path(base).exists() else str(base)
+        return replace(_without_adapter(base, name), name=name, adapter=str(path))
     if not (path / "config.json").is_file():
         raise ModelError(f"model folder {name!r} has no config.json")
     weights = [*path.glob("*.safetensors"), *path.glob("*.bin")]

@@ -30,16 +30,24 @@ def describe_adapter(folder: Path, plan: Plan, model: str, samples: int) -> None
     """
     path = folder / CONFIG_FILE
     config: dict[str, Any] = json.loads(path.read_bytes())
-    config["base_model_name_or_path"] = model
+    repository, _, revision = model.partition("@") if _is_one_repository(model) else (model, "", "")
+    config["base_model_name_or_path"] = repository
+    if revision:
+        config["revision"] = revision
     write_json(path, config)
     (folder / CARD_FILE).write_text(_card(plan, model, samples), encoding="utf-8")
+
+
+def _is_one_repository(model: str) -> bool:
+    """Whether a base model is a repository on the hub, without an adapter."""
+    return not (Path(model).exists() or model.startswith("builtin:") or "+" in model)
 
 
 def _card(plan: Plan, model: str, samples: int) -> str:
     import yaml
 
     on_hub = not Path(model).exists() and not model.startswith("builtin:")
-    head: dict[str, Any] = {"base_model": model} if on_hub else {}
+    head: dict[str, Any] = {"base_model": model.partition("@")[0]} if on_hub else {}
     head |= {"library_name": "peft", "tags": ["lora", "staff-studio"]}
     data = Path(plan.dataset).name if is_local(plan.dataset) else plan.dataset
     rate = plan.learning_rate or loading.default_learning_rate(model)

@@ -42,14 +42,13 @@ class Checked(BaseModel):
     """Fraction of the model's weights in layers with LoRA, 0 to 1."""
     left_out: str = ""
     """What has no LoRA besides the head, in words."""
-    commit: str | None = None
-    """The model's commit on the hub; None for a model of this machine."""
 
     @property
     def sentence(self) -> str:
         """Where LoRA sits, for display."""
         without = f"; {self.left_out} have none" if self.left_out else ""
-        return f"{self.lora_share:.1%} of the weights of {self.model} are in layers with LoRA{without}."
+        name = sources.short_name(self.model)
+        return f"{self.lora_share:.1%} of the weights of {name} are in layers with LoRA{without}."
 
 
 class _File(BaseModel):
@@ -129,20 +128,6 @@ def models_checked(folder: Path) -> tuple[Checked, ...]:
     return read_model(folder / FILE, _File).models if (folder / FILE).exists() else ()
 
 
-def pinned(plan: Plan, folder: Path) -> Plan:
-    """The plan with each hub model at the commit that the check of the run used.
-
-    So a run that continues later does not mix two versions of a model.
-    """
-    commits = {each.model: each.commit for each in models_checked(folder) if each.commit}
-
-    def at_commit(name: str) -> str:
-        base, plus, adapter = name.partition("+")
-        return f"{base}@{commits[name]}{plus}{adapter}" if name in commits and "@" not in base else name
-
-    return plan.but(small=at_commit(plan.small), target=at_commit(plan.target))
-
-
 def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) -> Checked:
     tokenizer = loading.load_tokenizer(name)
     tokenize_rows(plan, name, folder, rows, folder / TOKENS)
@@ -167,4 +152,4 @@ def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) 
         check_positions(model, bound, name)
     del model, base
     give_back()
-    return Checked(model=name, lora_share=lora.share, left_out=lora.left_out, commit=loading.commit_of(name))
+    return Checked(model=name, lora_share=lora.share, left_out=lora.left_out)

@@ -20,7 +20,8 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.models import adapters, loading
-from staff_engine.pipelines.checking import check_models, find_models, models_checked, pinned
+from staff_engine.pipelines.checking import check_models, find_models, models_checked
+from staff_engine.pipelines.pinning import pin
 from staff_engine.pipelines.steps import (
     Reporter,
     Training,
@@ -38,11 +39,11 @@ from staff_engine.pipelines.steps import (
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
 from staff_engine.plan import OWN, SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
+from staff_engine.runs.composition import response_lengths
 from staff_engine.runs.cost import token_share
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.integrity.records import forget
-from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, Results, open_results
 from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
 from staff_engine.runs.verification.rounds import add_round, key_of
@@ -80,6 +81,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     StaffError
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
+    pin(folder)
     plan = open_results(folder).plan
     _refuse_missing_scores(plan, folder)
     if plan.adaptive:
@@ -91,7 +93,6 @@ def execute(folder: Path, reporter: Reporter) -> None:
     tokens = open_tokens(folder / "tokens.arrow")
     plan = settle_format(plan, folder, plan.small, tokens, reporter)
     check_models(plan, (plan.small, plan.target), tokens, folder, reporter)
-    plan = pinned(plan, folder)
     _finetune(plan, folder, reporter)
     _speculate(plan, folder, reporter)
     if plan.scores_alone:
@@ -118,6 +119,7 @@ def stages_of(plan: Plan) -> tuple[str, ...]:
     asked = {
         stages.NUMBER_FORMAT: plan.dtype == "auto",
         stages.SPECULATE_ALONE: plan.scores_alone,
+        stages.TRAIN_AGAIN: False,
         stages.TRAJECTORIES: plan.checkpoints > 0,
         stages.TUNE_TARGET: plan.tune_target > 0,
         stages.VERIFY_ALONE: plan.scores_alone,
@@ -135,8 +137,7 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
         Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
     """
     results = open_results(folder)
-    plan = pinned(results.plan, folder)
-    plan = settle(plan, folder, plan.small, open_tokens(folder / "tokens.arrow"))
+    plan = settle(results.plan, folder, results.plan.small, open_tokens(folder / "tokens.arrow"))
     wanted = results.settings(**{name: settings[name] for name in ("score", "drop_by") if name in settings})
     scores = {wanted["score"], wanted["drop_by"]} - {"score"}
     if any(results.lacks(score) for score in scores):

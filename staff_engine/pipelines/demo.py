@@ -32,15 +32,24 @@ def demo_families() -> dict[str, str]:
     }
 
 
-def demo_plan(task: str, family: str) -> Plan:
+FAULTS = "?swapped=0.25&duplicates=0.05"
+"""Faults made on purpose, see `data.builtin.variants`."""
+
+
+def demo_plan(task: str, family: str, *, faulty: bool = False) -> Plan:
     """The demo's plan on one of the built-in tasks with the models of one of the built-in families."""
     models = dict(zip(("small", "target"), (f"{PREFIX}{family}-{size}" for size in SIZES), strict=True))
-    return DEMO_PLAN.but(dataset=f"{PREFIX}{task}", **models)
+    return DEMO_PLAN.but(dataset=f"{PREFIX}{task}{FAULTS if faulty else ''}", **models)
 
 
 def is_demo(plan: Plan) -> bool:
     """Whether a plan is that of the demo, on any of its tasks and families."""
-    return any(plan == demo_plan(task, family) for task in TASKS for family in demo_families().values())
+    return any(
+        plan == demo_plan(task, family, faulty=faulty)
+        for task in TASKS
+        for family in demo_families().values()
+        for faulty in (False, True)
+    )
 
 
 def start_demo(plan: Plan = DEMO_PLAN) -> Run:

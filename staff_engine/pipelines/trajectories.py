@@ -1,27 +1,67 @@
-"""The loss of every sample at checkpoints of the small model's fine-tuning, for S2L."""
+"""The loss of every sample at checkpoints of the small model's fine-tuning, for S2L.
+
+A run that was started without checkpoints fine-tunes its small model again for them. The seed and the order
+of the samples are the same, so the adapter at the end must be the same too, byte for byte.
+"""
 
 from __future__ import annotations
 
+import filecmp
+import shutil
 from pathlib import Path
 
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
 from staff_engine.models import adapters, loading
-from staff_engine.models.finetune import checkpoint_steps, count_steps
-from staff_engine.pipelines.steps import Reporter, score_losses
+from staff_engine.pipelines.steps import Reporter, Training, load_base, score_losses, train_adapter
 from staff_engine.plan import Plan
-from staff_engine.runs import stages
-from staff_engine.runs.results import TRAJECTORY
+from staff_engine.runs import control, stages
+from staff_engine.runs.folders import Run
+from staff_engine.runs.integrity.check import check_files
+from staff_engine.runs.results import open_results
+from staff_engine.runs.status import ACTIVE
 from staff_engine.scoring.parts import LossPartWriter, read_parts
+from staff_engine.scoring.trajectories import measured_folders, step_folders
 
 ADAPTER = "adapter"
 """The folder of an adapter in the folder of its checkpoint."""
 
+WEIGHTS = "adapter_model.safetensors"
+
+CHECKPOINTS = 10
+"""Checkpoints if nobody says how many."""
+
+AGAIN = "retraining-{count}_checkpoints"
+"""The folder of a second fine-tuning for a number of checkpoints, until it has ended."""
+
+
+def ask_for_trajectories(run: Run, checkpoints: int) -> bool:
+    """Change the number of checkpoints of a finished run. `control.start` then measures them.
+
+    Returns
+    -------
+    bool
+        Whether there is something to measure.
+
+    Raises
+    ------
+    RunError
+        If the run does not have its scores yet, or a process works on it.
+    PlanError
+        If the number is not allowed.
+    """
+    control.require_scores(run)
+    status = control.read_status(run)
+    if status.state in ACTIVE:
+        raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+    plan = open_results(run.folder).plan.but(checkpoints=checkpoints)
+    control.update_record(run, plan=plan)
+    return not measured_folders(run.folder, plan)
+
 
 def adapters_to_keep(plan: Plan, tokens: TokenTable, folder: Path) -> dict[int, Path]:
     """Step → folder, for the checkpoints of a plan except the last, which is the fine-tuned model."""
-    steps = count_steps(len(tokens), epochs=plan.epochs, batch_size=plan.batch_size)
-    return {step: _folder(folder, step) / ADAPTER for step in checkpoint_steps(steps, plan.checkpoints)[:-1]}
+    return {step: folder / each / ADAPTER for step, each in step_folders(plan, len(tokens)).items()}
 
 
 def measure_trajectories(plan: Plan, folder: Path, reporter: Reporter) -> None:
@@ -30,34 +70,58 @@ def measure_trajectories(plan: Plan, folder: Path, reporter: Reporter) -> None:
     Parameters
     ----------
     folder
-        A run folder whose small model is fine-tuned with the adapters of `adapters_to_keep`.
+        A run folder whose small model is fine-tuned. If an adapter is missing whose losses are not
+        complete, the model is fine-tuned again.
 
     Raises
     ------
     RunError
-        If an adapter is missing whose losses are not complete.
+        If a second fine-tuning does not give the run's adapter.
     """
     tokens = open_tokens(folder / "tokens.arrow")
     kept = adapters_to_keep(plan, tokens, folder)
-    done = {step: _done(folder, step) for step in kept}
+    done = {step: _done(path.parent) for step, path in kept.items()}
+    missing = {
+        step: path for step, path in kept.items() if len(done[step]) < len(tokens) and not path.exists()
+    }
+    if missing:
+        _train_again(plan, tokens, folder, missing, reporter)
     reporter.stage(stages.TRAJECTORIES, len(kept) * len(tokens), done=sum(map(len, done.values())))
     for step, path in kept.items():
         if len(done[step]) < len(tokens):
-            if not path.exists():
-                raise RunError(
-                    f"{path} is missing, so the losses at step {step:,} cannot be measured; start a new run"
-                )
-            model = loading.load_model(plan.small, device=plan.device, dtype=plan.dtype)
-            adapted = adapters.load_adapter(model, path)
+            adapted = adapters.load_adapter(load_base(plan, plan.small), path)
             tokenizer = loading.load_tokenizer(plan.small)
             score_losses(
                 plan, adapted, tokenizer, tokens, done[step], LossPartWriter(path.parent, "loss"), reporter
             )
 
 
-def _folder(folder: Path, step: int) -> Path:
-    return folder / TRAJECTORY / f"step-{step:07d}"
+def _train_again(
+    plan: Plan, tokens: TokenTable, folder: Path, missing: dict[int, Path], reporter: Reporter
+) -> None:
+    """Fine-tune the small model as before, for its adapters at some steps."""
+    work = folder / AGAIN.format(count=plan.checkpoints)
+    for other in folder.glob(AGAIN.format(count="*")):
+        if other != work:
+            shutil.rmtree(other)
+    work.mkdir(exist_ok=True)
+    keep = {step: work / f"step-{step:07d}" for step in missing}
+    training = Training(stages.TRAIN_AGAIN, f"{work.name}/{ADAPTER}", f"{work.name}/losses.json")
+    if not (work / ADAPTER).exists():
+        train_adapter(training, plan, plan.small, tokens, folder, reporter, keep=keep)
+    check_files(folder, ADAPTER)
+    if not filecmp.cmp(work / ADAPTER / WEIGHTS, folder / ADAPTER / WEIGHTS, shallow=False):
+        shutil.rmtree(work)
+        raise RunError(
+            "fine-tuning the small model again gave another adapter than the run has, so its checkpoints are"
+            " not those of the run; the machine, the device or the versions of the libraries are others."
+            f" Start a new run with --checkpoints {plan.checkpoints}"
+        )
+    for step, path in missing.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keep[step].rename(path)
+    shutil.rmtree(work)
 
 
-def _done(folder: Path, step: int) -> set[int]:
-    return set(read_parts(_folder(folder, step), ["row_id"])["row_id"].to_pylist())
+def _done(folder: Path) -> set[int]:
+    return set(read_parts(folder, ["row_id"])["row_id"].to_pylist())

@@ -272,7 +272,7 @@ def rename(run: Run, name: str) -> None:
 
 
 def update_record(run: Run, **changes: Any) -> RunRecord:
-    """Change fields of plan.json other than the plan: name, fingerprint or delivery."""
+    """Change fields of plan.json: name, fingerprint or delivery, or names on the hub in a plan."""
     with launching(run):
         record = read_record(run).model_copy(update=changes)
         write_checked(run.folder / PLAN_FILE, record.model_dump(mode="json"))

@@ -206,6 +206,7 @@ def column_seconds(results: Results, column: str) -> float:
       last checkpoint are part of the scores. Their time is taken to be that of another checkpoint, or of
       scoring if there is no other.
     - ifd: the small model's scores, and the losses without prompts.
+    - clean: none; the data says it.
     """
     match column:
         case "trajectories":
@@ -216,5 +217,7 @@ def column_seconds(results: Results, column: str) -> float:
             return tuning + results.timings.get(stages.TRAJECTORIES.name, 0.0) * (others + 1) / others
         case "ifd":
             return small_seconds(results) + results.timings.get(stages.SPECULATE_ALONE.name, 0.0)
+        case "clean":
+            return 0.0
         case _:
-            raise ValueError(f"column is {column!r}; allowed: trajectories, ifd")
+            raise ValueError(f"column is {column!r}; allowed: trajectories, ifd, clean")

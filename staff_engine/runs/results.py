@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.data.builtin.kinds import row_kinds
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.data.repeats.by_tokens import kept_near_duplicates
 from staff_engine.errors import RunError
@@ -22,6 +23,7 @@ from staff_engine.runs.summary import Summary, load_summary, load_timings
 from staff_engine.runs.verification import rounds
 from staff_engine.scoring.own_scores import own_scores, read_own_score
 from staff_engine.scoring.parts import LOSS_ALONE, alone_folder, count_parts, read_embeddings, read_parts
+from staff_engine.scoring.trajectories import measured_folders
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.cuts.lengths import rank_within_lengths
 from staff_engine.selection.pool import Pool
@@ -46,8 +48,6 @@ _NONE = np.zeros(0, dtype=np.int64)
 
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
-TRAJECTORY = "trajectory"
-"""The losses at checkpoints of the small model's fine-tuning: a score folder for each step."""
 
 MEASURED = ("effort", "loss", "response_tokens")
 """The columns of every run that scores are made of."""
@@ -204,16 +204,19 @@ class Results:
         return make_score(score_named(score).on_target or score, _Columns(column))
 
     @cached_property
+    def kinds(self) -> np.ndarray | None:
+        """The kind of each row, as `data.builtin.kinds.row_kinds`; None if the data does not say it."""
+        return row_kinds(self.imported.folder, self.num_rows)
+
+    @cached_property
     def trajectories(self) -> np.ndarray:
         """Float64 (num_rows, c): each sample's loss at c checkpoints of the small model's fine-tuning.
 
-        The last one is the fine-tuned model. NaN for unscorable rows; c is 0 if the plan has none.
+        The last one is the fine-tuned model. NaN for unscorable rows; c is 0 if they are not measured.
         """
-        if not self.plan.checkpoints:
-            return np.zeros((self.num_rows, 0))
-        steps = sorted(path.name for path in (self.folder / TRAJECTORY).glob("*"))
-        parts = [*(f"{TRAJECTORY}/{step}" for step in steps), "speculative"]
-        return np.column_stack([self._measured(part, "loss") for part in parts])
+        parts = measured_folders(self.folder, self.plan)
+        columns = [self._measured(part, "loss") for part in parts]
+        return np.column_stack(columns) if columns else np.zeros((self.num_rows, 0))
 
     @cached_property
     def scores(self) -> pd.DataFrame:

@@ -8,21 +8,24 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
+from staff_engine.data.builtin.variants import DUPLICATE, SWAPPED
 from staff_engine.errors import PlanError, RunError
 from staff_engine.program import COMMAND
 from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.integrity.check import check_files
-from staff_engine.runs.results import TRAJECTORY, Results
+from staff_engine.runs.results import Results
 from staff_engine.scoring.parts import read_embeddings, read_parts
-from staff_engine.selection.methods import METHODS, OPTIONAL_COLUMNS, OWN, ScoreTable, method_named
+from staff_engine.scoring.trajectories import TRAJECTORY
+from staff_engine.selection.methods import METHODS, OPTIONAL_COLUMNS, OWN, Method, ScoreTable, method_named
 from staff_engine.system.arrow import by_row, to_numpy
 
 HOW_TO_GET = {
     "embedding": "",
-    "trajectories": " (start a run with --checkpoints 10)",
-    "ifd": " (to compute it, use verify RUN --score ifd)",
+    "trajectories": f" (to measure them: {COMMAND} trajectory {{run}} --checkpoints 10)",
+    "ifd": f" (to compute it: {COMMAND} verify {{run}} --score ifd)",
 }
-"""How to get the columns that a run can lack."""
+"""How to get the columns that a run can lack; `{run}` is the run's id. Nobody can get those that are not
+listed."""
 
 
 def small_scores(results: Results) -> ScoreTable:
@@ -34,6 +37,7 @@ def small_scores(results: Results) -> ScoreTable:
         source="small",
         trajectories=results.trajectories,
         ifd=None if results.lacks("ifd") else results.scores_by("ifd"),
+        clean=None if results.kinds is None else ~np.isin(results.kinds, [SWAPPED, DUPLICATE]),
     )
 
 
@@ -44,10 +48,11 @@ def read_scores(
     source: Literal["small", "target"],
     trajectories: np.ndarray | None = None,
     ifd: np.ndarray | None = None,
+    clean: np.ndarray | None = None,
 ) -> ScoreTable:
     """Read a model's scores from the parts in a folder's `speculative` and `embedding`.
 
-    Its effort is given and, if they are measured, its loss trajectories and IFD.
+    Its effort is given and, if they are known, its loss trajectories, its IFD and the clean rows.
     """
     table = read_parts(folder / "speculative", ["row_id", "el2n", "loss", "response_tokens"])
     ids = to_numpy(table["row_id"])
@@ -60,7 +65,34 @@ def read_scores(
         embedding=np.where(scorable[:, None], read_embeddings(folder, len(scorable)), np.float16(0)),
         trajectories=np.zeros((len(scorable), 0)) if trajectories is None else trajectories,
         ifd=np.zeros(0) if ifd is None else ifd,
+        clean=np.zeros(0, dtype=bool) if clean is None else clean,
         source=source,
+    )
+
+
+def check_measured(name: str, results: Results) -> None:
+    """Check before any work that a run has measured what only some methods read, and only some runs measure.
+
+    Raises
+    ------
+    PlanError
+        If the method is unknown.
+    RunError
+        If the run has not; the message has the command that measures it.
+    """
+    method = method_named(name)
+    if method.of_run:
+        return  # its scores are named when it selects
+    if "trajectories" in method.reads and not results.trajectories.shape[1]:
+        raise RunError(_has_none(method, "trajectories", results))
+    if "ifd" in method.reads and results.lacks("ifd"):
+        raise RunError(_has_none(method, "ifd", results))
+
+
+def _has_none(method: Method, column: str, results: Results) -> str:
+    how_to_get = HOW_TO_GET.get(column, "").format(run=results.folder.name)
+    return (
+        f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has none{how_to_get}"
     )
 
 
@@ -118,10 +150,7 @@ def choose(
     method = method_named(name)
     for column in method.lacks(table):
         without = [each for each in METHODS if not METHODS[each].lacks(table)]
-        raise RunError(
-            f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has"
-            f" none{HOW_TO_GET[column]}; allowed: {', '.join(without)}"
-        )
+        raise RunError(f"{_has_none(method, column, results)}; allowed: {', '.join(without)}")
     how: dict[str, Any] = {"pruning_rate": pruning_rate, "seed": seed}
     if method.choose is None:
         own = settings_of(name, {**(settings or {}), **how})

@@ -36,7 +36,7 @@ class Stage:
 LIBRARIES = Stage("libraries", "Load the libraries", "libraries")
 IMPORT = Stage("import", "Read the data", "rows")
 TOKENIZE = Stage("tokenize", "Tokenize the data", "rows")
-NUMBER_FORMAT = Stage("number format", "Choose the number format", "formats")
+NUMBER_FORMAT = Stage("number format", "Choose the number format", "trials")
 CHECK = Stage("check", "Check the models on two samples", "models")
 
 FINE_TUNE = Stage("fine-tune", "Fine-tune the small model", "steps")
@@ -45,6 +45,7 @@ SPECULATE_ALONE = Stage(
     "speculate without prompt", "Score responses without prompts on the small model", "samples"
 )
 TRAJECTORIES = Stage("trajectories", "Measure the losses at checkpoints of the small model", "samples")
+TRAIN_AGAIN = Stage("train again", "Fine-tune the small model again for its checkpoints", "steps")
 TUNE_TARGET = Stage("tune target", "Fine-tune the target on other samples", "steps")
 VERIFY = Stage("verify", "Verify samples on the target", "samples")
 VERIFY_ALONE = Stage("verify without prompt", "Score responses without prompts on the target", "samples")
@@ -61,11 +62,11 @@ SCORE_ON_TARGET = Stage("score on target", "Score all samples on the target", "s
 EVALUATE = Stage("evaluate", "Fine-tune on each coreset and evaluate", "cells")
 
 CORESET = (
-    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TRAJECTORIES,
-    TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT, EXPORT,
+    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TRAIN_AGAIN,
+    TRAJECTORIES, TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT, EXPORT,
 )  # fmt: skip
 """Stages of a run that selects a coreset. Choosing the number format, scoring responses without prompts,
-losses at checkpoints, tuning the target and writing the file are optional."""
+losses at checkpoints, training again for them later, tuning the target and writing the file are optional."""
 
 SIMILARITY = (
     LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from staff_engine.errors import RunError
+from staff_engine.runs.composition import Lengths
 from staff_engine.runs.folders import SUMMARY_FILE
-from staff_engine.runs.lengths import Lengths
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.runs.status import ACTIVE, load_status
 from staff_engine.system.files import read_model, write_checked

@@ -15,6 +15,7 @@ from staff_engine.selection.baselines.d2 import Graph, select_d2
 from staff_engine.selection.baselines.facility import select_facility
 from staff_engine.selection.baselines.kmeans import select_kmeans
 from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.oracle import select_oracle
 from staff_engine.selection.baselines.perplexity import select_perplexity
 from staff_engine.selection.baselines.random_budgets import select_random_extra, select_random_tokens
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
@@ -25,6 +26,7 @@ OPTIONAL_COLUMNS = {
     "embedding": "embeddings",
     "trajectories": "losses at checkpoints",
     "ifd": "IFD",
+    "clean": "the field _kind of each row",
 }
 """Columns of a `ScoreTable` that a run can lack, in words."""
 
@@ -53,6 +55,8 @@ class ScoreTable:
     """float16 (N, h): last hidden state averaged over the tokens; 0 where unscorable."""
     source: Literal["small", "target"]
     """The model that computed the scores."""
+    clean: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """bool (N,): whether the data says that nothing is wrong with the row; (0,) if it does not say it."""
     graphs: dict[tuple[int, int], Graph] = field(default_factory=dict, init=False, repr=False)
     """Nearest-neighbour graphs of D2, kept so that they can be used for other pruning rates."""
 
@@ -100,8 +104,8 @@ class Method:
 
     @property
     def of_small(self) -> bool:
-        """Whether it always uses the small model's scores, because it is about a small model."""
-        return not self.of_run and bool({"trajectories", "ifd"} & set(self.reads))
+        """Whether it always uses the small model's scores, because the target's table lacks a column."""
+        return not self.of_run and bool({"trajectories", "ifd", "clean"} & set(self.reads))
 
     def lacks(self, table: ScoreTable) -> tuple[str, ...]:
         """The columns that it reads and the table does not have."""
@@ -231,6 +235,13 @@ METHODS = {
             "Keeps the samples with the highest IFD below 1: their prompts help the small model least.",
             reads=("ifd",),
             choose=lambda table, **how: select_superfiltering(table.effort, table.ifd, **how),
+        ),
+        Method(
+            "oracle", "Oracle",
+            "Draws from the rows that the data itself calls clean, which no method can know. It shows what"
+            " finding the wrong rows would be worth.",
+            reads=("clean",), draws=True,
+            choose=lambda table, **how: select_oracle(table.effort, table.clean, **how),
         ),
     )
 }  # fmt: skip

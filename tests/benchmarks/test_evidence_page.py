@@ -3,11 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from benchmarks.evidence import page as evidence_page
 from benchmarks.evidence import results
-from benchmarks.evidence.grid import read_grid
+from benchmarks.evidence.__main__ import _part, _varied
+from benchmarks.evidence.grid import GRID, read_grid
 from staff_engine.data.locating import check_source
+from staff_engine.plan import Plan
 from staff_engine.selection.methods import method_named
 
 MACHINE = {"command": "c", "date": "2026-11-27", "machine": "m", "python": "3.11"}
@@ -71,6 +74,65 @@ def test_secondary_endpoints_are_paired_and_corrected():
 def test_one_seed_gives_means_without_intervals():
     assert results.secondary(made(seeds=1)) == []
     assert "What could be detected" not in text(made(seeds=1))
+
+
+def test_the_scores_of_each_run_are_described():
+    found = {
+        "a": {
+            "samples": 90, "verified": 40, "lengths": {"effort": -0.5, "loss": 0.25},
+            "agreement": {"effort": {"plain": [0.9, 0.8, 0.95], "held": [0.1, -0.1, 0.3]}},
+            "ratios": {"explained": 0.9, "paper": [7.1, 0.7], "calibrated": [1.1, 0.95]},
+        },
+        "a: tuned": {
+            "samples": 90, "verified": 40, "lengths": {"effort": -0.4},
+            "agreement": {"effort": {"plain": [0.9, 0.8, 0.95], "held": [np.nan] * 3}},
+            "ratios": {"explained": 0.5, "paper": [4.2, 0.8], "calibrated": [1.0, 1.0]},
+        },
+    }  # fmt: skip
+    grid = read_grid().model_dump(mode="json")
+    said = evidence_page.page({**MACHINE, "grid": grid, "scores": found}, made())
+    assert "| a | -0.50 | +0.25 | +0.90 (+0.80 to +0.95) | +0.10 (-0.10 to +0.30) |" in said
+    assert "| a: tuned | -0.40 | – | +0.90 (+0.80 to +0.95) | – (– to –) |" in said
+    assert "| a | 40 | 7.10 | 0.70 | 90% | 1.10 | 0.95 |" in said
+
+
+def test_the_oracle_and_variants_of_paper_are_not_endpoints():
+    table = made()
+    for arm in ("oracle", "Paper, 1 epoch"):
+        table = pd.concat([table, table[table["arm"] == "staff-paper"].assign(arm=arm)], ignore_index=True)
+    assert [each.words for each in results.secondary(table)] == [
+        each.words for each in results.secondary(made())
+    ]
+    assert "| Paper, 1 epoch | 3 |" in text(table) and "| Oracle | 3 |" in text(table)
+
+
+def test_a_plan_of_a_variant_differs_from_paper_as_the_grid_says():
+    grid = read_grid()
+    names = {each.name for each in grid.data}
+    assert grid.cells > len(names) * len(grid.methods) * grid.seeds
+    for variant in grid.variants:
+        assert set(variant.data) <= names
+        plan = Plan.make(dataset="builtin:chat", small="builtin:llama-nano", target="builtin:llama-mini")
+        changed = _varied(plan, variant.plan)
+        differing = {name for name, value in changed if getattr(plan, name) != value}
+        assert differing == set(variant.plan)
+
+
+def test_every_grid_can_be_read_and_names_known_methods():
+    for path in GRID.parent.glob("*.toml"):
+        grid = read_grid(path)
+        assert [method_named(name).name for name in grid.methods][:2] == ["random", "staff-studio"]
+        Plan.make(dataset="builtin:chat", small="a", target="b", pruning_rate=grid.pruning_rate, **grid.plan)
+
+
+def test_a_part_of_the_grid_has_the_chosen_data_and_arms():
+    part = _part(read_grid(), ["chat"], ["oracle", "Paper, target tuned first"])
+    assert [each.name for each in part.data] == ["chat"]
+    assert part.methods == ("random", "oracle")
+    assert [each.arm for each in part.variants] == ["Paper, target tuned first"]
+    assert _part(read_grid(), None, None) == read_grid()
+    with pytest.raises(typer.BadParameter, match="'chats'; allowed: kazakh,"):
+        _part(read_grid(), ["chats"], None)
 
 
 def test_every_data_set_and_method_of_the_grid_exists():

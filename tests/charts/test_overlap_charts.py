@@ -10,7 +10,7 @@ from staff_engine.charts.overlap import (
     strata_frame,
 )
 from staff_engine.charts.style import clipped
-from staff_engine.runs.lengths import Lengths
+from staff_engine.runs.composition import Lengths
 
 
 def test_samples_are_counted_in_the_strata_of_the_first():

@@ -49,13 +49,13 @@ def test_everything_comes_as_json_for_each_rate(run, capsys):
         assert len(d2["loss"]) == len(each["quantiles"]) == len(each["all"]["loss"])
 
 
-def test_the_number_of_strata_of_ccs_can_be_set(run, capsys):
+def test_the_number_of_strata_of_ccs_can_be_set(run, tmp_path, capsys):
     words = ["--method", "ccs", "--method", "random", "--baseline-strata", "4"]
     assert main(["compare", run.id, *words]) == 0
     assert "K of CCS 4" in capsys.readouterr().out
     assert main(["compare", run.id, *words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["baseline_strata"] == 4
-    out = run.folder / "kept.parquet"
+    out = tmp_path / "kept.parquet"
     assert main(["compare", run.id, *words, "--out", str(out)]) == 0
     results = open_results(run.folder)
     expected = choose("ccs", results, small_scores(results), pruning_rate=0.9, seed=0, strata=4)

@@ -60,6 +60,18 @@ def finish(run, *, losses=(2.0, 2.2, 2.1)):
     save_status(run.folder, Status(state="finished", exit_code=0))
 
 
+@pytest.mark.parametrize(
+    ("method", "command"),
+    [("s2l", "trajectory {} --checkpoints 10"), ("superfiltering", "verify {} --score ifd")],
+)
+def test_a_method_that_reads_what_the_run_has_not_measured_is_refused_at_once(
+    source, held_out, started, capsys, method, command
+):
+    words = ["compare", source.id, "--evaluate", "--held-out", held_out, "--method", method]
+    assert_wrong_input(words, command.format(source.id), capsys)
+    assert started == []
+
+
 def test_it_starts_a_run_of_its_own_kind_and_says_before_how_long_it_takes(source, held_out, started, capsys):
     words = ["--pruning-rate", "0.9", "--pruning-rate", "0.5", "--seeds", "2", "--seed", "7"]
     assert start(source, held_out, *words, "--answers", "5", "--budget", "both", "--name", "judged") == 0

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -24,9 +25,10 @@ from staff_engine.runs.control import create_run, list_runs, read_record, read_s
 from staff_engine.runs.results import open_results
 from staff_engine.runs.status import Status, save_status
 from staff_engine.system.files import write_json
+from staff_engine.system.processes import start_time
 from tests.helpers.damage import without
 from tests.helpers.made_cli import NEEDED, ROWS, SUMMARY, assert_wrong_input, use_worker, write_data
-from tests.helpers.made_run import make_finished_run
+from tests.helpers.made_run import make_finished_run, write_trajectory
 
 
 @pytest.fixture(autouse=True)
@@ -290,6 +292,28 @@ def test_a_score_that_the_run_lacks_is_computed_by_verify(scored, monkeypatch, c
     said = "both models score responses without their prompts, which score ifd needs\n"
     assert capsys.readouterr().out.startswith(said)
     assert read_status(scored).verify["score"] == "ifd"
+
+
+def test_trajectory_notes_the_checkpoints_and_starts_the_run(scored, monkeypatch, capsys):
+    assert_wrong_input(
+        ["compare", "scored", "--method", "s2l"], f"trajectory {scored.id} --checkpoints", capsys
+    )
+    use_worker(monkeypatch, "good")
+    assert main(["trajectory", "scored", "--checkpoints", "3"]) == 0
+    status = read_status(scored)
+    assert (status.verify, read_record(scored).plan.checkpoints) == (None, 3)
+    capsys.readouterr()
+    write_trajectory(scored)
+    assert main(["trajectory", "scored", "--checkpoints", "3"]) == 0
+    assert capsys.readouterr().out == "the losses at 3 checkpoints are measured already\n"
+    assert main(["trajectory", "scored", "--checkpoints", "0"]) == 2
+
+
+def test_trajectory_is_refused_while_a_process_works_on_the_run(scored, capsys):
+    pid = {"pid": os.getpid(), "pid_started": start_time(os.getpid())}
+    save_status(scored.folder, Status(state="running", **pid))
+    assert_wrong_input(["trajectory", "scored"], r"is running \(process", capsys)
+    assert read_record(scored).plan.checkpoints == 0
 
 
 def test_export_writes_the_planned_coreset_in_another_format(scored, tmp_path, capsys):

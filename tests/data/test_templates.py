@@ -174,6 +174,96 @@ def test_thinking_is_kept_where_the_template_keeps_it(template, responses):
     assert sample.template == "chat"
 
 
+EMPTY_THINKING = (  # opens answers with an empty thinking, unless they have their own; drops earlier ones
+    "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}"
+    "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "{% set parts = m.content.split('</think>') %}"
+    "{% if loop.index0 > ns.last %}<think>\n"
+    "{{ parts[0].replace('<think>', '').strip() if parts|length > 1 }}{{ '\n</think>\n\n' }}{% endif %}"
+    "{{ parts[-1].lstrip('\n') }}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
+)
+INDENTED = """<BOS>{% for m in messages %}
+    {% if m.role == 'user' %}
+        {{ '<start_of_turn>user\n' + m.content + '<end_of_turn>\n' }}
+    {% else %}
+        {{ '<start_of_turn>model\n' + m.content + '<end_of_turn>\n' }}
+    {% endif %}
+{% endfor %}
+{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"""
+
+
+def test_an_opening_with_an_empty_thinking_is_none_for_an_answer_with_its_own():
+    sample, text, runs = tokenized(EMPTY_THINKING, THOUGHT)
+    assert runs == [f"{SAY}<|im_end|>", f"<think>\noh\n</think>\n\n{SAY_AGAIN}<|im_end|>"]
+    assert sample.template == "chat" and text.count("<|im_start|>assistant\n") == 2
+    runs = tokenized(EMPTY_THINKING, TALK)[2]
+    assert runs == [f"{SAY}<|im_end|>", f"{SAY_AGAIN}<|im_end|>"]
+
+
+def test_white_space_of_an_indented_template_moves_no_mask():
+    _, text, runs = tokenized(INDENTED, TALK[1:])
+    assert runs == [f"{SAY}<end_of_turn>", f"{SAY_AGAIN}<end_of_turn>"]
+    assert "\n        <start_of_turn>model\n" in text
+
+
+THINKING, THINKING_AGAIN = "<think>\nhm\n</think>\n\n", "<think>\noh\n</think>\n\n"
+LONG = [
+    ("system", SYSTEM), ("user", ASK), ("assistant", THINKING + SAY), ("user", ASK_AGAIN),
+    ("assistant", THINKING_AGAIN + SAY_AGAIN), ("user", ASK), ("assistant", THINKING + SAY),
+]  # fmt: skip
+WHOLE = {  # all that each template makes of this, by hand; what is in double brackets has loss
+    "ChatML": f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
+    f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n[[{THINKING}{SAY}<|im_end|>]]\n"
+    f"<|im_start|>user\n{ASK_AGAIN}<|im_end|>\n"
+    f"<|im_start|>assistant\n[[{THINKING_AGAIN}{SAY_AGAIN}<|im_end|>]]\n"
+    f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n[[{THINKING}{SAY}<|im_end|>]]",
+    "Qwen3": f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
+    f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n[[{SAY}<|im_end|>]]\n"
+    f"<|im_start|>user\n{ASK_AGAIN}<|im_end|>\n<|im_start|>assistant\n[[{SAY_AGAIN}<|im_end|>]]\n"
+    f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n[[{THINKING}{SAY}<|im_end|>]]",
+    "R1": f"<BOS>{SYSTEM}<|User|>{ASK}<|Assistant|>[[{SAY}<EOS>]]"
+    f"<|User|>{ASK_AGAIN}<|Assistant|>[[{SAY_AGAIN}<EOS>]]<|User|>{ASK}<|Assistant|>[[{SAY}<EOS>]]",
+    "Gemma": f"<BOS><start_of_turn>user\n{SYSTEM}\n\n{ASK}<end_of_turn>\n"
+    f"<start_of_turn>model\n[[{THINKING}{SAY}<end_of_turn>]]\n"
+    f"<start_of_turn>user\n{ASK_AGAIN}<end_of_turn>\n"
+    f"<start_of_turn>model\n[[{THINKING_AGAIN}{SAY_AGAIN}<end_of_turn>]]\n"
+    f"<start_of_turn>user\n{ASK}<end_of_turn>\n<start_of_turn>model\n[[{THINKING}{SAY}<end_of_turn>]]",
+    "Mistral": f"<BOS>[INST] {SYSTEM}\n\n{ASK} [/INST][[ {THINKING}{SAY}<EOS>]]"
+    f"[INST] {ASK_AGAIN} [/INST][[ {THINKING_AGAIN}{SAY_AGAIN}<EOS>]]"
+    f"[INST] {ASK} [/INST][[ {THINKING}{SAY}<EOS>]]",
+    "Llama 3": f"<BOS><|start_header_id|>system<|end_header_id|>\n\n{SYSTEM}<|eot_id|>"
+    f"<|start_header_id|>user<|end_header_id|>\n\n{ASK}<|eot_id|>"
+    f"<|start_header_id|>assistant<|end_header_id|>\n\n[[{THINKING}{SAY}<|eot_id|>]]"
+    f"<|start_header_id|>user<|end_header_id|>\n\n{ASK_AGAIN}<|eot_id|>"
+    f"<|start_header_id|>assistant<|end_header_id|>\n\n[[{THINKING_AGAIN}{SAY_AGAIN}<|eot_id|>]]"
+    f"<|start_header_id|>user<|end_header_id|>\n\n{ASK}<|eot_id|>"
+    f"<|start_header_id|>assistant<|end_header_id|>\n\n[[{THINKING}{SAY}<|eot_id|>]]",
+    "Phi-4": f"<|im_start|>system<|im_sep|>{SYSTEM}<|im_end|>"
+    f"<|im_start|>user<|im_sep|>{ASK}<|im_end|>"
+    f"<|im_start|>assistant<|im_sep|>[[{THINKING}{SAY}<|im_end|>]]"
+    f"<|im_start|>user<|im_sep|>{ASK_AGAIN}<|im_end|>"
+    f"<|im_start|>assistant<|im_sep|>[[{THINKING_AGAIN}{SAY_AGAIN}<|im_end|>]]"
+    f"<|im_start|>user<|im_sep|>{ASK}<|im_end|>"
+    f"<|im_start|>assistant<|im_sep|>[[{THINKING}{SAY}<|im_end|>]]",
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_system_turn_several_turns_and_thinking_at_once_are_cut_as_by_hand(name):
+    tokenizer = make_chat_tokenizer(EACH[name][0])
+    sample = tokenize_sample(turns_of(LONG), tokenizer, max_length=9999, conversation=True)
+    found, inside = "", False
+    tokens = tokenizer.convert_ids_to_tokens(sample.input_ids)
+    for token, is_response in zip([*tokens, ""], [*sample.response_mask, False], strict=True):
+        if is_response != inside:
+            found += "[[" if is_response else "]]"
+            inside = is_response
+        found += token
+    assert found == WHOLE[name]
+
+
 def test_the_mask_is_that_of_transformers_where_a_template_marks_responses():
     tokenizer = make_chat_tokenizer(CHATML_MARKED)
     given = tokenizer.apply_chat_template(

@@ -104,9 +104,16 @@ def test_variants_of_staff_and_random_at_other_budgets_are_arms_like_any_other(t
 
 
 def test_a_preset_that_needs_more_verification_is_refused_with_the_command(tmp_path, source, held_out):
+    folder = make_run(tmp_path / "run", source, held_out, methods=("random", "staff-paper"))
+    line = r"unverified samples for STAFF \(Paper\) at pruning rate 0.8; run this first: "
+    with pytest.raises(RunError, match=f"{line}{COMMAND} verify source.* --strata 50"):
+        evaluation_run.execute(folder, Watch())
+
+
+def test_a_preset_whose_score_the_run_lacks_is_refused_with_the_command(tmp_path, source, held_out):
     folder = make_run(tmp_path / "run", source, held_out, methods=("random", "staff-studio"))
-    line = r"unverified samples for STAFF \(Studio\) at pruning rate 0.8; run this first: "
-    with pytest.raises(RunError, match=f"{line}{COMMAND} verify source.* --score length-adjusted"):
+    line = "score 'ifd' needs loss_without_prompt, which run source.* does not have; to compute it: "
+    with pytest.raises(RunError, match=f"{line}{COMMAND} verify source.* --score ifd"):
         evaluation_run.execute(folder, Watch())
 
 

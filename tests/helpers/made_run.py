@@ -11,10 +11,11 @@ from staff_engine.data.dataset import import_dataset
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run
 from staff_engine.runs.integrity.records import record_files
-from staff_engine.runs.results import TRAJECTORY, open_results
+from staff_engine.runs.results import open_results
 from staff_engine.runs.status import StageStatus, Status, now, save_status
 from staff_engine.runs.summary import save_summary
 from staff_engine.scoring.parts import alone_folder, read_parts
+from staff_engine.scoring.trajectories import step_folders
 from staff_engine.system.files import write_checked
 
 TOPICS = ["boats", "tea", "prime numbers", "weather", "chess", "bread", "stars", "rivers"]
@@ -24,25 +25,30 @@ UNSCORABLE = 7
 """The last rows of a made run have no response and so no score."""
 
 
-def write_rows(path, rows):
-    """A JSONL file of question and answer; the last `UNSCORABLE` have empty answers."""
+def write_rows(path, rows, *, kinds=False):
+    """A JSONL file of question and answer; the last `UNSCORABLE` have empty answers.
+
+    With `kinds`, every fourth row says that its response is swapped.
+    """
     with path.open("w", encoding="utf-8") as file:
         for row in range(rows):
             topic = TOPICS[row % len(TOPICS)]
             answer = "" if row >= rows - UNSCORABLE else f"Fact {row} about {topic}. " * (1 + row % 5)
             record = {"question": f"What is number {row} about {topic}?", "answer": answer.strip()}
+            if kinds:
+                record["_kind"] = "clean" if row % 4 else "swapped"
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     return path
 
 
-def make_finished_run(folder: Path, rows=400, *, seed=0, **settings):
+def make_finished_run(folder: Path, rows=400, *, seed=0, kinds=False, **settings):
     """Make a finished run under STAFF_HOME from rows in `folder`.
 
     The small model's scores are lognormal; the target's are like them (rank correlation
     about 0.8), in another unit, for what the plan's settings draw.
     """
     rng = np.random.default_rng(seed)
-    source = write_rows(folder / "rows.jsonl", rows)
+    source = write_rows(folder / "rows.jsonl", rows, kinds=kinds)
     plan = Plan.make(
         dataset=str(source),
         small="builtin:llama-nano",
@@ -87,10 +93,11 @@ def write_trajectory(run, *, seed=0):
     rng = np.random.default_rng(seed)
     scored = read_parts(run.folder / "speculative", ["row_id", "loss"]).to_pandas()
     above = np.zeros(len(scored))
-    for step in range(open_results(run.folder).plan.checkpoints - 1, 0, -1):
+    plan = open_results(run.folder).plan
+    for folder in reversed(step_folders(plan, len(scored)).values()):
         above += rng.exponential(1, len(scored))
         _write(
-            run.folder / TRAJECTORY / f"step-{step:07d}",
+            run.folder / folder,
             row_id=scored["row_id"].to_numpy(),
             loss=scored["loss"].to_numpy() + above,
             seconds=np.full(len(scored), 0.01),

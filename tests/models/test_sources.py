@@ -61,12 +61,25 @@ def test_a_folder_that_is_no_adapter_is_an_error(folder, tmp_path):
 
 
 def test_a_revision_is_part_of_a_hub_name(monkeypatch):
-    monkeypatch.setattr(sources, "in_hub_cache", lambda name: name == "owner/model")
+    monkeypatch.setattr(sources, "in_hub_cache", lambda name, revision: name == "owner/model")
     source = sources.find_model("owner/model@abc123")
     assert (source.location, source.arguments) == (
         "owner/model", {"trust_remote_code": False, "revision": "abc123"}
     )  # fmt: skip
     assert "revision" not in sources.find_model("owner/model").arguments
+
+
+def test_an_adapter_can_have_a_revision_too(folder):
+    source = sources.find_model(f"{folder}+me/tuned@v2")
+    assert (source.location, source.adapter, source.adapter_revision) == (folder, "me/tuned", "v2")
+    assert source.revision is None
+
+
+def test_a_second_adapter_is_refused_and_not_dropped(adapter):
+    name, _ = adapter
+    with pytest.raises(ModelError, match="itself; only one adapter can be added: merge that one") as caught:
+        sources.find_model(f"{name}+{name}")
+    assert name in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +89,7 @@ def test_a_revision_is_part_of_a_hub_name(monkeypatch):
         ("owner/model@abc123", "model"),
         ("/models/one/", "one"),
         ("owner/model+me/tuned", "model+tuned"),
+        ("owner/model@abc123+me/tuned@def456", "model+tuned"),
     ],
 )
 def test_a_short_name_is_what_people_call_it(name, short):

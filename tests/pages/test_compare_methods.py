@@ -1,13 +1,20 @@
 """Methods on the Compare page: what is chosen, shown and kept in the link."""
 
+import os
+
 import numpy as np
 import pytest
 
+from staff_engine.runs import control
+from staff_engine.runs.folders import read_record
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
+from staff_engine.runs.status import load_status, save_status
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
+from staff_engine.system.processes import start_time
 from tests.helpers.damage import without
+from tests.helpers.made_run import finish, write_trajectory
 from tests.helpers.seen import unescaped
 
 DEFAULT = list(DEFAULT_METHODS)
@@ -189,12 +196,38 @@ def test_a_filter_that_no_chosen_sample_passes_says_so(methods):
     assert "No sample of these coresets passes the filter" in texts(app)
 
 
+def test_s2l_is_offered_once_its_losses_are_measured(methods, finished_run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(control, "start", asked.append)
+    app = methods()
+    [button] = [button for button in app.button if button.key == "measure_trajectories"]
+    button.click().run()
+    assert not app.exception
+    assert asked == [finished_run]
+    assert read_record(finished_run).plan.checkpoints == 10
+    write_trajectory(finished_run)
+    finish(finished_run)
+    app = methods(compare_methods="s2l,staff")
+    assert app.pills(key="_compare_methods").value == ["staff", "s2l"]
+    assert not [button for button in app.button if button.key == "measure_trajectories"]
+
+
+def test_the_progress_of_the_measurement_is_shown(methods, finished_run):
+    status = load_status(finished_run.folder)
+    pid = {"pid": os.getpid(), "pid_started": start_time(os.getpid())}
+    work = {"state": "running", "stage": "train again", "done": 3, "total": 9, "unit": "steps"}
+    save_status(finished_run.folder, status.model_copy(update={**pid, **work}))
+    app = methods()
+    said = "The small model has been fine-tuned again for 3 of 9 steps."
+    assert [bar.proto.text for bar in app.get("progress")] == [said]
+
+
 def test_without_embeddings_the_methods_that_read_none_are_left(methods, finished_run):
     without(finished_run.folder, "embedding")
     app = methods()
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
     assert "because this run has no embeddings: D2, Moderate, K-means and Facility location." in texts(app)
-    assert "no losses at checkpoints (start a run with --checkpoints 10): S2L." in texts(app)
+    assert f"trajectory {finished_run.id} --checkpoints 10): S2L." in texts(app)
     assert "clusters" not in app.get("plotly_chart")[1].proto.alt
 
 

@@ -65,7 +65,7 @@ def test_every_format_has_a_preview_and_can_be_prepared(finished_run, open_page,
     (download,) = [url for label, url in links(app).items() if label.startswith("Download coreset.")]
     answer = TestClient(Starlette(routes=ROUTES)).get(download)
     assert answer.status_code == 200
-    if format != "parquet":
+    if format not in ("parquet", "jsonl-zst"):
         first = app.code[0].value.strip().removesuffix(",").encode()
         assert answer.content.startswith(first)
     if format != "indices" and scores == "yes":
@@ -219,3 +219,16 @@ def test_the_coreset_can_be_written_as_a_folder_with_the_command_that_does_the_s
     written = (tmp_path / "out/data/train.jsonl").read_bytes()
     assert written == b"".join(lines_of(finished_run, pruning_rate=0.5))
     assert f"--to={tmp_path / 'out'}" in app.code[-1].value
+
+
+def test_a_file_for_a_training_tool_is_written_where_the_format_has_one(finished_run, open_page, tmp_path):
+    app = open_page("export", run=finished_run.id)
+    assert "With the formats Messages and LLaMA-Factory, a file for training with TRL" in said(app.caption)
+    app = open_page("export", run=finished_run.id, export_format="messages")
+    app.selectbox(key="export_recipe_messages").set_value("trl").run()
+    app.text_input(key="export_out_messages").set_value(str(tmp_path / "mine.jsonl"))
+    button(app, "Write the files").click().run()
+    assert not app.exception and not app.error
+    assert "mine.trl.py" in unescaped(app.success[0].value)
+    assert (tmp_path / "mine.trl.py").read_text().startswith("# Fine-tune ")
+    assert "--format=messages --recipe=trl --out=" in app.code[-1].value

@@ -157,7 +157,7 @@ def test_every_state_says_the_next_step(open_page, home, state, button):
     said = texts(app)
     assert NEXT[state] in said
     assert "builtin\\:docstrings · near, far for target · 80 samples" in said
-    assert "Stage 3 of 12." in said
+    assert "Stage 6 of 15." in said
     assert button in {each.key for each in app.button}
     assert ("The disk is full" in said) == (state == "failed")
     assert app.session_state.family == run.id
@@ -168,7 +168,7 @@ def test_a_similarity_run_at_work_shows_its_stages_and_the_time_left(open_page, 
     app = open_page("family")
     said = [progress.proto.text for progress in app.get("progress")]
     assert "Score near, untouched · 40 of 160 samples, 20 per second, 6.0 s left" in said
-    assert said[0] == "Read the data · 1.0 s"
+    assert said[1] == "Read the data · 1.0 s"
     assert said[-1] == ":gray[Compare the models]"
 
 

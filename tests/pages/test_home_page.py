@@ -53,6 +53,15 @@ def test_the_demo_is_to_be_had_for_another_task_and_family(open_page, no_process
     assert (plan.dataset, plan.small) == ("builtin:chat", "builtin:gemma-nano")
 
 
+def test_the_demo_is_to_be_had_with_faults_made_on_purpose(open_page, no_process):
+    app = open_page("home")
+    app.toggle(key="home_demo_faults").set_value(True).run()
+    app.button(key="home_demo").click().run()
+    assert not app.exception
+    [run] = control.list_runs()
+    assert control.read_record(run).plan.dataset == "builtin:docstrings?swapped=0.25&duplicates=0.05"
+
+
 def test_every_run_is_listed_with_state_data_models_and_size(open_page, finished_run):
     app = open_page("home")
     said = texts(app)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from staff_engine.presets import PRESETS
+from staff_engine.runs.composition import response_lengths
 from staff_engine.runs.cost import price, run_cost, token_share
-from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import open_results
 from staff_engine.runs.saved_selections import list_saved, save_selection
 from staff_engine.runs.status import Status, load_status, save_status
 from staff_engine.system.processes import start_time
 from staff_engine.system.words import duration
-from tests.helpers.made_run import finish, write_alone
+from tests.helpers.made_run import finish, make_finished_run, write_alone
 
 STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged", "finished")
 
@@ -60,6 +60,16 @@ def test_the_figures_are_those_of_the_plans_selection(open_page, finished_run):
     assert said["Strata served"] == f"{(selection.budget > 0).sum()} of 10"
     assert said["Verified"] == "50"
     assert "Provisional" not in texts(app)
+
+
+def test_the_kinds_of_rows_are_shown_where_the_data_says_them(open_page, finished_run, tmp_path):
+    assert "Kinds of rows" not in texts(open_page("select", run=finished_run.id))
+    (tmp_path / "faulty").mkdir()
+    run = make_finished_run(tmp_path / "faulty", kinds=True)
+    results = open_results(run.folder)
+    swapped = (results.select().indices % 4 == 0).mean()
+    said = texts(open_page("select", run=run.id)).replace("\\", "")
+    assert f"swapped {swapped:.0%} (in the data 25%)" in said
 
 
 def test_the_page_leads_on_to_the_samples_and_the_export(open_page, finished_run):

@@ -19,3 +19,14 @@ def test_an_adapter_names_its_base_model_as_the_plan_does_and_has_a_card(tmp_pat
     assert "1,200 samples of `data.jsonl`" in text
     assert "/home/me" not in text
     assert "| learning rate | 0.001 |" in text and "| epochs | 2 |" in text
+
+
+def test_a_base_at_a_commit_is_named_as_peft_does(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "", "revision": null, "r": 8}')
+    plan = Plan.make(dataset="me/data@v1", small="me/small@abc", target="t", learning_rate=0.001)
+    describe_adapter(tmp_path, plan, plan.small, 1200)
+    config = json.loads((tmp_path / "adapter_config.json").read_bytes())
+    assert config == {"base_model_name_or_path": "me/small", "revision": "abc", "r": 8}
+    _, head, text = (tmp_path / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head)["base_model"] == "me/small"
+    assert "# LoRA adapter of me/small@abc" in text

@@ -15,7 +15,7 @@ from staff_engine.pipelines.similarity import run as similarity
 from staff_engine.runs.results import open_results
 from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.files import write_json
-from tests.helpers.tiny import make_plan, make_tokenizer, save_model
+from tests.helpers.tiny import make_tokenizer, save_model
 from tests.helpers.tiny_run import Watch, make_run
 from tests.helpers.zoo import make_bare
 
@@ -141,20 +141,6 @@ def test_samples_outside_the_chat_template_are_counted_in_the_summary(tmp_path, 
     warnings = open_results(folder).summary.warnings
     assert "The chat template has no system turn: in 3 samples the system text is at the start" in warnings[0]
     assert warnings[1].startswith("2 of 30 samples do not fit the chat template and use the plain one.")
-
-
-def test_a_run_stays_at_the_commit_of_its_check(tmp_path):
-    plan = make_plan(small="owner/small", target="owner/base+me/adapter")
-    found = [
-        {"model": "owner/small", "lora_share": 0.9, "commit": "abc"},
-        {"model": "owner/base+me/adapter", "lora_share": 0.9, "commit": "def"},
-    ]
-    write_json(tmp_path / checking.FILE, {"models": found})
-    pinned = checking.pinned(plan, tmp_path)
-    assert (pinned.small, pinned.target) == ("owner/small@abc", "owner/base@def+me/adapter")
-    assert checking.pinned(pinned, tmp_path) == pinned
-    write_json(tmp_path / checking.FILE, {"models": [{**each, "commit": None} for each in found]})
-    assert checking.pinned(plan, tmp_path) == plan
 
 
 def test_no_more_than_the_first_response_tokens_are_scored_in_the_check():

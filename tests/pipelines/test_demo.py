@@ -60,4 +60,5 @@ def test_another_demo_is_another_run(started):
 def test_the_demo_is_recognised_on_every_task_and_family():
     assert demo.is_demo(DEMO_PLAN)
     assert demo.is_demo(demo_plan("kazakh", next(iter(demo_families().values()))))
+    assert demo.is_demo(demo_plan("chat", "gemma", faulty=True))
     assert not demo.is_demo(DEMO_PLAN.but(pruning_rate=0.8))

@@ -3,9 +3,7 @@
 import pytest
 
 from staff_engine.errors import ModelError
-from staff_engine.models import adapters
-from staff_engine.scoring.check import check_scoring
-from tests.helpers.tiny import make_samples
+from staff_engine.models.loading import load_model
 from tests.helpers.zoo import LINEAR_ATTENTION, assert_scored_as_autograd, known, make_bare, make_config
 
 pytestmark = pytest.mark.long
@@ -67,8 +65,8 @@ def test_the_sweep_is_wide():
 
 
 @pytest.mark.parametrize("name", known(ENCODERS))
-def test_an_encoder_with_a_head_for_tokens_is_refused_by_the_check_in_one_line(name):
-    model = adapters.add_lora(make_bare(name), rank=4, alpha=8, seed=0)
-    with pytest.raises(ModelError, match="with the samples beside it; a causal decoder is needed") as caught:
-        check_scoring(model, make_samples((6, 9)), name=name, which="all", pad_token_id=0)
+def test_an_encoder_with_a_head_for_tokens_is_refused_in_one_line_when_it_is_loaded(tmp_path, name):
+    make_bare(name).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"is an encoder .*; a causal decoder is needed") as caught:
+        load_model(str(tmp_path), device="cpu")
     assert "\n" not in str(caught.value)

@@ -17,6 +17,7 @@ from staff_engine.selection.baselines.d2 import select_d2
 from staff_engine.selection.baselines.facility import select_facility
 from staff_engine.selection.baselines.kmeans import select_kmeans
 from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.oracle import select_oracle
 from staff_engine.selection.baselines.perplexity import select_perplexity
 from staff_engine.selection.baselines.random_budgets import select_random_extra, select_random_tokens
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
@@ -34,7 +35,7 @@ ROWS = 200
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
-    run = make_finished_run(tmp_path, ROWS, drop_hardest=0.2, strata=8, seed=3, checkpoints=3)
+    run = make_finished_run(tmp_path, ROWS, kinds=True, drop_hardest=0.2, strata=8, seed=3, checkpoints=3)
     write_alone(run)
     write_trajectory(run)
     return open_results(run.folder)
@@ -95,6 +96,7 @@ def test_each_method_chooses_by_its_own_function_with_the_plans_cut(results):
         "facility": select_facility(table.effort, table.embedding, **common),
         "s2l": select_s2l(table.effort, table.trajectories, **common),
         "superfiltering": select_superfiltering(table.effort, table.ifd, **common),
+        "oracle": select_oracle(table.effort, np.arange(ROWS) % 4 > 0, **common),
     }
     assert expected.keys() == METHODS.keys()
     for name, ids in expected.items():
@@ -228,7 +230,7 @@ def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
     count, command = missing_of("staff-studio", results, **common)
     assert count == len(results.to_verify(preset="studio", **common)) > 0
     words = "--pruning-rate 0.7 --score length-adjusted --strata 20 --strata-by quantile --ratio calibrated"
-    words += " --drop-hardest 0.3 --drop-by ifd --drop-evenly --near-duplicates 0.9"
+    words += " --allocation proportional --drop-hardest 0.3 --drop-by ifd --drop-evenly --near-duplicates 0.9"
     assert command == f"{COMMAND} verify {results.folder.name} {words}"
     table = small_scores(results)
     [found] = coverage_of_methods(results, table, ["staff", "staff-studio"], pruning_rates=[0.7], seed=0)
@@ -279,9 +281,14 @@ def test_a_run_without_embeddings_serves_the_methods_that_read_none(results):
 def test_what_only_some_methods_read_is_said_to_be_missing_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
     results = open_results(make_finished_run(tmp_path, ROWS).folder)
-    table = small_scores(results)
+    table, name_of_run = small_scores(results), results.folder.name
     assert (table.trajectories.shape, table.ifd.shape) == ((ROWS, 0), (0,))
-    for name, words in (("s2l", "--checkpoints 10"), ("superfiltering", "verify RUN --score ifd")):
+    commands = {
+        "s2l": f"trajectory {name_of_run} --checkpoints 10",
+        "superfiltering": f"verify {name_of_run} --score ifd",
+        "oracle": "_kind",
+    }
+    for name, words in commands.items():
         with pytest.raises(RunError, match=words):
             choose(name, results, table, pruning_rate=0.5, seed=0)
 

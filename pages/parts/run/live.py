@@ -21,7 +21,8 @@ from staff_engine.runs.description import RunDescription
 from staff_engine.runs.integrity.check import damage_sentence, find_damage
 from staff_engine.runs.status import ACTIVE
 from staff_engine.runs.summary import Summary, SummaryTrust
-from staff_engine.system.words import duration
+from staff_engine.system.hub import with_short_commits
+from staff_engine.system.words import duration, noun
 
 NEXT = {
     "queued": "Another run is in progress. This one starts when that run ends.",
@@ -86,7 +87,7 @@ def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
 def _words(plan: Plan | None) -> str:
     if plan is None:
         return ""
-    return plain(f"{plan.dataset} · {plan.small} for {plan.target}")
+    return plain(with_short_commits(f"{plan.dataset} · {plan.small} for {plan.target}"))
 
 
 def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
@@ -100,7 +101,8 @@ def _finished(summary: Summary, timings: Mapping[str, float]) -> None:
     for warning in summary.warnings:
         st.caption(f":material/info: {plain(warning)}")
     if summary.unscorable:
-        st.caption(f":material/info: {summary.unscorable:,} rows have no score. The Samples page shows why.")
+        have = noun(summary.unscorable, "row has", "rows have")
+        st.caption(f":material/info: {summary.unscorable:,} {have} no score. The Samples page shows why.")
     with st.container(horizontal=True):
         if st.button("View the scores", type="primary", icon=":material/bar_chart:", key="run_scores"):
             st.switch_page(page_file("scores"))

@@ -14,8 +14,8 @@ from staff_engine.charts import overlap as charts
 from staff_engine.pipelines.demo import is_demo
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.presets import PRESETS, Preset, preset_of
+from staff_engine.runs.composition import response_lengths
 from staff_engine.runs.folders import Run
-from staff_engine.runs.lengths import response_lengths
 from staff_engine.runs.results import Results
 from staff_engine.selection.overlap import overlap_of
 from staff_engine.selection.scores import SCORES

@@ -14,6 +14,7 @@ from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE
+from staff_engine.system.hub import with_short_commits
 
 NEXT = {
     "queued": "Another run is in progress. This one starts when that run ends.",
@@ -62,4 +63,5 @@ def _what(facts: RunDescription) -> str:
     if facts.plan is None or compared is None:
         return ""
     smalls, targets = (", ".join(map(short_name, names)) for names in (compared.smalls, compared.targets))
-    return plain(f"{facts.plan.dataset} · {smalls} for {targets} · {compared.sample:,} samples")
+    data = with_short_commits(facts.plan.dataset)
+    return plain(f"{data} · {smalls} for {targets} · {compared.sample:,} samples")

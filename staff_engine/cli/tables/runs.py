@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from staff_engine.cli.terminal import console as make_console
+from staff_engine.models.sources import short_name
 from staff_engine.runs.cost import Cost, price, run_cost
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.summary import Summary
@@ -32,6 +33,7 @@ def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
     rows = [
         ("samples", f"{summary.samples:,}"),
         ("unscorable", f"{summary.unscorable:,}"),
+        *([("near duplicates left out", f"{summary.near_duplicates:,}")] if summary.near_duplicates else []),
         ("strata", f"{summary.strata:,} ({summary.strata_served:,} served)"),
         *([("target tuned on", f"{summary.tuned:,}")] if summary.tuned else []),
         ("verified on the target", f"{summary.verified:,}{missing}"),
@@ -130,7 +132,7 @@ def runs_table(runs: Iterable[RunDescription]) -> Table:
     table.add_column("m", justify="right")
     for facts in runs:
         own_name = facts.name if facts.name and facts.name not in facts.run_id else ""
-        target = facts.plan.target.rpartition("/")[2].removeprefix("builtin:") if facts.plan else ""
+        target = short_name(facts.plan.target) if facts.plan else ""
         size = "" if facts.summary is None else str(facts.summary.coreset_size)
         table.add_row(*map(escape, (facts.run_id, facts.status.state, own_name, target, size)))
     return table

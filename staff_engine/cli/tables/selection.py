@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from staff_engine.cli.terminal import say
+from staff_engine.system.words import counted
 
 HINT = " (use --out FILE to write them)"
 
@@ -16,16 +17,18 @@ def print_selected(answer: Mapping[str, Any], verify: str, seconds: float) -> No
     Parameters
     ----------
     answer
-        coreset_size, near_duplicates, response_tokens, price, warnings, to_verify, and places if it was
-        written.
+        coreset_size, near_duplicates, response_tokens, kinds, price, warnings, to_verify, and places if it
+        was written.
     verify, seconds
         The command that verifies the missing samples, and its estimated time; 0 if unknown.
     """
     where = f" and written to {' and '.join(answer['places'])}" if "places" in answer else HINT
     say(f"{answer['coreset_size']:,} samples selected{where}")
     if answer["near_duplicates"]:
-        say(f"{answer['near_duplicates']:,} near duplicates are left out")
+        say(f"{counted(answer['near_duplicates'], 'near duplicate is', 'near duplicates are')} left out")
     say(answer["response_tokens"])
+    if answer["kinds"]:
+        say(answer["kinds"])
     say(answer["price"])
     for warning in answer["warnings"]:
         say(f"warning: {warning}", err=True)

@@ -22,11 +22,11 @@ from staff_engine.data.files.kinds import suffix_of
 from staff_engine.data.first_rows import FirstRows, rows_of_lines
 from staff_engine.data.inspection.findings import DataChoice, Findings
 from staff_engine.data.inspection.scan import FIRST_FILE, PROBLEMS_FILE, STEP, inspect_data
-from staff_engine.data.locating import absolute_source, files_of
+from staff_engine.data.locating import absolute_source, files_of, in_hub_data
 from staff_engine.data.sources import is_on_hub
 from staff_engine.errors import DatasetError, StaffError
 from staff_engine.system import background
-from staff_engine.system.hub import hub_answers, in_hub_cache
+from staff_engine.system.hub import hub_answers
 from staff_engine.system.processes import start_time
 
 KEPT = 40
@@ -222,7 +222,7 @@ def _ask_hub(source: str) -> None:
     """Raise DatasetError early if the data set is on the hub and the hub cannot be reached."""
     if not is_on_hub(source):
         return
-    if not in_hub_cache(source.partition(":")[0], "README.md", "dataset") and not hub_answers():
+    if not in_hub_data(source) and not hub_answers():
         raise DatasetError(
             f"the hub cannot be reached from this machine, so {source!r} cannot be read; "
             "check the connection, or choose a file or a built-in data set"

@@ -15,6 +15,7 @@ from staff_engine.export.coreset import Manifest
 from staff_engine.export.formats import DEFAULT_FORMAT, EXPORT_FORMATS, ExportFormat, find_format
 from staff_engine.export.hub.card import write_card
 from staff_engine.export.manifest import describe, describe_file, write_manifest
+from staff_engine.export.recipes.registry import RECIPES, find_recipe
 from staff_engine.export.rows import Rows
 from staff_engine.export.targets import files_of_export, refuse_run_files, source_files
 from staff_engine.plan import Plan
@@ -33,7 +34,10 @@ MANIFEST_FILE = f"{OURS}/manifest.json"
 DECISIONS_FILE = f"{OURS}/decisions.parquet"
 CARD_FILE = "README.md"
 
-LOADABLE = (".jsonl", ".json", ".csv", ".parquet")
+STEM = "train"
+"""The beginning of the name of a file with rows, and of a recipe."""
+
+LOADABLE = (".jsonl", ".jsonl.zst", ".json", ".csv", ".parquet")
 """Suffixes of the formats that `load_dataset` reads."""
 
 SHARD = 500_000
@@ -91,6 +95,7 @@ def export_folder(
     format: str = DEFAULT_FORMAT,
     with_scores: bool = False,
     overwrite: bool = False,
+    recipe: str | None = None,
 ) -> Manifest:
     """Write a coreset as a folder that `load_dataset` reads.
 
@@ -99,7 +104,7 @@ def export_folder(
 
     Parameters
     ----------
-    results, selection, settings, format, with_scores, overwrite
+    results, selection, settings, format, with_scores, overwrite, recipe
         As in `coreset.export_coreset`.
     folder
         The folder; its parent must exist.
@@ -111,10 +116,11 @@ def export_folder(
 
     Raises
     ------
-    PlanError, StaffError
-        As `check_folder`; or if a row does not fit the format.
+    PlanError, ModelError, StaffError
+        As `check_folder`; or if a row does not fit the format, or a recipe cannot be written.
     """
     folder = folder.absolute()
+    tool = find_recipe(recipe, format) if recipe else None
     check_folder(folder, format, results.plan, with_scores=with_scores, overwrite=overwrite)
     chosen = find_format(format)
     decisions = decide(results, selection)
@@ -129,11 +135,15 @@ def export_folder(
         manifest = _for_others(describe(results, selection, settings))
         manifest["format"], manifest["with_scores"] = format, with_scores
         manifest["warnings"] += chosen.warnings(rows)
+        if tool:
+            text = tool.write(results, len(rows.row_ids), STEM, next(iter(files)))
+            (part / tool.file_name(STEM)).write_text(text, encoding="utf-8")
         write_card(part / CARD_FILE, manifest, list(files), decisions)
         manifest["files"] = [
             *(describe_file(part / name, name, count) for name, count in files.items()),
             describe_file(part / DECISIONS_FILE, DECISIONS_FILE, results.num_rows),
             describe_file(part / CARD_FILE, CARD_FILE, 0),
+            *([describe_file(part / tool.file_name(STEM), tool.file_name(STEM), 0)] if tool else []),
         ]
         write_manifest(part / MANIFEST_FILE, manifest)
         _move(part, folder)
@@ -157,7 +167,7 @@ def _name_of(source: str) -> str:
 
 def _write_data(format: ExportFormat, rows: Rows, part: Path) -> dict[str, int]:
     """Write the rows; the names of the files, with their numbers of rows."""
-    name = f"{DATA}/train{format.suffix}"
+    name = f"{DATA}/{STEM}{format.suffix}"
     path = part / name
     count = format.writer_of(rows.facts).write(rows, path, format.suffix)
     if count != len(rows.row_ids):
@@ -200,7 +210,7 @@ def _in_shards(path: Path) -> dict[str, int]:
         for batch in batches:
             while batch.num_rows:
                 if writer is None:
-                    name = f"{DATA}/train-{len(files):05d}-of-{total:05d}.parquet"
+                    name = f"{DATA}/{STEM}-{len(files):05d}-of-{total:05d}.parquet"
                     files[name] = 0
                     writer = pq.ParquetWriter(
                         path.parent.parent / name, whole.schema_arrow, compression="zstd"
@@ -234,6 +244,7 @@ def _foreign_files(folder: Path) -> list[str]:
     """Files that an export to a folder would replace, or load with its own, and that are not ours."""
     own = files_of_export(folder / MANIFEST_FILE)
     own |= {MANIFEST_FILE} if own else set()
-    inner = [folder / CARD_FILE, *(folder / DATA).rglob("*"), *(folder / OURS).rglob("*")]
+    ours = [CARD_FILE, *(recipe.file_name(STEM) for recipe in RECIPES.values())]
+    inner = [*(folder / name for name in ours), *(folder / DATA).rglob("*"), *(folder / OURS).rglob("*")]
     names = [path.relative_to(folder).as_posix() for path in inner if path.is_file()]
     return [name for name in names if name not in own]

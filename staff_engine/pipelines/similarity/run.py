@@ -18,6 +18,7 @@ from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, loading, sources
 from staff_engine.pipelines.checking import check_models, find_models
+from staff_engine.pipelines.pinning import pin
 from staff_engine.pipelines.similarity.measures import RESAMPLES, compare_scores, correlate_ranks
 from staff_engine.pipelines.similarity.report import (
     REPORT_FILE,
@@ -94,6 +95,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     StaffError
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
+    pin(folder, open_similarity(folder).compared)
     run = open_similarity(folder)
     compared = _models(run)
     names = list(dict.fromkeys(model.name for model in compared))

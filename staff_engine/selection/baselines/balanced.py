@@ -7,6 +7,9 @@ import numpy as np
 from staff_engine.selection.allocation import allocate
 from staff_engine.selection.drawing import SELECTION, priorities
 
+CLUSTERS = 100
+"""Number of clusters of S2L, from its paper, and of k-means."""
+
 
 def draw_balanced(rows: np.ndarray, groups: np.ndarray, size: int, *, seed: int) -> np.ndarray:
     """Draw an equal number of samples from each group, or all of a group that is too small.

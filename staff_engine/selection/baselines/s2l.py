@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from staff_engine.selection.baselines.balanced import draw_balanced
+from staff_engine.selection.baselines.balanced import CLUSTERS, draw_balanced
 from staff_engine.selection.baselines.candidates import candidates
 from staff_engine.selection.coverage import cluster_embeddings
 from staff_engine.selection.strata import check_scores
-
-CLUSTERS = 100
-"""Number of clusters, from the paper."""
 
 
 def select_s2l(

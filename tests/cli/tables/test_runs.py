@@ -76,3 +76,15 @@ def test_the_closing_table_says_from_when_on_the_selection_pays_off(run):
     assert re.search("fine-tuning it on the coreset [^0-9]+ 24 s\n", said[0])
     assert re.search("the selection +pays off from 2 fine-tunings on\n", said[0])
     assert "pays off" not in said[1]  # a run of an older version
+
+
+def test_the_closing_table_counts_near_duplicates_only_if_some_are_left_out(run):
+    results = open_results(run.folder)
+    said = []
+    for left_out in (0, 3):
+        console = Console(width=120, record=True, file=io.StringIO())
+        summary = results.summary.model_copy(update={"near_duplicates": left_out})
+        console.print(runs.summary_table(summary, results.timings))
+        said.append(console.export_text())
+    assert "near duplicates" not in said[0]
+    assert re.search("near duplicates left out +3\n", said[1])

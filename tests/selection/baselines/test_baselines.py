@@ -15,6 +15,7 @@ from staff_engine.selection.baselines.d2 import neighbour_graph, select_d2
 from staff_engine.selection.baselines.facility import select_facility
 from staff_engine.selection.baselines.kmeans import select_kmeans
 from staff_engine.selection.baselines.moderate import select_moderate
+from staff_engine.selection.baselines.oracle import select_oracle
 from staff_engine.selection.baselines.perplexity import select_perplexity
 from staff_engine.selection.baselines.ranked import select_el2n, select_grand, select_random
 from staff_engine.selection.baselines.s2l import select_s2l
@@ -42,9 +43,10 @@ METHODS = {
     "kmeans": select_kmeans,
     "facility": select_facility,
     "s2l": select_s2l,
+    "oracle": lambda scores, embedding, **more: select_oracle(scores, np.arange(len(scores)) % 3 > 0, **more),
     "superfiltering": lambda scores, embedding, **more: select_superfiltering(scores, scores, **more),
 }
-DRAWING = {"random", "ccs", "kmeans", "s2l"}
+DRAWING = {"random", "ccs", "facility", "kmeans", "oracle", "s2l"}
 every_method = pytest.mark.parametrize("name", METHODS)
 every_deterministic_one = pytest.mark.parametrize("name", sorted(METHODS.keys() - DRAWING))
 every_rate = pytest.mark.parametrize("pruning_rate", [0.0, 0.1, 0.5, 0.9, 0.999])

@@ -23,8 +23,10 @@ def test_samples_are_drawn_until_the_tokens_are_reached(lengths, tokens, seed):
     scores[-1] = 1.0
     chosen = select_random_tokens(scores, np.array(lengths, float), tokens=tokens, seed=seed)
     expected, total = [], 0
-    for row in sorted(np.flatnonzero(np.isfinite(scores)), key=lambda row: priority(seed + 2**62, row, 1)):
-        expected.append(int(row))
+    for row in sorted(
+        np.flatnonzero(np.isfinite(scores)).tolist(), key=lambda row: priority(seed + 2**62, row, 1)
+    ):
+        expected.append(row)
         total += lengths[row]
         if total >= tokens:
             break
