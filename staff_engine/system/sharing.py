@@ -24,7 +24,7 @@ UPLOADS = "uploads"
 
 BUILTIN = "builtin:"
 LONGEST_NAME = 200
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]+|@\w[\w./-]*)?", re.ASCII)
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@\w[\w./-]*)?(:[\w.-]+)?", re.ASCII)
 
 
 def is_shared() -> bool:
