@@ -38,8 +38,9 @@ def foreign(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "builtin:docstrings", "builtin:kazakh?swapped=0.25", "gpt2", "openai/gsm8k", "openai/gsm8k:main", "org/data@v1.0:main",
-        "org/model@v1.0", "org/model+org/adapter", "teknium/OpenHermes-2.5", "builtin:llama-nano+org/adapter",
+        "builtin:docstrings", "builtin:kazakh?swapped=0.25", "gpt2", "openai/gsm8k", "openai/gsm8k:main",
+        "org/data@v1.0:main", "org/model@v1.0", "org/model+org/adapter", "teknium/OpenHermes-2.5",
+        "builtin:llama-nano+org/adapter",
     ],
 )  # fmt: skip
 def test_names_of_the_hub_and_built_in_ones_are_allowed(name):
