@@ -20,6 +20,7 @@ MODULES = {
     "diverse": "diverse",
     "evidence": "evidence.page",
     "load": "load",
+    "inspection": "inspection",
     "overhead": "overhead",
     "run": "run",
     "scoring": "scoring_page",

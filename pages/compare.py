@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages.parts import coverage, overlap
+from pages.parts import brought, coverage, overlap
 from pages.parts.evaluation import report
 from pages.parts.page import errors, header
 from pages.parts.state import scored_results
@@ -27,6 +27,7 @@ def main() -> None:
         " after fine-tuning on each coreset.",
     )
     results = scored_results()
+    brought.say(results.plan)
     st.segmented_control(
         "What to compare", list(VIEWS), key="compare_view", format_func=lambda view: VIEWS[view][0],
         required=True, label_visibility="collapsed", persist_state="session",

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.parts import brought
 from pages.parts.downloads import ARCHIVE, address
 from pages.parts.navigation import page_file
 from pages.parts.page import errors, header
@@ -242,6 +243,7 @@ def show_manifest(manifest: Manifest) -> None:
 
 header("Export", "Export the coreset as a file, in the format of your training tool.")
 results = scored_results()
+brought.say(results.plan)
 run = current_run()
 settings = choose_settings(run)
 selection = selection_of(results, settings)

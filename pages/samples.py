@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from pages.parts import brought
 from pages.parts.cache import shared
 from pages.parts.filters import filter_bar
 from pages.parts.page import errors, header
@@ -52,6 +53,7 @@ def main() -> None:
         "Every row of the data: its text, how hard it is for the small model, and why it was kept or not.",
     )
     results = scored_results()
+    brought.say(results.plan)
     selection = current_selection(results)
     columns = current_columns(results)
     _check_link(columns)

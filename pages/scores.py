@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from pages.parts import brought
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar, set_filter
 from pages.parts.navigation import page_file
@@ -226,6 +227,7 @@ def show_bands(
 
 header("Scores", "How hard the samples are for the small model, and whether the target agrees.")
 results = scored_results()
+brought.say(results.plan)
 filter_bar(results)
 selection = current_selection(results)
 columns = current_columns(results)

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import links, verifying
+from pages.parts import brought, links, verifying
 from pages.parts import saved as saved_part
 from pages.parts.charts import chart
 from pages.parts.filters import filter_bar, set_filter
@@ -40,7 +40,9 @@ def main() -> None:
         "Change a setting and the coreset updates immediately; no model is run. Strata are groups of samples"
         " with similar scores. Verified samples show which strata deserve more of the coreset.",
     )
-    studio(scored_results())
+    results = scored_results()
+    brought.say(results.plan)
+    studio(results)
 
 
 @st.fragment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,8 @@ from staff_engine.settings import Share, made, usable_path, usable_text
 OWN = "own:"
 """Beginning of the name of a score that a user brings to a run."""
 _OWN_NAME = rf"^{OWN}[A-Za-z0-9_.-]{{1,60}}$"
+NO_MODEL = "none"
+"""The small model, or the target, of a run with scores of a file."""
 OwnScore = Annotated[str, StringConstraints(pattern=_OWN_NAME)]
 
 SELECTION_FIELDS = (
@@ -117,6 +119,18 @@ class Plan(BaseModel):
         min_length=1,
         description="The target model, which scores the verified samples: hub name, folder, .gguf file or"
         " builtin:NAME.",
+    )
+    scores: str | None = Field(
+        None,
+        min_length=1,
+        description="A Parquet, CSV or TSV file of scores that other tools computed, in place of a small"
+        " model. Each column of numbers is a score, own:COLUMN; higher is harder. The target is optional.",
+    )
+    score_key: str = Field(
+        "row_id",
+        min_length=1,
+        description="The column of the file of scores that names the row: row_id (its index in the data, from"
+        " 0), or a field that the rows of the data have too.",
     )
     chat_template: str | None = Field(
         None,
@@ -276,7 +290,7 @@ class Plan(BaseModel):
     def _can_be_a_path(cls, value: str, info: ValidationInfo) -> str:
         return usable_path(value, info)
 
-    @field_validator("chat_template")
+    @field_validator("chat_template", "scores")
     @classmethod
     def _can_be_a_file(cls, value: str | None, info: ValidationInfo) -> str | None:
         return value if value is None else usable_path(value, info)
@@ -311,6 +325,49 @@ class Plan(BaseModel):
             allowed = ", ".join(get_args(known))
             raise ValueError(f"{info.field_name} is {shortened(value)}; allowed: {allowed}, or own:NAME")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _needs_no_small_model(cls, settings: Any) -> Any:
+        """Fill in what a run with scores of a file does not need: a small model and a target."""
+        if isinstance(settings, dict) and settings.get("scores"):
+            settings = {"small": NO_MODEL, "target": NO_MODEL, **settings}
+            if settings["target"] == NO_MODEL:
+                settings = {"ratio": "equal", **settings}
+        return settings
+
+    @model_validator(mode="after")
+    def _scores_or_a_small_model(self) -> Self:
+        if self.scores is None:
+            if NO_MODEL in (self.small, self.target):
+                raise ValueError(
+                    f"small or target is {NO_MODEL!r}, which only a run with a file of scores can be"
+                )
+            return self
+        if self.small != NO_MODEL:
+            raise ValueError("give scores or small, not both")
+        for name in ("score", "drop_by"):
+            value = getattr(self, name)
+            if not value.startswith(OWN) and value != "score":
+                raise ValueError(
+                    f"{name} is {value!r}, which needs a small model; a run with scores has own:NAME"
+                )
+        for name, allowed in (("ifd", False), ("checkpoints", 0)):
+            if getattr(self, name) != allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, which needs a small model")
+        if self.within == "diverse":
+            raise ValueError("within is 'diverse', which needs the embeddings of a small model")
+        if self.target == NO_MODEL and (self.ratio != "equal" or self.tune_target):
+            raise ValueError(
+                f"ratio is {self.ratio!r} and tune_target {self.tune_target}, but the run has no target;"
+                " allowed: equal and 0"
+            )
+        return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models of a run of the plan, the small one first."""
+        return tuple(name for name in (self.small, self.target) if name != NO_MODEL)
 
     @model_validator(mode="after")
     def _columns_come_in_pairs(self) -> Self:

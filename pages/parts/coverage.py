@@ -100,7 +100,8 @@ def _say_what_is_missing(results: Results, table: ScoreTable) -> None:
             without = labels_where(lambda method, column=column: column in method.reads)
             how = plain(command.format(run=results.folder.name))
             st.caption(f"Not available, because this run has no {OPTIONAL_COLUMNS[column]}{how}: {without}.")
-    verifying.offer_trajectories(Run(results.folder.name, results.folder), results)
+    if results.plan.scores is None:
+        verifying.offer_trajectories(Run(results.folder.name, results.folder), results)
 
 
 def _own_settings(names: list[str]) -> None:

@@ -14,7 +14,7 @@ from staff_engine.evaluation_plan import PILOT_MINUTES, EvaluationPlan
 from staff_engine.runs import control
 from staff_engine.runs.kinds import Kind
 from staff_engine.selection.baselines.ccs import CCS_STRATA
-from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, labels_where
+from staff_engine.selection.methods import DEFAULT_METHODS, METHODS, labels_where, of_any_score
 
 EVALUATE_ONLY = (
     "seeds", "own_draw", "full_seeds", "budget", "baseline_scores", "held_out", "held_out_samples", "answers",
@@ -183,10 +183,11 @@ def compare(
     results = open_results(scored(run).folder)
     if out is not None:
         check_out(out, results.plan)
+    table = small_scores(results)
     at_each_rate = coverage_of_methods(
         results,
-        small_scores(results),
-        method or DEFAULT_METHODS,
+        table,
+        method or (DEFAULT_METHODS if table.source == "small" else of_any_score(table)),
         pruning_rates=pruning_rate or [results.plan.pruning_rate],
         seed=results.plan.seed if seed is None else seed,
         beta=beta,

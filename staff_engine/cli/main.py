@@ -106,17 +106,20 @@ def run(
     from staff_engine.export.delivery import plan_delivery
     from staff_engine.models.sources import find_model
     from staff_engine.pipelines.forecast.job import keep_forecast
+    from staff_engine.scoring.own_scores import with_own_score
     from staff_engine.selection.ratios.rounds import check_adaptive
 
-    plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    asked = {**(read_plan_file(plan_file) if plan_file else {}), **settings}
+    plan = Plan.make(**(with_own_score(asked) if asked.get("scores") else asked))
     if plan.adaptive:
         check_adaptive(plan.allocation)
     delivery = plan_delivery(out, export_format, with_scores, plan, overwrite=overwrite) if out else None
     check_source(plan.dataset, plan.split)
-    for model in (plan.small, plan.target):
+    for model in plan.models:
         find_model(model)
     created = control.create_run(plan, name=name, delivery=delivery)
-    keep_forecast(created)
+    if plan.scores is None:
+        keep_forecast(created)
     control.start(created)
     see_through(created, detach)
 
@@ -349,6 +352,8 @@ def forecast(
     from staff_engine.pipelines.forecast.job import make_forecast
 
     plan = Plan.make(**{**(read_plan_file(plan_file) if plan_file else {}), **settings})
+    if plan.scores is not None:
+        raise PlanError("scores of a file need no forecast: no small model scores the samples")
     with console(stderr=True).status("starting") as shown:
         forecasted = make_forecast(plan, seconds=seconds, say=shown.update)
     if as_json:

@@ -24,8 +24,8 @@ PANELS = {
         "split", "limit",
     ),
     "Models": (
-        "small", "target", "chat_template", "device", "dtype", "quantize", "device_map",
-        "attn_implementation",
+        "small", "target", "scores", "score_key", "chat_template", "device", "dtype", "quantize",
+        "device_map", "attn_implementation",
     ),
     "Fine-tuning": (
         "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "lora_targets",

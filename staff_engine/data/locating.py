@@ -137,18 +137,17 @@ def absolute_source(source: str) -> str:
 
 def names_a_file(source: str) -> bool:
     """Whether a missing source names a file. A hub name may contain a dot too: teknium/OpenHermes-2.5."""
-    path = Path(source).expanduser()
+    path, hub = Path(source).expanduser(), Path(HubData.parse(source).repository)
     if (
         glob.has_magic(source)
         or path.is_absolute()
         or source.startswith((".", "~"))
-        or source.count("/") > 1
+        or len(hub.parts) > 2
         or "\\" in source
+        or path.suffix.lower() in (*ALL_SUFFIXES, *COMPRESSED)
     ):
         return True
-    if "/" in source:
-        return path.suffix.lower() in (*ALL_SUFFIXES, *COMPRESSED) or path.parent.is_dir()
-    return bool(path.suffix)
+    return hub.parent.is_dir() if len(hub.parts) == 2 else bool(hub.suffix)
 
 
 def _in_folder(folder: Path) -> list[Path]:

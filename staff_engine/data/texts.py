@@ -31,7 +31,8 @@ def text_of(value: Any, name: str) -> str:
         return ""
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    raise DatasetError(f"{name!r} is {kind_of_value(value)}, should be text")
+    fields = f" (its fields: {quoted(value)})" if isinstance(value, dict) and value else ""
+    raise DatasetError(f"{name!r} is {kind_of_value(value)}, should be text{fields}")
 
 
 def _check_text(text: str, name: str) -> None:

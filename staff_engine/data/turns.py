@@ -14,6 +14,7 @@ from staff_engine.data.texts import (
     fill_template,
     is_missing,
     kind_of_value,
+    quoted,
     shown,
     text_of,
 )
@@ -45,8 +46,8 @@ ROLES = {name: role for role, names in _NAMES.items() for name in names}
 CALL_ROLES = ("function_call", "tool_call")
 """Names of the assistant's role in a turn that consists of tool calls."""
 
-SPEAKERS = ("role", "from")
-TEXTS = ("content", "value")
+SPEAKERS = ("role", "from", "speaker")
+TEXTS = ("content", "value", "text")
 """Field names of role and text in a conversation entry, in the order in which they are looked for."""
 
 CALLS = ("tool_calls", "function_call")
@@ -204,7 +205,8 @@ def _system(row: Row) -> list[Turn]:
 def _turn_of(item: Any, where: str, mapping: Mapping) -> Turn:
     speaker = _first(item, SPEAKERS)
     if speaker is None:
-        raise DatasetError(f"an entry of {where!r} has no {_usual(where, SPEAKERS)!r}")
+        has = f" (it has {quoted(item)})" if isinstance(item, dict) and item else ""
+        raise DatasetError(f"an entry of {where!r} has no {_usual(where, SPEAKERS)!r}{has}")
     name = str(item[speaker])
     role = role_of(item, mapping)
     if role is None:

@@ -16,7 +16,7 @@ from staff_engine.evaluation.report import open_evaluation
 from staff_engine.evaluation.run import open_sources
 from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.models.sources import find_model
-from staff_engine.plan import SEEDS, Plan
+from staff_engine.plan import NO_MODEL, SEEDS, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.runs.kinds import Kind
@@ -176,6 +176,8 @@ def _with_absolute_file(evaluation: EvaluationPlan) -> EvaluationPlan:
 
 def _check(plan: Plan, evaluation: EvaluationPlan) -> None:
     check_arms(evaluation)
+    if plan.target == NO_MODEL:
+        raise PlanError("the run has no target to fine-tune on its coresets; start one with --target")
     if plan.seed + evaluation.seeds > SEEDS:
         raise PlanError(
             f"{evaluation.seeds} seeds from {plan.seed} on end at {plan.seed + evaluation.seeds - 1};"

@@ -120,9 +120,9 @@ def find_model(name: str) -> Source:
         return Source(name, str(path.parent), path.name)
     if path.is_dir():
         return _in_folder(name, path)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"model folder {name!r} does not exist")
     repository, _, revision = name.partition("@")
+    if path.is_absolute() or name.startswith((".", "~")) or repository.count("/") > 1:
+        raise ModelError(f"model folder {name!r} does not exist")
     if not in_hub_cache(repository, revision=revision or None) and not hub_answers():
         raise ModelError(
             f"model {name!r} is not on this machine, and the hub cannot be reached to download it"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.models import adapters, loading
-from staff_engine.pipelines.checking import check_models, find_models, models_checked
+from staff_engine.pipelines.brought_scores import take_scores, tokenizer_of
+from staff_engine.pipelines.checking import check_models, find_models
 from staff_engine.pipelines.pinning import pin
 from staff_engine.pipelines.steps import (
     Reporter,
@@ -36,23 +36,20 @@ from staff_engine.pipelines.steps import (
     tokenize_rows,
     train_adapter,
 )
+from staff_engine.pipelines.summarize import summarize, too_few_to_tune
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
-from staff_engine.plan import OWN, SELECTION_FIELDS, Plan
+from staff_engine.plan import NO_MODEL, OWN, SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
-from staff_engine.runs.composition import response_lengths
-from staff_engine.runs.cost import token_share
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.integrity.records import forget
-from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, Results, open_results
-from staff_engine.runs.summary import Summary, SummaryTrust, save_summary
+from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, open_results
+from staff_engine.runs.summary import save_summary
 from staff_engine.runs.verification.rounds import add_round, key_of
 from staff_engine.scoring.own_scores import own_scores
 from staff_engine.scoring.parts import LossPartWriter, PartWriter, alone_folder, read_parts
-from staff_engine.scoring.precision import read_precision, settle
-from staff_engine.selection.agreement import rank_agreement
+from staff_engine.scoring.precision import settle
 from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE, check_adaptive
-from staff_engine.selection.trust import judge_trust
 from staff_engine.system.arrow import write_table
 from staff_engine.system.files import replaced
 from staff_engine.system.words import counted
@@ -81,33 +78,38 @@ def execute(folder: Path, reporter: Reporter) -> None:
     StaffError
         If the data, the plan or a model cannot be used; the message gives the reason.
     """
+    _refuse_missing_scores(open_results(folder).plan, folder)
     pin(folder)
     plan = open_results(folder).plan
-    _refuse_missing_scores(plan, folder)
     if plan.adaptive:
         check_adaptive(plan.allocation)
-    find_models(plan, (plan.small, plan.target), reporter)
+    find_models(plan, plan.models, reporter)
     mend(folder)
     import_rows(plan, folder, reporter)
     _tokenize(plan, folder, reporter)
     tokens = open_tokens(folder / "tokens.arrow")
-    plan = settle_format(plan, folder, plan.small, tokens, reporter)
-    check_models(plan, (plan.small, plan.target), tokens, folder, reporter)
-    _finetune(plan, folder, reporter)
-    _speculate(plan, folder, reporter)
+    if plan.models:
+        plan = settle_format(plan, folder, tokenizer_of(plan), tokens, reporter)
+        check_models(plan, plan.models, tokens, folder, reporter)
+    if plan.scores is None:
+        _finetune(plan, folder, reporter)
+        _speculate(plan, folder, reporter)
+    else:
+        _write_unscorable(folder, {**tokens.problems, **take_scores(plan, folder, tokens, reporter)})
     if plan.scores_alone:
         _speculate_alone(plan, folder, reporter)
     if plan.checkpoints:
         measure_trajectories(plan, folder, reporter)
-    _tune_target(plan, folder, reporter)
-    _verify(plan, folder, reporter, {})
+    if plan.target != NO_MODEL:
+        _tune_target(plan, folder, reporter)
+        _verify(plan, folder, reporter, {})
     _summarize(folder, reporter)
 
 
 def _refuse_missing_scores(plan: Plan, folder: Path) -> None:
     """Raise PlanError, before any work, if the plan uses a score that a user has to add to the run."""
     for name, score in (("score", plan.score), ("drop_by", plan.drop_by)):
-        if score.startswith(OWN) and score not in own_scores(folder):
+        if plan.scores is None and score.startswith(OWN) and score not in own_scores(folder):
             raise PlanError(
                 f"{name} is {score!r}, but scores can only be added to a run that has finished; start with"
                 " another score"
@@ -117,7 +119,12 @@ def _refuse_missing_scores(plan: Plan, folder: Path) -> None:
 def stages_of(plan: Plan) -> tuple[str, ...]:
     """The names of the stages of a plan's run, in order, up to the coreset."""
     asked = {
-        stages.NUMBER_FORMAT: plan.dtype == "auto",
+        stages.NUMBER_FORMAT: plan.dtype == "auto" and bool(plan.models),
+        stages.CHECK: bool(plan.models),
+        stages.FINE_TUNE: plan.scores is None,
+        stages.SPECULATE: plan.scores is None,
+        stages.TAKE_SCORES: plan.scores is not None,
+        stages.VERIFY: plan.target != NO_MODEL,
         stages.SPECULATE_ALONE: plan.scores_alone,
         stages.TRAIN_AGAIN: False,
         stages.TRAJECTORIES: plan.checkpoints > 0,
@@ -137,7 +144,7 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
         Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
     """
     results = open_results(folder)
-    plan = settle(results.plan, folder, results.plan.small, open_tokens(folder / "tokens.arrow"))
+    plan = settle(results.plan, folder, tokenizer_of(results.plan), open_tokens(folder / "tokens.arrow"))
     wanted = results.settings(**{name: settings[name] for name in ("score", "drop_by") if name in settings})
     scores = {wanted["score"], wanted["drop_by"]} - {"score"}
     if any(results.lacks(score) for score in scores):
@@ -152,7 +159,8 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         return
     imported = open_imported(folder / "dataset")
     reporter.stage(stages.TOKENIZE, imported.facts.rows)
-    tokenizer = loading.load_tokenizer(plan.small, plan.chat_template)
+    name = tokenizer_of(plan)
+    tokenizer = loading.load_tokenizer(name, plan.chat_template)
     if tokenizer.is_fast:  # to show people the text of a token
         with replaced(folder / "tokenizer.json") as part:
             tokenizer.backend_tokenizer.save(str(part))
@@ -160,12 +168,12 @@ def _tokenize(plan: Plan, folder: Path, reporter: Reporter) -> None:
         imported.rows,
         tokenizer,
         path,
-        max_length=length_bound(plan, plan.small),
+        max_length=length_bound(plan, name) if plan.models else plan.max_length,
         conversation=imported.facts.conversation,
         on_progress=reporter.advance,
     )
     tokens = open_tokens(path)
-    check_ids(tokens, plan.small)
+    check_ids(tokens, name)
     _write_unscorable(folder, tokens.problems)
     if len(tokens.row_ids) < 2:
         reason = next(iter(tokens.problems.values()), None)
@@ -225,18 +233,10 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
         ids = tokens.row_ids
     if not path.exists():
         write_table(path, row_id=ids)
-    for warning in _too_few_to_tune(plan, len(ids)):
+    for warning in too_few_to_tune(plan, len(ids)):
         log.warning(warning)
     if len(ids) and not adapter.exists():
         train_adapter(TARGET, plan, plan.target, tokens, folder, reporter)
-
-
-def _too_few_to_tune(plan: Plan, tuned: int) -> list[str]:
-    """The warning if fewer samples are left for tuning the target than the plan asks for."""
-    if tuned >= plan.tune_target:
-        return []
-    asked = f"The plan tunes the target on {plan.tune_target:,} samples other than the verified ones"
-    return [f"{asked}; only {tuned:,} exist." if tuned else f"{asked}; none exist, so it is untouched."]
 
 
 def _verify(plan: Plan, folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
@@ -318,105 +318,3 @@ def _summarize(folder: Path, reporter: Reporter) -> None:
     reporter.stage(stages.SELECT, 1)
     save_summary(folder, summarize(open_results(folder)))
     reporter.advance(1)
-
-
-def summarize(results: Results) -> Summary:
-    """Compute the figures of a run that has its scores: counts, and the estimated cost of verifying all.
-
-    The estimate is the target's measured seconds per token, times the tokens of all scorable
-    samples.
-    """
-    selection = results.select()
-    strata = selection.strata
-    verification, scores = results.verification, results.scores
-    tokens_verified = float((verification["prompt_tokens"] + verification["response_tokens"]).sum())
-    tokens_all = float((scores["prompt_tokens"] + scores["response_tokens"]).sum())
-    seconds = float(verification["seconds"].sum())
-    return Summary(
-        rows=results.num_rows,
-        samples=int(np.isfinite(results.speculative).sum()),
-        unscorable=len(results.unscorable),
-        strata=len(strata),
-        strata_served=int((strata["budget"] > 0).sum()),
-        tuned=len(results.tuned_ids),
-        near_duplicates=len(selection.duplicates),
-        verified=len(results.verified_ids),
-        to_verify=len(results.to_verify()),
-        coreset_size=len(selection.indices),
-        response_tokens=response_lengths(results, selection.indices),
-        token_share=token_share(results, selection.indices),
-        small_scoring_seconds=float(scores["seconds"].sum()),
-        verify_seconds_per_sample=seconds / max(len(verification), 1),
-        full_target_seconds_estimate=seconds / tokens_verified * tokens_all if tokens_verified else None,
-        warnings=(
-            *_cut_responses(results),
-            *_too_few_to_tune(results.plan, len(results.tuned_ids)),
-            *_other_templates(results.folder),
-            *(checked.sentence for checked in models_checked(results.folder) if checked.left_out),
-            *selection.warnings,
-        ),
-        trust=_trust(results),
-        **_number_format(results),
-    )
-
-
-def _cut_responses(results: Results) -> list[str]:
-    """A warning if responses were truncated: their scores are those of their beginnings."""
-    path = results.folder / "tokens.arrow"
-    cut = open_tokens(path).cut if path.exists() else 0
-    most = results.plan.max_length
-    return (
-        [f"{counted(cut, 'response')} longer than {most:,} tokens: truncated; --max-length sets the maximum"]
-        if cut
-        else []
-    )
-
-
-def _other_templates(folder: Path) -> list[str]:
-    """Warnings about conversations that the small model's chat template does not render as they are."""
-    made = open_tokens(folder / "tokens.arrow").templates
-    if not made.keys() - {"plain"}:
-        return []  # no chat template is used at all
-    warnings = []
-    if made.get("folded"):
-        warnings.append(
-            f"The chat template has no system turn: in {made['folded']:,} samples the system text is at the"
-            " start of the first user turn."
-        )
-    if made.get("plain"):
-        warnings.append(
-            f"{made['plain']:,} of {sum(made.values()):,} samples do not fit the chat template and use the"
-            " plain one. Their scores belong to another format than the others'."
-        )
-    return warnings
-
-
-def _number_format(results: Results) -> dict[str, str]:
-    """The number format of the models and, if `auto` chose it, a sentence with the reason."""
-    known = read_precision(results.folder) if results.plan.dtype == "auto" else None
-    if known is None:
-        return {"dtype": results.plan.dtype}
-    return {"dtype": known.dtype, "dtype_chosen": known.sentence}
-
-
-FIGURES = ("spearman", "low", "high", "partial", "partial_low", "partial_high")
-"""The figures of the agreement that the summary stores."""
-
-
-def _trust(results: Results) -> SummaryTrust:
-    plan = results.plan
-    verified = results.verified_ids
-    agreement = rank_agreement(
-        results.scores_by(plan.score)[verified],
-        results.verified_by(plan.score),
-        lengths=results.response_tokens[verified],
-    )
-    trust = judge_trust(
-        agreement,
-        epochs=plan.epochs,
-        scored_parameters=plan.scored_parameters,
-        target_tuned=len(results.tuned_ids) > 0,
-    )
-    numbers = {name: getattr(agreement, name) for name in FIGURES}
-    known = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
-    return SummaryTrust.model_validate({**asdict(trust), "samples": agreement.samples, **known})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from staff_engine.data.sources import pinned_source
 from staff_engine.models.sources import pinned
-from staff_engine.plan import Plan
+from staff_engine.plan import NO_MODEL, Plan
 from staff_engine.runs.control import update_record
 from staff_engine.runs.folders import Run, read_plan
 from staff_engine.similarity_plan import SimilarityPlan
@@ -43,7 +43,8 @@ def pin(folder: Path, similarity: SimilarityPlan | None = None) -> None:
 
 def _pinned_plan(plan: Plan) -> Plan:
     names = {"dataset": pinned_source(plan.dataset)}
-    names |= {name: pinned(getattr(plan, name)) for name in ("small", "target")}
+    models = {name: getattr(plan, name) for name in ("small", "target")}
+    names |= {name: pinned(model) for name, model in models.items() if model != NO_MODEL}
     if plan.apart_from is not None:
         names["apart_from"] = pinned_source(plan.apart_from)
     return plan.but(**names)

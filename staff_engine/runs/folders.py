@@ -22,7 +22,7 @@ from staff_engine.data.formats import FORMATS
 from staff_engine.data.locating import absolute_source
 from staff_engine.errors import PlanError, RunError
 from staff_engine.evaluation_plan import EvaluationPlan
-from staff_engine.plan import Plan
+from staff_engine.plan import NO_MODEL, Plan
 from staff_engine.program import SCRIPT
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status
@@ -140,7 +140,13 @@ def create_run(
             name: tuple(map(with_absolute_path, getattr(similarity, name))) for name in ("smalls", "targets")
         }
         similarity = similarity.model_copy(update=paths)
-    what = Kind.SIMILARITY if similarity else Kind.EVALUATION if evaluation else _slug(plan.small, 16)
+    what = (
+        Kind.SIMILARITY
+        if similarity
+        else Kind.EVALUATION
+        if evaluation
+        else _slug(plan.scores or plan.small, 16)
+    )
     slug = f"{_slug(plan.dataset, 24)}-{what}"
     record = RunRecord(
         name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
@@ -289,8 +295,8 @@ def kind_of(run: Run) -> Kind | None:
 
 def with_absolute_paths(plan: Plan) -> Plan:
     changes: dict[str, object] = {"dataset": absolute_source(plan.dataset)}
-    given = plan.model_dump(include={"small", "target", "chat_template"}, exclude_none=True)
-    changes |= {name: with_absolute_path(value) for name, value in given.items()}
+    given = plan.model_dump(include={"small", "target", "scores", "chat_template"}, exclude_none=True)
+    changes |= {name: with_absolute_path(value) for name, value in given.items() if value != NO_MODEL}
     if plan.apart_from is not None:
         changes["apart_from"] = absolute_source(plan.apart_from)
     return plan.but(**changes)

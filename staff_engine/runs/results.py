@@ -103,8 +103,20 @@ class Results:
 
     @cached_property
     def speculative(self) -> np.ndarray:
-        """Float64 (num_rows,): effort on the small model, NaN for unscorable rows."""
-        return self._measured("speculative", "effort")
+        """Float64 (num_rows,): effort on the small model, NaN for unscorable rows.
+
+        Without a small model, the plan's score, which is from a file.
+        """
+        return (
+            self._measured("speculative", "effort")
+            if self.plan.scores is None
+            else self.scores_by(self.plan.score)
+        )
+
+    @property
+    def scorable(self) -> np.ndarray:
+        """Bool (num_rows,): which rows can be scored; the same for every score."""
+        return np.isfinite(self.speculative if self.plan.scores is None else self.response_tokens)
 
     @cached_property
     def response_tokens(self) -> np.ndarray:
@@ -145,6 +157,8 @@ class Results:
         scored = self.folder / "speculative"
         check_files(self.folder, scored.name, alone_folder(scored).name)
         alone = count_parts(alone_folder(scored))
+        if self.plan.scores is not None:
+            return ("response_tokens", *own_scores(self.folder))
         complete = (LOSS_ALONE,) if alone and alone == count_parts(scored) else ()
         return (*MEASURED, *complete, *own_scores(self.folder))
 
@@ -170,9 +184,8 @@ class Results:
         lacking = self.lacks(score)
         if lacking:
             raise RunError(self._lacking(score, lacking))
-        scorable = np.isfinite(self.speculative)  # the same samples for every score
         made = make_score(score, _Columns(lambda name: self._column("speculative", name)))
-        return np.where(scorable, made, np.nan)
+        return np.where(self.scorable, made, np.nan)
 
     def _lacking(self, score: str, columns: tuple[str, ...]) -> str:
         """What the run does not have, and the command that adds it."""
@@ -183,6 +196,9 @@ class Results:
                 f"run {name} does not have the score {score!r}; its own scores: {own}; to add one:"
                 f" {COMMAND} scores add {name} FILE"
             )
+        if self.plan.scores is not None:
+            own = ", ".join(own_scores(self.folder))
+            return f"score {score!r} needs a small model, which run {name} does not have; its scores: {own}"
         return (
             f"score {score!r} needs {', '.join(columns)}, which run {name} does not have;"
             f" to compute it: {COMMAND} verify {name} --score {score}"

@@ -20,6 +20,9 @@ from staff_engine.selection.methods import METHODS, OPTIONAL_COLUMNS, OWN, Metho
 from staff_engine.system.arrow import by_row, to_numpy
 
 HOW_TO_GET = {
+    "effort": "",
+    "el2n": "",
+    "loss": "",
     "embedding": "",
     "trajectories": f" (to measure them: {COMMAND} trajectory {{run}} --checkpoints 10)",
     "ifd": f" (to compute it: {COMMAND} verify {{run}} --score ifd)",
@@ -34,7 +37,7 @@ def small_scores(results: Results) -> ScoreTable:
     return read_scores(
         results.folder,
         results.speculative,
-        source="small",
+        source="small" if results.plan.scores is None else "file",
         trajectories=results.trajectories,
         ifd=None if results.lacks("ifd") else results.scores_by("ifd"),
         clean=None if results.kinds is None else ~np.isin(results.kinds, [SWAPPED, DUPLICATE]),
@@ -45,7 +48,7 @@ def read_scores(
     folder: Path,
     effort: np.ndarray,
     *,
-    source: Literal["small", "target"],
+    source: Literal["small", "target", "file"],
     trajectories: np.ndarray | None = None,
     ifd: np.ndarray | None = None,
     clean: np.ndarray | None = None,

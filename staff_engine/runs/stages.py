@@ -39,6 +39,7 @@ TOKENIZE = Stage("tokenize", "Tokenize the data", "rows")
 NUMBER_FORMAT = Stage("number format", "Choose the number format", "trials")
 CHECK = Stage("check", "Check the models on two samples", "models")
 
+TAKE_SCORES = Stage("take scores", "Read the scores of the file", "scores")
 FINE_TUNE = Stage("fine-tune", "Fine-tune the small model", "steps")
 SPECULATE = Stage("speculate", "Score all samples on the small model", "samples")
 SPECULATE_ALONE = Stage(
@@ -62,11 +63,12 @@ SCORE_ON_TARGET = Stage("score on target", "Score all samples on the target", "s
 EVALUATE = Stage("evaluate", "Fine-tune on each coreset and evaluate", "cells")
 
 CORESET = (
-    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, FINE_TUNE, SPECULATE, SPECULATE_ALONE, TRAIN_AGAIN,
-    TRAJECTORIES, TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT, EXPORT,
+    LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, TAKE_SCORES, FINE_TUNE, SPECULATE, SPECULATE_ALONE,
+    TRAIN_AGAIN, TRAJECTORIES, TUNE_TARGET, VERIFY, VERIFY_ALONE, SELECT, EXPORT,
 )  # fmt: skip
 """Stages of a run that selects a coreset. Choosing the number format, scoring responses without prompts,
-losses at checkpoints, training again for them later, tuning the target and writing the file are optional."""
+losses at checkpoints, training again for them later, tuning the target and writing the file are optional.
+The scores of a file take the place of the small model's stages."""
 
 SIMILARITY = (
     LIBRARIES, IMPORT, TOKENIZE, NUMBER_FORMAT, CHECK, SCORE_MODEL, FINE_TUNE_MODEL, COMPARE,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from staff_engine.errors import DatasetError
 from staff_engine.plan import OWN
-from staff_engine.scoring.score_files import ScoreFile
+from staff_engine.scoring.score_files import ROW_ID, ScoreFile, number_columns
 from staff_engine.system.arrow import by_row, read_table, to_numpy, write_table
 from staff_engine.system.words import counted
 
@@ -82,7 +83,7 @@ def add_own_scores(
     """
     scores: dict[str, str] = {}
     for column in file.columns:
-        score = OWN + (re.sub(r"[^A-Za-z0-9_.]+", "-", column).strip("-.")[:LONGEST] or "score")
+        score = score_of(column)
         if score in scores:
             raise DatasetError(
                 f"columns {scores[score]!r} and {column!r} are both called {score}; rename one"
@@ -94,6 +95,29 @@ def add_own_scores(
         scores[score] = column
     (folder / FOLDER).mkdir(exist_ok=True)
     return [_add(folder, score, file, column, rows, reverse) for score, column in scores.items()]
+
+
+def score_of(column: str) -> str:
+    """The name of the score of a column: own:NAME."""
+    return OWN + (re.sub(r"[^A-Za-z0-9_.]+", "-", column).strip("-.")[:LONGEST] or "score")
+
+
+def with_own_score(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run with a file of scores, with `score` if the file has only one.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read, has several scores and none is chosen, or lacks the one that is.
+    """
+    file = Path(str(settings["scores"])).expanduser()
+    names = [score_of(name) for name in number_columns(file, str(settings.get("score_key") or ROW_ID))]
+    wanted = settings.get("score") or (names[0] if len(names) == 1 else None)
+    if wanted is None:
+        raise DatasetError(f"{file.name} has the scores {', '.join(names)}; choose one with --score")
+    if str(wanted).startswith(OWN) and wanted not in names:
+        raise DatasetError(f"{file.name} has no score {wanted!r}; its scores: {', '.join(names)}")
+    return {**settings, "score": wanted}
 
 
 def remove_own_score(folder: Path, score: str) -> None:

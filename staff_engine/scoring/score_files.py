@@ -57,17 +57,7 @@ def read_score_file(path: Path, imported: Path, rows: int, *, key: str = ROW_ID)
         or occurs twice, or no key is in the data.
     """
     table = _read(path, key)
-    if key not in table.column_names:
-        raise DatasetError(
-            f"{path.name} has no column {key!r}; its columns are {', '.join(table.column_names)}"
-        )
-    columns = {
-        name: _numbers(table[name]) for name in table.column_names if _is_number(table[name], name, key)
-    }
-    if not columns:
-        raise DatasetError(
-            f"{path.name} has no column of numbers; its columns are {', '.join(table.column_names)}"
-        )
+    columns = {name: _numbers(table[name]) for name in _named_numbers(table, path, key)}
     keys = [_text(value) for value in table[key].to_pylist()]
     if "" in keys:
         raise DatasetError(f"{path.name} has no {key} in row {keys.index('') + 1}; every row needs one")
@@ -82,6 +72,24 @@ def read_score_file(path: Path, imported: Path, rows: int, *, key: str = ROW_ID)
     return ScoreFile(
         found[known], {name: values[known] for name, values in columns.items()}, int((~known).sum())
     )
+
+
+def number_columns(path: Path, key: str) -> list[str]:
+    """The columns of numbers of a file, as `read_score_file` reads them. Raises DatasetError."""
+    return _named_numbers(_read(path, key), path, key)
+
+
+def _named_numbers(table: pa.Table, path: Path, key: str) -> list[str]:
+    if key not in table.column_names:
+        raise DatasetError(
+            f"{path.name} has no column {key!r}; its columns are {', '.join(table.column_names)}"
+        )
+    names = [name for name in table.column_names if _is_number(table[name], name, key)]
+    if not names:
+        raise DatasetError(
+            f"{path.name} has no column of numbers; its columns are {', '.join(table.column_names)}"
+        )
+    return names
 
 
 def _read(path: Path, key: str) -> pa.Table:

@@ -70,10 +70,12 @@ def measure_coverage(
     lengths : int (N,)
         Response tokens.
     losses : float (N,)
-        NaN marks an unscorable sample, which is left out of the profiles of all samples.
+        NaN marks an unscorable sample, which is left out of the profiles of all samples. If all are
+        NaN, no model has measured them, and the samples with a length count.
     """
     chosen = list(coresets.values())
-    scorable = np.flatnonzero(np.isfinite(losses))
+    measured = np.isfinite(losses)
+    scorable = np.flatnonzero(measured if measured.any() else lengths > 0)
     return Coverage(
         names=tuple(coresets),
         sizes=np.array([len(ids) for ids in chosen], dtype=np.int64),

@@ -23,6 +23,9 @@ from staff_engine.selection.baselines.s2l import select_s2l
 from staff_engine.selection.baselines.superfiltering import select_superfiltering
 
 OPTIONAL_COLUMNS = {
+    "effort": "effort",
+    "el2n": "EL2N",
+    "loss": "losses",
     "embedding": "embeddings",
     "trajectories": "losses at checkpoints",
     "ifd": "IFD",
@@ -53,15 +56,17 @@ class ScoreTable:
     """Perplexity of the response with its prompt, divided by that without it; (0,) if not measured."""
     embedding: np.ndarray
     """float16 (N, h): last hidden state averaged over the tokens; 0 where unscorable."""
-    source: Literal["small", "target"]
-    """The model that computed the scores."""
+    source: Literal["small", "target", "file"]
+    """The model that computed the scores, or the file that has them."""
     clean: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """bool (N,): whether the data says that nothing is wrong with the row; (0,) if it does not say it."""
     graphs: dict[tuple[int, int], Graph] = field(default_factory=dict, init=False, repr=False)
     """Nearest-neighbour graphs of D2, kept so that they can be used for other pruning rates."""
 
     def has(self, column: str) -> bool:
-        """Whether a column that a method reads is known."""
+        """Whether a column that a method reads is known. Without a model, no effort is."""
+        if self.source == "file" and column in ("effort", "el2n", "loss"):
+            return False
         return getattr(self, column).size > 0
 
 
@@ -116,7 +121,7 @@ def _columns_of(preset: Preset) -> tuple[str, ...]:
     """The columns that a preset reads and a run can lack."""
     diverse = ("embedding",) if preset.settings["within"] == "diverse" else ()
     ifd = ("ifd",) if "ifd" in (preset.settings["score"], preset.settings["drop_by"]) else ()
-    return (*diverse, *ifd)
+    return ("effort", *diverse, *ifd)
 
 
 def _of_preset(preset: Preset) -> Method:
@@ -261,3 +266,8 @@ def labels_where(holds: Callable[[Method], bool]) -> str:
     """The labels of the methods for which it holds, in words: "CCS and D2"."""
     *others, last = (method.label for method in METHODS.values() if holds(method))
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def of_any_score(table: ScoreTable) -> list[str]:
+    """The methods that are compared by default and need no more than a table has."""
+    return [name for name in DEFAULT_METHODS if not METHODS[name].lacks(table)]

@@ -183,6 +183,8 @@ def test_names_for_the_hub_are_told_from_files_without_asking_it(tmp_path, monke
     write(tmp_path / "here.jsonl", [PAIR])
     assert is_on_hub("openai/gsm8k")
     assert is_on_hub("openai/gsm8k:main")
+    assert all(map(is_on_hub, ["openai/gsm8k@v1.0:main", "openai/gsm8k@refs/convert/parquet", "squad@v1.1"]))
+    assert not is_on_hub("data/gone@monday.jsonl")
     assert not any(map(is_on_hub, ["here.jsonl", "gone.jsonl", "/x/y.csv", "~/z", "builtin:docstrings"]))
 
 

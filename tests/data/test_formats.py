@@ -183,3 +183,12 @@ def test_any_two_columns_can_be_mapped():
 def test_a_mapping_that_does_not_fit_is_refused(arguments, says):
     with pytest.raises(DatasetError, match=says):
         choose_mapping([{"text": "a"}], Reading(*arguments))
+
+
+def test_entries_with_speaker_and_text_are_turns_and_others_are_named_with_their_fields():
+    mapping = Mapping("messages")
+    said = [{"speaker": "Human", "text": "q"}, {"speaker": "Bot", "text": "a"}]
+    turns = normalise({"messages": said}, mapping)
+    assert [(turn["role"], turn["content"]) for turn in turns] == [("user", "q"), ("assistant", "a")]
+    with pytest.raises(DatasetError, match=r"has no 'role' \(it has 'who', 'says'\)"):
+        normalise({"messages": [{"who": "Human", "says": "q"}]}, mapping)

@@ -106,7 +106,7 @@ def write_trajectory(run, *, seed=0):
 
 def finish(run):
     """Write what the last stage of a run writes: the summary, the timings and the state."""
-    from staff_engine.pipelines.coreset import summarize
+    from staff_engine.pipelines.summarize import summarize
 
     save_summary(run.folder, summarize(open_results(run.folder)))
     names = ("import", "tokenize", "fine-tune", "speculate", "verify", "select")

@@ -67,6 +67,7 @@ def test_a_revision_is_part_of_a_hub_name(monkeypatch):
         "owner/model", {"trust_remote_code": False, "revision": "abc123"}
     )  # fmt: skip
     assert "revision" not in sources.find_model("owner/model").arguments
+    assert sources.find_model("owner/model@refs/pr/1").revision == "refs/pr/1"
 
 
 def test_an_adapter_can_have_a_revision_too(folder):

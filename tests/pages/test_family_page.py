@@ -113,7 +113,7 @@ def test_data_that_is_not_there_is_said(open_page):
 def test_a_model_that_the_hub_would_have_is_looked_for_when_it_starts(open_page, monkeypatch):
     from staff_engine.models import sources
 
-    monkeypatch.setattr(sources, "in_hub_cache", lambda *_: False)
+    monkeypatch.setattr(sources, "in_hub_cache", lambda *_, **__: False)
     monkeypatch.setattr(sources, "hub_answers", lambda: False)
     app = open_page("family")
     app.session_state.family_new_smalls = ["me/my-model"]

@@ -126,7 +126,7 @@ def test_a_run_writes_the_coreset_and_the_same_one_again(home):
     ("row", "what_to_do"),
     [
         ({"text": "a"}, "split each text into a prompt and a completion"),
-        ({"title": "a", "body": "b"}, "--prompt-column 'title' --response-column 'body'"),
+        ({"title": "a", "body": "b"}, "columns 'title', 'body'; set --prompt-column"),
     ],
 )
 def test_a_run_on_a_file_that_cannot_be_used_says_so_in_one_line(home, capfd, row, what_to_do):

@@ -9,7 +9,7 @@ from staff_engine.runs.stages import stage_of
 
 def test_every_stage_is_found_by_its_name():
     every = {*stages.CORESET, *stages.SIMILARITY, *stages.EVALUATION} - set(stages.OF_EACH_MODEL)
-    assert len(every) == 19
+    assert len(every) == 21
     assert all(stage_of(stage.name) == stage for stage in every)
 
 
@@ -17,7 +17,7 @@ def test_the_names_in_the_files_of_earlier_runs_are_known():
     names = ["import", "tokenize", "fine-tune", "speculate", "tune target", "verify", "select", "export"]
     since = [
         "libraries", "number format", "check", "speculate without prompt", "trajectories",
-        "verify without prompt",
+        "verify without prompt", "take scores", "train again",
     ]  # fmt: skip
     assert [stage.name for stage in stages.CORESET if stage.name not in since] == names
     for name in ("compare", "import held-out", "fine-tune target", "score on target", "evaluate"):

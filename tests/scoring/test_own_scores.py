@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from staff_engine.errors import DatasetError, PlanError, RunError
@@ -28,6 +28,7 @@ def run(tmp_path, monkeypatch):
     return make_finished_run(tmp_path)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-1e6, 1e6) | st.just(NAN), min_size=3, max_size=20).filter(
         lambda values: np.isfinite(values).sum() > 1

@@ -39,7 +39,7 @@ def foreign(tmp_path):
     "name",
     [
         "builtin:docstrings", "builtin:kazakh?swapped=0.25", "gpt2", "openai/gsm8k", "openai/gsm8k:main",
-        "org/data@v1.0:main", "org/model@v1.0", "org/model+org/adapter", "teknium/OpenHermes-2.5",
+        "openai/gsm8k@v1.0:main", "org/model@v1.0", "org/model+org/adapter", "teknium/OpenHermes-2.5",
         "builtin:llama-nano+org/adapter",
     ],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.parts.navigation import (
@@ -177,6 +179,8 @@ def _models(facts: RunDescription, plan: Plan) -> str:
     if chosen is not None:
         arms = [METHODS[name].label for name in chosen.methods if name in METHODS] + list(chosen.also)
         return f"evaluates {', '.join(arms)} on {short_name(plan.target)}"
+    if plan.scores is not None:
+        return f"{plan.score} of {Path(plan.scores).name} for {short_name(plan.target)}"
     smalls, targets = (compared.smalls, compared.targets) if compared else ((plan.small,), (plan.target,))
     words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
     return f"compares {words} on {compared.sample:,} samples" if compared else words

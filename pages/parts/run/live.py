@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import streamlit as st
 
+from pages.parts import brought
 from pages.parts.charts import chart
 from pages.parts.navigation import choose_run, page_file, plan_again
 from pages.parts.page import errors, say_refusals
@@ -66,7 +68,7 @@ def _follow(run: Run, seen: str) -> None:
     with left:
         progress.stages(status, stages_of(facts.plan))
     with right:
-        _charts(run, status.state)
+        _charts(run, status.state, facts.plan)
     progress.log(run, expanded=status.state in ("running", "failed"))
 
 
@@ -77,7 +79,8 @@ def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
     st.markdown(NEXT[facts.status.state])
     with st.container(horizontal=True), errors():
         progress.controls(run, facts.status.state, "run", resumable=resumable)
-        if facts.plan and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
+        again = facts.plan is not None and facts.plan.scores is None  # the form has no file of scores
+        if facts.plan and again and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
             plan_again(facts.plan.model_dump(mode="json"))
         if st.button("New run", icon=":material/add:", key="run_new"):
             choose_run(None)
@@ -87,6 +90,8 @@ def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
 def _words(plan: Plan | None) -> str:
     if plan is None:
         return ""
+    if plan.scores is not None:
+        return plain(f"{plan.dataset} · {plan.score} of {Path(plan.scores).name} for {plan.target}")
     return plain(with_short_commits(f"{plan.dataset} · {plan.small} for {plan.target}"))
 
 
@@ -121,10 +126,24 @@ def _trust(trust: SummaryTrust) -> None:
         st.caption(f":material/balance: {text}")
 
 
-def _charts(run: Run, state: str) -> None:
+def _charts(run: Run, state: str, plan: Plan) -> None:
     with errors():
-        losses, scores = charts.loss_frame(run.folder), charts.scored_frame(run.folder)
         tuning = charts.loss_frame(run.folder, "target")
+    if plan.scores is None:
+        _small_losses(run, state)
+    if not tuning.empty:
+        st.subheader("Fine-tuning of the target", anchor=False)
+        figure = charts.loss_figure(tuning, "target")
+        chart(figure, alt="Fine-tuning loss of the target by step", key="run_tuning")
+    if plan.scores is None:
+        _small_scores(run, state)
+    else:
+        brought.say(plan)
+
+
+def _small_losses(run: Run, state: str) -> None:
+    with errors():
+        losses = charts.loss_frame(run.folder)
     st.subheader("Fine-tuning of the small model", anchor=False)
     if losses.empty:
         ended = state == "finished"
@@ -135,10 +154,11 @@ def _charts(run: Run, state: str) -> None:
         )
     else:
         chart(charts.loss_figure(losses), alt="Fine-tuning loss by step", key="run_losses")
-    if not tuning.empty:
-        st.subheader("Fine-tuning of the target", anchor=False)
-        figure = charts.loss_figure(tuning, "target")
-        chart(figure, alt="Fine-tuning loss of the target by step", key="run_tuning")
+
+
+def _small_scores(run: Run, state: str) -> None:
+    with errors():
+        scores = charts.scored_frame(run.folder)
     st.subheader(f"Scores of the small model{'' if state == 'finished' else ' so far'}", anchor=False)
     if scores.empty:
         st.caption("The small model's scores appear here and are updated every few seconds.")

@@ -63,7 +63,7 @@ def choose(run: Run, results: Results) -> None:
     )
     if current != CUSTOM:
         st.caption(PRESETS[current].sentence)
-    for preset in PRESETS.values():
+    for preset in PRESETS.values() if results.plan.scores is None else ():
         if scores := _lacking(results, preset):
             st.caption(f"The preset {preset.label} needs the score {', '.join(scores)}.")
             verifying.offer_ifd(run, results)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.parts.run import plan_field
 from pages.parts.select import own_scores
-from staff_engine.plan import OWN, Plan
+from staff_engine.plan import NO_MODEL, OWN, Plan
 from staff_engine.runs.results import Results
 from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE
 from staff_engine.selection.scores import SCORES
@@ -86,4 +86,8 @@ def _allowed(name: str, results: Results) -> tuple[str, ...]:
         return results.score_names
     if name == "drop_by":
         return ("score", *results.score_names)
+    if name == "ratio" and results.plan.target == NO_MODEL:
+        return ("equal",)
+    if name == "within" and results.plan.scores is not None:
+        return ("random", "hardest")
     return get_args(Plan.model_fields[name].annotation)

@@ -18,7 +18,7 @@ MOST_HEADINGS = 8
 
 def print_coverage(methods: MethodCoverage, console: Console) -> None:
     """Print the sizes of the coresets, their overlap and how much of the data they cover."""
-    scores = f"scores of the {methods.source} model"
+    scores = "scores of the file" if methods.source == "file" else f"scores of the {methods.source} model"
     made = f"seed {methods.seed}, {scores}, β of {labels_where(lambda method: method.cuts)} {methods.beta:g}"
     if methods.baseline_strata != CCS_STRATA:
         made += f", K of {labels_where(lambda method: method.stratifies)} {methods.baseline_strata}"
@@ -80,5 +80,7 @@ def _share(value: float) -> str:
 
 
 def _spread(quantiles: np.ndarray, format: str) -> str:
+    if np.isnan(quantiles).all():
+        return "–"
     low, middle, high = (quantiles[i] for i in (0, len(quantiles) // 2, -1))
     return f"{middle:{format}}\n[dim]{low:{format}} to {high:{format}}[/dim]"

@@ -120,7 +120,9 @@ def _row(names: Sequence[str], cells: list[str], where: str, source: DataFile) -
     while len(cells) > len(names) and not cells[-1]:
         cells.pop()
     if len(cells) != len(names):
-        hint = "; is the delimiter right (--delimiter)?" if source.delimiter or len(names) == 1 else ""
+        hint = "; is the delimiter right (--delimiter)?" if source.delimiter else ""
+        if len(names) == 1:
+            hint = f"; it is {names[0]!r}: if that is a title, remove it, else set --delimiter"
         raise DatasetError(f"{where}: {len(cells)} fields, but the header has {len(names)}{hint}")
     return {
         name or f"column {number}": cell

@@ -1,4 +1,4 @@
-"""Groups of samples whose token triples are almost the same: MinHash finds pairs, which are then compared.
+"""Groups of samples whose token triples are almost the same.
 
 Shapes: n samples, s token triples of a block of samples, p pairs. Memory does not grow with the
 length of the samples: 128 to 512 bytes are kept for each.
@@ -11,22 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from staff_engine.data.repeats.minhash import bands_for, group_alike, sketches
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.system.arrow import NPZ_ERRORS
 from staff_engine.system.files import replaced
 
 TRIPLE = 3
-HASHES = 64
-BANDS = (64, 32, 16, 8, 4)
-"""Numbers of bands of the hashes. Two samples with the same hashes in a band are compared."""
-RECALL = 0.99
-"""Minimum probability that a pair at the threshold is compared."""
-
 COMMON, FEWEST_COMMON = 0.01, 50
 """A triple in more than this share of the samples, and in more than this number, is part of a template."""
-
-NEIGHBOURS = 10
-"""Samples that each one is compared with in a band, so that many alike do not take quadratic time."""
 
 SAMPLES_IN_BLOCK, PAIRS_IN_BLOCK = 8192, 4096
 HASH_BITS = 44
@@ -61,19 +53,18 @@ def near_duplicates(tokens: TokenTable, rows: int, *, threshold: float) -> np.nd
     -----
     MinHash with banding (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets,
     chapter 3). Every pair that is found is compared exactly. A pair at the threshold is found with
-    a probability of at least `RECALL`, and more similar ones with a higher probability. A group is a
+    a probability of at least `minhash.RECALL`, and more similar ones with a higher probability. A group is a
     connected component: A and C belong together if both are similar to B. Triples that are common to
     many samples (a system prompt, headings) are left out. If nothing else is left, a sample belongs
     only to samples with equal tokens.
     """
-    whole, bands = _signatures(tokens, _common(tokens), _bands_for(threshold))
+    whole, bands = _signatures(tokens, _common(tokens), bands_for(threshold))
     first, same = np.unique(whole, return_index=True, return_inverse=True)[1:]
     labels = first[same]  # the first sample with equal tokens
     usable = np.flatnonzero((labels == np.arange(len(labels))) & bands.any(axis=1))
-    for band in bands.T:
-        pairs = _pairs(band, usable)
-        pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
-        labels = _united(labels, pairs[_similarities(tokens, pairs) >= threshold])
+    labels = group_alike(
+        labels, bands.T, usable, lambda pairs: _similarities(tokens, pairs), threshold=threshold
+    )
     groups = np.arange(rows)
     groups[tokens.row_ids] = tokens.row_ids[labels]
     return groups
@@ -105,12 +96,6 @@ def kept_near_duplicates(path: Path, rows: int, *, threshold: float) -> np.ndarr
     return groups
 
 
-def _bands_for(threshold: float) -> int:
-    """The fewest bands that find a pair at the threshold with probability `RECALL`."""
-    found = [bands for bands in BANDS if 1 - (1 - threshold ** (HASHES // bands)) ** bands >= RECALL]
-    return min(found, default=max(BANDS))
-
-
 def _blocks(tokens: TokenTable) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     for start in range(0, len(tokens), SAMPLES_IN_BLOCK):
         block = slice(start, min(start + SAMPLES_IN_BLOCK, len(tokens)))
@@ -131,10 +116,6 @@ def _signatures(tokens: TokenTable, common: np.ndarray, bands: int) -> tuple[np.
 
     The second is 0 for a sample without triples of its own.
     """
-    rng = np.random.default_rng(0)
-    # 32 bits are enough for the few triples of a sample, and take half the time of 64.
-    factors = rng.integers(0, 2**31, HASHES, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-    offsets = rng.integers(0, 2**32, HASHES, dtype=np.uint32)
     whole = np.zeros(len(tokens), np.uint64)
     signatures = np.zeros((len(tokens), bands), np.uint64)
     for block, ids, lengths in _blocks(tokens):
@@ -144,13 +125,8 @@ def _signatures(tokens: TokenTable, common: np.ndarray, bands: int) -> tuple[np.
         owners, starts = np.unique(triples >> _SHIFT, return_index=True)
         if not len(owners):
             continue
-        found = np.zeros((len(owners), bands), np.uint64)
         hashes = (triples & np.uint64(2**32 - 1)).astype(np.uint32)
-        for number in range(HASHES):
-            least = np.minimum.reduceat(hashes * factors[number] + offsets[number], starts)
-            band = number * bands // HASHES
-            found[:, band] = (found[:, band] + least + np.uint64(1)) * _FACTOR
-        signatures[block.start + owners.astype(np.int64)] = found
+        signatures[block.start + owners.astype(np.int64)] = sketches(hashes, starts, bands)
     return whole, signatures
 
 
@@ -193,18 +169,6 @@ def _cells(triples: np.ndarray) -> np.ndarray:
     return (triples & np.uint64(2**SKETCH_BITS - 1)).astype(np.intp)
 
 
-def _pairs(band: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Pairs of samples with the same hash in a band, int64 (p, 2); each with up to `NEIGHBOURS` others."""
-    order = usable[np.argsort(band[usable], kind="stable")]
-    found = []
-    for distance in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
-        same = np.flatnonzero(band[order[distance:]] == band[order[:-distance]])
-        if not len(same):
-            break
-        found.append(np.stack([order[same], order[same + distance]], axis=1))
-    return np.concatenate([np.zeros((0, 2), np.int64), *found])
-
-
 def _similarities(tokens: TokenTable, pairs: np.ndarray) -> np.ndarray:
     """Jaccard similarity of the triples of each pair, float64 (p,)."""
     found = np.zeros(len(pairs))
@@ -227,19 +191,3 @@ def _similarities(tokens: TokenTable, pairs: np.ndarray) -> np.ndarray:
         either = sizes[places.reshape(block.shape)].sum(axis=1) - shared
         found[start : start + len(block)] = shared / np.maximum(either, 1)
     return found
-
-
-def _united(labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Labels after joining the groups of each pair: the lowest index of each group, int64 (n,)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if not len(pairs):
-        return labels
-    count = len(labels)
-    ends = labels[pairs]
-    edges = coo_array((np.ones(len(ends), np.int64), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    component = connected_components(edges, directed=False)[1][labels]
-    first = np.full(component.max() + 1, count)
-    np.minimum.at(first, component, np.arange(count))
-    return first[component]

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from staff_engine.data.detection import choose_mapping
 from staff_engine.data.fetching import Fetched, fetch_lines
 from staff_engine.data.files.lines import Line, parse_line, read_lines
@@ -37,7 +39,8 @@ def rows_to_leave_out(
 ) -> dict[int, str]:
     """The rows that `reading` leaves out because they repeat another row or a held-out sample.
 
-    The first of several equal rows stays.
+    The first of several equal rows stays, and the first of a group of near duplicates: rows that are
+    connected by near duplicates belong to one group.
 
     Parameters
     ----------
@@ -60,36 +63,38 @@ def rows_to_leave_out(
         return {}
     left_out: dict[int, str] = {}
     held_out = _held_out_words(reading) if reading.apart_from else None
-    first_with: dict[int, int] = {}
-    numbers, starts = array("q"), array("q")
+    numbers, starts, digests = array("q"), array("q"), array("Q")
     with ExitStack() as stack:
         file = stack.enter_context(lines.open("rb"))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="staff-")))
         near = None
         if reading.duplicates == "near":
-            near = NearDuplicates(
-                folder / "signatures", lambda index: words_of(_turns_at(file, starts[index], mapping))
-            )
+            near = NearDuplicates(folder, lambda index: words_of(_turns_at(file, starts[index], mapping)))
         for line in islice(read_lines(lines), limit):
             turns = _turns(line, mapping)
             if not turns:
                 continue
-            reason = held_out.overlap(words_of(turns)) if held_out else None
+            words = words_of(turns) if held_out or near else []
+            reason = held_out.overlap(words) if held_out else None
             if reason is not None:
                 left_out[line.number] = f"{OVERLAP} ({reason})"
-                continue
-            if reading.duplicates == "keep":
-                continue
-            before = first_with.setdefault(_digest(turns), line.number)
-            if before != line.number:
-                left_out[line.number] = f"{EXACT} ({fetched.place(before)})"
-            elif near is not None:
+            elif reading.duplicates != "keep":
                 numbers.append(line.number)
                 starts.append(line.start)
-                near.add(words_of(turns))
-        for index, (other, similarity) in (near.repeats() if near else {}).items():
-            place = fetched.place(numbers[other])
-            left_out[numbers[index]] = f"{NEAR} ({place}, similarity {similarity:.2f})"
+                digests.append(_digest(turns))
+                if near:
+                    near.add(words)
+        _, first, same = np.unique(np.frombuffer(digests, np.uint64), return_index=True, return_inverse=True)
+        before = first[same]  # the first row that is equal
+        again = before != np.arange(len(before))
+        for index in np.flatnonzero(again).tolist():
+            left_out[numbers[index]] = f"{EXACT} ({fetched.place(numbers[before[index]])})"
+        if near:
+            group = near.groups(~again)
+            for index in np.flatnonzero(~again & (group != np.arange(len(group)))).tolist():
+                place = fetched.place(numbers[group[index]])
+                similarity = near.similarity(int(group[index]), index)
+                left_out[numbers[index]] = f"{NEAR} ({place}, similarity {similarity:.2f})"
     return left_out
 
 

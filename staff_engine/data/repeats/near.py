@@ -1,21 +1,18 @@
-"""Near duplicates: rows that share most of their sequences of words, found by MinHash.
+"""Groups of rows that share most of their sequences of words.
 
-Memory grows by 8 bytes per row: the signatures are in a file. A pair of rows with a Jaccard similarity of
+Memory grows by about 60 bytes per row: the sketches are in files. A pair of rows with a Jaccard similarity of
 0.8 becomes a candidate with a probability of 99.98 %. Candidates are compared exactly.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from staff_engine.data.repeats.minhash import bands_for, group_alike, sketches
 from staff_engine.data.repeats.words import sequences
-
-log = logging.getLogger(__name__)
 
 WORDS = 3
 """Words in a sequence."""
@@ -23,8 +20,10 @@ WORDS = 3
 THRESHOLD = 0.8
 """Share of common sequences among all sequences of two rows (Jaccard) from which they are near duplicates."""
 
-BANDS, BAND = 16, 4
-"""Two rows are compared if they agree in all `BAND` hashes of one of `BANDS` bands."""
+BANDS = bands_for(THRESHOLD)
+
+BLOCK = 4096
+"""Texts that are sketched at once."""
 
 COMPARED = 2_000_000
 """Maximum pairs that are compared; rows of further pairs are not taken for near duplicates."""
@@ -35,53 +34,68 @@ class NearDuplicates:
 
     Parameters
     ----------
-    path
-        A file for the signatures, 128 bytes per text.
+    folder
+        An empty folder for the sketches, 128 bytes per text.
     words_at
         Reads the words of a text again, by its index.
     """
 
-    def __init__(self, path: Path, words_at: Callable[[int], list[str]]) -> None:
-        from datasketch import MinHash
-
-        self._path = path
-        self._file: BinaryIO = path.open("wb")
+    def __init__(self, folder: Path, words_at: Callable[[int], list[str]]) -> None:
+        self._folder = folder
         self._words_at = words_at
-        self._empty = MinHash(num_perm=BANDS * BAND, seed=1, hashfunc=_as_it_is)
+        self._block: list[np.ndarray] = []
         self._count = 0
 
     def add(self, words: list[str]) -> None:
         """Add the words of the next text."""
-        sketch = self._empty.copy()
-        sketch.update_batch((sequences(words, WORDS) & np.uint64(0xFFFFFFFF)).tolist())
-        bands = sketch.hashvalues.astype(np.uint64).reshape(BANDS, BAND)
-        mixed = bands[:, 0]
-        for column in range(1, BAND):
-            mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + bands[:, column]
-        self._file.write(mixed.tobytes())
+        self._block.append(sequences(words, WORDS).astype(np.uint32))
         self._count += 1
+        if len(self._block) == BLOCK:
+            self._write()
 
-    def repeats(self) -> dict[int, tuple[int, float]]:
-        """The texts that nearly repeat an earlier one → that text and their similarity, 0 to 1."""
-        self._file.close()
-        found: dict[int, tuple[int, float]] = {}
-        if not self._count:
-            return found
-        bands = np.memmap(self._path, np.uint64, "r", shape=(self._count, BANDS))
-        compared = 0
-        for band in range(BANDS):
-            for first, second in _equal_pairs(np.ascontiguousarray(bands[:, band])):
-                first = found.get(first, (first, 1.0))[0]
-                if second in found or first == second:
-                    continue
-                if compared == COMPARED:
-                    log.warning("near duplicates: only the first %d similar pairs were compared", COMPARED)
-                    return found
-                compared += 1
-                similarity = jaccard(self._words_at(first), self._words_at(second))
-                if similarity >= THRESHOLD:
-                    found[second] = (first, similarity)
-        return found
+    def groups(self, usable: np.ndarray | None = None) -> np.ndarray:
+        """The index of the first text of each text's group, int64 (n,).
+
+        Parameters
+        ----------
+        usable
+            bool (n,): which texts to compare. Default: all.
+        """
+        self._write()
+        with_words = np.ones(self._count, bool) if usable is None else usable.copy()
+        if self._count:
+            with_words &= next(self._bands()) != 0
+        return group_alike(
+            np.arange(self._count),
+            self._bands(),
+            np.flatnonzero(with_words),
+            lambda pairs: np.array([self.similarity(one, other) for one, other in pairs.tolist()]),
+            threshold=THRESHOLD,
+            most=COMPARED,
+        )
+
+    def similarity(self, one: int, other: int) -> float:
+        """The similarity of two texts, 0 to 1."""
+        return jaccard(self._words_at(one), self._words_at(other))
+
+    def _write(self) -> None:
+        """Append the sketches of the block to the files, one for each band; 0 for a text without words."""
+        if not self._block:
+            return
+        lengths = np.array([len(units) for units in self._block])
+        found = np.zeros((len(self._block), BANDS), np.uint64)
+        some = lengths > 0
+        if some.any():
+            starts = (np.cumsum(lengths) - lengths)[some]
+            found[some] = np.maximum(sketches(np.concatenate(self._block), starts, BANDS), np.uint64(1))
+        for number in range(BANDS):
+            with (self._folder / f"band-{number}").open("ab") as file:
+                file.write(np.ascontiguousarray(found[:, number]).tobytes())
+        self._block = []
+
+    def _bands(self) -> Iterator[np.ndarray]:
+        for number in range(BANDS if self._count else 0):
+            yield np.fromfile(self._folder / f"band-{number}", np.uint64)
 
 
 def jaccard(first: list[str], second: list[str]) -> float:
@@ -89,21 +103,3 @@ def jaccard(first: list[str], second: list[str]) -> float:
     one, other = sequences(first, WORDS), sequences(second, WORDS)
     common = len(np.intersect1d(one, other, assume_unique=True))
     return common / max(len(one) + len(other) - common, 1)
-
-
-def _equal_pairs(keys: np.ndarray) -> Iterator[tuple[int, int]]:
-    """For each key that occurs more than once: its first index with each of the others, ascending."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
-    if not len(again):
-        return
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    firsts = order[begins[np.searchsorted(begins, again, side="right") - 1]]
-    seconds = order[again]
-    for place in np.argsort(seconds, kind="stable"):
-        yield int(firsts[place]), int(seconds[place])
-
-
-def _as_it_is(value: int) -> int:
-    return value

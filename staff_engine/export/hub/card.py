@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from staff_engine.data.builtin.tasks import is_task, task_of
+from staff_engine.plan import NO_MODEL
 from staff_engine.program import COMMAND, NAME
 from staff_engine.system.words import counted
 
@@ -90,8 +91,7 @@ def _text(manifest: dict[str, Any], decisions: Decisions) -> str:
     return f"""# Coreset of {source}
 
 {counted(counts["selected"], "row")} of {counts["rows"]:,}, selected with {NAME} {manifest["version"]}
-for fine-tuning `{plan["target"]}`. The small model `{plan["small"]}` scored {counts["scorable"]:,} rows,
-and the target verified {counts["verified"]:,} of them. The rows are in the order of the source, in the
+{_made(plan, counts)} The rows are in the order of the source, in the
 format `{manifest["format"]}`.
 
 ```python
@@ -114,7 +114,7 @@ rows = load_dataset("PATH OR NAME OF THIS FOLDER", split="train")  # {counts["se
 
 ## Scores
 
-Rows by score of the small model, all (`·`) and kept (`#`):
+Rows by score, all (`·`) and kept (`#`):
 
 ```
 {_histogram(decisions)}
@@ -134,6 +134,17 @@ Rows by score of the small model, all (`·`) and kept (`#`):
 `staff/decisions.parquet` has the scores, the stratum and the decision for every row of the source.
 `staff/manifest.json` has the data, models, versions, settings and counts.
 """
+
+
+def _made(plan: dict[str, Any], counts: dict[str, int]) -> str:
+    """What scored the rows; it completes the sentence about the selection."""
+    target = "" if plan["target"] == NO_MODEL else f"for fine-tuning `{plan['target']}`"
+    verified = f"the target verified {counts['verified']:,} of them." if target else ""
+    if plan["scores"] is None:
+        scored = f"The small model `{plan['small']}` scored {counts['scorable']:,} rows,"
+    else:
+        scored = f"The scores of {counts['scorable']:,} rows are from `{plan['scores']}`,"
+    return f"{target}. {scored}\nand {verified}" if target else f"by scores of others. {scored[:-1]}."
 
 
 def _histogram(decisions: Decisions) -> str:

@@ -153,8 +153,8 @@ def export_folder(
 def _for_others(manifest: Manifest) -> Manifest:
     """The manifest without the folders of this machine: only the names of local data and models."""
     plan = manifest["plan"]
-    for name in ("dataset", "small", "target"):
-        plan[name] = _name_of(plan[name])
+    for name in ("dataset", "small", "target", "scores"):
+        plan[name] = plan[name] and _name_of(plan[name])
     manifest["data"]["source"] = _name_of(manifest["data"]["source"])
     return manifest
 

@@ -13,6 +13,7 @@ from staff_engine.export.recipes.plain import PLAIN
 from staff_engine.models import loading
 from staff_engine.models.layers import LoraLayers, find_lora_layers
 from staff_engine.models.sources import find_model
+from staff_engine.plan import NO_MODEL
 from staff_engine.scoring.precision import read_precision
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ def training_of(results: Results, samples: int) -> Training:
         If the target cannot be found.
     """
     plan = results.plan
+    if plan.target == NO_MODEL:
+        raise PlanError(
+            "a recipe trains the target of the run, and this run has none; start one with --target"
+        )
     source = find_model(plan.target)
     if source.gguf_file or source.adapter:
         kind = "a .gguf file" if source.gguf_file else "a model with an adapter"

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from staff_engine.data.repeats import by_tokens as near
+from staff_engine.data.repeats import minhash
 from staff_engine.data.repeats.by_tokens import kept_near_duplicates, near_duplicates
 from staff_engine.data.tokens import TokenTable
 
@@ -130,8 +131,8 @@ def test_rows_without_tokens_are_in_no_group():
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
 def test_a_pair_at_the_threshold_is_compared_with_the_stated_probability(threshold):
-    bands = near._bands_for(threshold)
-    assert 1 - (1 - threshold ** (near.HASHES // bands)) ** bands >= near.RECALL
+    bands = minhash.bands_for(threshold)
+    assert 1 - (1 - threshold ** (minhash.HASHES // bands)) ** bands >= minhash.RECALL
 
 
 def test_the_tokens_of_some_samples_are_those_of_each():

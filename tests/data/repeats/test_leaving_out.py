@@ -67,36 +67,57 @@ def test_repeated_rows_are_kept_unless_they_are_to_be_left_out(tmp_path):
 
 
 @pytest.fixture
-def repeats(tmp_path):
-    def found(texts):
-        near = NearDuplicates(tmp_path / "signatures", lambda index: texts[index])
+def groups(tmp_path):
+    def found(texts, usable=None):
+        folder = tmp_path / f"sketches {len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        near = NearDuplicates(folder, lambda index: texts[index])
         for words in texts:
             near.add(words)
-        return near.repeats()
+        return near.groups(usable).tolist()
 
     return found
 
 
-def test_the_fast_search_finds_what_the_slow_one_finds(repeats):
+def slow_groups(texts):
+    """Connected components of all pairs, one by one."""
+    found = list(range(len(texts)))
+    for b in range(len(texts)):
+        for a in range(b):
+            if jaccard(texts[a], texts[b]) >= near_module.THRESHOLD:
+                low, high = sorted((found[a], found[b]))
+                found = [low if group == high else group for group in found]
+    return found
+
+
+def test_the_fast_search_finds_what_the_slow_one_finds(groups, monkeypatch):
     texts = [text().split() for _ in range(150)]
     texts += [changed(" ".join(texts[i]), i % 9).split() for i in range(60)]
     DRAW.shuffle(texts)
-    slow = {
-        j
-        for j in range(len(texts))
-        if any(jaccard(texts[i], texts[j]) >= near_module.THRESHOLD for i in range(j))
-    }
-    fast = repeats(texts)
-    assert set(fast) == slow
-    assert len(slow) > 10
-    for second, (first, similarity) in fast.items():
-        assert first < second and first not in fast
-        assert similarity == jaccard(texts[first], texts[second]) >= near_module.THRESHOLD
+    slow = slow_groups(texts)
+    assert groups(texts) == slow
+    assert sum(group != i for i, group in enumerate(slow)) > 10
+    monkeypatch.setattr(near_module, "BLOCK", 7)
+    assert groups(texts) == slow
 
 
-def test_nothing_repeats_in_no_texts_and_texts_without_words(repeats):
-    assert repeats([]) == {}
-    assert repeats([[], ["a"], []]).keys() <= {2}
+def test_texts_that_are_not_to_be_compared_join_no_group(groups):
+    texts = [text().split(), [], []]
+    texts[1:] = [texts[0], texts[0]]
+    assert groups(texts) == [0, 0, 0]
+    assert groups(texts, np.array([True, False, True])) == [0, 1, 0]
+
+
+def test_the_search_ends_after_the_most_pairs_and_says_so(groups, monkeypatch, caplog):
+    texts = [words for _ in range(4) for words in [text().split()] * 2]
+    monkeypatch.setattr(near_module, "COMPARED", 2)
+    assert sum(group != i for i, group in enumerate(groups(texts))) == 2
+    assert "only the first 2 similar pairs were compared" in caplog.text
+
+
+def test_nothing_repeats_in_no_texts_and_texts_without_words(groups):
+    assert groups([]) == []
+    assert groups([[], ["a"], []]) == [0, 1, 2]
 
 
 def test_rows_that_overlap_with_a_held_out_file_are_left_out_with_the_reason(tmp_path):
