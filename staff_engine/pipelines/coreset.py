@@ -30,7 +30,7 @@ from staff_engine.pipelines.steps import (
     import_rows,
     length_bound,
     load_base,
-    score_responses,
+    score_losses,
     score_samples,
     settle_format,
     tokenize_rows,
@@ -212,7 +212,9 @@ def _speculate_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
     if len(done) < len(tokens):
         tokenizer = loading.load_tokenizer(plan.small)
         writer = LossPartWriter(alone)
-        score_responses(plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter)
+        score_losses(
+            plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter, without_prompts=True
+        )
 
 
 def _small(plan: Plan, folder: Path) -> PeftModel:
@@ -280,7 +282,7 @@ def _verify_alone(plan: Plan, folder: Path, reporter: Reporter, load: Callable[[
     tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
     tokenizer = loading.load_tokenizer(plan.target)
     writer = LossPartWriter(alone_folder(folder / "verification"))
-    score_responses(plan, load(), tokenizer, tokens, set(), writer, reporter)
+    score_losses(plan, load(), tokenizer, tokens, set(), writer, reporter, without_prompts=True)
 
 
 def _target(plan: Plan, folder: Path) -> PeftModel:

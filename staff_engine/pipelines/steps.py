@@ -211,22 +211,6 @@ def score_samples(
     _score_batches(scorer, writer, tokens, batches, done, reporter)
 
 
-def score_responses(
-    plan: Plan,
-    model: PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    tokens: TokenTable,
-    done: set[int],
-    writer: LossPartWriter,
-    reporter: Reporter,
-) -> None:
-    """Score the responses of all samples that are not done without their prompts, as `score_samples` does."""
-    model.requires_grad_(False)
-    scorer = LossScorer(model, first=first_token(tokenizer), pad_token_id=tokenizer.pad_token_id)
-    batches = plan_batches(tokens.response_tokens + 1, tokens=plan.tokens_per_batch)
-    _score_batches(scorer, writer, tokens, batches, done, reporter)
-
-
 def score_losses(
     plan: Plan,
     model: PeftModel,
@@ -235,11 +219,18 @@ def score_losses(
     done: set[int],
     writer: LossPartWriter,
     reporter: Reporter,
+    *,
+    without_prompts: bool = False,
 ) -> None:
-    """Compute only the losses of all samples that are not done, as `score_samples` does."""
+    """Compute only the losses of all samples that are not done, as `score_samples` does.
+
+    With `without_prompts`, those of the responses alone.
+    """
     model.requires_grad_(False)
-    scorer = LossScorer(model, pad_token_id=tokenizer.pad_token_id)
-    batches = plan_batches(tokens.lengths, tokens=plan.tokens_per_batch)
+    first = first_token(tokenizer) if without_prompts else None
+    scorer = LossScorer(model, first=first, pad_token_id=tokenizer.pad_token_id)
+    lengths = tokens.response_tokens + 1 if without_prompts else tokens.lengths
+    batches = plan_batches(lengths, tokens=plan.tokens_per_batch)
     _score_batches(scorer, writer, tokens, batches, done, reporter)
 
 
