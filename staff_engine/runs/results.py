@@ -124,6 +124,11 @@ class Results:
         return self._measured("speculative", "response_tokens")
 
     @cached_property
+    def losses(self) -> np.ndarray:
+        """Float64 (num_rows,): loss on the small model, NaN where unscored."""
+        return self._measured("speculative", "loss")
+
+    @cached_property
     def tokens(self) -> np.ndarray:
         """Float64 (num_rows,): tokens of prompt and response for the small model, NaN where unscored."""
         return self._measured("speculative", "prompt_tokens") + self.response_tokens

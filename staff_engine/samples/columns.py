@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.samples.decisions import Decisions, decide
-from staff_engine.system.arrow import by_row, to_numpy
 
 if TYPE_CHECKING:
     from staff_engine.runs.results import Results
@@ -40,11 +39,12 @@ class SampleColumns(Decisions):
 
 def sample_columns(results: Results, selection: Selection) -> SampleColumns:
     """Gather the columns of a selection from a run's results."""
-    decisions = decide(results, selection)
-    table = results.read("speculative", ["row_id", "prompt_tokens", "response_tokens"])
-    rows, row_ids = results.num_rows, to_numpy(table["row_id"])
     return SampleColumns(
-        **vars(decisions),
-        prompt_tokens=by_row(rows, row_ids, to_numpy(table["prompt_tokens"]), missing=0),
-        response_tokens=by_row(rows, row_ids, to_numpy(table["response_tokens"]), missing=0),
+        **vars(decide(results, selection)),
+        prompt_tokens=_counts(results.tokens - results.response_tokens),
+        response_tokens=_counts(results.response_tokens),
     )
+
+
+def _counts(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values).astype(np.int64)

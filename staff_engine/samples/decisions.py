@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from staff_engine.selection.strata import DROPPED, NO_SCORE
-from staff_engine.system.arrow import by_row, texts, to_arrow, to_numpy
+from staff_engine.system.arrow import by_row, texts, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,12 +111,11 @@ class Decisions:
 def decide(results: Results, selection: Selection) -> Decisions:
     """Gather the decisions of a selection from a run's results."""
     rows = results.num_rows
-    losses = results.read("speculative", ["row_id", "loss"])
     kept = np.zeros(rows, dtype=bool)
     kept[selection.indices] = True
     return Decisions(
         speculative=results.scores_by(selection.score),
-        loss=by_row(rows, to_numpy(losses["row_id"]), to_numpy(losses["loss"])),
+        loss=results.losses,
         verification=by_row(rows, results.verified_ids, results.verified_by(selection.score)),
         strata=selection.labels,
         kept=kept,

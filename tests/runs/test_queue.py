@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from staff_engine.errors import PlanError
 from staff_engine.plan import Plan
 from staff_engine.runs import control, worker
-from staff_engine.runs.control import create_run, read_status, start
+from staff_engine.runs.control import create_run, list_runs, read_status, start
+from staff_engine.runs.integrity.check import find_damage
 from staff_engine.runs.status import load_status
 from staff_engine.system.home import home
 from tests.helpers.fake_worker import fake_worker, kill_leftovers, wait_for, wait_for_state
@@ -126,3 +129,30 @@ def test_a_run_with_models_is_cancelled_soon_in_every_stage(plan, stage, record_
     seconds = time.monotonic() - begun
     record_property("seconds", round(seconds, 1))
     assert seconds < 15, "on a quiet machine under 5"
+
+
+@pytest.mark.long
+def test_ctrl_c_cancels_the_run_of_a_command_soon_and_keeps_whole_parts(tmp_path, record_property):
+    command = [sys.executable, "-m", "staff_engine", "run", "--dataset=builtin:docstrings", "--limit=300",
+               "--small=builtin:llama-nano", "--target=builtin:llama-mini", "--epochs=1"]  # fmt: skip
+    said = tmp_path / "said.txt"
+    with said.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        wait_for(list_runs)
+        (run,) = list_runs()
+        wait_for(lambda: read_status(run).stage == "speculate", patience=PATIENCE_WITH_MODELS)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 1
+        seconds = time.monotonic() - begun
+    finally:
+        process.kill()
+        process.wait()
+    record_property("seconds", round(seconds, 1))
+    assert read_status(run).state == "cancelled"
+    assert f"run {run.id} is cancelled; to continue:" in said.read_text()
+    assert seconds < 15, "on a quiet machine under 5"
+    assert find_damage(run.folder) == []
+    assert (run.folder / "adapter" / "adapter_model.safetensors").exists()
+    assert not list(run.folder.rglob("*.part"))

@@ -77,6 +77,14 @@ def test_no_run_is_made_of_a_plan_with_a_path(foreign, field):
     assert list_runs() == []
 
 
+def test_no_run_is_made_of_scores_at_a_path(foreign):
+    with pytest.raises(PlanError, match=r"secret\.jsonl"):
+        create_run(
+            Plan.make(dataset=PLAN["dataset"], target=PLAN["target"], scores=str(foreign), score="own:x")
+        )
+    assert list_runs() == []
+
+
 def test_no_run_of_another_kind_is_made_with_a_path(foreign):
     path, plan = str(foreign), Plan.make(**PLAN)
     own = str(home() / "runs" / "x")
