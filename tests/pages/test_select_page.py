@@ -345,6 +345,22 @@ def test_in_the_demo_two_presets_are_shown_at_once(open_page, finished_run, monk
     assert app.dataframe[0].value["Preset"].tolist() == ["Paper", "Studio"]
 
 
+def test_side_by_side_the_presets_say_what_they_keep_of_each_kind_of_row(
+    open_page, home, tmp_path, monkeypatch
+):
+    from pages.parts.select import presets
+
+    monkeypatch.setattr(presets, "is_demo", lambda plan: True)
+    run = make_finished_run(tmp_path, kinds=True)
+    write_alone(run)
+    said = texts(open_page("select", run=run.id)).replace("\\", "")
+    results = open_results(run.folder)
+    for name in ("paper", "studio"):
+        swapped = (results.select(preset=name).indices % 4 == 0).mean()
+        assert f"**{PRESETS[name].label}**: Kinds of rows" in said
+        assert f"swapped {swapped:.0%} (in the data 25%)" in said
+
+
 def test_scores_from_a_file_can_be_added_and_chosen(open_page, finished_run):
     app = open_page("select", run=finished_run.id)
     app.session_state.select_more = True

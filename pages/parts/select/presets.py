@@ -10,11 +10,12 @@ from pages.parts import verifying
 from pages.parts.charts import chart
 from pages.parts.navigation import page_file
 from pages.parts.state import current_settings, selection_of
+from pages.parts.words import plain
 from staff_engine.charts import overlap as charts
 from staff_engine.pipelines.demo import is_demo
 from staff_engine.plan import SELECTION_FIELDS
 from staff_engine.presets import PRESETS, Preset, preset_of
-from staff_engine.runs.composition import response_lengths
+from staff_engine.runs.composition import kinds_in_words, response_lengths
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.selection.overlap import overlap_of
@@ -108,6 +109,9 @@ def _compare(results: Results, names: tuple[str, ...]) -> None:
         f" {len(overlap.shared):,} of them are in both (overlap {overlap.jaccard:.0%}; two random coresets"
         f" would have {overlap.jaccard_by_chance:.0%})."
     )
+    for name, selection in zip(names, (first, second), strict=True):
+        if kinds := kinds_in_words(results, selection.indices):
+            st.caption(f"**{name}**: {plain(kinds)}")
     frame = charts.budget_frame(dict(zip(names, (first, second), strict=True)), lengths)
     st.dataframe(
         frame,
