@@ -90,7 +90,7 @@ def test_a_run_of_a_person_works_to_its_end_in_their_home(chromium, provider, ap
             wait_for(list_runs)
             (run,) = list_runs()
             assert run.folder.parent == own / "runs"
-            wait_for(lambda: read_status(run).state not in ("queued", "running"), patience=300)
+            wait_for(lambda: read_status(run).state in ("finished", "failed"), patience=300)
             assert read_status(run).state == "finished", read_status(run).message
     finally:
         kill_leftovers(own)
