@@ -14,8 +14,11 @@ from staff_engine.program import app_folder
 from staff_engine.system.files import PRIVATE_FILE
 from staff_engine.system.home import COMMON_VARIABLE, VARIABLE, common_home, home
 
-SAME_START = 1.0
-"""Maximum difference in seconds of two readings of a process's start time (the clock is adjusted)."""
+SAME_START = 5.0
+"""Maximum difference in seconds of two readings of a process's start time.
+
+The kernel's boot time, from which it is computed, is in whole seconds and follows adjustments of the clock.
+"""
 
 POLL = 0.05
 

@@ -71,6 +71,7 @@ def test_a_process_is_known_by_pid_and_start_time():
     began = processes.start_time(own)
     assert began == psutil.Process().create_time()
     assert processes.is_alive(own, began)
+    assert processes.is_alive(own, began - 1), "the clock was adjusted by a second"
     assert not processes.is_alive(own, began - 100), "the pid was used again"
     assert not processes.is_alive(None, None)
     assert not processes.is_alive(2**22 + 1, began), "no such process"
