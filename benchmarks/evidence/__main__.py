@@ -91,7 +91,7 @@ def measure(data: Data, grid: Grid, *, seeds: int) -> Measured:
         if data.name in each.data
     }
     for seed in range(seeds):
-        for method in grid.methods:
+        for method in grid.methods_on(data):
             verified(source, method, pruning_rate=grid.pruning_rate, seed=seed)
         for run in others.values():
             verified(run, OWN, pruning_rate=grid.pruning_rate, seed=seed)
@@ -112,7 +112,7 @@ def _evaluated(
 ) -> Evaluation:
     """Finish the evaluation of a data set, with the cells of the table."""
     wanted: dict[str, Any] = {
-        "methods": grid.methods, "pruning_rates": (grid.pruning_rate,), "seeds": seeds,
+        "methods": grid.methods_on(data), "pruning_rates": (grid.pruning_rate,), "seeds": seeds,
         "full_seeds": min(seeds, grid.full_seeds), "own_draw": True, **grid.evaluation,
         "also": {arm: str(run.folder) for arm, run in others.items()},
         "held_out": data.held_out,

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+ORACLE = "oracle"
 GRID = Path(__file__).with_name("grid.toml")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "measured"
 
@@ -72,9 +73,13 @@ class Grid(_Frozen):
     @property
     def cells(self) -> int:
         """Number of cells of the whole experiment, without the untouched target."""
-        variants = sum(len(each.data) for each in self.variants)
-        arms = len(self.data) * len(self.methods) + variants
+        arms = sum(len(self.methods_on(each)) for each in self.data)
+        arms += sum(len(each.data) for each in self.variants)
         return arms * self.seeds + len(self.data) * self.full_seeds
+
+    def methods_on(self, data: Data) -> tuple[str, ...]:
+        """The methods on a data set. Without faults, the oracle is the same as random and is left out."""
+        return tuple(name for name in self.methods if data.faulty or name != ORACLE)
 
 
 def read_grid(path: Path = GRID) -> Grid:

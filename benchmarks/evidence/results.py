@@ -9,11 +9,12 @@ import pandas as pd
 
 from benchmarks.evidence import analysis
 from benchmarks.evidence.analysis import Estimate
+from benchmarks.evidence.grid import ORACLE
 from staff_engine.evaluation.cells import FULL
 from staff_engine.selection.methods import METHODS
 
 REFERENCE, OURS, PAPER = "random", "staff-studio", "staff-paper"
-NO_RIVALS = (OURS, REFERENCE, "oracle")
+NO_RIVALS = (OURS, REFERENCE, ORACLE)
 """Methods that Studio is not compared with as one of the other methods."""
 
 

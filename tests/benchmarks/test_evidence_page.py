@@ -129,6 +129,7 @@ def test_a_part_of_the_grid_has_the_chosen_data_and_arms():
     part = _part(read_grid(), ["chat"], ["oracle", "Paper, target tuned first"])
     assert [each.name for each in part.data] == ["chat"]
     assert part.methods == ("random", "oracle")
+    assert part.methods_on(part.data[0]) == ("random",), "chat has no faults"
     assert [each.arm for each in part.variants] == ["Paper, target tuned first"]
     assert _part(read_grid(), None, None) == read_grid()
     with pytest.raises(typer.BadParameter, match="'chats'; allowed: kazakh,"):
