@@ -9,7 +9,7 @@ from typing import Any
 
 from staff_engine.cli.options import PANELS
 from staff_engine.evaluation_plan import PILOT_MINUTES, EvaluationPlan
-from staff_engine.plan import Plan
+from staff_engine.plan import NO_MODEL, Plan
 from staff_engine.program import COMMAND
 from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.background import switch
@@ -26,7 +26,7 @@ COMPARED_BY = (
 def run_command(plan: Plan, *, name: str = "") -> str:
     """The command that starts a run of a plan: its changed settings, quoted for a shell."""
     settings = plan.model_dump()
-    given = {field: settings[field] for field in FIRST}
+    given = {field: settings[field] for field in FIRST if settings[field] != NO_MODEL}
     given |= _changed(plan, [field for field in settings if field not in FIRST])
     if name:
         given["name"] = name

@@ -102,6 +102,11 @@ def score_of(column: str) -> str:
     return OWN + (re.sub(r"[^A-Za-z0-9_.]+", "-", column).strip("-.")[:LONGEST] or "score")
 
 
+def scores_in(file: Path, key: str = ROW_ID) -> list[str]:
+    """The names of the scores in a file, own:COLUMN. Raises DatasetError as `read_score_file` does."""
+    return [score_of(name) for name in number_columns(file, key)]
+
+
 def with_own_score(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run with a file of scores, with `score` if the file has only one.
 
@@ -111,7 +116,7 @@ def with_own_score(settings: dict[str, Any]) -> dict[str, Any]:
         If the file cannot be read, has several scores and none is chosen, or lacks the one that is.
     """
     file = Path(str(settings["scores"])).expanduser()
-    names = [score_of(name) for name in number_columns(file, str(settings.get("score_key") or ROW_ID))]
+    names = scores_in(file, str(settings.get("score_key") or ROW_ID))
     wanted = settings.get("score") or (names[0] if len(names) == 1 else None)
     if wanted is None:
         raise DatasetError(f"{file.name} has the scores {', '.join(names)}; choose one with --score")

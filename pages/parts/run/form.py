@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import streamlit as st
 
 from pages.parts.navigation import open_run, page_file
 from pages.parts.page import errors, header
-from pages.parts.run import plan_field, progress
+from pages.parts.run import plan_field, progress, scores_file
 from pages.parts.words import plain, sentence
 from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS
@@ -18,7 +19,7 @@ from staff_engine.models.presets import ModelPair, model_pairs
 from staff_engine.models.sources import find_model
 from staff_engine.pipelines.forecast import job
 from staff_engine.pipelines.forecast.extrapolation import advice
-from staff_engine.plan import Plan
+from staff_engine.plan import NO_MODEL, Plan
 from staff_engine.runs.control import create_run, start
 from staff_engine.system.words import duration, gigabytes, millions, saved_share
 
@@ -29,7 +30,7 @@ OWN = "My own"
 FOLDED = {
     "Fine-tuning": PANELS["Fine-tuning"],
     "Scoring and device": (
-        *(name for name in PANELS["Models"] if name not in ("small", "target")),
+        *(name for name in PANELS["Models"] if name not in ("small", "target", "scores", "score_key")),
         *PANELS["Scoring"],
     ),
     "Selection (can also be changed after the run)": PANELS["Selection"],
@@ -45,14 +46,22 @@ def show() -> None:
     chosen = plan_field.take_up(st.session_state.get("new_plan") or {})
     if not _data(chosen):
         return
-    _models()
-    _settings()
-    settings = {**{name: chosen.get(name) for name in DATA_FIELDS if name in chosen}, **plan_field.values()}
+    st.subheader("Models", anchor=False)
+    from_file = scores_file.is_chosen()
+    own = scores_file.choose() if from_file else {}
+    if own is None:
+        return
+    if not from_file:
+        _models()
+    _settings(without=_not_asked(own) if from_file else ())
+    data = {name: chosen.get(name) for name in DATA_FIELDS if name in chosen}
+    settings = {**data, **plan_field.values(), **own}
     plan = _checked(settings)
     if plan is None:
         return
     st.session_state.new_plan = plan_field.put_down(settings)
-    _cost(plan)
+    if not from_file:
+        _cost(plan)
     _start(plan)
 
 
@@ -84,7 +93,6 @@ def _data(chosen: dict[str, Any]) -> bool:
 
 
 def _models() -> None:
-    st.subheader("Models", anchor=False)
     known = {_label(pair): pair for pair in model_pairs()}
     names = (st.session_state.plan_small, st.session_state.plan_target)
     fitting = (label for label, pair in known.items() if (pair.small, pair.target) == names)
@@ -127,16 +135,26 @@ def _say_pair(pair: ModelPair) -> None:
     st.caption(" · ".join(words))
 
 
-def _settings() -> None:
+def _not_asked(own: dict[str, Any]) -> tuple[str, ...]:
+    """The settings that have no effect on a run with scores of a file, or that it has its own widget for."""
+    of_models = (*FOLDED["Fine-tuning"], *FOLDED["Scoring and device"], "verify_per_stratum", "adaptive")
+    without_target = of_models if own.get("target") == NO_MODEL else ()
+    return (*own, "epochs", "score", "drop_by", "within", *without_target)
+
+
+def _settings(without: Collection[str]) -> None:
     st.subheader("Settings", anchor=False)
     with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
         for name in IN_SIGHT:
-            plan_field.field(name)
+            if name not in without:
+                plan_field.field(name)
     for title, names in FOLDED.items():
+        asked = [name for name in names if name not in (*IN_SIGHT, *without)]
+        if not asked:
+            continue
         with st.expander(title), st.grid(3, min_column_width=220, vertical_alignment="bottom"):
-            for name in names:
-                if name not in IN_SIGHT:
-                    plan_field.field(name)
+            for name in asked:
+                plan_field.field(name)
 
 
 def _checked(settings: dict[str, Any]) -> Plan | None:
@@ -144,7 +162,7 @@ def _checked(settings: dict[str, Any]) -> Plan | None:
     try:
         plan = Plan.make(**settings)
         check_source(plan.dataset, plan.split)
-        for model in (plan.small, plan.target):
+        for model in plan.models:
             if model.startswith(("builtin:", "/", ".", "~")):
                 find_model(model)
     except StaffError as error:
@@ -207,8 +225,9 @@ def _start(plan: Plan) -> None:
     if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="plan_start"):
         with errors():
             run = create_run(plan, name=name.strip() or None)
-            job.stop_forecast(job.key_of(plan))
-            job.keep_forecast(run)
+            if plan.scores is None:
+                job.stop_forecast(job.key_of(plan))
+                job.keep_forecast(run)
             start(run)
         open_run(run.id)
     st.caption("The same as a command:")

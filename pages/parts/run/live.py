@@ -79,8 +79,7 @@ def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
     st.markdown(NEXT[facts.status.state])
     with st.container(horizontal=True), errors():
         progress.controls(run, facts.status.state, "run", resumable=resumable)
-        again = facts.plan is not None and facts.plan.scores is None  # the form has no file of scores
-        if facts.plan and again and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
+        if facts.plan and st.button("Plan again", icon=":material/content_copy:", key="run_again"):
             plan_again(facts.plan.model_dump(mode="json"))
         if st.button("New run", icon=":material/add:", key="run_new"):
             choose_run(None)
