@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,6 @@ from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
     ExportFormat,
     FormatOfExport,
-    FormatOfSelect,
     Out,
     Output,
     Overwrite,
@@ -29,11 +28,11 @@ from staff_engine.cli.exporting import (
     say_warnings,
 )
 from staff_engine.cli.options import PANELS, read_plan_file, takes_settings
+from staff_engine.cli.selecting import select, trajectory, verify
 from staff_engine.cli.similarity import similarity
 from staff_engine.cli.terminal import confirm, console, say
-from staff_engine.cli.trajectory import trajectory
 from staff_engine.errors import DatasetError, PlanError, StaffError
-from staff_engine.plan import SELECTION_FIELDS, VERIFY_FIELDS, Plan
+from staff_engine.plan import Plan
 from staff_engine.program import COMMAND, NAME, SCRIPT
 from staff_engine.runs import control
 from staff_engine.runs.folders import Run
@@ -124,88 +123,8 @@ def run(
     see_through(created, detach)
 
 
-@app.command()
-@takes_settings(SELECTION_FIELDS, default="as in the run's plan")
-def select(
-    run: RunName,
-    settings: dict[str, str],
-    out: Out = None,
-    to: To = None,
-    push: Push = None,
-    private: Private = False,
-    export_format: FormatOfSelect = None,
-    recipe: RecipeName = None,
-    with_scores: WithScores = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-) -> None:
-    """Select a coreset from a run's scores with other settings; no model is run."""
-    from staff_engine.runs.composition import kinds_in_words, response_lengths
-    from staff_engine.runs.cost import price, run_cost, token_share
-    from staff_engine.runs.results import open_results
-
-    found = scored(run)
-    results = open_results(found.folder)
-    output = Output(out, to, push, private, export_format, with_scores, overwrite, recipe)
-    output.check(results)
-    chosen = results.settings(**settings)
-    selection = results.select(**chosen)
-    lengths = response_lengths(results, selection.indices)
-    answer: dict[str, Any] = {
-        "run_id": found.id,
-        "settings": chosen,
-        "coreset_size": len(selection.indices),
-        "near_duplicates": len(selection.duplicates),
-        "response_tokens": lengths.sentence,
-        "kinds": kinds_in_words(results, selection.indices),
-        "price": price(
-            run_cost(results.summary, results.timings), token_share(results, selection.indices)
-        ).line,
-        "to_verify": len(results.to_verify(**chosen)),
-        "warnings": list(selection.warnings),
-    }
-    if output.wanted:
-        places, warnings = output.write(results, selection, chosen)
-        answer["warnings"] += warnings
-        answer |= {"out": places[0], "places": places, "format": output.format}
-    elif as_json:
-        answer["row_ids"] = selection.indices.tolist()
-    wanted = results.verify_options(**chosen)
-    each = results.summary.verify_seconds_per_sample
-    if as_json:
-        say_json(answer)
-        return
-    from staff_engine.cli.tables.selection import print_selected
-
-    print_selected(answer, f"{COMMAND} verify {found.id}{wanted}", each * answer["to_verify"])
-
-
-@app.command()
-@takes_settings(VERIFY_FIELDS, default="as in the run's plan")
-def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
-    """Score on the target the samples that these settings still need, at once or in rounds (--adaptive).
-
-    With --score ifd, also score the responses without their prompts on both models, if the run has not.
-    """
-    from staff_engine.runs.results import open_results
-    from staff_engine.selection.ratios.rounds import check_adaptive
-
-    found = scored(run)
-    results = open_results(found.folder)
-    plan = results.plan.but(**settings)
-    if plan.adaptive:
-        check_adaptive(plan.allocation)
-    wanted = {field: getattr(plan, field) for field in VERIFY_FIELDS}
-    if results.lacks(plan.score):
-        say(f"both models score responses without their prompts, which score {plan.score} needs")
-    else:
-        missing = len(results.to_verify(**wanted))
-        if not missing and not len(results.to_verify_alone()):
-            say("no samples left to verify")
-            return
-        say(f"{missing:,} samples to verify{' in the next round' if plan.adaptive else ''}")
-    control.start(found, verify=wanted)
-    see_through(found, detach)
+app.command()(select)
+app.command()(verify)
 
 
 @app.command()
