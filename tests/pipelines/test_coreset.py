@@ -10,7 +10,7 @@ import pytest
 from staff_engine.errors import DatasetError, ModelError
 from staff_engine.models import devices, loading
 from staff_engine.pipelines import coreset as pipeline
-from staff_engine.pipelines import steps
+from staff_engine.pipelines import steps, summarize
 from staff_engine.runs.results import open_results
 from staff_engine.scoring import precision
 from staff_engine.selection.agreement import rank_agreement
@@ -98,7 +98,7 @@ def test_the_agreement_is_that_of_the_score_that_the_run_selects_by(finished):
         results.verified_by("loss"),
         lengths=results.response_tokens[verified],
     )
-    assert pipeline.summarize(by_loss).trust.spearman == pytest.approx(expected.spearman)
+    assert summarize.summarize(by_loss).trust.spearman == pytest.approx(expected.spearman)
     assert results.summary.trust.spearman != pytest.approx(expected.spearman)
 
 
@@ -206,8 +206,8 @@ def test_too_few_scorable_samples_are_an_error(tmp_path, sources):
 
 def test_responses_that_were_truncated_are_in_the_summary(finished, monkeypatch):
     results = open_results(finished)
-    assert not any("truncated" in warning for warning in pipeline.summarize(results).warnings)
-    monkeypatch.setattr(pipeline, "open_tokens", lambda path: SimpleNamespace(cut=3, templates={}))
+    assert not any("truncated" in warning for warning in summarize.summarize(results).warnings)
+    monkeypatch.setattr(summarize, "open_tokens", lambda path: SimpleNamespace(cut=3, templates={}))
     most = f"{results.plan.max_length:,}"
     said = f"3 responses longer than {most} tokens: truncated; --max-length sets the maximum"
-    assert said in pipeline.summarize(results).warnings
+    assert said in summarize.summarize(results).warnings
