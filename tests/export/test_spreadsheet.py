@@ -51,7 +51,7 @@ def test_the_manifest_counts_the_rows(tmp_path, monkeypatch, format, told):
     manifest = export_coreset(results, selection, {}, tmp_path / "out.csv", format=format)
     assert not any("formula" in warning for warning in manifest["warnings"])
 
-    def begins(path, rows):
+    def begins(path, rows, **_):
         with path.open("w", encoding="utf-8") as file:
             for row in range(rows):
                 answer = "" if row >= rows - made_run.UNSCORABLE else f"{'=' if row % 2 else ''}fact {row}"
