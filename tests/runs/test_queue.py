@@ -131,13 +131,20 @@ def test_a_run_with_models_is_cancelled_soon_in_every_stage(plan, stage, record_
     assert seconds < 15, "on a quiet machine under 5"
 
 
+def _hear_ctrl_c():
+    """A process that a shell started in the background ignores Ctrl-C, and so would the command."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.long
 def test_ctrl_c_cancels_the_run_of_a_command_soon_and_keeps_whole_parts(tmp_path, record_property):
     command = [sys.executable, "-m", "staff_engine", "run", "--dataset=builtin:docstrings", "--limit=300",
                "--small=builtin:llama-nano", "--target=builtin:llama-mini", "--epochs=1"]  # fmt: skip
     said = tmp_path / "said.txt"
     with said.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, preexec_fn=_hear_ctrl_c
+        )
     try:
         wait_for(list_runs)
         (run,) = list_runs()
