@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.evidence.analysis import Estimate, detectable
-from benchmarks.evidence.grid import Grid
+from benchmarks.evidence.grid import ORACLE, Grid
 from benchmarks.evidence.results import (
     OURS,
     PAPER,
@@ -91,24 +91,25 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
 
 
 def headline(table: pd.DataFrame) -> str:
-    """What the experiment found, in two sentences; README and guide repeat them."""
+    """What the experiment found, in a sentence for each arm; README and guide repeat them."""
     sentences = []
-    for arm in (OURS, PAPER):
+    for arm in (OURS, PAPER, ORACLE):
         found = []
         for faulty, words in ((True, "with wrong and repeated rows"), (False, "as it is")):
-            names = _repeated(table, faulty)
+            names = _repeated(table, arm, faulty)
             estimate = difference(table, arm, REFERENCE, names)
             if estimate is not None:
                 tasks = " and ".join(dict.fromkeys(name.partition(",")[0] for name in names))
                 found.append(f"{_signed(estimate.value)} nats ({_interval(estimate)}) on {tasks} {words}")
-        sentences.append(f"{label_of(arm)}: {' and '.join(found) or 'no seeds to compare yet'}.")
-    return " ".join(sentences)
+        if found:
+            sentences.append(f"{label_of(arm)}: {' and '.join(found)}.")
+    return " ".join(sentences) or "No method has seeds to compare yet."
 
 
-def _repeated(table: pd.DataFrame, faulty: bool) -> list[str]:
-    """The data sets, with or without faults, on which Studio and random have at least two seeds."""
+def _repeated(table: pd.DataFrame, arm: str, faulty: bool) -> list[str]:
+    """The data sets, with or without faults, on which an arm and random have at least two seeds."""
     names = table.loc[table["faulty"] == faulty, "data"].unique()
-    return [name for name in names if min(len(losses(table, name, arm)) for arm in (OURS, REFERENCE)) > 1]
+    return [name for name in names if min(len(losses(table, name, each)) for each in (arm, REFERENCE)) > 1]
 
 
 def _in_short(table: pd.DataFrame) -> str:
