@@ -151,9 +151,12 @@ def _merged(model: PreTrainedModel, source: Source) -> PreTrainedModel:
         return model
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(
+    merged = PeftModel.from_pretrained(
         model, source.adapter, revision=source.adapter_revision
     ).merge_and_unload()
+    if hasattr(merged, "peft_config"):  # older versions of PEFT leave it, and then warn of a second adapter
+        del merged.peft_config
+    return merged
 
 
 def read_config(name: str) -> Any:
