@@ -83,13 +83,31 @@ def secondary(table: pd.DataFrame) -> list[Endpoint]:
         ("Studio and random, data without faults", REFERENCE, clean),
     ]
     others = [arm for arm in table["arm"].unique() if arm in METHODS and arm not in NO_RIVALS]
-    asked += [(f"Studio and {label_of(arm)}, all data", arm, [*faulty, *clean]) for arm in others]
+    asked += [
+        (f"Studio and {label_of(arm)}, {_in_words(table, arm)}", arm, [*faulty, *clean]) for arm in others
+    ]
     found = [(words, difference(table, OURS, other, data)) for words, other, data in asked]
     known = [(words, estimate) for words, estimate in found if estimate is not None]
     corrected = analysis.holm([estimate.p for _, estimate in known])
     return [
         Endpoint(words, estimate, float(p)) for (words, estimate), p in zip(known, corrected, strict=True)
     ]
+
+
+def _in_words(table: pd.DataFrame, arm: str) -> str:
+    """The data sets that have seeds of an arm and of Studio: all of them, or those of some tasks."""
+    both = [
+        set(table.loc[table["arm"] == each, "task"].where(_has_seeds(table, each)).dropna())
+        for each in (arm, OURS)
+    ]
+    shared = both[0] & both[1]
+    return "all data" if shared == both[1] else f"all data of {' and '.join(sorted(shared))}"
+
+
+def _has_seeds(table: pd.DataFrame, arm: str) -> pd.Series:
+    """Which rows of a table are of a data set with at least two seeds of an arm."""
+    counts = table[(table["arm"] == arm) & (table["budget"] == "epochs")].groupby("data")["seed"].nunique()
+    return table["data"].map(counts).fillna(0) > 1
 
 
 def deviations(table: pd.DataFrame) -> dict[str, tuple[float, int]]:

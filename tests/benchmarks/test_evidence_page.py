@@ -71,6 +71,14 @@ def test_secondary_endpoints_are_paired_and_corrected():
     assert paper.estimate.value == pytest.approx(-0.3)
 
 
+def test_a_comparison_names_the_tasks_if_it_lacks_some():
+    table = made()
+    rows = table[(table["arm"] == "staff-paper") & (table["task"] == "b")].assign(arm="kmeans")
+    found = [each.words for each in results.secondary(pd.concat([table, rows], ignore_index=True))]
+    assert "Studio and STAFF (Paper), all data" in found
+    assert "Studio and K-means, all data of b" in found
+
+
 def test_one_seed_gives_means_without_intervals():
     assert results.secondary(made(seeds=1)) == []
     assert "What could be detected" not in text(made(seeds=1))
