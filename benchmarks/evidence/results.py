@@ -95,19 +95,17 @@ def secondary(table: pd.DataFrame) -> list[Endpoint]:
 
 
 def _in_words(table: pd.DataFrame, arm: str) -> str:
-    """The data sets that have seeds of an arm and of Studio: all of them, or those of some tasks."""
-    both = [
-        set(table.loc[table["arm"] == each, "task"].where(_has_seeds(table, each)).dropna())
-        for each in (arm, OURS)
-    ]
-    shared = both[0] & both[1]
-    return "all data" if shared == both[1] else f"all data of {' and '.join(sorted(shared))}"
+    """The data of a comparison with Studio: all of it, or that of the tasks that have seeds of both arms."""
+    ours = _tasks_with_seeds(table, OURS)
+    shared = ours & _tasks_with_seeds(table, arm)
+    return "all data" if shared == ours else f"all data of {' and '.join(sorted(shared))}"
 
 
-def _has_seeds(table: pd.DataFrame, arm: str) -> pd.Series:
-    """Which rows of a table are of a data set with at least two seeds of an arm."""
-    counts = table[(table["arm"] == arm) & (table["budget"] == "epochs")].groupby("data")["seed"].nunique()
-    return table["data"].map(counts).fillna(0) > 1
+def _tasks_with_seeds(table: pd.DataFrame, arm: str) -> set[str]:
+    """The tasks with a data set that has at least two seeds of an arm."""
+    cells = table[(table["arm"] == arm) & (table["budget"] == "epochs")]
+    counts = cells.groupby(["task", "data"])["seed"].nunique()
+    return set(counts[counts > 1].index.get_level_values("task"))
 
 
 def deviations(table: pd.DataFrame) -> dict[str, tuple[float, int]]:
