@@ -61,7 +61,8 @@ def main(
         print(page({**_facts(small), "scores": scores}, with_rows(None, rows)))
         return
     part = _part(grid, data, arm)
-    write(grid, Measured([], {}))
+    if grid.table.exists():
+        write(grid, Measured([], {}))
     for count in range(1, (grid.seeds if seeds is None else seeds) + 1):
         for each in part.data:
             write(grid, measure(each, part, seeds=count))
