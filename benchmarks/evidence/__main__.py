@@ -82,7 +82,7 @@ def measure(data: Data, grid: Grid, *, seeds: int) -> Measured:
     """Compute the cells of a data set for the first seeds."""
     small, target = map(os.path.expandvars, (grid.small, grid.target))
     plan = Plan.make(
-        dataset=data.source, limit=data.limit, small=small, target=target, pruning_rate=grid.pruning_rate,
+        dataset=_placed(data.source), limit=data.limit, small=small, target=target, pruning_rate=grid.pruning_rate,
         **grid.plan,
     )  # fmt: skip
     source = finished(f"{grid.page} {data.name}", plan)
@@ -103,6 +103,11 @@ def measure(data: Data, grid: Grid, *, seeds: int) -> Measured:
     )
 
 
+def _placed(source: str) -> str:
+    """The whole path of a file in the current folder; other names as they are."""
+    return str(Path(source).absolute()) if Path(source).is_file() else source
+
+
 def _varied(plan: Plan, changes: dict[str, Any]) -> Plan:
     """The plan of a variant: preset Paper with changes, without what only other methods read."""
     return plan.but(preset="paper", ifd=False, checkpoints=0).but(**changes)
@@ -116,7 +121,7 @@ def _evaluated(
         "methods": grid.methods_on(data), "pruning_rates": (grid.pruning_rate,), "seeds": seeds,
         "full_seeds": min(seeds, grid.full_seeds), "own_draw": True, **grid.evaluation,
         "also": {arm: str(run.folder) for arm, run in others.items()},
-        "held_out": data.held_out,
+        "held_out": data.held_out and _placed(data.held_out),
     }  # fmt: skip
     name = f"{grid.page} {data.name}, evaluated"
     run = named(name)
