@@ -82,8 +82,8 @@ def measure(data: Data, grid: Grid, *, seeds: int) -> Measured:
     """Compute the cells of a data set for the first seeds."""
     small, target = map(os.path.expandvars, (grid.small, grid.target))
     plan = Plan.make(
-        dataset=_placed(data.source), limit=data.limit, small=small, target=target, pruning_rate=grid.pruning_rate,
-        **grid.plan,
+        dataset=_placed(data.source), limit=data.limit, small=small, target=target,
+        pruning_rate=grid.pruning_rate, **grid.plan,
     )  # fmt: skip
     source = finished(f"{grid.page} {data.name}", plan)
     others = {
