@@ -150,7 +150,7 @@ def damaged(seed, draw):
 
 
 def read(path, target):
-    """Read a file as a run does, to the turns of every row."""
+    """Read a file as a run does, to the turns of every row; returns how many rows are usable."""
     write_source(DataFile(path), target)
     rows = []
     for line in read_lines(target):
@@ -159,11 +159,14 @@ def read(path, target):
         except DatasetError:
             continue
     mapping = choose_mapping(rows)
+    usable = 0
     for row in rows:
         try:
             normalise(row, mapping)
         except DatasetError:
             continue
+        usable += 1
+    return usable
 
 
 def fuzz(suffix, folder, inputs):
@@ -194,7 +197,7 @@ def test_the_whole_files_can_be_read(tmp_path, suffix):
     pack, contents = SEEDS[suffix]
     for content in contents:
         (tmp_path / f"a{suffix}").write_bytes(pack(content))
-        read(tmp_path / f"a{suffix}", tmp_path / "lines")
+        assert read(tmp_path / f"a{suffix}", tmp_path / "lines") > 0
 
 
 @pytest.mark.parametrize("suffix", SEEDS)
@@ -206,4 +209,6 @@ def test_a_damaged_file_is_read_or_refused(tmp_path, suffix):
 @pytest.mark.long
 @pytest.mark.parametrize("suffix", SEEDS)
 def test_20000_damaged_files_are_read_or_refused(tmp_path, suffix):
-    fuzz(suffix, tmp_path, 20_000)
+    outcomes = fuzz(suffix, tmp_path, 20_000)
+    assert sum(outcomes.values()) == 20_000
+    assert outcomes["refused"] > 1_000 and outcomes["read"] > 0
