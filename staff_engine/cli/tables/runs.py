@@ -13,7 +13,7 @@ from staff_engine.models.sources import short_name
 from staff_engine.runs.cost import Cost, price, run_cost
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.summary import Summary
-from staff_engine.system.words import duration
+from staff_engine.system.words import UNKNOWN, duration
 
 
 def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
@@ -49,7 +49,8 @@ def summary_table(summary: Summary, timings: Mapping[str, float]) -> Table:
     rows.append(("scoring everything on the target (estimate)", words))
     if cost.training is not None:
         rows.append(("fine-tuning it before that (rougher estimate)", f"about {duration(cost.training)}"))
-        rows.append(("selection overhead: this run / these two", f"{cost.overhead:.0%}"))
+        overhead = UNKNOWN if cost.overhead is None else f"{cost.overhead:.0%}"
+        rows.append(("selection overhead: this run / these two", overhead))
         rows += _price(summary, cost)
     for row in rows:
         table.add_row(*map(escape, row))
