@@ -21,6 +21,9 @@ RunName = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NewName = Annotated[
+    str | None, typer.Option(help="Name of the run. Default: from data set and model.", metavar="TEXT")
+]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Return immediately; the run continues in the background.")
 ]

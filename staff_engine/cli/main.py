@@ -12,7 +12,7 @@ import typer
 
 from staff_engine import __version__
 from staff_engine.cli import scores
-from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.cli.arguments import AsJson, Detach, NewName, RunName, say_json, scored, see_through
 from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
     ExportFormat,
@@ -94,10 +94,7 @@ def run(
     export_format: ExportFormat = "jsonl",
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name of the run. Default: from data set and model.", metavar="TEXT"),
-    ] = None,
+    name: NewName = None,
     detach: Detach = False,
 ) -> None:
     """Fine-tune the small model, score all samples, verify some on the target and select the coreset."""

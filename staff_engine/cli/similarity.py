@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from staff_engine.cli.arguments import Detach, see_through
+from staff_engine.cli.arguments import Detach, NewName, see_through
 from staff_engine.cli.command_lines import COMPARED_BY
 from staff_engine.cli.options import takes_settings
 from staff_engine.plan import Plan
@@ -28,10 +28,7 @@ def similarity(
     target: Annotated[list[str], typer.Option("--target", help="A target; repeat for several.")],
     sample: Annotated[int, _of_similarity("sample")] = SimilarityPlan.model_fields["sample"].default,
     strata: Annotated[int, _of_similarity("strata")] = SimilarityPlan.model_fields["strata"].default,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name of the run. Default: from data set and model.", metavar="TEXT"),
-    ] = None,
+    name: NewName = None,
     detach: Detach = False,
 ) -> None:
     """Compare how small models and targets score the same samples.
