@@ -153,6 +153,18 @@ class Plan(BaseModel):
     device_map: Literal["none", "auto", "balanced", "sequential"] = Field(
         "none", description="Spread the target's layers over all GPUs of this machine, as in transformers."
     )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1_024,
+        description="Processes that do the run together, each on a GPU of its own. Each fine-tuning step is"
+        " divided into as many parts; the result is the same with fewer processes.",
+    )
+    shard_target: bool = Field(
+        False,
+        description="Divide the target's weights over the processes (FSDP), for a target that is too large"
+        " for one GPU.",
+    )
     attn_implementation: str | None = Field(
         None,
         description="Attention in transformers: eager, sdpa or flash_attention_2. Default: its own choice.",
@@ -362,6 +374,18 @@ class Plan(BaseModel):
                 f"ratio is {self.ratio!r} and tune_target {self.tune_target}, but the run has no target;"
                 " allowed: equal and 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _spread_or_several(self) -> Self:
+        if self.processes > 1 and self.device_map != "none":
+            raise ValueError(
+                f"device_map is {self.device_map!r}, which is for one process; processes is {self.processes}"
+            )
+        if self.shard_target and self.processes == 1:
+            raise ValueError("shard_target needs several processes, but processes is 1")
+        if self.shard_target and self.quantize != "none":
+            raise ValueError(f"shard_target is for whole weights, but quantize is {self.quantize!r}")
         return self
 
     @property

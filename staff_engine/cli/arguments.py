@@ -24,6 +24,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NewName = Annotated[
     str | None, typer.Option(help="Name of the run. Default: from data set and model.", metavar="TEXT")
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that do the run together, each on a GPU of its own. Default: as planned.",
+        metavar="N",
+        min=1,
+        max=1024,
+        show_default=False,
+    ),
+]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Return immediately; the run continues in the background.")
 ]

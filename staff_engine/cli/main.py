@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,16 @@ import typer
 
 from staff_engine import __version__
 from staff_engine.cli import scores
-from staff_engine.cli.arguments import AsJson, Detach, NewName, RunName, say_json, scored, see_through
+from staff_engine.cli.arguments import (
+    AsJson,
+    Detach,
+    NewName,
+    Processes,
+    RunName,
+    say_json,
+    scored,
+    see_through,
+)
 from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
     ExportFormat,
@@ -39,6 +48,7 @@ from staff_engine.runs.folders import Run
 from staff_engine.system.disk import full_disk
 from staff_engine.system.home import home
 from staff_engine.system.processes import QUIET_LOG
+from staff_engine.system.team import launched
 
 app = typer.Typer(
     name=COMMAND,
@@ -95,6 +105,13 @@ def run(
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
     name: NewName = None,
+    start: Annotated[
+        bool,
+        typer.Option(
+            " /--no-start",
+            help="Only create the run, for torchrun or a job on other machines to work on with resume.",
+        ),
+    ] = True,
     detach: Detach = False,
 ) -> None:
     """Fine-tune the small model, score all samples, verify some on the target and select the coreset."""
@@ -116,6 +133,9 @@ def run(
     created = control.create_run(plan, name=name, delivery=delivery)
     if plan.scores is None:
         keep_forecast(created)
+    if not start:
+        say(created.id)
+        return
     control.start(created)
     see_through(created, detach)
 
@@ -125,15 +145,21 @@ app.command()(verify)
 
 
 @app.command()
-def resume(run: RunName, detach: Detach = False) -> None:
-    """Continue a run that was cancelled, failed or was interrupted, from its last complete file."""
+def resume(run: RunName, processes: Processes = None, detach: Detach = False) -> None:
+    """Continue a run that was cancelled, failed or was interrupted, from its last complete file.
+
+    Started by torchrun, by `accelerate launch` or in a Slurm job, its processes work on the run themselves.
+    """
     from staff_engine.export.delivery import check_delivery
 
     found = control.find_run(run)
     record = control.read_record(found)
     if record.delivery is not None:
         check_delivery(record.delivery, record.plan)
-    control.resume(found)
+    if launched():
+        _work(found, lambda: control.take_over(found))
+        return
+    control.resume(found, processes=processes)
     see_through(found, detach)
 
 
@@ -287,15 +313,15 @@ app.add_typer(scores.app, name="scores")
 @app.command(hidden=True)
 def work(folder: Path) -> None:
     """Work on a run in this process; `run`, `resume`, `verify` and `similarity` start it."""
+    _work(Run(folder.name, folder.resolve()))
+
+
+def _work(run: Run, begin: Callable[[], None] = lambda: None) -> None:
+    from staff_engine.cli.work import work_on
     from staff_engine.runs.progress import Cancelled
-    from staff_engine.runs.worker import working
 
-    found = Run(folder.name, folder.resolve())
     try:
-        with working(found) as reporter:
-            from staff_engine.cli.work import do
-
-            do(found, reporter)
+        work_on(run, begin)
     except Cancelled:
         raise typer.Exit(1) from None
 

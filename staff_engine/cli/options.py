@@ -25,7 +25,7 @@ PANELS = {
     ),
     "Models": (
         "small", "target", "scores", "score_key", "chat_template", "device", "dtype", "quantize",
-        "device_map", "attn_implementation",
+        "device_map", "processes", "shard_target", "attn_implementation",
     ),
     "Fine-tuning": (
         "max_length", "epochs", "batch_size", "learning_rate", "lora_rank", "lora_alpha", "lora_targets",

@@ -15,7 +15,37 @@ from staff_engine.runs.folders import Run
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.progress import Reporter
 from staff_engine.runs.results import open_results
+from staff_engine.runs.worker import help_with, working
+from staff_engine.system import team
 from staff_engine.system.files import usual_files
+
+
+def work_on(run: Run, begin: Callable[[], None] = lambda: None) -> None:
+    """Work on a run in this process, which can be one of several that torchrun started.
+
+    Parameters
+    ----------
+    begin
+        Called in the first process before the work.
+
+    Raises
+    ------
+    Cancelled
+        If the run was cancelled.
+    StaffError
+        As `do`, or if another process works on the run.
+    """
+    if team.launched():
+        team.join()
+    if team.rank():
+        help_with(run)
+        return
+    try:
+        begin()
+        with working(run) as reporter:
+            do(run, reporter)
+    finally:
+        team.leave()
 
 
 def do(run: Run, reporter: Reporter) -> None:

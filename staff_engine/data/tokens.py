@@ -36,13 +36,16 @@ class TokenTable(Sequence[EncodedSample]):
         Row id → why the row cannot be scored, for all other rows.
     cut
         Number of samples with a truncated response.
+    path
+        The file of the table; None for one that is not in a file.
     templates
         How the text of the samples was made (`templates.How`) → number of samples. Empty for an older run.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, path: Path | None = None) -> None:
         import pyarrow.compute as pc
 
+        self.path = path
         usable = pc.is_null(table["problem"]).to_numpy(zero_copy_only=False)
         rows = table["row_id"].to_numpy()
         reasons = table["problem"].filter(~usable).to_pylist()
@@ -114,4 +117,4 @@ def _ranges(begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def open_tokens(path: Path) -> TokenTable:
     """Memory-map the file that `tokenization.tokenize_dataset` wrote. Raises RunError if it is damaged."""
     with open_stream(path) as stream:
-        return TokenTable(stream.read_all())
+        return TokenTable(stream.read_all(), path)

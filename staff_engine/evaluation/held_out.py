@@ -17,7 +17,8 @@ from staff_engine.data.turns import is_response
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.evaluation.metrics import Metric, choose_metric
 from staff_engine.evaluation_plan import EvaluationPlan
-from staff_engine.pipelines.steps import Reporter, tokenize_rows
+from staff_engine.pipelines.helping import Reporter
+from staff_engine.pipelines.steps import tokenize_rows
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.integrity.mend import accept_import

@@ -41,16 +41,12 @@ from staff_engine.evaluation.report import (
 )
 from staff_engine.evaluation.training import Bench, learning_rate, make_cell
 from staff_engine.evaluation_plan import EvaluationPlan
-from staff_engine.models import adapters, devices, loading
+from staff_engine.models import devices, loading
+from staff_engine.pipelines.adapted import AdaptedModel
 from staff_engine.pipelines.checking import find_models
-from staff_engine.pipelines.steps import (
-    Reporter,
-    Training,
-    load_base,
-    score_samples,
-    tokenize_rows,
-    train_adapter,
-)
+from staff_engine.pipelines.helping import HelperReporter, Reporter, shared
+from staff_engine.pipelines.scoring import score_samples
+from staff_engine.pipelines.steps import Training, tokenize_rows, train_adapter
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.cost import column_seconds, selection_seconds, small_seconds
@@ -68,17 +64,22 @@ from staff_engine.runs.score_tables import (
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
 from staff_engine.selection.methods import METHODS, OWN, ScoreTable
+from staff_engine.system import team
 from staff_engine.system.arrow import by_row, to_numpy
 from staff_engine.system.files import write_checked
 from staff_engine.system.memory import give_back
 
 TARGET = Training(stages.FINE_TUNE_TARGET, "target_adapter", "target_tuning.json")
 TARGET_SCORES = "target_scores"
+TOKENS_FILE = "tokens.arrow"
 
 PACKAGES = ("torch", "transformers", "peft")
 
 Coresets = dict[Asked, tuple[np.ndarray, float]]
 """For each cell, the row ids of its training data, ascending, and the seconds of their selection."""
+
+_Todo = tuple[Asked, np.ndarray, float]
+"""A cell to compute, its row ids, and the seconds of their selection."""
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def execute(folder: Path, reporter: Reporter) -> None:
     coresets = choice.coresets(cells_of(run.plan, run.evaluation))
     facts = _facts(run, source, further, bench, coresets, kept_apart)
     write_checked(folder / FACTS_FILE, facts.model_dump(mode="json"))
-    _fill(folder, bench, coresets, reporter)
+    _fill(run, bench, coresets, kept_apart, reporter)
 
 
 def stages_of(run: Evaluation) -> tuple[str, ...]:
@@ -168,7 +169,7 @@ def _number_format(source: Results) -> str:
 
 def _tokenize(run: Evaluation, source: Results, reporter: Reporter) -> TokenTable:
     """Tokens of all samples of the source for the target."""
-    path = run.folder / "tokens.arrow"
+    path = run.folder / TOKENS_FILE
     if not path.exists():
         reporter.stage(stages.TOKENIZE, source.num_rows)
         tokenize_rows(run.plan, run.plan.target, source.folder, np.arange(source.num_rows), path)
@@ -188,11 +189,10 @@ def _target_scores(
     done = set(to_numpy(read_parts(folder / "speculative", ["row_id"])["row_id"]).tolist())
     if len(done) < len(tokens):
         reporter.stage(stages.SCORE_ON_TARGET, len(tokens), done=len(done))
-        weights = load_base(plan, plan.target)
-        adapted = adapters.load_adapter(weights, run.folder / TARGET.adapter)
+        adapted = AdaptedModel(plan, plan.target, run.folder / TARGET.adapter)
         folder.mkdir(exist_ok=True)
         writer = PartWriter(folder / "speculative", folder / "embedding")
-        score_samples(plan, adapted, loading.load_tokenizer(plan.target), tokens, done, writer, reporter)
+        score_samples(adapted, tokens, done, writer, reporter)
     table = read_parts(folder / "speculative", ["row_id", "effort"])
     effort = by_row(source.num_rows, to_numpy(table["row_id"]), to_numpy(table["effort"]))
     return read_scores(folder, effort, source="target")
@@ -315,14 +315,30 @@ class _Choice:
         return self.target
 
 
-def _fill(folder: Path, bench: Bench, coresets: Coresets, reporter: Reporter) -> None:
-    """Compute every cell that is missing or outdated."""
+def _fill(run: Evaluation, bench: Bench, coresets: Coresets, kept_apart: Path, reporter: Reporter) -> None:
+    """Compute every cell that is missing or outdated; the processes of the run divide the cells."""
     todo = [
-        asked for asked, (rows, _) in coresets.items() if not _trusted(folder, asked, rows, bench.made_with)
+        (asked, rows, seconds)
+        for asked, (rows, seconds) in coresets.items()
+        if not _trusted(run.folder, asked, rows, bench.made_with)
     ]
     reporter.stage(stages.EVALUATE, len(coresets), done=len(coresets) - len(todo))
-    for asked in todo:
-        rows, seconds = coresets[asked]
+    if not todo:
+        return
+    with shared(_help_fill, run, todo, kept_apart, reporter=reporter) as (call, reports):
+        _make(run.folder, bench, todo, call, reports)
+
+
+def _help_fill(call: team.Call, run: Evaluation, todo: list[_Todo], kept_apart: Path) -> None:
+    """Compute the cells that fall to a helper."""
+    source, _ = open_sources(run.plan, run.evaluation)
+    bench = _bench(run, source, open_tokens(run.folder / TOKENS_FILE), kept_apart)
+    _make(run.folder, bench, todo, call, HelperReporter(call))
+
+
+def _make(folder: Path, bench: Bench, todo: list[_Todo], call: team.Call, reporter: Reporter) -> None:
+    for number in call.deal(len(todo)):
+        asked, rows, seconds = todo[number]
         write_cell(folder, make_cell(bench, asked, rows, seconds, reporter))
         give_back()
         reporter.advance(1)

@@ -18,7 +18,9 @@ from staff_engine.evaluation.metrics import Metric, score_answers
 from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.models import loading
 from staff_engine.models.finetune import count_steps, order_of_steps, train, training_order
-from staff_engine.pipelines.steps import Reporter, fresh_lora, length_bound
+from staff_engine.pipelines.adapted import fresh_lora
+from staff_engine.pipelines.helping import Reporter
+from staff_engine.pipelines.steps import length_bound
 from staff_engine.plan import Plan
 
 if TYPE_CHECKING:

@@ -13,7 +13,10 @@ import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
 from staff_engine.models.adapters import save_adapter
+from staff_engine.models.divided import divided_step, own_parts
 from staff_engine.models.forward import Batch, pad, response_logits, valid_padding
+from staff_engine.models.sharding import is_sharded
+from staff_engine.system import team
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +97,7 @@ def finetune(
     batch_size: int,
     learning_rate: float,
     seed: int,
+    parts: int = 1,
     on_step: Callable[[int], bool] = lambda step: True,
     on_loss: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> bool:
@@ -108,6 +112,9 @@ def finetune(
         A model with new LoRA matrices, which are trained in their own dtype.
     samples, lengths
         The samples (read when needed), and their numbers of tokens, int (N,).
+    parts
+        Parts into which each batch is divided. With more than one, the processes of the team compute
+        a step together, and all of them must train.
     on_step
         Called after each step with the number of finished steps. If it returns False, the training
         saves a checkpoint and stops.
@@ -127,7 +134,9 @@ def finetune(
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
+        parts=parts,
         checkpoints=checkpoint_folder(folder),
+        resume_from=last_checkpoint(checkpoint_folder(folder)),
         on_step=on_step,
         on_loss=on_loss,
     )
@@ -145,7 +154,9 @@ def train(
     batch_size: int,
     learning_rate: float,
     seed: int,
+    parts: int = 1,
     checkpoints: Path | None = None,
+    resume_from: str | None = None,
     on_step: Callable[[int], bool] = lambda step: True,
     on_loss: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> bool:
@@ -156,13 +167,14 @@ def train(
 
     Parameters
     ----------
-    model, samples, pad_token_id, batch_size, learning_rate, seed, on_loss
-        As in `finetune`.
+    model, samples, pad_token_id, batch_size, learning_rate, seed, parts, on_loss
+        As in `finetune`. In a helper of a team, only the leader's `on_step` counts.
     order
         Indices of the samples in the order of training. Each step uses the next `batch_size`.
     checkpoints
-        A folder to save checkpoints to and to resume from. None: nothing is saved, and a stopped
-        training starts again from the beginning.
+        A folder to save checkpoints to. None: nothing is saved.
+    resume_from
+        The checkpoint to resume from. None: from the beginning.
     on_step
         Called after each step with the number of finished steps. If it returns False, the training
         stops.
@@ -197,16 +209,18 @@ def train(
             report_to="none",
             disable_tqdm=True,
         )
+        if arguments.n_gpu > 1:  # Trainer would put a batch on every GPU, and a step would have several
+            arguments._n_gpu = 1
         trainer = _make_trainer(
             model,
             arguments,
             _InOrder(samples, order),
             valid_padding(model, pad_token_id),
+            parts,
             on_step,
             on_loss,
-            bool(checkpoints),
         )
-        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints) if checkpoints else None)
+        trainer.train(resume_from_checkpoint=resume_from)
     return trainer.state.global_step == steps
 
 
@@ -217,11 +231,11 @@ def checkpoint_folder(folder: Path) -> Path:
 
 def steps_done(folder: Path) -> int:
     """Number of steps in the last checkpoint of an unfinished fine-tuning into `folder`."""
-    last = _last_checkpoint(checkpoint_folder(folder))
+    last = last_checkpoint(checkpoint_folder(folder))
     return int(last.rpartition("-")[2]) if last else 0
 
 
-def _last_checkpoint(checkpoints: Path) -> str | None:
+def last_checkpoint(checkpoints: Path) -> str | None:
     """The newest complete checkpoint; None if there is none.
 
     A checkpoint whose writing was interrupted has no `trainer_state.json`, which is written last.
@@ -260,9 +274,9 @@ def _make_trainer(
     arguments: Any,
     samples: Sequence[EncodedSample],
     pad_token_id: int,
+    parts: int,
     on_step: Callable[[int], bool],
     on_loss: Callable[[list[dict[str, float]]], None],
-    saves: bool,
 ) -> Any:
     from torch.nn import functional
     from transformers import Trainer, TrainerCallback
@@ -282,18 +296,37 @@ def _make_trainer(
             logits, _ = response_logits(model, batch)
             return functional.cross_entropy(logits.float(), batch.targets)
 
+    class DividedTrainer(ResponseTrainer):
+        """Computes a step together with the other processes of the team."""
+
+        def training_step(self, model: Any, inputs: dict[str, Any], *_: Any) -> torch.Tensor:
+            model.train()
+            trained = [each for each in model.parameters() if each.requires_grad]
+            return divided_step(
+                trained,
+                self._prepare_inputs(inputs),
+                lambda batch: self.compute_loss(model, vars(batch)),
+                parts=parts,
+                seed=(arguments.seed << 32) + self.state.global_step,
+            )
+
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if not on_step(state.global_step):
-                control.should_save, control.should_training_stop = saves, True
+            goes = on_step(state.global_step)
+            if not (goes if parts == 1 else team.agree(goes)):
+                control.should_save = args.save_strategy != "no"
+                control.should_training_stop = True
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             on_loss([entry for entry in state.log_history if "loss" in entry])
 
     def collate(batch: list[EncodedSample]) -> dict[str, Any]:
+        if parts > 1:
+            return own_parts(batch, parts, pad_token_id=pad_token_id, in_step=is_sharded(model))
         return vars(pad(batch, pad_token_id=pad_token_id))
 
-    trainer = ResponseTrainer(
+    kind = DividedTrainer if parts > 1 else ResponseTrainer
+    trainer = kind(
         model=model, args=arguments, train_dataset=samples, data_collator=collate, callbacks=[Watch()]
     )
     trainer.remove_callback(PrinterCallback)

@@ -107,6 +107,13 @@ def last_block(model: nn.Module) -> nn.Module:
 
     If a model has LoRA, it is the last with LoRA: a block can consist of experts alone.
     """
+    blocks = decoder_blocks(model)
+    adapted = [block for block in blocks if any(hasattr(module, "lora_B") for module in block.modules())]
+    return (adapted or blocks)[-1]
+
+
+def decoder_blocks(model: nn.Module) -> list[nn.Module]:
+    """The text tower's module list with the most parameters. Raises ModelError if it has none."""
     from torch import nn
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -114,9 +121,7 @@ def last_block(model: nn.Module) -> nn.Module:
     lists = [module for module in tower.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not lists:
         raise ModelError(f"{type(base).__name__} has no list of decoder blocks")
-    blocks = max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
-    adapted = [block for block in blocks if any(hasattr(module, "lora_B") for module in block.modules())]
-    return (adapted or list(blocks))[-1]
+    return list(max(lists, key=lambda module: sum(p.numel() for p in module.parameters())))
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokens import TokenTable
 from staff_engine.models.sources import builtin_models
-from staff_engine.pipelines.steps import Reporter
+from staff_engine.pipelines.helping import Reporter
 from staff_engine.plan import NO_MODEL, Plan
 from staff_engine.runs import stages
 from staff_engine.runs.integrity.records import forget

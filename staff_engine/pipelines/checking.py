@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.data.tokens import EncodedSample, TokenTable, open_tokens
 from staff_engine.errors import ModelError
 from staff_engine.models import devices, layers, loading, sources
-from staff_engine.pipelines.steps import Reporter, length_bound, load_base, tokenize_rows, with_lora
+from staff_engine.pipelines.adapted import load_base, sharded, with_lora
+from staff_engine.pipelines.helping import Reporter
+from staff_engine.pipelines.steps import length_bound, tokenize_rows
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.scoring.check import check_positions, check_scoring
@@ -102,8 +104,10 @@ def check_models(
     longest = int(tokens.lengths.max())
     found = []
     for name in names:
-        found.append(_check(plan, name, rows, longest, folder))
-        log.info(found[-1].sentence)
+        checked = _check(plan, name, rows, longest, folder)
+        if checked is not None:
+            found.append(checked)
+            log.info(checked.sentence)
         reporter.advance()
     (folder / TOKENS).unlink()
     write_checked(folder / FILE, _File(models=tuple(found)).model_dump(mode="json"))
@@ -128,7 +132,8 @@ def models_checked(folder: Path) -> tuple[Checked, ...]:
     return read_model(folder / FILE, _File).models if (folder / FILE).exists() else ()
 
 
-def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) -> Checked:
+def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) -> Checked | None:
+    """What is found out about a model; None if it is divided over processes, so that one cannot run it."""
     tokenizer = loading.load_tokenizer(name)
     tokenize_rows(plan, name, folder, rows, folder / TOKENS)
     table = open_tokens(folder / TOKENS)
@@ -138,6 +143,9 @@ def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) 
             f"model {name!r} reads at most {length_bound(plan, name)} tokens, and not even the shortest"
             " samples fit; choose another model or a greater max_length"
         )
+    if sharded(plan, name):
+        log.info("%s is divided over the processes and is not checked against autograd", name)
+        return None
     base = load_base(plan, name)
     lora = layers.find_lora_layers(base, plan.lora_names)
     model = with_lora(plan, base)

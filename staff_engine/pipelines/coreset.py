@@ -7,10 +7,8 @@ or killed continues after its last complete file.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,20 +16,18 @@ from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError, PlanError
-from staff_engine.models import adapters, loading
+from staff_engine.models import loading
+from staff_engine.pipelines.adapted import AdaptedModel
 from staff_engine.pipelines.brought_scores import take_scores, tokenizer_of
 from staff_engine.pipelines.checking import check_models, find_models
+from staff_engine.pipelines.helping import Reporter
 from staff_engine.pipelines.pinning import pin
+from staff_engine.pipelines.scoring import score_losses, score_samples
 from staff_engine.pipelines.steps import (
-    Reporter,
     Training,
     check_ids,
-    fresh_lora,
     import_rows,
     length_bound,
-    load_base,
-    score_losses,
-    score_samples,
     settle_format,
     tokenize_rows,
     train_adapter,
@@ -53,9 +49,6 @@ from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE, check_adaptive
 from staff_engine.system.arrow import write_table
 from staff_engine.system.files import replaced
 from staff_engine.system.words import counted
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 log = logging.getLogger(__name__)
 
@@ -197,9 +190,8 @@ def _speculate(plan: Plan, folder: Path, reporter: Reporter) -> None:
     done = set(read_parts(folder / "speculative", ["row_id"])["row_id"].to_pylist())
     reporter.stage(stages.SPECULATE, len(tokens), done=len(done))
     if len(done) < len(tokens):
-        tokenizer = loading.load_tokenizer(plan.small)
         writer = PartWriter(folder / "speculative", folder / "embedding", folder / "token_loss")
-        score_samples(plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter)
+        score_samples(_small(plan, folder), tokens, done, writer, reporter)
     _write_unscorable(folder, {**tokens.problems, **_not_finite(folder)})
 
 
@@ -210,16 +202,12 @@ def _speculate_alone(plan: Plan, folder: Path, reporter: Reporter) -> None:
     done = set(read_parts(alone, ["row_id"])["row_id"].to_pylist())
     reporter.stage(stages.SPECULATE_ALONE, len(tokens), done=len(done))
     if len(done) < len(tokens):
-        tokenizer = loading.load_tokenizer(plan.small)
         writer = LossPartWriter(alone)
-        score_losses(
-            plan, _small(plan, folder), tokenizer, tokens, done, writer, reporter, without_prompts=True
-        )
+        score_losses(_small(plan, folder), tokens, done, writer, reporter, without_prompts=True)
 
 
-def _small(plan: Plan, folder: Path) -> PeftModel:
-    model = load_base(plan, plan.small)
-    return adapters.load_adapter(model, folder / SMALL.adapter)
+def _small(plan: Plan, folder: Path) -> AdaptedModel:
+    return AdaptedModel(plan, plan.small, folder / SMALL.adapter)
 
 
 def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
@@ -243,8 +231,8 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
 
 def _verify(plan: Plan, folder: Path, reporter: Reporter, settings: dict[str, Any]) -> None:
     """Verify the samples that the settings need: all at once, or in rounds."""
-    load = cache(lambda: _target(plan, folder))
-    _verify_alone(plan, folder, reporter, load)  # what a stopped run left
+    target = _target(plan, folder)
+    _verify_alone(target, folder, reporter)  # what a stopped run left
     results = open_results(folder)
     ids = results.to_verify(**settings)
     if not len(ids):
@@ -256,42 +244,37 @@ def _verify(plan: Plan, folder: Path, reporter: Reporter, settings: dict[str, An
     while len(ids):
         if in_rounds:
             add_round(folder, key, ids)
-        _verify_rows(plan, folder, reporter, ids, load)
-        _verify_alone(plan, folder, reporter, load)
+        _verify_rows(target, folder, reporter, ids)
+        _verify_alone(target, folder, reporter)
         ids = open_results(folder).to_verify(**settings) if in_rounds else ids[:0]
 
 
-def _verify_rows(
-    plan: Plan, folder: Path, reporter: Reporter, ids: np.ndarray, load: Callable[[], PeftModel]
-) -> None:
-    """Score some rows on the target, which `load` returns."""
+def _verify_rows(target: AdaptedModel, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
+    """Score some rows on the target."""
     reporter.stage(stages.VERIFY, len(ids))
-    tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
+    tokens = tokenize_rows(target.plan, target.name, folder, ids, folder / "tokens-verify.arrow")
     writer = PartWriter(folder / "verification")
     writer.add_unscorable(list(tokens.problems))
-    tokenizer = loading.load_tokenizer(plan.target)
-    score_samples(plan, load(), tokenizer, tokens, set(), writer, reporter)
+    score_samples(target, tokens, set(), writer, reporter)
 
 
-def _verify_alone(plan: Plan, folder: Path, reporter: Reporter, load: Callable[[], PeftModel]) -> None:
+def _verify_alone(target: AdaptedModel, folder: Path, reporter: Reporter) -> None:
     """Score the responses of all verified samples without their prompts, if the small model has done so."""
     ids = open_results(folder).to_verify_alone()
     if not len(ids):
         return
     reporter.stage(stages.VERIFY_ALONE, len(ids))
-    tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-verify.arrow")
-    tokenizer = loading.load_tokenizer(plan.target)
+    tokens = tokenize_rows(target.plan, target.name, folder, ids, folder / "tokens-verify.arrow")
     writer = LossPartWriter(alone_folder(folder / "verification"))
-    score_losses(plan, load(), tokenizer, tokens, set(), writer, reporter, without_prompts=True)
+    score_losses(target, tokens, set(), writer, reporter, without_prompts=True)
 
 
-def _target(plan: Plan, folder: Path) -> PeftModel:
+def _target(plan: Plan, folder: Path) -> AdaptedModel:
     """The target, with its adapter if it was tuned."""
     if not len(open_results(folder).tuned_ids):
-        return fresh_lora(plan, plan.target)
+        return AdaptedModel(plan, plan.target)
     check_files(folder, TARGET.adapter)
-    model = load_base(plan, plan.target)
-    return adapters.load_adapter(model, folder / TARGET.adapter)
+    return AdaptedModel(plan, plan.target, folder / TARGET.adapter)
 
 
 def _not_finite(folder: Path) -> dict[int, str]:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import RunError
-from staff_engine.models import adapters, loading
-from staff_engine.pipelines.steps import Reporter, Training, load_base, score_losses, train_adapter
+from staff_engine.pipelines.adapted import WEIGHTS, AdaptedModel
+from staff_engine.pipelines.helping import Reporter
+from staff_engine.pipelines.scoring import score_losses
+from staff_engine.pipelines.steps import Training, train_adapter
 from staff_engine.plan import Plan
 from staff_engine.runs import control, stages
 from staff_engine.runs.folders import Run
@@ -25,8 +27,6 @@ from staff_engine.scoring.trajectories import measured_folders, step_folders
 
 ADAPTER = "adapter"
 """The folder of an adapter in the folder of its checkpoint."""
-
-WEIGHTS = "adapter_model.safetensors"
 
 CHECKPOINTS = 10
 """Checkpoints if nobody says how many."""
@@ -89,11 +89,8 @@ def measure_trajectories(plan: Plan, folder: Path, reporter: Reporter) -> None:
     reporter.stage(stages.TRAJECTORIES, len(kept) * len(tokens), done=sum(map(len, done.values())))
     for step, path in kept.items():
         if len(done[step]) < len(tokens):
-            adapted = adapters.load_adapter(load_base(plan, plan.small), path)
-            tokenizer = loading.load_tokenizer(plan.small)
-            score_losses(
-                plan, adapted, tokenizer, tokens, done[step], LossPartWriter(path.parent, "loss"), reporter
-            )
+            adapted = AdaptedModel(plan, plan.small, path)
+            score_losses(adapted, tokens, done[step], LossPartWriter(path.parent, "loss"), reporter)
 
 
 def _train_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,11 @@ ASKED = ("name", "created", "kind", "plan", "similarity", "evaluation")
 
 WORKER = (sys.executable, "-m", "staff_engine", "work")
 """The command of a run's process; the run's folder is added as last argument."""
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+"""The command that starts several processes on this machine; the arguments of Python in `WORKER` follow."""
+
+THREADS = "OMP_NUM_THREADS"
 
 
 def read_status(run: Run) -> Status:
@@ -130,8 +136,14 @@ def require_scores(run: Run) -> Run:
     return run
 
 
-def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[str] | None = None) -> None:
-    """Start a process for a run. It continues from the run's last complete file.
+def start(
+    run: Run,
+    *,
+    verify: dict[str, Any] | None = None,
+    worker: Sequence[str] | None = None,
+    processes: int | None = None,
+) -> None:
+    """Start the process of a run, or several. It continues from the run's last complete file.
 
     Parameters
     ----------
@@ -140,6 +152,8 @@ def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[st
         scores. If None, the run's plan is carried out.
     worker
         A command to use instead of `WORKER`.
+    processes
+        How many work on the run together. If None, as many as planned.
 
     Raises
     ------
@@ -150,40 +164,77 @@ def start(run: Run, *, verify: dict[str, Any] | None = None, worker: Sequence[st
     """
     check_disk()
     check_active(sum(other != run and _is_started(other) for other in list_runs()))
-    with launching(run):
-        status = read_status(run)
-        if status.state == "damaged":
-            raise RunError(f"run {run.id} is damaged and cannot be started: {status.message}")
-        if is_alive(status.pid, status.pid_started) and status.state in ACTIVE:
-            raise RunError(f"run {run.id} is already {status.state} (process {status.pid})")
+    with _starting(run) as status:
         if verify is not None:
             require_scores(run)
-        (run.folder / CANCEL_FILE).unlink(missing_ok=True)
+        count = read_record(run).plan.processes if processes is None else processes
+        command = [*(worker or worker_command(count)), str(run.folder)]
         try:
-            pid = start_in_background([*(worker or WORKER), str(run.folder)], log=run.log)
+            pid = start_in_background(command, log=run.log, environment=_threads(count))
         except OSError as error:
             raise RunError(f"the process of run {run.id} cannot be started: {error}") from error
-        save_status(
-            run.folder,
-            Status(pid=pid, pid_started=start_time(pid), started=now(), stages=status.stages, verify=verify),
-        )
+        _save_start(run, status, pid, verify)
 
 
-def resume(run: Run, *, worker: Sequence[str] | None = None) -> None:
+def worker_command(processes: int) -> tuple[str, ...]:
+    """The command of a run's process, or of torchrun for several; the run's folder comes after it."""
+    return WORKER if processes == 1 else (*TORCHRUN, f"--nproc-per-node={processes}", *WORKER[1:])
+
+
+def _threads(processes: int) -> dict[str, str]:
+    """The variable that divides the cores among the processes of a run, unless it is set already."""
+    if processes == 1 or THREADS in os.environ:
+        return {}
+    return {THREADS: str(max(1, (os.cpu_count() or 1) // processes))}
+
+
+def resume(run: Run, *, worker: Sequence[str] | None = None, processes: int | None = None) -> None:
     """Continue a cancelled, failed or interrupted run, or make the damaged files of a finished one again.
+
+    Parameters as in `start`.
 
     Raises
     ------
     RunError
         If it is queued or running, or is finished and no file is damaged.
     """
+    start(run, verify=_left_to_do(run), worker=worker, processes=processes)
+
+
+def take_over(run: Run) -> None:
+    """Make this process the one of a run, as `resume` starts one. Raises RunError as `resume`."""
+    verify = _left_to_do(run)
+    with _starting(run) as status:
+        _save_start(run, status, os.getpid(), verify)
+
+
+def _left_to_do(run: Run) -> dict[str, Any] | None:
+    """The settings whose samples a stopped run had to verify; None: its plan is carried out."""
     status = read_status(run)
     if status.state != "finished":
-        start(run, verify=status.verify, worker=worker)
-    elif find_damage(run.folder):
-        start(run, worker=worker)
-    else:
+        return status.verify
+    if not find_damage(run.folder):
         raise RunError(f"run {run.id} is finished and whole; there is nothing to resume")
+    return None
+
+
+@contextmanager
+def _starting(run: Run) -> Iterator[Status]:
+    """Lock a run that can be started, and withdraw an earlier request to cancel it."""
+    with launching(run):
+        status = read_status(run)
+        if status.state == "damaged":
+            raise RunError(f"run {run.id} is damaged and cannot be started: {status.message}")
+        if is_alive(status.pid, status.pid_started) and status.state in ACTIVE:
+            raise RunError(f"run {run.id} is already {status.state} (process {status.pid})")
+        (run.folder / CANCEL_FILE).unlink(missing_ok=True)
+        yield status
+
+
+def _save_start(run: Run, before: Status, pid: int, verify: dict[str, Any] | None) -> None:
+    started = start_time(pid)
+    status = Status(pid=pid, pid_started=started, started=now(), stages=before.stages, verify=verify)
+    save_status(run.folder, status)
 
 
 def restart_queued() -> list[Run]:

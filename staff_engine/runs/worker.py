@@ -17,6 +17,7 @@ from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.runs.control import Run, launching, read_status, runs_of_all
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import WAITS, State, Status
+from staff_engine.system import team
 from staff_engine.system.disk import clear_parts, full_disk, reserved
 from staff_engine.system.files import private_files
 from staff_engine.system.home import common_home
@@ -79,6 +80,20 @@ def working(run: Run) -> Iterator[Reporter]:
         log.info("run %s: finished", run.id)
 
 
+def help_with(run: Run) -> None:
+    """Do the share of a helper in a run that several processes work on, until its leader leaves.
+
+    What it has to say goes to a log of its own, beside that of the run.
+
+    Raises
+    ------
+    Lost
+        If the leader is gone.
+    """
+    with private_files(), _logging_to(run.log.with_name(f"log-r{team.rank():02d}.txt")), _sigterm_raises():
+        team.follow()
+
+
 def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[State, str, int]:
     """State, message and exit code of a run that ended with this exception; a failure is logged."""
     if isinstance(error, Cancelled | KeyboardInterrupt) or reporter.cancelled:
@@ -86,7 +101,10 @@ def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[Sta
         return "cancelled", "", 1
     if isinstance(error, SystemExit):
         log.info("interrupted by SIGTERM")
-        return "interrupted", "the process was terminated (SIGTERM)", 1
+        return "interrupted", team.gone() or "the process was terminated (SIGTERM)", 1
+    if isinstance(error, team.Lost):
+        log.error("interrupted: %s", error)
+        return "interrupted", str(error), 1
     log.error("failed", exc_info=error)
     full = full_disk(error, folder)
     if full is not None:

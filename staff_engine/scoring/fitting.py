@@ -18,6 +18,8 @@ def in_fitting_batches(
     work: Callable[[Sequence[EncodedSample]], _Part],
     samples: Sequence[EncodedSample],
     most_tokens: int | None,
+    *,
+    in_step: bool = False,
 ) -> tuple[list[_Part], int | None]:
     """Work on samples in order; a batch that does not fit into memory is halved until it does.
 
@@ -29,6 +31,8 @@ def in_fitting_batches(
         At least one.
     most_tokens
         Maximum tokens of a batch, including padding; None for all samples at once.
+    in_step
+        Whether other processes must run the model equally often, so that no batch can be halved.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def in_fitting_batches(
     Raises
     ------
     ModelError
-        If not even a single sample fits.
+        If not even a single sample fits, or a batch does not and cannot be halved.
     """
     before = most_tokens
     parts: list[_Part] = []
@@ -52,6 +56,12 @@ def in_fitting_batches(
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not is_out_of_memory(error):
                 raise
+            if in_step:
+                raise ModelError(
+                    f"a batch of {len(batch)} samples of up to {_longest(batch):,} tokens does not fit into"
+                    " memory, and a target that is divided over processes cannot score it in parts; lower"
+                    " tokens_per_batch"
+                ) from None
             if len(batch) == 1:
                 raise ModelError(
                     f"a single sample of {_longest(batch):,} tokens does not fit into memory; "

@@ -1,4 +1,7 @@
-"""Score tables on disk: numbered Parquet parts, each written atomically."""
+"""Score tables on disk: numbered Parquet parts, each written atomically.
+
+Each process of a run numbers its own parts: part-00000 of the first one, part-r01-00000 of the next.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.system import team
 from staff_engine.system.arrow import open_parquet, read_table, to_arrow
 from staff_engine.system.files import replaced
 
@@ -59,6 +63,10 @@ class PartWriter:
             if each is not None:
                 each.mkdir(exist_ok=True)
         self._clear()
+
+    def another(self) -> PartWriter:
+        """An empty writer to the same folders, for another process."""
+        return PartWriter(self.folder, self.embeddings, self.token_losses)
 
     def _clear(self) -> None:
         self._columns: dict[str, list[np.ndarray]] = {name: [] for name in SCORE_COLUMNS}
@@ -141,6 +149,10 @@ class LossPartWriter:
         folder.mkdir(exist_ok=True)
         self._clear()
 
+    def another(self) -> LossPartWriter:
+        """An empty writer to the same folder, for another process."""
+        return LossPartWriter(self.folder, self.column)
+
     def _clear(self) -> None:
         self._batches: list[tuple[np.ndarray, ...]] = []
         self._since = time.monotonic()
@@ -166,8 +178,9 @@ class LossPartWriter:
 
 
 def part_path(folder: Path, number: int) -> Path:
-    """The path of a part."""
-    return folder / f"part-{number:05d}.parquet"
+    """The path of a part of this process."""
+    process = f"r{team.rank():02d}-" if team.rank() else ""
+    return folder / f"part-{process}{number:05d}.parquet"
 
 
 def _free_number(folder: Path) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
 from staff_engine.models.forward import pad, valid_padding
+from staff_engine.models.sharding import is_sharded
 from staff_engine.scoring.fitting import in_fitting_batches
 from staff_engine.scoring.head import Head
 from staff_engine.scoring.lora import SquaredGradients, WatchedLora
@@ -97,6 +98,7 @@ class Scorer:
         self.model = model.eval()
         self.pad_token_id = valid_padding(model, pad_token_id)
         self.most_tokens: int | None = None
+        self._in_step = is_sharded(model)
         self._lora = WatchedLora(model, layers)
         self._head = Head(model)
 
@@ -105,7 +107,9 @@ class Scorer:
 
         Raises ModelError if not even a single sample fits.
         """
-        parts, self.most_tokens = in_fitting_batches(self._score, samples, self.most_tokens)
+        parts, self.most_tokens = in_fitting_batches(
+            self._score, samples, self.most_tokens, in_step=self._in_step
+        )
         return _joined(parts)
 
     def _score(self, samples: Sequence[EncodedSample]) -> Scores:

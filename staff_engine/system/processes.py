@@ -80,13 +80,15 @@ def start_process(command: Sequence[str], *, log: Path, folder: Path, environmen
     return child.pid
 
 
-def start_in_background(command: Sequence[str], *, log: Path) -> int:
+def start_in_background(
+    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+) -> int:
     """Start a command of the engine in the background, with this process's home and a quiet log.
 
-    Returns its pid. Raises OSError as `start_process` does.
+    `environment` has further variables. Returns its pid. Raises OSError as `start_process` does.
     """
-    environment = {**QUIET_LOG, VARIABLE: str(home()), COMMON_VARIABLE: str(common_home())}
-    return start_process(command, log=log, folder=PROJECT_FOLDER, environment=environment)
+    own = {**QUIET_LOG, VARIABLE: str(home()), COMMON_VARIABLE: str(common_home()), **(environment or {})}
+    return start_process(command, log=log, folder=PROJECT_FOLDER, environment=own)
 
 
 def start_time(pid: int) -> float:

@@ -11,7 +11,7 @@ from staff_engine.evaluation.cells import FULL, NOTHING, read_cell, read_cells, 
 from staff_engine.evaluation.judging import held_out_losses
 from staff_engine.evaluation.report import FACTS_FILE, open_evaluation
 from staff_engine.models import adapters, finetune, loading
-from staff_engine.pipelines.steps import fresh_lora
+from staff_engine.pipelines.adapted import fresh_lora
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.selection.methods import METHODS

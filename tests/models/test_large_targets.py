@@ -6,7 +6,7 @@ import transformers
 
 from staff_engine.errors import ModelError
 from staff_engine.models import loading
-from staff_engine.pipelines import steps
+from staff_engine.pipelines import adapted
 from tests.helpers.tiny import make_model, make_plan, save_model
 
 
@@ -92,6 +92,6 @@ def test_only_the_target_is_quantized_and_spread(monkeypatch):
     monkeypatch.setattr(loading, "load_model", lambda name, **given: asked.setdefault(name, given))
     plan = make_plan(quantize="4bit", device_map="auto", attn_implementation="sdpa", dtype="bfloat16")
     for name in (plan.small, plan.target):
-        steps.load_base(plan, name)
+        adapted.load_base(plan, name)
     assert asked["s"] == {"device": "cpu", "dtype": "bfloat16", "attention": "sdpa"}
     assert asked["t"] == {**asked["s"], "quantize": "4bit", "device_map": "auto"}

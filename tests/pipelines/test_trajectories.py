@@ -12,7 +12,7 @@ from staff_engine.errors import RunError
 from staff_engine.evaluation.judging import held_out_losses
 from staff_engine.models.finetune import checkpoint_steps, train, training_order
 from staff_engine.pipelines import coreset as pipeline
-from staff_engine.pipelines.steps import fresh_lora
+from staff_engine.pipelines.adapted import fresh_lora
 from staff_engine.pipelines.trajectories import measure_trajectories
 from staff_engine.plan import Plan
 from staff_engine.runs.cost import column_seconds

@@ -35,6 +35,8 @@ LABELS = {
     "chat_template": "Chat template (file)",
     "quantize": "Quantize the target",
     "device_map": "Spread the target over GPUs",
+    "processes": "Processes (GPUs)",
+    "shard_target": "Divide the target over the processes",
     "attn_implementation": "Attention implementation",
     "tune_target": "Tune the target on (samples)",
     "scored_parameters": "Scored parameters",

@@ -23,9 +23,10 @@ from staff_engine.data.tokens import TokenTable, open_tokens
 from staff_engine.errors import DatasetError
 from staff_engine.models import adapters, devices, loading, sources
 from staff_engine.models.finetune import finetune, training_order
+from staff_engine.pipelines.adapted import fresh_lora, load_base
 from staff_engine.pipelines.checking import LIBRARIES
 from staff_engine.pipelines.forecast.extrapolation import Measured, Side, Training, fit_speed, shapes
-from staff_engine.pipelines.steps import fresh_lora, length_bound, load_base
+from staff_engine.pipelines.steps import length_bound
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.stages import Stage

@@ -16,9 +16,12 @@ import numpy as np
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokens import open_tokens
 from staff_engine.errors import DatasetError
-from staff_engine.models import adapters, loading, sources
+from staff_engine.models import sources
+from staff_engine.pipelines.adapted import AdaptedModel
 from staff_engine.pipelines.checking import check_models, find_models
+from staff_engine.pipelines.helping import Reporter
 from staff_engine.pipelines.pinning import pin
+from staff_engine.pipelines.scoring import score_samples
 from staff_engine.pipelines.similarity.measures import RESAMPLES, compare_scores, correlate_ranks
 from staff_engine.pipelines.similarity.report import (
     REPORT_FILE,
@@ -35,12 +38,8 @@ from staff_engine.pipelines.similarity.report import (
     open_similarity,
 )
 from staff_engine.pipelines.steps import (
-    Reporter,
     Training,
-    fresh_lora,
     import_rows,
-    load_base,
-    score_samples,
     settle_format,
     tokenize_rows,
     train_adapter,
@@ -58,7 +57,6 @@ from staff_engine.system.files import write_checked
 
 if TYPE_CHECKING:
     import pandas as pd
-    from peft import PeftModel
 
 SAMPLE_FILE = "sample.parquet"
 SCORED = ("all", "last_block")
@@ -204,11 +202,9 @@ def _score(
     if tuned:
         _train(run, model, tuning, reporter)
     reporter.stage(_scoring(model, tuned=tuned), len(SCORED) * len(tokens), done=sum(map(len, done)))
-    adapted = _load(run.plan, model, tuned)
-    tokenizer = loading.load_tokenizer(model.name)
+    adapted = AdaptedModel(run.plan, model.name, model.folder / TRAINING if tuned else None)
     for which, folder, known in zip(SCORED, folders, done, strict=True):
-        plan = run.plan.but(scored_parameters=which)
-        score_samples(plan, adapted, tokenizer, tokens, known, PartWriter(folder), reporter)
+        score_samples(adapted, tokens, known, PartWriter(folder), reporter, scored=which)
 
 
 def _state(tuned: bool) -> str:
@@ -228,13 +224,6 @@ def _train(run: Similarity, model: _Model, rows: np.ndarray, reporter: Reporter)
         case _:
             assert_never(model.role)
     train_adapter(training, run.plan, model.name, tokens, model.folder, reporter)
-
-
-def _load(plan: Plan, model: _Model, tuned: bool) -> PeftModel:
-    if not tuned:
-        return fresh_lora(plan, model.name)
-    weights = load_base(plan, model.name)
-    return adapters.load_adapter(weights, model.folder / TRAINING)
 
 
 def _scores_of(model: _Model, *, tuned: bool) -> pd.DataFrame:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from staff_engine.errors import ModelError
-from staff_engine.pipelines.steps import SHRUNK_FILE, score_samples
+from staff_engine.models import loading
+from staff_engine.pipelines.adapted import AdaptedModel
+from staff_engine.pipelines.scoring import SHRUNK_FILE, score_samples
 from staff_engine.scoring.head import Head
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.system.files import read_checked
@@ -34,8 +36,14 @@ class Watch:
 
 def score(folder, reporter):
     done = set(read_parts(folder, ["row_id"])["row_id"].to_pylist())
-    plan, tokenizer = make_plan(tokens_per_batch=80), SimpleNamespace(pad_token_id=0)
-    score_samples(plan, make_scored_model(), tokenizer, TOKENS, done, PartWriter(folder), reporter)
+    adapted = AdaptedModel(make_plan(tokens_per_batch=80), "tiny")
+    vars(adapted)["model"] = make_scored_model()
+    score_samples(adapted, TOKENS, done, PartWriter(folder), reporter)
+
+
+@pytest.fixture(autouse=True)
+def padding(monkeypatch):
+    monkeypatch.setattr(loading, "load_tokenizer", lambda name: SimpleNamespace(pad_token_id=0))
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""A model that is too large for one GPU: its frozen weights are divided over all processes (FSDP).
+
+Only the decoder blocks are divided; a block is put together on every process while it is computed.
+Embeddings, output layer and LoRA matrices are whole in each process, so gradients are those of an undivided
+model. All processes must run the model equally often, at the same time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from staff_engine.models.layers import decoder_blocks
+from staff_engine.system import team
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+
+
+def shard(model: PeftModel, device: str) -> PeftModel:
+    """Divide the weights of a model, which is in the memory of the processor, over the team. In place.
+
+    Parameters
+    ----------
+    model
+        With LoRA, its other weights frozen. The same in every process.
+    device
+        Where this process computes.
+    """
+    import torch
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(torch.device(device).type, (team.size(),))
+    blocks = decoder_blocks(model)
+    lora = {parameter for name, parameter in model.named_parameters() if "lora_" in name}
+    inside = {parameter for block in blocks for parameter in block.parameters()} - lora
+    _move(model, inside, torch.device(device))
+    for block in blocks:
+        fully_shard(block, mesh=mesh, ignored_params=lora & set(block.parameters()))
+    return model
+
+
+def is_sharded(model: torch.nn.Module) -> bool:
+    """Whether the weights of a model are divided over processes."""
+    from torch.distributed.tensor import DTensor
+
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def _move(model: torch.nn.Module, without: set[torch.nn.Parameter], device: torch.device) -> None:
+    """Move all weights and buffers but some weights to a device."""
+    for parameter in model.parameters():
+        if parameter not in without:
+            parameter.data = parameter.data.to(device)
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = buffer.to(device)
