@@ -9,6 +9,7 @@ from staff_engine.runs.cost import price, run_cost, token_share
 from staff_engine.runs.results import open_results
 from staff_engine.runs.saved_selections import list_saved, save_selection
 from staff_engine.runs.status import Status, load_status, save_status
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.system.processes import start_time
 from staff_engine.system.words import duration
 from tests.helpers.made_run import finish, make_finished_run, write_alone
@@ -110,7 +111,7 @@ def test_strata_that_still_need_the_target_make_the_coreset_provisional(open_pag
     from staff_engine.runs import control
 
     app = open_page("select", run=finished_run.id, strata="20")
-    missing = len(open_results(finished_run.folder).to_verify(strata=20))
+    missing = len(to_verify(open_results(finished_run.folder), strata=20))
     [button] = [button for button in app.button if button.key == "verify_more"]
     assert f"Verify {missing} more" in button.label
     assert "Provisional" in texts(app)
@@ -390,7 +391,7 @@ def test_rounds_of_verification_are_offered_where_the_allocation_allows_them(
     monkeypatch.setattr(control, "start", lambda run, *, verify: asked.update(verify))
     app = open_page("select", run=finished_run.id, strata="20", adaptive="yes", allocation="proportional")
     missing = len(
-        open_results(finished_run.folder).to_verify(strata=20, adaptive=True, allocation="proportional")
+        to_verify(open_results(finished_run.folder), strata=20, adaptive=True, allocation="proportional")
     )
     [button] = [button for button in app.button if button.key == "verify_more"]
     assert button.label.startswith(f"Verify in rounds, {missing} first")
