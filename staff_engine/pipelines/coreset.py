@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.brought_scores import NO_MODEL, OWN
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
@@ -38,7 +39,7 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.pipelines.summarize import summarize, too_few_to_tune
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
-from staff_engine.plan import NO_MODEL, OWN, SELECTION_FIELDS, Plan
+from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.integrity.mend import mend

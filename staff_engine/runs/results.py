@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.brought_scores import OWN
 from staff_engine.data.builtin.kinds import row_kinds
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.data.repeats.by_tokens import kept_near_duplicates
 from staff_engine.errors import RunError
-from staff_engine.plan import OWN, SELECTION_FIELDS, Plan
+from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.presets import with_preset
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import read_plan

@@ -7,10 +7,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.cli.main import main
 from staff_engine.errors import DatasetError, PlanError, RunError
 from staff_engine.pipelines.coreset import execute, stages_of
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs.results import open_results
 from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.scoring.own_scores import with_own_score
