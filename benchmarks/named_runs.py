@@ -10,6 +10,7 @@ from staff_engine.runs import control
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import settings_of
 from staff_engine.runs.status import ACTIVE
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.selection.methods import METHODS
 
 
@@ -41,7 +42,7 @@ def verified(run: control.Run, method: str, **settings: Any) -> None:
     if not METHODS[method].of_run:
         return
     wanted = {**settings_of(method, settings), "own_draw": True}
-    if len(open_results(run.folder).to_verify(**wanted)):
+    if len(to_verify(open_results(run.folder), **wanted)):
         control.start(run, verify=wanted)
         watch(run, cancels=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from pages.parts.data import check, mapping, picker
@@ -97,7 +99,7 @@ with reading:
         help="Read only the first N rows. Leave empty to read all.",
         persist_state="session",
     )
-    choice = base.model_copy(update={**settings, "limit": limit})
+    choice = replace(base, **settings, limit=limit)
     use = st.button(
         "Use this data",
         type="primary",

@@ -22,6 +22,7 @@ from staff_engine.export.recipes.registry import RECIPES
 from staff_engine.runs.folders import Run
 from staff_engine.runs.results import Results
 from staff_engine.runs.saved_selections import list_saved
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.selection.coreset import Selection
 from staff_engine.system.sharing import is_shared
 
@@ -55,7 +56,7 @@ def choose_settings(run: Run) -> dict[str, Any]:
 
 
 def say_what_is_exported(results: Results, selection: Selection, settings: dict[str, Any]) -> None:
-    missing = len(results.to_verify(verify_per_stratum=st.session_state.verify_per_stratum, **settings))
+    missing = len(to_verify(results, verify_per_stratum=st.session_state.verify_per_stratum, **settings))
     if missing:
         st.warning(
             f"This coreset is provisional: {missing:,} samples are not verified yet for these settings.",

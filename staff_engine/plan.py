@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from staff_engine.brought_scores import (
+    NO_MODEL,
+    OwnScore,
+    check_scores_or_small_model,
+    is_own_name,
+    without_models,
 )
-
 from staff_engine.errors import shortened
 from staff_engine.presets import with_preset
 from staff_engine.settings import Share, made, usable_path, usable_text
-
-OWN = "own:"
-"""Beginning of the name of a score that a user brings to a run."""
-_OWN_NAME = rf"^{OWN}[A-Za-z0-9_.-]{{1,60}}$"
-NO_MODEL = "none"
-"""The small model, or the target, of a run with scores of a file."""
-OwnScore = Annotated[str, StringConstraints(pattern=_OWN_NAME)]
 
 SELECTION_FIELDS = (
     "pruning_rate", "score", "strata", "strata_by", "ratio", "allocation", "within", "drop_hardest",
@@ -332,8 +324,7 @@ class Plan(BaseModel):
     def _is_a_score(cls, value: object, info: ValidationInfo) -> object:
         """Name the allowed scores in one sentence, instead of one for each part of the type."""
         known, _ = get_args(cls.model_fields[str(info.field_name)].annotation)
-        own = isinstance(value, str) and re.fullmatch(_OWN_NAME, value)
-        if value not in get_args(known) and not own:
+        if value not in get_args(known) and not is_own_name(value):
             allowed = ", ".join(get_args(known))
             raise ValueError(f"{info.field_name} is {shortened(value)}; allowed: {allowed}, or own:NAME")
         return value
@@ -341,39 +332,11 @@ class Plan(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _needs_no_small_model(cls, settings: Any) -> Any:
-        """Fill in what a run with scores of a file does not need: a small model and a target."""
-        if isinstance(settings, dict) and settings.get("scores"):
-            settings = {"small": NO_MODEL, "target": NO_MODEL, **settings}
-            if settings["target"] == NO_MODEL:
-                settings = {"ratio": "equal", **settings}
-        return settings
+        return without_models(settings)
 
     @model_validator(mode="after")
     def _scores_or_a_small_model(self) -> Self:
-        if self.scores is None:
-            if NO_MODEL in (self.small, self.target):
-                raise ValueError(
-                    f"small or target is {NO_MODEL!r}, which only a run with a file of scores can be"
-                )
-            return self
-        if self.small != NO_MODEL:
-            raise ValueError("give scores or small, not both")
-        for name in ("score", "drop_by"):
-            value = getattr(self, name)
-            if not value.startswith(OWN) and value != "score":
-                raise ValueError(
-                    f"{name} is {value!r}, which needs a small model; a run with scores has own:NAME"
-                )
-        for name, allowed in (("ifd", False), ("checkpoints", 0)):
-            if getattr(self, name) != allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, which needs a small model")
-        if self.within == "diverse":
-            raise ValueError("within is 'diverse', which needs the embeddings of a small model")
-        if self.target == NO_MODEL and (self.ratio != "equal" or self.tune_target):
-            raise ValueError(
-                f"ratio is {self.ratio!r} and tune_target {self.tune_target}, but the run has no target;"
-                " allowed: equal and 0"
-            )
+        check_scores_or_small_model(self)
         return self
 
     @model_validator(mode="after")

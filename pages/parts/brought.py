@@ -7,7 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from pages.parts.words import plain
-from staff_engine.plan import NO_MODEL, OWN, Plan
+from staff_engine.brought_scores import NO_MODEL, OWN
+from staff_engine.plan import Plan
 
 
 def say(plan: Plan) -> None:

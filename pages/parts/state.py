@@ -19,6 +19,7 @@ from staff_engine.runs.folders import SUMMARY_FILE
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.status import ACTIVE, State
+from staff_engine.runs.verification.drawing import to_verify, to_verify_alone
 from staff_engine.samples.columns import SampleColumns, sample_columns
 from staff_engine.samples.filters import Filter
 from staff_engine.samples.table import filter_mask
@@ -151,8 +152,8 @@ def missing_of(results: Results, per_stratum: int, adaptive: bool) -> int:
 def _missing(
     folder: Path, version: str, chosen: Chosen, per_stratum: int, adaptive: bool, _results: Results
 ) -> int:
-    drawn = _results.to_verify(verify_per_stratum=per_stratum, adaptive=adaptive, **dict(chosen))
-    return len(drawn) + len(_results.to_verify_alone())
+    drawn = to_verify(_results, verify_per_stratum=per_stratum, adaptive=adaptive, **dict(chosen))
+    return len(drawn) + len(to_verify_alone(_results))
 
 
 def current_columns(results: Results) -> SampleColumns:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.cli.options import PANELS
 from staff_engine.evaluation_plan import PILOT_MINUTES, EvaluationPlan
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.program import COMMAND
 from staff_engine.similarity_plan import SimilarityPlan
 from staff_engine.system.background import switch

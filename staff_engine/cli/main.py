@@ -261,7 +261,7 @@ def inspect(settings: dict[str, str], as_json: AsJson = False) -> None:
     from staff_engine.data.inspection.job import findings_of
 
     plan = Plan.make(**{"small": "-", "target": "-", **settings})
-    findings = findings_of(DataChoice(**plan.model_dump(include=set(DataChoice.model_fields))))
+    findings = findings_of(DataChoice.of(plan))
     if as_json:
         say_json(findings.model_dump(mode="json"))
     else:

@@ -44,6 +44,7 @@ def select(
     from staff_engine.runs.composition import kinds_in_words, response_lengths
     from staff_engine.runs.cost import price, run_cost, token_share
     from staff_engine.runs.results import open_results
+    from staff_engine.runs.verification.drawing import to_verify, verify_options
 
     found = scored(run)
     results = open_results(found.folder)
@@ -62,7 +63,7 @@ def select(
         "price": price(
             run_cost(results.summary, results.timings), token_share(results, selection.indices)
         ).line,
-        "to_verify": len(results.to_verify(**chosen)),
+        "to_verify": len(to_verify(results, **chosen)),
         "warnings": list(selection.warnings),
     }
     if output.wanted:
@@ -71,7 +72,7 @@ def select(
         answer |= {"out": places[0], "places": places, "format": output.format}
     elif as_json:
         answer["row_ids"] = selection.indices.tolist()
-    wanted = results.verify_options(**chosen)
+    wanted = verify_options(results, **chosen)
     each = results.summary.verify_seconds_per_sample
     if as_json:
         say_json(answer)
@@ -88,6 +89,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
     With --score ifd, also score the responses without their prompts on both models, if the run has not.
     """
     from staff_engine.runs.results import open_results
+    from staff_engine.runs.verification.drawing import to_verify, to_verify_alone
     from staff_engine.selection.ratios.rounds import check_adaptive
 
     found = scored(run)
@@ -99,8 +101,8 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
     if results.lacks(plan.score):
         say(f"both models score responses without their prompts, which score {plan.score} needs")
     else:
-        missing = len(results.to_verify(**wanted))
-        if not missing and not len(results.to_verify_alone()):
+        missing = len(to_verify(results, **wanted))
+        if not missing and not len(to_verify_alone(results)):
             say("no samples left to verify")
             return
         say(f"{missing:,} samples to verify{' in the next round' if plan.adaptive else ''}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.locating import check_source
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.evaluation.cells import LONGEST_LABEL, RESERVED, check_arms, slug
@@ -16,7 +17,7 @@ from staff_engine.evaluation.report import open_evaluation
 from staff_engine.evaluation.run import open_sources
 from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.models.sources import find_model
-from staff_engine.plan import NO_MODEL, SEEDS, Plan
+from staff_engine.plan import SEEDS, Plan
 from staff_engine.runs import control
 from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.runs.kinds import Kind

@@ -13,6 +13,7 @@ import numpy as np
 
 from staff_engine.program import NAME
 from staff_engine.runs.composition import response_lengths
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.system.files import read_checked
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def describe(results: Results, selection: Selection, settings: dict[str, Any]) -
             "near_duplicates": len(selection.duplicates),
             "tuned": len(results.tuned_ids),
             "verified": len(results.verified_ids),
-            "to_verify": len(results.to_verify(**settings)),
+            "to_verify": len(to_verify(results, **settings)),
             "selected": len(selection.indices),
         },
         "response_tokens": asdict(response_lengths(results, selection.indices)),

@@ -121,7 +121,8 @@ def decoder_blocks(model: nn.Module) -> list[nn.Module]:
     lists = [module for module in tower.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not lists:
         raise ModelError(f"{type(base).__name__} has no list of decoder blocks")
-    return list(max(lists, key=lambda module: sum(p.numel() for p in module.parameters())))
+    largest = max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
+    return list(largest)
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokens import TokenTable
 from staff_engine.models.sources import builtin_models
 from staff_engine.pipelines.helping import Reporter
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.runs.integrity.records import forget
 from staff_engine.scoring.own_scores import add_own_scores, own_scores, read_own_score

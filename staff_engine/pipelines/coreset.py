@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from staff_engine.brought_scores import NO_MODEL, OWN
 from staff_engine.data.dataset import open_imported
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import open_tokens
@@ -34,13 +35,14 @@ from staff_engine.pipelines.steps import (
 )
 from staff_engine.pipelines.summarize import summarize, too_few_to_tune
 from staff_engine.pipelines.trajectories import adapters_to_keep, measure_trajectories
-from staff_engine.plan import NO_MODEL, OWN, SELECTION_FIELDS, Plan
+from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.runs import stages
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import TUNING_FILE, UNSCORABLE_FILE, open_results
 from staff_engine.runs.summary import save_summary
+from staff_engine.runs.verification.drawing import to_tune, to_verify, to_verify_alone
 from staff_engine.runs.verification.rounds import add_round, key_of
 from staff_engine.scoring.own_scores import own_scores
 from staff_engine.scoring.parts import LossPartWriter, PartWriter, alone_folder, read_parts
@@ -134,7 +136,7 @@ def verify_missing(folder: Path, reporter: Reporter, settings: dict[str, Any]) -
     Parameters
     ----------
     settings
-        Selection settings and `verify_per_stratum`, as `Results.to_verify` takes them.
+        Selection settings and `verify_per_stratum`, as `verification.drawing.to_verify` takes them.
     """
     results = open_results(folder)
     plan = settle(results.plan, folder, tokenizer_of(results.plan), open_tokens(folder / "tokens.arrow"))
@@ -217,7 +219,7 @@ def _tune_target(plan: Plan, folder: Path, reporter: Reporter) -> None:
         return
     reporter.stage(TARGET.stage)
     results = open_results(folder)
-    ids = results.tuned_ids if path.exists() else results.to_tune()
+    ids = results.tuned_ids if path.exists() else to_tune(results)
     if len(ids):
         tokens = tokenize_rows(plan, plan.target, folder, ids, folder / "tokens-tune.arrow")
         ids = tokens.row_ids
@@ -234,7 +236,7 @@ def _verify(plan: Plan, folder: Path, reporter: Reporter, settings: dict[str, An
     target = _target(plan, folder)
     _verify_alone(target, folder, reporter)  # what a stopped run left
     results = open_results(folder)
-    ids = results.to_verify(**settings)
+    ids = to_verify(results, **settings)
     if not len(ids):
         reporter.stage(stages.VERIFY)
     adaptive = settings.get("adaptive", plan.adaptive)
@@ -246,7 +248,7 @@ def _verify(plan: Plan, folder: Path, reporter: Reporter, settings: dict[str, An
             add_round(folder, key, ids)
         _verify_rows(target, folder, reporter, ids)
         _verify_alone(target, folder, reporter)
-        ids = open_results(folder).to_verify(**settings) if in_rounds else ids[:0]
+        ids = to_verify(open_results(folder), **settings) if in_rounds else ids[:0]
 
 
 def _verify_rows(target: AdaptedModel, folder: Path, reporter: Reporter, ids: np.ndarray) -> None:
@@ -260,7 +262,7 @@ def _verify_rows(target: AdaptedModel, folder: Path, reporter: Reporter, ids: np
 
 def _verify_alone(target: AdaptedModel, folder: Path, reporter: Reporter) -> None:
     """Score the responses of all verified samples without their prompts, if the small model has done so."""
-    ids = open_results(folder).to_verify_alone()
+    ids = to_verify_alone(open_results(folder))
     if not len(ids):
         return
     reporter.stage(stages.VERIFY_ALONE, len(ids))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.sources import pinned_source
 from staff_engine.models.sources import pinned
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs.control import update_record
 from staff_engine.runs.folders import Run, read_plan
 from staff_engine.similarity_plan import SimilarityPlan

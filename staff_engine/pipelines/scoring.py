@@ -140,11 +140,12 @@ def _score(
         writer.flush()
         return
     deal = _Deal(np.array(left, np.int32), _limits(writer.folder, tokens, batches))
-    read = {"files": (tokens.path, adapted.weights), "collective": adapted.sharded}
-    with shared(_help, job, deal, writer.another(), tokens.path, reporter=reporter, **read) as (
-        call,
-        reports,
-    ):
+    files = (tokens.path, adapted.weights)
+    work = shared(
+        _help, job, deal, writer.another(), tokens.path,
+        reporter=reporter, files=files, collective=adapted.sharded,
+    )  # fmt: skip
+    with work as (call, reports):
         _score_batches(job, deal, writer, tokens, _numbers(job, deal, call, reports), reports)
 
 

@@ -15,6 +15,7 @@ from staff_engine.runs.composition import response_lengths
 from staff_engine.runs.cost import token_share
 from staff_engine.runs.results import Results
 from staff_engine.runs.summary import Summary, SummaryTrust
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.scoring.precision import read_precision
 from staff_engine.selection.agreement import rank_agreement
 from staff_engine.selection.trust import judge_trust
@@ -45,7 +46,7 @@ def summarize(results: Results) -> Summary:
         tuned=len(results.tuned_ids),
         near_duplicates=len(selection.duplicates),
         verified=len(results.verified_ids),
-        to_verify=len(results.to_verify()),
+        to_verify=len(to_verify(results)),
         coreset_size=len(selection.indices),
         response_tokens=response_lengths(results, selection.indices),
         token_share=token_share(results, selection.indices),

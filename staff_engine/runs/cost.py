@@ -13,6 +13,7 @@ from staff_engine.errors import RunError
 from staff_engine.runs import stages
 from staff_engine.runs.results import Results
 from staff_engine.runs.summary import Summary
+from staff_engine.runs.verification.drawing import count_verified
 from staff_engine.system.words import duration
 
 
@@ -82,7 +83,7 @@ def selection_seconds(results: Results, **settings: Any) -> float:
     **settings
         Selection settings, as in `Results.select`.
     """
-    needed, verified = results.count_verified(**settings), len(results.verified_ids)
+    needed, verified = count_verified(results, **settings), len(results.verified_ids)
     if not needed or not verified:
         return small_seconds(results)
     tuning = results.timings.get(stages.TUNE_TARGET.name, 0.0)

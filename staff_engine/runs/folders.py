@@ -18,11 +18,12 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 import staff_engine
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.formats import FORMATS
 from staff_engine.data.locating import absolute_source
 from staff_engine.errors import PlanError, RunError
 from staff_engine.evaluation_plan import EvaluationPlan
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.program import SCRIPT
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.status import STATUS_FILE, Status, now, save_status

@@ -10,28 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.brought_scores import OWN
 from staff_engine.data.builtin.kinds import row_kinds
 from staff_engine.data.dataset import Imported, open_imported
 from staff_engine.data.repeats.by_tokens import kept_near_duplicates
 from staff_engine.errors import RunError
-from staff_engine.plan import OWN, SELECTION_FIELDS, VERIFY_FIELDS, Plan
+from staff_engine.plan import SELECTION_FIELDS, Plan
 from staff_engine.presets import with_preset
 from staff_engine.program import COMMAND
 from staff_engine.runs.folders import read_plan
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.summary import Summary, load_summary, load_timings
-from staff_engine.runs.verification import rounds
+from staff_engine.runs.verification import drawing
 from staff_engine.scoring.own_scores import own_scores, read_own_score
 from staff_engine.scoring.parts import LOSS_ALONE, alone_folder, count_parts, read_embeddings, read_parts
 from staff_engine.scoring.trajectories import measured_folders
 from staff_engine.selection.coreset import Selection, select_coreset
 from staff_engine.selection.cuts.lengths import rank_within_lengths
 from staff_engine.selection.pool import Pool
-from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE
-from staff_engine.selection.ratios.rules import samples_to_verify
 from staff_engine.selection.scores import SCORES, make_score, score_named
-from staff_engine.selection.tuning import draw_tuning
-from staff_engine.selection.verification import draw_verification
 from staff_engine.system.arrow import by_row, read_table, to_numpy
 
 if TYPE_CHECKING:
@@ -43,8 +40,6 @@ UNSCORABLE_FILE = "unscorable.parquet"
 
 NOT_OF_CORESET = ("score", "strata", "drop_by", "drop_evenly", "near_duplicates")
 """Settings of the selection that `select_coreset` takes in another form."""
-
-_NONE = np.zeros(0, dtype=np.int64)
 
 TUNING_FILE = "target_tuning.parquet"
 """The samples on which a run's target was fine-tuned, drawn once: they are never verified."""
@@ -316,7 +311,7 @@ class Results:
             If the run has no scores yet.
         """
         settings = self.settings(**changes)
-        cuts = self._cuts(settings)
+        cuts = self.cuts(settings)
         score, num_strata = settings["score"], settings["strata"]
         how = {name: value for name, value in settings.items() if name not in NOT_OF_CORESET}
         used = self._own_draw(changes) if own_draw else slice(None)
@@ -328,11 +323,11 @@ class Results:
 
     def _own_draw(self, changes: dict[str, Any]) -> np.ndarray | slice:
         """Which of the verified samples these settings draw themselves; all if some of those are missing."""
-        drawn = self._drawn(None, _NONE, changes)
+        drawn = drawing.own_draw(self, **changes)
         complete = np.isin(drawn, self.verified_ids).all()
         return np.isin(self.verified_ids, drawn) if complete else slice(None)
 
-    def _cuts(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def cuts(self, settings: dict[str, Any]) -> dict[str, Any]:
         """The arrays of `select_coreset` that say what is left out, for the settings of the plan."""
         drop_by, near_duplicates = settings["drop_by"], settings["near_duplicates"]
         scores = None if drop_by == "score" else self.scores_by(drop_by)
@@ -351,94 +346,6 @@ class Results:
             check_files(self.folder, path.name)
             self._groups[threshold] = kept_near_duplicates(path, self.num_rows, threshold=threshold)
         return self._groups[threshold]
-
-    def to_verify(
-        self,
-        *,
-        verify_per_stratum: int | None = None,
-        adaptive: bool | None = None,
-        own_draw: bool = False,
-        **changes: Any,
-    ) -> np.ndarray:
-        """Row ids, int64, that the target must still score for these settings; empty if none are missing.
-
-        A stratum with enough verified samples needs no more, unless `own_draw`: then the samples are those
-        that these settings draw if nothing is verified yet; see `select`. With adaptive verification, the
-        samples of the next round, or the rest of the last one. The paper's allocation always needs an even
-        verification.
-        """
-        if own_draw:
-            return np.setdiff1d(self._drawn(verify_per_stratum, _NONE, changes), self.verified_ids)
-        settings = self.settings(**changes)
-        wanted = self.plan.adaptive if adaptive is None else adaptive
-        if wanted and settings["allocation"] != NOT_ADAPTIVE:
-            per_stratum = self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum
-            return rounds.next_round(self, settings, per_stratum, self.drawn_by(settings))
-        return self._drawn(verify_per_stratum, self.verified_ids, changes)
-
-    def count_verified(self, **changes: Any) -> int:
-        """Number of samples that the target scores for these settings alone, if nothing is verified yet."""
-        return len(self._drawn(None, _NONE, changes))
-
-    def _drawn(
-        self, verify_per_stratum: int | None, verified: np.ndarray, changes: dict[str, Any]
-    ) -> np.ndarray:
-        settings = self.settings(**changes)
-        return draw_verification(
-            self.pool(settings["score"]),
-            per_stratum=samples_to_verify(
-                settings["ratio"],
-                self.plan.verify_per_stratum if verify_per_stratum is None else verify_per_stratum,
-            ),
-            verified=verified,
-            excluded=self.tuned_ids,
-            **self.drawn_by(settings),
-        )
-
-    def verify_options(self, **changes: Any) -> str:
-        """The options of `verify` on the command line for these selection settings; "" for the plan's."""
-        settings = self.settings(**changes)
-        return "".join(
-            f" {_option(name, settings[name])}"
-            for name in VERIFY_FIELDS
-            if name in settings and settings[name] != getattr(self.plan, name)
-        )
-
-    def to_verify_alone(self) -> np.ndarray:
-        """Row ids, int64, of verified samples whose responses the target must still score without prompts.
-
-        Empty if the small model has not scored responses without prompts.
-        """
-        if LOSS_ALONE not in self.columns:
-            return np.zeros(0, dtype=np.int64)
-        done = to_numpy(self.read(alone_folder(self.folder / "verification").name, ["row_id"])["row_id"])
-        return np.setdiff1d(self.verified_ids[np.isfinite(self.verified_scores)], done)
-
-    def to_tune(self) -> np.ndarray:
-        """Row ids, int64, to fine-tune the target on; none of them is verified by the plan."""
-        return draw_tuning(
-            self.pool(self.plan.score),
-            count=self.plan.tune_target,
-            apart_from=np.union1d(self.verified_ids, self.to_verify()),
-            **self.drawn_by(self.settings()),
-        )
-
-    def drawn_by(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """The selection settings that determine which samples are drawn for the target."""
-        names = ("strata_by", "drop_hardest", "pruning_rate", "seed")
-        return {
-            "num_strata": settings["strata"],
-            **{name: settings[name] for name in names},
-            **self._cuts(settings),
-        }
-
-
-def _option(name: str, value: Any) -> str:
-    """A setting as an option of the command line."""
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {value}"
 
 
 class _Columns(dict[str, np.ndarray]):

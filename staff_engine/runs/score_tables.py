@@ -14,6 +14,7 @@ from staff_engine.program import COMMAND
 from staff_engine.runs.cost import samples_for_selection
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.results import Results
+from staff_engine.runs.verification.drawing import to_verify, verify_options
 from staff_engine.scoring.parts import read_embeddings, read_parts
 from staff_engine.scoring.trajectories import TRAJECTORY
 from staff_engine.selection.methods import METHODS, OPTIONAL_COLUMNS, OWN, Method, ScoreTable, method_named
@@ -201,10 +202,10 @@ def missing_of(name: str, results: Results, **settings: Any) -> tuple[int, str]:
     if not method.of_run and method.budget != "tokens":
         return 0, ""
     settings = settings_of(name if method.of_run else OWN, settings)
-    missing = len(results.to_verify(**settings))
+    missing = len(to_verify(results, **settings))
     if not missing:
         return 0, ""
-    return missing, f"{COMMAND} verify {results.folder.name}{results.verify_options(**settings)}"
+    return missing, f"{COMMAND} verify {results.folder.name}{verify_options(results, **settings)}"
 
 
 def _placed(rows: np.ndarray, values: np.ndarray, scorable: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from staff_engine.brought_scores import OWN
 from staff_engine.errors import DatasetError
-from staff_engine.plan import OWN
 from staff_engine.scoring.score_files import ROW_ID, ScoreFile, number_columns
 from staff_engine.system.arrow import by_row, read_table, to_numpy, write_table
 from staff_engine.system.words import counted

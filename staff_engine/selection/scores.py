@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from staff_engine.brought_scores import OWN
 from staff_engine.errors import PlanError
-from staff_engine.plan import OWN
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from staff_engine.cli.main import main
 from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from tests.helpers.made_run import make_finished_run, write_alone
 
@@ -65,7 +66,7 @@ def test_the_number_of_strata_of_ccs_can_be_set(run, tmp_path, capsys):
 def test_a_provisional_coreset_is_called_so(run, capsys):
     assert main(["compare", run.id, "--method", "staff-paper", "--method", "staff-unverified"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    count = len(open_results(run.folder).to_verify(preset="paper"))
+    count = len(to_verify(open_results(run.folder), preset="paper"))
     assert f"STAFF (Paper) is provisional: {count} samples are not verified yet." in said
     assert f"verify {run.id} --strata 50" in said
     assert said.count("provisional") == 1

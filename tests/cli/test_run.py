@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,18 +10,9 @@ from staff_engine.cli.main import main
 from staff_engine.program import COMMAND
 from staff_engine.runs import control
 from staff_engine.runs.control import list_runs, read_record, read_status
-from tests.helpers.made_cli import NEEDED, assert_wrong_input, use_worker, write_data
+from tests.helpers.made_cli import NEEDED, assert_wrong_input, use_worker
 
-
-@pytest.fixture(autouse=True)
-def staff_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "100")
-
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    return write_data(tmp_path)
+pytestmark = pytest.mark.usefixtures("staff_home")
 
 
 def only_run() -> control.Run:

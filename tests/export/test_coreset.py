@@ -15,6 +15,7 @@ import pytest
 from staff_engine.errors import PlanError, StaffError
 from staff_engine.export.coreset import check_export
 from staff_engine.export.formats import EXPORT_FORMATS
+from staff_engine.runs.verification.drawing import to_verify
 from tests.helpers.made_export import ALL, export, make_mixed, make_pairs, make_run, read_lines, write_rows
 
 STAFF_INSERTED = re.compile(rb'(, )?"_staff": \{[^{}]*\}')
@@ -169,7 +170,7 @@ def test_the_manifest_says_what_made_the_files_and_what_is_in_them(pairs, tmp_pa
     counts = manifest["counts"]
     assert counts == {
         "rows": 12, "scorable": 10, "unscorable": 2, "near_duplicates": 0, "tuned": 0, "verified": 2,
-        "selected": 5, "to_verify": len(results.to_verify(**changes)),
+        "selected": 5, "to_verify": len(to_verify(results, **changes)),
     }  # fmt: skip
     assert counts["to_verify"] > 0
     assert [s["stratum"] for s in manifest["strata"]] == [0, 1, 2]

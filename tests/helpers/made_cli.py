@@ -5,9 +5,17 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from staff_engine.cli.main import main
+from staff_engine.data.dataset import import_dataset
+from staff_engine.plan import Plan
 from staff_engine.runs import control
-from staff_engine.runs.control import list_runs
+from staff_engine.runs.control import create_run, list_runs
+from staff_engine.runs.status import Status, save_status
+from staff_engine.system.files import write_json
 
 ROWS = 60
 SUMMARY = {
@@ -22,6 +30,8 @@ SUMMARY = {
     "full_target_seconds_estimate": 75.0,
     "warnings": ["fewer of the hardest were dropped"],
 }
+
+SCORED = {**SUMMARY, "samples": ROWS, "verified": ROWS}
 
 FAKE_WORKER = """
 import json, sys, time
@@ -60,6 +70,27 @@ def write_data(folder: Path) -> Path:
     rows = [{"prompt": f"What is {i}?", "response": f"It is {i}."} for i in range(ROWS)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def make_scored(data, rows, **settings):
+    """A run that has all its scores, made without a model."""
+    run = create_run(
+        Plan.make(dataset=str(data), small="small", target="target", strata=5, **settings), name="scored"
+    )
+    import_dataset(str(data), run.folder / "dataset")
+    effort = np.linspace(1, 2, rows)
+    columns = {"row_id": np.arange(rows), "effort": effort, "seconds": effort * 0}
+    columns |= dict.fromkeys(("loss", "el2n", "entropy"), effort)
+    columns |= {name: np.full(rows, 4) for name in ("prompt_tokens", "response_tokens")}
+    for name in ("speculative", "verification"):
+        (run.folder / name).mkdir()
+        pq.write_table(pa.table(columns), run.folder / name / "part-00000.parquet")
+    reasons = pa.table({"row_id": pa.array([], pa.int64()), "reason": pa.array([], pa.string())})
+    pq.write_table(reasons, run.folder / "unscorable.parquet")
+    write_json(run.folder / "summary.json", {**SCORED, "samples": rows, "verified": rows})
+    write_json(run.folder / "timings.json", {"fine-tune": 30.0, "speculate": 6.0})
+    save_status(run.folder, Status(state="finished", exit_code=0))
+    return run
 
 
 def assert_wrong_input(arguments: list[str], line: str, capsys) -> None:

@@ -14,6 +14,7 @@ from staff_engine.runs.integrity.records import record_files
 from staff_engine.runs.results import open_results
 from staff_engine.runs.status import StageStatus, Status, now, save_status
 from staff_engine.runs.summary import save_summary
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.scoring.parts import alone_folder, read_parts
 from staff_engine.scoring.trajectories import step_folders
 from staff_engine.system.files import write_checked
@@ -68,7 +69,7 @@ def make_finished_run(folder: Path, rows=400, *, seed=0, kinds=False, **settings
     missing = pa.table({"row_id": np.arange(rows - UNSCORABLE, rows), "reason": ["no response"] * UNSCORABLE})
     pq.write_table(missing, run.folder / "unscorable.parquet")
 
-    drawn = open_results(run.folder).to_verify()
+    drawn = to_verify(open_results(run.folder))
     target = 3 * effort[drawn] * rng.lognormal(0, 0.3, len(drawn))
     _write_scores(run.folder / "verification", drawn, target, lengths[:, drawn], rng)
     finish(run)

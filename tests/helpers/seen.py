@@ -13,5 +13,9 @@ def texts(app):
     return " ".join(element.value for kind in kinds for element in app.get(kind))
 
 
+def figures(app):
+    return {metric.label: metric.value for metric in app.metric}
+
+
 def query_of(app):
     return {name: value if isinstance(value, str) else value[0] for name, value in app.query_params.items()}

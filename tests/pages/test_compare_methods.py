@@ -10,6 +10,7 @@ from staff_engine.runs.folders import read_record
 from staff_engine.runs.results import open_results
 from staff_engine.runs.score_tables import choose, small_scores
 from staff_engine.runs.status import load_status, save_status
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.selection.methods import DEFAULT_METHODS, METHODS
 from staff_engine.selection.overlap import jaccard_by_chance
 from staff_engine.system.processes import start_time
@@ -165,7 +166,7 @@ def test_staff_with_other_settings_keeps_those_of_select_that_it_does_not_replac
     [overlap, *_] = [chart.proto.alt for chart in app.get("plotly_chart")]
     shared = f"{len(studio & plain) / len(studio | plain):.2f}"
     assert overlap.endswith(f": STAFF (Paper) and STAFF without verification {shared}")
-    missing = len(results.to_verify(preset="paper", pruning_rate=0.8))
+    missing = len(to_verify(results, preset="paper", pruning_rate=0.8))
     assert f"STAFF (Paper) is provisional: {missing} samples are not verified yet." in texts(app)
     assert "verification is provisional" not in texts(app)
 

@@ -1,53 +1,19 @@
+"""Select: the figures, the settings, and what still has to be verified."""
+
 import os
 
-import numpy as np
 import pytest
 
-from staff_engine.presets import PRESETS
 from staff_engine.runs.composition import response_lengths
 from staff_engine.runs.cost import price, run_cost, token_share
 from staff_engine.runs.results import open_results
-from staff_engine.runs.saved_selections import list_saved, save_selection
+from staff_engine.runs.saved_selections import list_saved
 from staff_engine.runs.status import Status, load_status, save_status
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.system.processes import start_time
 from staff_engine.system.words import duration
 from tests.helpers.made_run import finish, make_finished_run, write_alone
-
-STATES = ("queued", "running", "failed", "cancelled", "interrupted", "damaged", "finished")
-
-
-def texts(app):
-    kinds = ("markdown", "caption", "info", "error", "warning")
-    return " ".join(element.value for kind in kinds for element in app.get(kind))
-
-
-def figures(app):
-    return {metric.label: metric.value for metric in app.metric}
-
-
-@pytest.mark.parametrize("name", ["select", "compare", "scores", "samples", "export"])
-def test_without_a_run_every_page_of_results_says_what_to_do(open_page, name):
-    app = open_page(name)
-    assert not app.exception
-    assert "There are no runs yet" in texts(app)
-
-
-@pytest.mark.parametrize("name", ["select", "compare"])
-@pytest.mark.parametrize("state", STATES)
-def test_a_run_without_scores_says_its_state_and_the_next_step(open_page, run_in_state, name, state):
-    from pages.parts.state import NEXT_STEPS
-
-    app = open_page(name, run=run_in_state(state).id)
-    assert not app.exception
-    assert f"This run is {state}" in texts(app)
-    assert NEXT_STEPS[state] in texts(app)
-
-
-def test_a_run_at_work_says_how_far_it_is_on_the_pages_of_results(open_page, run_in_state):
-    app = open_page("scores", run=run_in_state("running").id)
-    [bar] = app.get("progress")
-    assert bar.proto.text == "Score all samples on the small model, 8.0 s left"
-    assert bar.proto.value == 20
+from tests.helpers.seen import figures, texts
 
 
 def test_the_figures_are_those_of_the_plans_selection(open_page, finished_run):
@@ -110,7 +76,7 @@ def test_strata_that_still_need_the_target_make_the_coreset_provisional(open_pag
     from staff_engine.runs import control
 
     app = open_page("select", run=finished_run.id, strata="20")
-    missing = len(open_results(finished_run.folder).to_verify(strata=20))
+    missing = len(to_verify(open_results(finished_run.folder), strata=20))
     [button] = [button for button in app.button if button.key == "verify_more"]
     assert f"Verify {missing} more" in button.label
     assert "Provisional" in texts(app)
@@ -192,95 +158,6 @@ def test_a_selection_is_kept_loaded_and_forgotten(open_page, finished_run):
     assert list_saved(finished_run.folder) == []
 
 
-def test_compare_goes_to_the_two_selections(open_page, finished_run):
-    results = open_results(finished_run.folder)
-    kept = save_selection(finished_run.folder, "half *of* it", results.settings(pruning_rate=0.5))
-    app = open_page("select", run=finished_run.id)
-    app.button(key=f"saved_compare_{kept.id}").click().run()
-    assert not app.exception
-    assert app.title[0].value == "Compare"
-    assert (app.session_state.compare_a, app.session_state.compare_b) == (kept.id, "current")
-    a, b = results.select(pruning_rate=0.5), results.select()
-    assert figures(app)["In both"] == str(len(set(a.indices) & set(b.indices)))
-
-
-@pytest.mark.parametrize("name", ["scores", "select", "samples", "compare"])
-def test_a_filter_that_nothing_passes_is_said_once_on_every_page(open_page, finished_run, name):
-    app = open_page(name, run=finished_run.id, strata_in="999", pruning_rate="0.5")
-    assert not app.exception
-    assert [info.value for info in app.info] == [
-        "No sample passes the filter. Remove part of the filter above."
-    ]
-
-
-def test_compare_says_which_settings_differ_and_shares_in_per_cent(open_page, finished_run):
-    app = open_page("compare", run=finished_run.id, pruning_rate="0.805", drop_hardest="0.2", strata="7")
-    assert not app.exception
-    [differing] = app.table
-    assert differing.value.iloc[:, 0].to_dict() == {
-        "pruning rate": "80.5% → 90%",
-        "strata": "7 → 10",
-        "drop hardest": "20% → 10%",
-    }
-
-
-def test_equal_selections_say_so(open_page, finished_run):
-    app = open_page("compare", run=finished_run.id)
-    assert not app.exception
-    assert "Both selections give the same coreset" in texts(app)
-
-
-def test_a_selection_that_a_link_invents_is_refused(open_page, finished_run):
-    app = open_page("compare", run=finished_run.id, compare_a="gone", pruning_rate="0.8")
-    assert not app.exception
-    assert "There is no selection 'gone' in this run." in texts(app)
-    assert app.session_state.compare_a == "current"
-
-
-def test_compare_obeys_the_filter(open_page, finished_run):
-    asked = {"run": finished_run.id, "pruning_rate": "0.5", "strata_in": "2-4"}
-    app = open_page("compare", **asked)
-    assert not app.exception
-    assert "only samples that pass the filter" in texts(app)
-    for frame in app.dataframe:
-        assert set(frame.value["stratum"]) <= {2, 3, 4}
-
-
-def preset_control(app):
-    [control] = [each for each in app.get("button_group") if each.label == "Preset"]
-    return control
-
-
-def test_a_preset_whose_score_is_missing_is_not_offered_but_its_score_is(open_page, finished_run):
-    app = open_page("select", run=finished_run.id)
-    assert "Studio" not in preset_control(app).options
-    assert "The preset Studio needs the score IFD." in texts(app)
-    assert app.button(key="compute_ifd")
-
-
-def test_a_preset_sets_all_settings_at_once_and_is_recognised(open_page, finished_run):
-    write_alone(finished_run)
-    app = open_page("select", run=finished_run.id)
-    assert preset_control(app).value == "custom"  # the made run has 10 strata
-    assert "Studio" in preset_control(app).options
-    preset_control(app).set_value("studio").run()
-    assert not app.exception
-    for name, value in PRESETS["studio"].settings.items():
-        assert app.session_state[name] == value
-    expected = open_results(finished_run.folder).select(preset="studio")
-    assert figures(app)["Coreset"] == f"{len(expected.indices)}"
-    assert figures(app)["Strata served"] == f"{(expected.budget > 0).sum()} of 20"
-    assert preset_control(app).value == "studio"
-    assert PRESETS["studio"].sentence in texts(app)
-
-
-def test_a_setting_that_leaves_a_preset_makes_it_custom(open_page, finished_run):
-    app = open_page("select", run=finished_run.id, strata="50")
-    assert preset_control(app).value == "paper"
-    app.number_input(key="strata").set_value(49).run()
-    assert preset_control(app).value == "custom"
-
-
 def test_the_response_lengths_of_the_coreset_stand_beside_those_of_the_data(open_page, finished_run):
     app = open_page("select", run=finished_run.id)
     results = open_results(finished_run.folder)
@@ -308,57 +185,6 @@ def test_the_price_of_the_selection_is_said_with_that_of_a_random_one(open_page,
     expected = price(run_cost(results.summary, results.timings), share)
     assert f"Selection took {duration(expected.selection)}." in texts(app)
     assert f"the selection {expected.pays}. A random coreset" in texts(app)
-
-
-def test_two_presets_stand_side_by_side_when_wanted_and_lead_on_to_their_samples(open_page, finished_run):
-    write_alone(finished_run)
-    app = open_page("select", run=finished_run.id)
-    assert not app.dataframe  # they are not computed before the expander is opened
-    app.session_state[f"select_presets_{finished_run.id}"] = True
-    app.run()
-    assert not app.exception
-    results = open_results(finished_run.folder)
-    paper, studio = (results.select(**PRESETS[name].settings) for name in ("paper", "studio"))
-    shared = len(np.intersect1d(paper.indices, studio.indices))
-    assert f"Both keep {len(paper.indices)} samples" in texts(app)
-    assert f"{shared} of them are in both" in texts(app)
-    frame = app.dataframe[0].value
-    assert frame["Preset"].tolist() == ["Paper", "Studio"]
-    shares = [response_lengths(results, each.indices).token_share for each in (paper, studio)]
-    assert frame["Response tokens"].tolist() == pytest.approx(shares)
-    app.button(key="select_presets_more").click().run()
-    assert app.title[0].value == "Compare"
-    assert [app.selectbox(key=key).value for key in ("compare_a", "compare_b")] == [
-        "preset:paper",
-        "preset:studio",
-    ]
-    assert figures(app)["In both"] == f"{shared}"
-
-
-def test_in_the_demo_two_presets_are_shown_at_once(open_page, finished_run, monkeypatch):
-    from pages.parts.select import presets
-
-    monkeypatch.setattr(presets, "is_demo", lambda plan: True)
-    write_alone(finished_run)
-    app = open_page("select", run=finished_run.id)
-    assert not app.exception
-    assert app.dataframe[0].value["Preset"].tolist() == ["Paper", "Studio"]
-
-
-def test_side_by_side_the_presets_say_what_they_keep_of_each_kind_of_row(
-    open_page, home, tmp_path, monkeypatch
-):
-    from pages.parts.select import presets
-
-    monkeypatch.setattr(presets, "is_demo", lambda plan: True)
-    run = make_finished_run(tmp_path, kinds=True)
-    write_alone(run)
-    said = texts(open_page("select", run=run.id)).replace("\\", "")
-    results = open_results(run.folder)
-    for name in ("paper", "studio"):
-        swapped = (results.select(preset=name).indices % 4 == 0).mean()
-        assert f"**{PRESETS[name].label}**: Kinds of rows" in said
-        assert f"swapped {swapped:.0%} (in the data 25%)" in said
 
 
 def test_scores_from_a_file_can_be_added_and_chosen(open_page, finished_run):
@@ -390,7 +216,7 @@ def test_rounds_of_verification_are_offered_where_the_allocation_allows_them(
     monkeypatch.setattr(control, "start", lambda run, *, verify: asked.update(verify))
     app = open_page("select", run=finished_run.id, strata="20", adaptive="yes", allocation="proportional")
     missing = len(
-        open_results(finished_run.folder).to_verify(strata=20, adaptive=True, allocation="proportional")
+        to_verify(open_results(finished_run.folder), strata=20, adaptive=True, allocation="proportional")
     )
     [button] = [button for button in app.button if button.key == "verify_more"]
     assert button.label.startswith(f"Verify in rounds, {missing} first")

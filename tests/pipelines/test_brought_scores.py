@@ -7,11 +7,13 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.cli.main import main
 from staff_engine.errors import DatasetError, PlanError, RunError
 from staff_engine.pipelines.coreset import execute, stages_of
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs.results import open_results
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.scoring.own_scores import with_own_score
 from tests.helpers.brought_scores import ROWS, WITHOUT, make_scores_run, write_sources
 from tests.helpers.made_cli import assert_wrong_input
@@ -58,7 +60,7 @@ def test_every_score_of_the_file_selects(brought):
     assert easy.indices.tolist() == sorted(expected.tolist())
     other = results.select(score="own:quality", within="hardest", strata=1, drop_hardest=0.0)
     assert other.indices.tolist() != easy.indices.tolist()
-    assert len(results.to_verify()) == 0
+    assert len(to_verify(results)) == 0
 
 
 def test_a_second_pass_changes_nothing(brought):

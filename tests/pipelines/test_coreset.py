@@ -12,6 +12,7 @@ from staff_engine.models import devices, loading
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines import steps, summarize
 from staff_engine.runs.results import open_results
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.scoring import precision
 from staff_engine.selection.agreement import rank_agreement
 from staff_engine.selection.trust import judge_trust
@@ -167,13 +168,13 @@ def test_other_strata_are_verified_by_scoring_only_what_is_missing(tmp_path, sou
     folder = make_run(tmp_path / "run", sources)
     pipeline.execute(folder, Watch())
     before = open_results(folder)
-    missing = before.to_verify(strata=12, verify_per_stratum=3)
+    missing = to_verify(before, strata=12, verify_per_stratum=3)
     assert len(missing)
     assert not set(missing) & set(before.verified_ids)
     pipeline.verify_missing(folder, Watch(), {"strata": 12, "verify_per_stratum": 3})
     after = open_results(folder)
     assert sorted([*before.verified_ids, *missing]) == after.verified_ids.tolist()
-    assert len(after.to_verify(strata=12, verify_per_stratum=3)) == 0
+    assert len(to_verify(after, strata=12, verify_per_stratum=3)) == 0
     kept = np.isin(after.verified_ids, before.verified_ids)
     np.testing.assert_array_equal(after.verified_scores[kept], before.verified_scores)
 

@@ -10,6 +10,7 @@ from staff_engine.models import adapters, loading
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.plan import Plan
 from staff_engine.runs.results import MEASURED, open_results
+from staff_engine.runs.verification.drawing import to_verify, to_verify_alone
 from staff_engine.scoring.losses import LossScorer, first_token
 from tests.helpers.tiny_run import ROWS, Stopped, Watch, contents, make_run
 
@@ -100,11 +101,11 @@ def test_a_run_without_it_says_what_to_do_and_gets_it_later(finished, tmp_path, 
         before.select(score="ifd")
     pipeline.verify_missing(folder, Watch(), {"score": "ifd"})
     after = open_results(folder)
-    assert after.lacks("ifd") == () and len(after.to_verify_alone()) == 0
+    assert after.lacks("ifd") == () and len(to_verify_alone(after)) == 0
     np.testing.assert_array_equal(after.scores_by("ifd"), open_results(finished.folder).scores_by("ifd"))
     assert np.isfinite(after.verified_by("ifd")).all()
     assert set(before.verified_ids) <= set(after.verified_ids)
-    assert len(after.to_verify(score="ifd")) == 0
+    assert len(to_verify(after, score="ifd")) == 0
 
 
 def test_what_is_verified_later_is_scored_without_prompts_too(tmp_path, sources):

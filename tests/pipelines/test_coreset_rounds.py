@@ -8,6 +8,7 @@ import pytest
 from staff_engine.errors import PlanError
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.runs.results import open_results
+from staff_engine.runs.verification.drawing import count_verified, to_verify
 from staff_engine.runs.verification.rounds import ROUNDS_FILE
 from staff_engine.selection.ratios import rounds
 from tests.helpers.tiny_run import Stopped, Watch, contents, make_run
@@ -40,10 +41,10 @@ def test_the_rounds_together_are_what_was_verified_within_the_budget_of_even_ver
     found = stored(finished)
     assert len(found) > 1
     assert sorted(row for each in found for row in each) == results.verified_ids.tolist()
-    even = results.count_verified()
+    even = count_verified(results)
     assert len(results.verified_ids) <= even == 24
-    assert len(results.to_verify()) == 0
-    assert len(results.to_verify(adaptive=False)) > 0, "not every stratum has the same number"
+    assert len(to_verify(results)) == 0
+    assert len(to_verify(results, adaptive=False)) > 0, "not every stratum has the same number"
     assert len(results.select().indices) == 12
 
 
@@ -68,7 +69,7 @@ def test_a_finished_run_verifies_in_rounds_what_other_strata_need_and_then_nothi
     pipeline.verify_missing(folder, Watch(), settings)
     results = open_results(folder)
     assert set(before) < set(results.verified_ids)
-    assert len(results.to_verify(**settings)) == 0
+    assert len(to_verify(results, **settings)) == 0
     stored_rounds = stored(folder)
     pipeline.verify_missing(folder, Watch(), settings)
     assert stored(folder) == stored_rounds
@@ -84,7 +85,7 @@ def test_a_plan_with_the_papers_allocation_is_refused_before_any_work(tmp_path, 
 def test_selecting_with_the_papers_allocation_needs_an_even_verification(finished):
     results = open_results(finished)
     np.testing.assert_array_equal(
-        results.to_verify(allocation="paper"), results.to_verify(allocation="paper", adaptive=False)
+        to_verify(results, allocation="paper"), to_verify(results, allocation="paper", adaptive=False)
     )
 
 

@@ -13,6 +13,7 @@ from staff_engine.models.finetune import steps_done
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.pipelines import steps
 from staff_engine.runs.results import open_results
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.system.files import write_json
 from tests.helpers.tiny_run import ROWS, Stopped, Watch, contents, make_run, make_sources
 
@@ -115,7 +116,7 @@ def test_what_was_tuned_on_is_never_verified_and_later_verifying_trains_no_more(
     for settings in ({"strata": 12}, {"strata": 3, "seed": 5}, {"strata": 2, "verify_per_stratum": 99}):
         pipeline.verify_missing(folder, Watch(), settings)
         after = open_results(folder)
-        assert len(after.to_verify(**settings)) == 0
+        assert len(to_verify(after, **settings)) == 0
         np.testing.assert_array_equal(after.tuned_ids, before.tuned_ids)
         assert not set(after.tuned_ids) & set(after.verified_ids)
     kept = np.isin(after.verified_ids, before.verified_ids)

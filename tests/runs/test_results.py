@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from staff_engine.runs.results import open_results
+from staff_engine.runs.verification.drawing import to_verify
 from tests.helpers.made_run import make_finished_run
 
 
@@ -28,9 +29,9 @@ def test_an_own_draw_does_not_depend_on_what_was_verified_for_another_seed(tmp_p
     results = open_results(make_finished_run(tmp_path).folder)
     before = results.select(own_draw=True)
     assert np.array_equal(before.indices, results.select().indices)
-    assert not len(results.to_verify(seed=1))  # the strata have enough
-    results = verify_more(results, results.to_verify(seed=1, own_draw=True))
-    assert not len(results.to_verify(seed=1, own_draw=True))
+    assert not len(to_verify(results, seed=1))  # the strata have enough
+    results = verify_more(results, to_verify(results, seed=1, own_draw=True))
+    assert not len(to_verify(results, seed=1, own_draw=True))
     assert np.array_equal(results.select(own_draw=True).verified, before.verified)
     assert np.array_equal(results.select(own_draw=True).indices, before.indices)
     assert results.select().verified.sum() > before.verified.sum()
@@ -38,7 +39,7 @@ def test_an_own_draw_does_not_depend_on_what_was_verified_for_another_seed(tmp_p
 
 def test_an_own_draw_that_is_not_verified_uses_all_that_is(tmp_path):
     results = open_results(make_finished_run(tmp_path).folder)
-    assert len(results.to_verify(seed=1, own_draw=True))
+    assert len(to_verify(results, seed=1, own_draw=True))
     assert np.array_equal(
         results.select(own_draw=True, seed=1).indices, results.select(own_draw=False, seed=1).indices
     )

@@ -9,6 +9,7 @@ from staff_engine.errors import DatasetError, PlanError, RunError
 from staff_engine.pipelines import coreset as pipeline
 from staff_engine.plan import Plan
 from staff_engine.runs.results import open_results
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.scoring.own_scores import add_own_scores, own_scores, read_own_score, remove_own_score
 from staff_engine.scoring.score_files import ScoreFile
 from tests.helpers.made_run import UNSCORABLE, make_finished_run
@@ -65,7 +66,7 @@ def test_a_run_ranks_verifies_and_cuts_by_a_score_of_its_own(run):
     np.testing.assert_array_equal(results.verified_by("own:quality"), results.verified_scores)
     selection = results.select(score="own:quality", pruning_rate=0.5, drop_hardest=0.1)
     assert len(selection.indices) == 196 and 5 not in selection.indices
-    assert len(results.to_verify(score="own:quality"))
+    assert len(to_verify(results, score="own:quality"))
     cut = results.select(drop_by="own:quality", drop_hardest=0.1, pruning_rate=0.5)
     dropped = np.flatnonzero(cut.labels == -1)
     assert set(dropped) == set(np.argsort(-np.nan_to_num(scores, nan=-1))[: len(dropped)])

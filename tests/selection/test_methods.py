@@ -11,6 +11,7 @@ from staff_engine.runs.integrity.records import forget
 from staff_engine.runs.results import Results, open_results
 from staff_engine.runs.score_tables import choose, missing_of, settings_of, small_scores
 from staff_engine.runs.summary import save_summary
+from staff_engine.runs.verification.drawing import count_verified, to_verify
 from staff_engine.selection.baselines import d2
 from staff_engine.selection.baselines.ccs import select_ccs
 from staff_engine.selection.baselines.d2 import select_d2
@@ -144,7 +145,7 @@ def with_slow_target(results):
 def test_random_at_equal_time_draws_as_many_more_as_the_target_trains_on_in_that_time(results):
     results = with_slow_target(results)
     chosen = choose("random-time", results, small_scores(results), pruning_rate=0.9, seed=2)
-    verifying = results.count_verified(pruning_rate=0.9, seed=2) / len(results.verified_ids)
+    verifying = count_verified(results, pruning_rate=0.9, seed=2) / len(results.verified_ids)
     extra = (10 + 3 + verifying) / (10 / 1.93 * 40 / 193)
     assert len(chosen) == 19 + round(extra) == 19 + 13
 
@@ -228,7 +229,7 @@ def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
     assert missing_of("random-tokens", results, **few) == missing_of("staff", results, **few) != (0, "")
     assert missing_of("random", results, **few) == (0, "")
     count, command = missing_of("staff-studio", results, **common)
-    assert count == len(results.to_verify(preset="studio", **common)) > 0
+    assert count == len(to_verify(results, preset="studio", **common)) > 0
     words = "--pruning-rate 0.7 --score length-adjusted --strata 20 --strata-by quantile --ratio calibrated"
     words += " --allocation proportional --drop-hardest 0.3 --drop-by ifd --drop-evenly --near-duplicates 0.9"
     assert command == f"{COMMAND} verify {results.folder.name} {words}"
@@ -243,10 +244,10 @@ def test_a_method_that_needs_more_verification_says_how_much_and_how(results):
 def test_the_cost_of_a_selection_counts_only_what_it_verifies(results):
     stages = {"fine-tune": 3.0, "speculate": 2.0, "tune target": 1.0, "verify": 4.0}
     write_json(results.folder / "timings.json", stages)
-    own, verified = results.count_verified(), len(results.verified_ids)
+    own, verified = count_verified(results), len(results.verified_ids)
     assert selection_seconds(results) == pytest.approx(6 + 4 * own / verified)
     assert selection_seconds(results, ratio="equal") == 5.0
-    few = results.count_verified(strata=2)
+    few = count_verified(results, strata=2)
     assert 0 < few < own
     assert selection_seconds(results, strata=2) == pytest.approx(6 + 4 * few / verified)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from staff_engine import Pool, draw_verification, select_coreset
 from staff_engine.errors import DatasetError, PlanError
 from staff_engine.runs.results import open_results
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.selection import pool
 from staff_engine.selection.allocation import ALLOCATIONS
 from staff_engine.selection.coreset import WITHIN
@@ -237,7 +238,7 @@ def test_a_failed_selection_leaves_a_pool_as_good_as_it_was():
 def test_the_results_of_a_run_select_and_draw_from_one_pool(tmp_path, monkeypatch):
     monkeypatch.setenv("STAFF_HOME", str(tmp_path))
     results = open_results(make_finished_run(tmp_path).folder)
-    selection, missing = results.select(pruning_rate=0.5), results.to_verify(verify_per_stratum=20)
+    selection, missing = results.select(pruning_rate=0.5), to_verify(results, verify_per_stratum=20)
     once = select_coreset(
         results.speculative, results.verified_ids, results.verified_scores, pruning_rate=0.5, num_strata=10
     )
@@ -246,7 +247,7 @@ def test_the_results_of_a_run_select_and_draw_from_one_pool(tmp_path, monkeypatc
         monkeypatch.setattr(pool, name, None)
     again = results.select(pruning_rate=0.6)
     assert set(again.indices) < set(selection.indices) and again.labels is selection.labels
-    assert len(results.to_verify(verify_per_stratum=30)) > len(missing)
+    assert len(to_verify(results, verify_per_stratum=30)) > len(missing)
 
 
 def test_a_pool_reads_embeddings_once_and_only_when_they_are_needed():

@@ -11,6 +11,7 @@ from pages.parts.navigation import open_run, page_file
 from pages.parts.page import errors, header
 from pages.parts.run import plan_field, progress, scores_file
 from pages.parts.words import plain, sentence
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS
 from staff_engine.data.locating import check_source
@@ -19,7 +20,7 @@ from staff_engine.models.presets import ModelPair, model_pairs
 from staff_engine.models.sources import find_model
 from staff_engine.pipelines.forecast import job
 from staff_engine.pipelines.forecast.extrapolation import advice
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run, start
 from staff_engine.system.words import duration, gigabytes, millions, saved_share
 

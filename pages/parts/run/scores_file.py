@@ -9,9 +9,10 @@ import streamlit as st
 
 from pages.parts.run import plan_field
 from pages.parts.words import plain, sentence
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.sources import keep_upload, upload_name
 from staff_engine.errors import StaffError
-from staff_engine.plan import NO_MODEL, Plan
+from staff_engine.plan import Plan
 from staff_engine.scoring.own_scores import scores_in
 from staff_engine.scoring.score_files import SUFFIXES
 

@@ -8,7 +8,8 @@ import streamlit as st
 
 from pages.parts.run import plan_field
 from pages.parts.select import own_scores
-from staff_engine.plan import NO_MODEL, OWN, Plan
+from staff_engine.brought_scores import NO_MODEL, OWN
+from staff_engine.plan import Plan
 from staff_engine.runs.results import Results
 from staff_engine.selection.ratios.rounds import NOT_ADAPTIVE
 from staff_engine.selection.scores import SCORES

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from pydantic.dataclasses import dataclass
 
 from staff_engine.data.files.encodings import EXAMPLES
 from staff_engine.data.reading import Reading
@@ -26,39 +28,24 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class DataChoice(_Frozen):
+@dataclass(frozen=True, kw_only=True)
+class DataChoice(Reading):
     """What data is read, and how: the fields of a plan for data."""
 
     dataset: str
-    format: str | None = None
-    prompt_column: str | None = None
-    response_column: str | None = None
-    prompt_template: str | None = None
-    conversation_column: str | None = None
-    roles: str | None = None
-    reasoning: Literal["include", "exclude"] = "include"
-    bad_labels: Literal["keep", "exclude"] = "keep"
-    encoding: str | None = None
-    delimiter: str | None = None
-    duplicates: Literal["keep", "exact", "near"] = "keep"
-    apart_from: str | None = None
     split: str = "train"
     limit: int | None = None
 
     @property
-    def reading(self) -> Reading:
-        """The settings for reading."""
-        return Reading.of(self)
-
-    @property
     def changed(self) -> dict[str, str | int]:
         """The data set, and the fields that differ from a plan's defaults."""
-        return self.model_dump(exclude_defaults=True)
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
 
     def into(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """A plan's settings, with the data settings replaced by these."""
-        others = {name: value for name, value in settings.items() if name not in type(self).model_fields}
-        return others | self.changed
+        own = {field.name for field in fields(self)}
+        return {name: value for name, value in settings.items() if name not in own} | self.changed
 
 
 class Lengths(_Frozen):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -189,7 +189,7 @@ def key_of(choice: DataChoice) -> str:
         state = made_with(choice.dataset)
     elif files := files_of(choice.dataset, choice.split):
         state = background.state_of(files)
-    return background.key_of([VERSION, choice.model_dump(), state])
+    return background.key_of([VERSION, {"dataset": choice.dataset, **asdict(choice)}, state])
 
 
 def _carry_out(inspection: Inspection, key: str) -> Inspection:
@@ -230,7 +230,5 @@ def _ask_hub(source: str) -> None:
 
 
 def _absolute(choice: DataChoice) -> DataChoice:
-    changes = {"dataset": absolute_source(choice.dataset)}
-    if choice.apart_from is not None:
-        changes["apart_from"] = absolute_source(choice.apart_from)
-    return choice.model_copy(update=changes)
+    apart_from = None if choice.apart_from is None else absolute_source(choice.apart_from)
+    return replace(choice, dataset=absolute_source(choice.dataset), apart_from=apart_from)

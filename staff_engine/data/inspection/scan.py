@@ -128,18 +128,18 @@ def _lines(choice: DataChoice, folder: Path) -> tuple[Path, Fetched]:
     """A file of JSON lines with the rows, written if needed; and what its rows are."""
     check_source(choice.dataset, choice.split)
     files = files_of(choice.dataset, choice.split)
-    if len(files) == 1 and is_plain_lines(data_file(files[0], choice.reading)):
+    if len(files) == 1 and is_plain_lines(data_file(files[0], choice)):
         return files[0], Fetched("line")
     made = folder / SOURCE_FILE
-    return made, fetch_lines(choice.dataset, made, choice.split, choice.limit, choice.reading)
+    return made, fetch_lines(choice.dataset, made, choice.split, choice.limit, choice)
 
 
 def _look_at(
     choice: DataChoice, lines: Path, fetched: Fetched, folder: Path, on_progress: Callable[[int, float], None]
 ) -> Findings:
     _keep_first(lines, folder / FIRST_FILE)
-    mapping = choose_for_lines(lines, fetched, choice.dataset, choice.reading)
-    left_out = rows_to_leave_out(lines, mapping, choice.reading, fetched, choice.limit)
+    mapping = choose_for_lines(lines, fetched, choice.dataset, choice)
+    left_out = rows_to_leave_out(lines, mapping, choice, fetched, choice.limit)
     seen = _Seen()
     tally = Tally(mapping)
     places: dict[str, list[int]] = {}

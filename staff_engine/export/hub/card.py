@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.builtin.tasks import is_task, task_of
-from staff_engine.plan import NO_MODEL
 from staff_engine.program import COMMAND, NAME
 from staff_engine.system.words import counted
 

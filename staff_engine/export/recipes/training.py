@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.locating import is_local
 from staff_engine.errors import PlanError
 from staff_engine.export.recipes.plain import PLAIN
 from staff_engine.models import loading
 from staff_engine.models.layers import LoraLayers, find_lora_layers
 from staff_engine.models.sources import find_model
-from staff_engine.plan import NO_MODEL
 from staff_engine.scoring.precision import read_precision
 
 if TYPE_CHECKING:

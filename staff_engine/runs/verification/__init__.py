@@ -1,1 +1,1 @@
-"""What a run stores about the verification of its samples, besides their scores."""
+"""Which samples of a run the target must still score, and what is stored about it besides the scores."""

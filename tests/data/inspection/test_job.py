@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -86,8 +87,8 @@ def test_what_was_found_is_not_looked_for_again(choice, monkeypatch):
 
 def test_the_key_changes_with_the_file_and_with_how_it_is_read(choice):
     keys = {key_of(choice)}
-    keys.add(key_of(choice.model_copy(update={"limit": 5})))
-    keys.add(key_of(choice.model_copy(update={"format": "prompt-completion"})))
+    keys.add(key_of(replace(choice, limit=5)))
+    keys.add(key_of(replace(choice, format="prompt-completion")))
     with Path(choice.dataset).open("a") as file:
         file.write("\n")
     keys.add(key_of(choice))
@@ -191,7 +192,7 @@ def test_only_files_that_are_read_in_no_time_are_small(choice, tmp_path, monkeyp
 def test_a_task_is_inspected_again_when_what_it_is_made_with_changes(monkeypatch):
     choice = DataChoice(dataset="builtin:kazakh")
     before = key_of(choice)
-    assert key_of(choice) == before != key_of(choice.model_copy(update={"split": "held_out"}))
+    assert key_of(choice) == before != key_of(replace(choice, split="held_out"))
     monkeypatch.setattr(tasks, "version", lambda name: "99")
     assert key_of(choice) != before
 
@@ -217,7 +218,7 @@ def test_a_hub_data_set_leaves_its_first_rows_also_where_no_format_fits(monkeypa
     assert first.columns == ["title", "body"]
     assert first.unit == "row"
     by_hand = {"format": "columns", "prompt_column": "title", "response_column": "body"}
-    assert inspect_here(choice.model_copy(update=by_hand)).findings.usable == 3
+    assert inspect_here(replace(choice, **by_hand)).findings.usable == 3
 
 
 def test_the_command_says_what_was_found(choice):

@@ -20,6 +20,7 @@ from staff_engine.runs.integrity.mend import mend
 from staff_engine.runs.results import open_results
 from staff_engine.runs.saved_selections import damaged_selections, list_saved, save_selection
 from staff_engine.runs.score_tables import small_scores
+from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.samples.columns import sample_columns
 from staff_engine.samples.detail import sample_detail
 from staff_engine.samples.filters import Filter
@@ -66,7 +67,7 @@ def _export(run):
 def _select(run):
     results = open_results(run.folder)
     coresets = [results.select(**how).indices.tolist() for how in ({}, {"strata": 4, "within": "diverse"})]
-    return coresets, results.to_verify(strata=20).tolist(), results.summary
+    return coresets, to_verify(results, strata=20).tolist(), results.summary
 
 
 def _samples(run):
