@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict
 from staff_engine.data.tokens import EncodedSample, TokenTable, open_tokens
 from staff_engine.errors import ModelError
 from staff_engine.models import devices, layers, loading, sources
+from staff_engine.models.sizes import check_fit
 from staff_engine.pipelines.adapted import load_base, sharded, with_lora
 from staff_engine.pipelines.helping import Reporter
 from staff_engine.pipelines.steps import length_bound, tokenize_rows
 from staff_engine.plan import Plan
 from staff_engine.runs import stages
 from staff_engine.scoring.check import check_positions, check_scoring
+from staff_engine.system import team
 from staff_engine.system.files import read_model, write_checked
 from staff_engine.system.memory import give_back
 
@@ -132,6 +134,19 @@ def models_checked(folder: Path) -> tuple[Checked, ...]:
     return read_model(folder / FILE, _File).models if (folder / FILE).exists() else ()
 
 
+def refuse_too_large(plan: Plan, name: str) -> None:
+    """Raise ModelError if the weights of a model cannot fit into the memory of the plan's device."""
+    if name == plan.target and plan.device_map != "none":
+        return  # transformers moves what does not fit on the GPUs to the processor or the disk
+    check_fit(
+        name,
+        device=plan.device,
+        dtype=plan.dtype,
+        quantize=plan.quantize if name == plan.target else "none",
+        processes=team.size() if sharded(plan, name) else 1,
+    )
+
+
 def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) -> Checked | None:
     """What is found out about a model; None if it is divided over processes, so that one cannot run it."""
     tokenizer = loading.load_tokenizer(name)
@@ -143,6 +158,7 @@ def _check(plan: Plan, name: str, rows: np.ndarray, longest: int, folder: Path) 
             f"model {name!r} reads at most {length_bound(plan, name)} tokens, and not even the shortest"
             " samples fit; choose another model or a greater max_length"
         )
+    refuse_too_large(plan, name)
     if sharded(plan, name):
         log.info("%s is divided over the processes and is not checked against autograd", name)
         return None

@@ -28,10 +28,10 @@ from staff_engine.system.processes import is_alive, start_time
 if TYPE_CHECKING:
     import torch
 
-RANK, SIZE, LOCAL_RANK = "RANK", "WORLD_SIZE", "LOCAL_RANK"
-"""Variables that torchrun and `accelerate launch` set: number of the process, of all, and on this machine."""
+RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
+"""Variables that torchrun and `accelerate launch` set: number of the process and of all; on this machine."""
 
-HIDDEN = (RANK, SIZE, LOCAL_RANK, "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
+HIDDEN = (RANK, SIZE, LOCAL_RANK, LOCAL_SIZE, "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
 """Variables that are removed after joining: a Trainer would divide the work a second time."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -132,12 +132,13 @@ def join() -> None:
         If the others do not join in time.
     """
     rank, size = int(os.environ[RANK]), int(os.environ[SIZE])
+    own_card = visible_gpus() >= int(os.environ.get(LOCAL_SIZE, size))  # NCCL refuses two processes on a GPU
     os.environ[VISIBLE] = own_gpu(os.environ.get(VISIBLE), int(os.environ.get(LOCAL_RANK, rank)))
     import torch
     from torch import distributed
 
     patience = timedelta(minutes=JOIN_MINUTES)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if own_card and torch.cuda.is_available() else "gloo"
     with _others_can_be_lost():
         store, _, _ = next(distributed.rendezvous("env://", timeout=patience))
         distributed.init_process_group(
@@ -159,6 +160,13 @@ def join() -> None:
     if rank:
         beating = distributed.PrefixStore("staff", store.clone())
         threading.Thread(target=_beat, args=(beating, rank), name="beat", daemon=True).start()
+
+
+def visible_gpus() -> int:
+    """The number of NVIDIA GPUs that this process may use, found without CUDA."""
+    if VISIBLE in os.environ:
+        return len([card for card in os.environ[VISIBLE].split(",") if card not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def own_gpu(visible: str | None, number: int) -> str:

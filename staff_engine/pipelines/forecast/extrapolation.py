@@ -112,7 +112,8 @@ class Forecast(_Frozen):
         STAFF takes longer. Import and tokenizing are needed in both cases. Fine-tuning the
         target on all samples, which such scores would need, is not counted.
     memory_bytes
-        Peak memory of the models' device: graphics memory, or the memory of the process.
+        Peak memory of the models' device: graphics memory, or the memory of the process. With several
+        processes, each needs it.
     """
 
     state: Literal["measuring", "done", "failed"]
@@ -258,6 +259,7 @@ def _training_seconds(plan: Plan, training: Training, lengths: np.ndarray, sampl
     """Seconds for loading a model and fine-tuning it on this number of samples with these lengths."""
     simulated = min(samples, MOST_SIMULATED)
     steps = plan_steps(np.resize(lengths, simulated), plan.batch_size)
+    steps[:, 0] = -(-steps[:, 0] // plan.processes)  # each process does its part of a step
     epoch = training.step.seconds(steps) * samples / simulated
     count = count_steps(samples, epochs=plan.epochs, batch_size=plan.batch_size)
     checkpoints = count // save_steps(count) + 1  # and the last
@@ -304,7 +306,8 @@ def _seconds_of_batches(
     simulated = min(samples, MOST_SIMULATED)
     chosen = lengths[np.resize(indices, simulated)]
     batches = plan_batches(chosen, tokens=plan.tokens_per_batch)
-    return speed.seconds(shapes(chosen, batches)) * samples / simulated
+    spread = min(plan.processes, max(1, round(len(batches) * samples / simulated)))
+    return speed.seconds(shapes(chosen, batches)) * samples / simulated / spread
 
 
 def _verifying_seconds(plan: Plan, target: Side, drawn: np.ndarray) -> float:

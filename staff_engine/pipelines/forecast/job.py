@@ -48,6 +48,7 @@ FREE = (
     "lora_alpha",
     "tune_target",
     "checkpoints",
+    "processes",
 )
 """Settings that do not affect a measurement; tune_target only by whether it is 0."""
 

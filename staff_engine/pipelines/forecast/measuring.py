@@ -20,11 +20,11 @@ from staff_engine.data.reading import DETECT, Reading
 from staff_engine.data.sources import is_on_hub
 from staff_engine.data.tokenization import tokenize_dataset
 from staff_engine.data.tokens import TokenTable, open_tokens
-from staff_engine.errors import DatasetError
+from staff_engine.errors import DatasetError, PlanError
 from staff_engine.models import adapters, devices, loading, sources
 from staff_engine.models.finetune import finetune, training_order
 from staff_engine.pipelines.adapted import fresh_lora, load_base
-from staff_engine.pipelines.checking import LIBRARIES
+from staff_engine.pipelines.checking import LIBRARIES, refuse_too_large
 from staff_engine.pipelines.forecast.extrapolation import Measured, Side, Training, fit_speed, shapes
 from staff_engine.pipelines.steps import length_bound
 from staff_engine.plan import Plan
@@ -88,6 +88,8 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
     for name in (plan.small, plan.target):
         sources.find_model(name)
     devices.choose_device(plan.device)
+    if plan.shard_target:
+        raise PlanError("a forecast runs in one process, which cannot measure a target with shard_target")
     time_for = _divided(seconds, plan)
     say("loading the libraries")
     begun = time.perf_counter()
@@ -107,6 +109,8 @@ def measure(plan: Plan, *, seconds: float = 20.0, say: Say = lambda text: None) 
         by_trial = plan.dtype == "auto"
         begun = time.perf_counter()
         plan = settle(plan, folder, plan.small, small.table)
+        for name in (plan.small, plan.target):
+            refuse_too_large(plan, name)
         settling = time.perf_counter() - begun
         say("fine-tuning the small model for a few steps")
         adapter = folder / "adapter"

@@ -1,0 +1,145 @@
+"""The processes of a run: how work is dealt, counted, stopped, and how one learns that another has failed."""
+
+import os
+import threading
+
+import pytest
+
+from staff_engine.errors import PlanError, RunError
+from staff_engine.system import team
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """This process as the leader of two, with a helper that has joined and is alive."""
+    joined = team._Team(0, 2, team.OwnStore())
+    monkeypatch.setattr(team, "_team", joined)
+    monkeypatch.setattr(team, "POLL", 0.001)
+    started = team.start_time(os.getpid())
+    member = f'{{"host": "{team.socket.gethostname()}", "pid": {os.getpid()}, "started": {started}}}'
+    joined.store.set("member/1", member)
+    return joined.store
+
+
+def helper(store, work):
+    """Start a thread that does the helper's part of the next step."""
+    call = team.Call(0, store)
+    thread = threading.Thread(target=work, args=(call,))
+    thread.start()
+    return thread
+
+
+def unused(call):
+    raise AssertionError("the leader does its own part in the block")
+
+
+def test_a_step_in_one_process_is_its_block():
+    seen = []
+    with team.shared(unused, on_progress=seen.append) as call:
+        assert list(call.deal(3)) == [0, 1, 2] and call.counted() == 0
+    assert seen == [] and (team.rank(), team.size()) == (0, 1)
+
+
+def test_every_number_is_dealt_once(two):
+    taken = {"helper": [], "leader": []}
+
+    def work(call):
+        taken["helper"] += call.deal(200)
+        call.leave()
+
+    with team.shared(unused, on_progress=lambda count: None) as call:
+        thread = helper(two, work)
+        taken["leader"] += call.deal(200)
+        thread.join()
+    assert sorted(taken["helper"] + taken["leader"]) == list(range(200))
+
+
+def test_the_leader_waits_for_the_helpers_and_counts_what_they_do(two):
+    counts = []
+
+    def work(call):
+        for _ in range(5):
+            call.count(7)
+        call.leave()
+
+    with team.shared(unused, on_progress=counts.append):
+        thread = helper(two, work)
+    thread.join()
+    assert sum(counts) == 35
+
+
+def test_an_error_of_the_leader_stops_the_helpers_before_it_goes_on(two):
+    ended = []
+
+    def work(call):
+        with pytest.raises(team.Stopped):
+            while True:
+                call.count(1)
+        ended.append(True)
+        call.leave()
+
+    with pytest.raises(KeyError), team.shared(unused, on_progress=lambda count: None):
+        thread = helper(two, work)
+        raise KeyError
+    assert ended == [True]
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised", "words"),
+    [
+        (PlanError("lower max_length"), RunError, "failed: lower max_length"),
+        (ValueError("a fault"), team.Lost, "failed: ValueError: a fault"),
+    ],
+)
+def test_the_failure_of_a_helper_reaches_the_leader_with_its_reason(two, monkeypatch, failure, raised, words):
+    def work(call):
+        team._report_failure(failure)
+
+    with pytest.raises(raised, match=words), team.shared(unused, on_progress=lambda count: None):
+        monkeypatch.setattr(team._team, "rank", 1)
+        helper(two, work).join()
+        monkeypatch.setattr(team._team, "rank", 0)
+
+
+def test_a_helper_without_a_sign_of_life_is_lost(two, monkeypatch):
+    monkeypatch.setattr(team, "LOST_SECONDS", 0.02)
+    monkeypatch.setattr(team, "STOP_SECONDS", 0.02)
+    with (
+        pytest.raises(team.Lost, match=r"process 1 of the run .* has not answered"),
+        team.shared(unused, on_progress=lambda count: None),
+    ):
+        pass
+
+
+def test_a_process_that_has_ended_is_named(two):
+    assert team.gone() is None
+    two.set("member/1", f'{{"host": "{team.socket.gethostname()}", "pid": 999999999, "started": 1.0}}')
+    assert team.gone().startswith("process 1 of the run (999999999 on ")
+    two.set("member/1", '{"host": "elsewhere", "pid": 999999999, "started": 1.0}')
+    assert team.gone() is None  # nothing is known of a process on another machine
+
+
+def test_a_helper_waits_until_it_sees_the_files_of_the_leader(tmp_path, monkeypatch):
+    monkeypatch.setattr(team, "POLL", 0.001)
+    path = tmp_path / "tokens"
+    path.write_text("new")
+    mark = team._mark(path)
+    path.unlink()
+    threading.Timer(0.05, lambda: (path.write_text("new"), os.utime(path, ns=(mark[1], mark[1])))).start()
+    team._wait_for([(path, mark)])
+    assert path.read_text() == "new"
+
+
+def test_a_helper_that_never_sees_a_file_says_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(team, "LATE_SECONDS", 0.01)
+    with pytest.raises(RunError, match="all processes need the same STAFF_HOME"):
+        team._wait_for([(tmp_path / "tokens", (3, 1))])
+
+
+@pytest.mark.parametrize(
+    ("visible", "number", "own"),
+    [("4,5", 1, "5"), (None, 3, "3"), ("", 1, ""), ("GPU-8932f937", 0, "GPU-8932f937")],
+)
+def test_each_process_sees_its_own_gpu(visible, number, own):
+    assert team.own_gpu(visible, number) == own
