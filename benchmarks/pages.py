@@ -22,6 +22,7 @@ MODULES = {
     "load": "load",
     "inspection": "inspection",
     "overhead": "overhead",
+    "processes": "processes",
     "run": "run",
     "scoring": "scoring_page",
     "selection": "selection",
