@@ -3,12 +3,13 @@
     python -m benchmarks.selection
 
 It writes docs/measured/selection.json and docs/measured/selection.md. `--quick` uses small sizes and
-writes nothing. It asserts nothing.
+writes nothing. `--only-many` measures only the most scores, and prints them. It asserts nothing.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import resource
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ import typer
 
 from benchmarks import machine
 from staff_engine import Pool, draw_verification, select_coreset
+from staff_engine.selection.order.order_statistics import LARGE
 from staff_engine.system.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +35,8 @@ PER_STRATUM = 10
 REPEATS = {10**5: 101, 10**6: 31, 10**7: 7}
 QUICK = {10**4: 5, 10**5: 5}
 MOST_MEMORY = 1.5  # GB, at 10**7
+MANY, QUICK_MANY, MANY_REPEATS = 10**8, 2 * 10**5, 3
+MOST_MEMORY_OF_MANY = 4.0  # GB, at 10**8
 
 SORT = "np.sort of the scores"
 
@@ -105,6 +109,25 @@ CASES = [
 ]
 
 
+OF_MANY = (
+    *(
+        case
+        for case in CASES
+        if case.name
+        in {
+            "from scratch",
+            "from scratch, hardest first",
+            "K changed",
+            "pruning rate changed",
+            "strata by quantile, K changed",
+            "draw to verify, from scratch",
+        }
+    ),
+    Case("from scratch, pruning rate 0", lambda b: {"scores": b.scores, "pruning_rate": 0.0}),
+)
+"""The cases that are measured with the most scores, before a sort of them."""
+
+
 def measure(count: int, repeats: int) -> dict[str, list[float]]:
     """Milliseconds of each call of each case. The cases alternate."""
     bench = Bench(count)
@@ -122,12 +145,34 @@ def measure(count: int, repeats: int) -> dict[str, list[float]]:
     return took
 
 
-def peak_of_all_cases(count: int) -> float:
-    """Peak memory in GB of a new process that does every case, including Python and the scores."""
+def measure_many(count: int) -> dict[str, Any]:
+    """Milliseconds of each call of the cases for many scores, and the peak memory of the process in GB.
+
+    The scores are sorted last, because a sort needs a copy of them.
+    """
+    bench = Bench(count)
+    took: dict[str, list[float]] = {}
+    peak = 0.0
+    for case in (*OF_MANY, CASES[0]):
+        peak = peak_of_process() if case is CASES[0] else peak
+        for _ in range(MANY_REPEATS):
+            values = case.values(bench)
+            began = time.perf_counter()
+            case.call(bench, **values)
+            took.setdefault(case.name, []).append(round(1000 * (time.perf_counter() - began), 4))
+    return {"milliseconds": took, "peak_gb": round(peak, 3)}
+
+
+def peak_of_process() -> float:
+    """Peak memory of this process so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def in_a_new_process(option: str, count: int) -> Any:
+    """What the benchmark prints, as JSON, if it is called with a hidden option."""
     # Its peak is at least that of the parent process, so call this while the parent is still small.
-    command = [sys.executable, "-m", "benchmarks.selection", "--peak-at", str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    command = [sys.executable, "-m", "benchmarks.selection", option, str(count)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -135,10 +180,13 @@ def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     lines = []
     for count, took in found.items():
         sort = statistics.median(took[SORT])
-        for case in CASES:
+        for case in (*CASES, OF_MANY[-1]):
+            if case.name not in took:
+                continue
             middle = statistics.median(took[case.name])
-            goal = f"at most {case.goal:g}" if case.goal else ""
-            within = ("yes" if middle / sort <= case.goal else "no") if case.goal else ""
+            limit = case.goal if int(count) <= LARGE else None
+            goal = f"at most {limit:g}" if limit else ""
+            within = ("yes" if middle / sort <= limit else "no") if limit else ""
             lines.append(
                 (f"{int(count):,}", case.name, f"{middle:.2f}", f"{middle / sort:.2f}", goal, within)
             )
@@ -170,25 +218,38 @@ of {content["repeats"]} calls.
 
 Peak memory of a process that runs every case with {content["peak_at"]:,} scores, including Python and the
 scores: {content["peak_gb"]:.2f} GB (goal: at most {MOST_MEMORY} GB).
+
+With {content["many"]:,} scores, a process of its own runs some of the cases, {MANY_REPEATS} times each, and
+then sorts the scores. Its peak memory before the sort, including Python and the scores:
+{content["many_peak_gb"]:.2f} GB (goal: below {MOST_MEMORY_OF_MANY:g} GB). Above {LARGE:,} samples, scores and
+priorities are not sorted whole: histograms find the edges of the strata and the samples of the draw. The
+result is the same. Little is cached, so a change of the pruning rate takes longer, relative to a sort.
 """
 
 
 def main(
     quick: Annotated[bool, typer.Option(help="Use small sizes and few calls. Write nothing.")] = False,
+    only_many: Annotated[bool, typer.Option(help="Measure only the most scores. Write nothing.")] = False,
     peak_at: Annotated[int, typer.Option(hidden=True)] = 0,
+    many_at: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Measure and print the table. Write it to docs/ unless --quick is given."""
     if peak_at:
         measure(peak_at, repeats=1)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+        print(peak_of_process())
         return
-    sizes = QUICK if quick else REPEATS
-    largest = max(sizes)
-    peak = peak_of_all_cases(largest)
+    if many_at:
+        print(json.dumps(measure_many(many_at)))
+        return
+    sizes = {} if only_many else QUICK if quick else REPEATS
+    largest, many = max(sizes, default=0), QUICK_MANY if quick else MANY
+    of_many = in_a_new_process("--many-at", many)
+    peak = in_a_new_process("--peak-at", largest) if sizes else 0.0
     found = {str(count): measure(count, repeats) for count, repeats in sizes.items()}
+    found[str(many)] = of_many["milliseconds"]
     print(table(found))
-    print(f"Peak memory at {largest:,}: {peak:.2f} GB")
-    if quick:
+    print(f"Peak memory at {largest:,}: {peak:.2f} GB; at {many:,}: {of_many['peak_gb']:.2f} GB")
+    if quick or only_many:
         return
     content = {
         **machine.facts("python -m benchmarks.selection"),
@@ -197,6 +258,8 @@ def main(
         "repeats": ", ".join(f"{repeats} (N = {count:,})" for count, repeats in sizes.items()),
         "peak_at": largest,
         "peak_gb": round(peak, 3),
+        "many": many,
+        "many_peak_gb": of_many["peak_gb"],
         "milliseconds": found,
     }
     write_json(ROOT / "docs" / "measured" / "selection.json", content)

@@ -26,11 +26,11 @@ _Draw = Callable[[Pool, Strata, np.ndarray, int], np.ndarray]
 
 
 def _at_random(pool: Pool, strata: Strata, budget: np.ndarray, seed: int) -> np.ndarray:
-    return pool.queue_at_random(strata, seed=seed, stream=SELECTION).first(budget)
+    return pool.first_at_random(strata, budget, seed=seed, stream=SELECTION)
 
 
 def _hardest(pool: Pool, strata: Strata, budget: np.ndarray, seed: int) -> np.ndarray:
-    return pool.queue_hardest_first(strata).first(budget)
+    return pool.first_hardest(strata, budget)
 
 
 def _diverse(pool: Pool, strata: Strata, budget: np.ndarray, seed: int) -> np.ndarray:

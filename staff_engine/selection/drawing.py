@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from staff_engine.errors import PlanError
-from staff_engine.selection.strata import NO_SCORE, Strata, blocks
+from staff_engine.selection.order.blocks import blocks
+from staff_engine.selection.strata import NO_SCORE, Strata
 
 VERIFICATION, SELECTION = 0, 1
 """Streams of priorities: the verified samples are independent of the selected ones."""

@@ -20,19 +20,15 @@ from staff_engine.selection.drawing import (
     queue_at_random,
     queue_hardest_first,
 )
-from staff_engine.selection.strata import (
-    Strata,
-    check_cut,
-    check_scores,
-    count_scorable,
-    rank_scores,
-    stratify,
-)
+from staff_engine.selection.order.order_statistics import is_large, rank_scores
+from staff_engine.selection.order.partial_order import first_at_random, first_hardest
+from staff_engine.selection.strata import Strata, check_cut, check_scores, count_scorable, stratify
 
 KEPT = {"ranked": 1, "strata": 4, "random order": 4, "hardest first": 1, "queues": 4, "diverse": 2,
         "without": 4}  # fmt: skip
 """How many intermediate results of each kind are cached. For 10 million samples, one takes 80 MB
-(ranked scores, random order), 40 MB (hardest first, queues) or 20 MB (strata)."""
+(ranked scores, random order), 40 MB (hardest first, queues) or 20 MB (strata). Of more samples than
+`order_statistics.LARGE`, only the last result of each kind is cached, and none that orders all samples."""
 
 _Made = TypeVar("_Made")
 
@@ -113,18 +109,42 @@ class Pool:
         num_strata = check_cut(num_strata, by)
         return self._keep("strata", (num_strata, by, dropped), lambda: self._cut(num_strata, by, dropped))
 
-    def queue_at_random(self, strata: Strata, *, seed: int, stream: int) -> Queues:
-        """The queues of `drawing.queue_at_random`, for strata of this pool."""
-        seed = operator.index(seed)
-        return self._keep(
-            "queues",
-            (strata, seed, stream),
-            lambda: queue_at_random(strata, self.order_at_random(seed=seed, stream=stream)),
-        )
+    def first_at_random(
+        self, strata: Strata, counts: np.ndarray, *, seed: int, stream: int, taken: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The first `counts[i]` samples of each stratum i of this pool, in random order.
 
-    def queue_hardest_first(self, strata: Strata) -> Queues:
-        """The queues of `drawing.queue_hardest_first`, for strata of this pool."""
-        return self._keep("queues", (strata,), lambda: queue_hardest_first(strata, self._hardest_first()))
+        Parameters
+        ----------
+        strata, counts, seed, stream
+            As in `partial_order.first_at_random`.
+        taken : int64, optional
+            Row ids, each once, that are skipped. `counts` are at most what is left of each stratum.
+
+        Returns
+        -------
+        int64
+            Row ids, ascending.
+        """
+        seed = operator.index(seed)
+        if taken is None or not len(taken):
+            if is_large(len(self)):
+                return first_at_random(strata, counts, seed=seed, stream=stream)
+            return self._queue_at_random(strata, seed, stream).first(counts)
+        mask = np.zeros(len(self), dtype=bool)
+        mask[taken] = True
+        if is_large(len(self)):
+            return first_at_random(strata.without(mask), counts, seed=seed, stream=stream)
+        queues = self._queue_at_random(strata, seed, stream)
+        # This many of a queue always include enough samples that are not taken.
+        return queues.without(mask, reach=counts + strata.count(taken)).first(counts)
+
+    def first_hardest(self, strata: Strata, counts: np.ndarray) -> np.ndarray:
+        """The samples of `partial_order.first_hardest`, for strata of this pool."""
+        if is_large(len(self)):
+            return first_hardest(strata, counts, self.scores)
+        queues = self._keep("queues", (strata,), lambda: queue_hardest_first(strata, self._hardest_first()))
+        return queues.first(counts)
 
     def order_at_random(self, *, seed: int, stream: int) -> Order:
         """The order of `drawing.order_at_random`; the priorities are sorted once."""
@@ -152,12 +172,19 @@ class Pool:
             )
             return made.first(counts)
 
+    def _queue_at_random(self, strata: Strata, seed: int, stream: int) -> Queues:
+        return self._keep(
+            "queues",
+            (strata, seed, stream),
+            lambda: queue_at_random(strata, self.order_at_random(seed=seed, stream=stream)),
+        )
+
     def _hardest_first(self) -> np.ndarray:
         return self._keep("hardest first", None, lambda: order_hardest_first(self.scores))
 
     def _cut(self, num_strata: int, by: str, dropped: int) -> Strata:
-        ranked = self._keep("ranked", None, lambda: rank_scores(self.scores))
-        strata = stratify(self.scores, num_strata=num_strata, by=by, dropped=dropped, ranked=ranked)
+        ranks = self._keep("ranked", None, lambda: rank_scores(self.scores))
+        strata = stratify(self.scores, num_strata=num_strata, by=by, dropped=dropped, ranks=ranks)
         for array in (strata.labels, strata.edges, strata.sizes):
             _read_only(array)  # shared by selections
         return strata
@@ -170,7 +197,7 @@ class Pool:
             kept = self._kept[kind]
             made = kept.pop(key) if key in kept else make()
             kept[key] = made  # now the last: a dict keeps the order of insertion
-            if len(kept) > KEPT[kind]:
+            if len(kept) > (1 if is_large(len(self)) else KEPT[kind]):
                 del kept[next(iter(kept))]
             return made
 

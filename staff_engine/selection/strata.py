@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from staff_engine.errors import DatasetError, PlanError
+from staff_engine.selection.order.blocks import blocks
+from staff_engine.selection.order.order_statistics import Ranks, rank_scores
 
 MAX_STRATA = 10_000
 
 DROPPED, NO_SCORE, DUPLICATE = -1, -2, -3
 """Labels of the samples that are in no stratum."""
 
-BLOCK = 2**15
-"""Samples that are processed at a time. Their arrays stay in the processor's cache, which is several
-times as fast as reading all of memory for each step."""
-
 _Cut = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
 """Edges, and a function that maps values to regions, as floats to be truncated. It may overwrite the
 values."""
-
-
-def blocks(count: int) -> Iterator[slice]:
-    """Slices of at most `BLOCK` elements that cover `count` elements."""
-    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +51,19 @@ class Strata:
         """Return the same strata without the samples in a mask, bool (N,)."""
         labels = np.where(mask, np.int16(DROPPED), self.labels)
         return Strata(labels, self.edges, _count(labels, len(self.sizes)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The scores that are left when the highest are dropped."""
+
+    scores: np.ndarray
+    """All scores, float64 (N,), also the dropped ones."""
+    low: float
+    high: float
+    count: int
+    at: Callable[[np.ndarray], np.ndarray]
+    """Maps ranks to scores, as in `Ranks`."""
 
 
 def check_scores(scores: Sequence[float] | np.ndarray, name: str = "speculative") -> np.ndarray:
@@ -127,19 +133,13 @@ def count_dropped(scorable: int, drop_hardest: float, *, keep: int = 1) -> int:
     return min(math.floor(drop_hardest * scorable), scorable - keep)
 
 
-def rank_scores(scores: np.ndarray) -> np.ndarray:
-    """The finite values of scores, float64 (N,), in ascending order."""
-    ranked = np.sort(scores)
-    return ranked[: np.searchsorted(ranked, np.inf)]  # NaN is sorted after it
-
-
 def stratify(
     scores: np.ndarray,
     *,
     num_strata: int = 50,
     by: str = "width",
     dropped: int = 0,
-    ranked: np.ndarray | None = None,
+    ranks: Ranks | None = None,
 ) -> Strata:
     """Divide the scores into strata, after leaving out the hardest samples.
 
@@ -157,7 +157,7 @@ def stratify(
     dropped : int
         How many of the highest scores to leave out, fewer than there are finite scores. Among
         equal scores, the higher row id is left out first.
-    ranked : float64, optional
+    ranks : Ranks, optional
         `rank_scores(scores)`, if already computed.
 
     Raises
@@ -172,15 +172,19 @@ def stratify(
     equal width are then almost empty.
     """
     num_strata = check_cut(num_strata, by)
-    ranked = rank_scores(scores) if ranked is None else ranked
-    kept = ranked[: len(ranked) - dropped]
-    low, high = kept[0], kept[-1]
+    ranks = rank_scores(scores) if ranks is None else ranks
+    count = ranks.count - dropped
+    low, high = ranks.at(np.array([0, count - 1]))
+    kept = _Kept(scores, low, high, count, ranks.at)
     edges, regions = _one_region(low, high) if low == high else _CUTS[by](kept, num_strata)
     labels = _label(scores, high, regions)
-    surplus = np.searchsorted(ranked, high, side="right") - len(kept)
+    sizes = _count(labels, len(edges) - 1)
+    surplus = int(sizes.sum()) - count  # more scores than `count` are at most `high`
     if surplus:
-        labels[np.flatnonzero(scores == high)[-surplus:]] = DROPPED
-    return Strata(labels, edges, _count(labels, len(edges) - 1))
+        last = np.flatnonzero(scores == high)[-surplus:]
+        sizes[labels[last[0]]] -= surplus
+        labels[last] = DROPPED
+    return Strata(labels, edges, sizes)
 
 
 def check_cut(num_strata: int, by: str) -> int:
@@ -220,13 +224,13 @@ def _one_region(low: float, high: float) -> _Cut:
     return np.array([low, high]), np.zeros_like
 
 
-def _equal_widths(kept: np.ndarray, num_strata: int) -> _Cut:
-    return _cut(kept[0], kept[-1], num_strata)
+def _equal_widths(kept: _Kept, num_strata: int) -> _Cut:
+    return _cut(kept.low, kept.high, num_strata)
 
 
-def _equal_log_widths(kept: np.ndarray, num_strata: int) -> _Cut:
-    low, high = kept[0], kept[-1]
-    least = kept[np.searchsorted(kept, 0, side="right")]
+def _equal_log_widths(kept: _Kept, num_strata: int) -> _Cut:
+    low, high = kept.low, kept.high
+    least = low if low > 0 else kept.at(np.array([np.count_nonzero(kept.scores == 0)]))[0]
     log_low, log_high = np.log(least), np.log(high)
     if log_low == log_high:  # zeros and one other score, or scores that differ by rounding
         return _one_region(low, high)
@@ -248,10 +252,10 @@ def _cut(low: float, high: float, num_strata: int) -> _Cut:
     return edges, regions
 
 
-def _equal_sizes(kept: np.ndarray, num_strata: int) -> _Cut:
-    ranks = np.arange(num_strata + 1) * len(kept) // num_strata
-    ranks[-1] = len(kept) - 1
-    edges = kept[ranks]
+def _equal_sizes(kept: _Kept, num_strata: int) -> _Cut:
+    ranks = np.arange(num_strata + 1) * kept.count // num_strata
+    ranks[-1] = kept.count - 1
+    edges = kept.at(ranks)
     return edges, _between(edges[1:-1])
 
 
@@ -274,7 +278,7 @@ def _between(inner: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return regions
 
 
-_CUTS: dict[str, Callable[[np.ndarray, int], _Cut]] = {
+_CUTS: dict[str, Callable[[_Kept, int], _Cut]] = {
     "width": _equal_widths,
     "log": _equal_log_widths,
     "quantile": _equal_sizes,

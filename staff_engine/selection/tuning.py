@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from staff_engine.selection.allocation import allocate
-from staff_engine.selection.drawing import VERIFICATION, queue_at_random
+from staff_engine.selection.drawing import VERIFICATION
+from staff_engine.selection.order.partial_order import first_at_random
 from staff_engine.selection.pool import Pool
 from staff_engine.selection.verification import mark_rows, strata_to_draw_from
 
@@ -60,7 +61,7 @@ def draw_tuning(
     own, because the stream after `SELECTION` is the verification stream of the next seed.
     """
     pool = Pool.of(speculative)
-    rest, strata = strata_to_draw_from(
+    _, strata = strata_to_draw_from(
         pool,
         num_strata=num_strata,
         strata_by=strata_by,
@@ -72,6 +73,5 @@ def draw_tuning(
     free = strata.without(mark_rows(apart_from, len(pool), "apart_from"))
     drawn = min(count, int(free.sizes.sum()))
     counts = allocate(free.sizes, np.ones(len(free.sizes)), drawn)
-    order = rest.order_at_random(seed=seed, stream=VERIFICATION)
-    first = queue_at_random(free, order).first(free.sizes - counts)
+    first = first_at_random(free, free.sizes - counts, seed=seed, stream=VERIFICATION)
     return np.flatnonzero(free.without(mark_rows(first, len(pool), "first")).labels >= 0)

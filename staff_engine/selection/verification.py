@@ -104,10 +104,9 @@ def draw_verification(
     have = np.setdiff1d(_check_row_ids(verified, len(pool)), barred)
     verified_of, barred_of = strata.count(have), strata.count(barred)
     missing = np.maximum(np.minimum(per_stratum, strata.sizes - barred_of) - verified_of, 0)
-    queues = rest.queue_at_random(strata, seed=seed, stream=VERIFICATION)
-    taken = mark_rows(np.concatenate([barred, have]), len(pool), "taken")
-    # This many of a queue always include the missing number of samples that are not taken.
-    return queues.without(taken, reach=missing + verified_of + barred_of).first(missing)
+    return rest.first_at_random(
+        strata, missing, seed=seed, stream=VERIFICATION, taken=np.concatenate([barred, have])
+    )
 
 
 def strata_to_draw_from(

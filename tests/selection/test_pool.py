@@ -13,14 +13,12 @@ from staff_engine.selection import pool
 from staff_engine.selection.allocation import ALLOCATIONS
 from staff_engine.selection.coreset import WITHIN
 from staff_engine.selection.drawing import Order
-from staff_engine.selection.strata import BLOCK, STRATA_BY
+from staff_engine.selection.order.blocks import BLOCK
+from staff_engine.selection.strata import STRATA_BY
 from tests.helpers import frozen
 from tests.helpers.made_run import make_finished_run
+from tests.helpers.scores import NAN, SAMPLES, lognormal, with_ties_and_holes
 
-NAN = float("nan")
-
-SCORES = st.floats(0) | st.floats(0, 100) | st.sampled_from([-0.0, 0.0, 0.5, 1.0, 3.0, NAN, float("inf")])
-SAMPLES = st.lists(SCORES, min_size=1, max_size=60).map(np.array).filter(lambda s: np.isfinite(s).any())
 FROM_SCORES = ("random", "hardest")
 CUT = {
     "num_strata": st.sampled_from([1, 2, 3, 7, 50]),
@@ -33,19 +31,6 @@ SELECT = st.fixed_dictionaries(
     {**CUT, "allocation": st.sampled_from(ALLOCATIONS), "within": st.sampled_from(FROM_SCORES)}
 )
 DRAW = st.fixed_dictionaries({**CUT, "per_stratum": st.integers(0, 12)})
-
-
-def lognormal(count, seed=0):
-    return np.random.default_rng(seed).lognormal(size=count)
-
-
-def with_ties_and_holes(count):
-    """Heavy-tailed, every third score in a crowd of equal ones, some rows without a score."""
-    scores = lognormal(count)
-    scores[::3] = np.round(scores[::3], 1)
-    scores[5::97] = NAN
-    scores[11::997] = np.inf
-    return scores
 
 
 def check_same(selection, expected):

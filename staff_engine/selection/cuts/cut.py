@@ -8,7 +8,14 @@ import numpy as np
 
 from staff_engine.selection.cuts.duplicates import surplus_of
 from staff_engine.selection.pool import Pool
-from staff_engine.selection.strata import DROPPED, DUPLICATE, Strata, check_scores, count_dropped
+from staff_engine.selection.strata import (
+    DROPPED,
+    DUPLICATE,
+    Strata,
+    check_scores,
+    count_dropped,
+    stratify,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +100,16 @@ def cut(
     scores = check_scores(drop_scores, "drop_scores")
     if len(scores) != len(pool):
         raise ValueError(f"drop_scores has {len(scores)} values; allowed: one for each of {len(pool)} scores")
-    known = np.flatnonzero(np.isfinite(rest.scores) & np.isfinite(scores))
-    ascending = known[np.argsort(scores[known], kind="stable")]  # equal scores by row id, as in strata
-    hardest = ascending[max(0, len(known) - dropped) :]
+    hardest = _hardest(np.where(np.isfinite(rest.scores), scores, np.nan), dropped)
     return Cut(rest.without(hardest), 0, hardest, duplicates, warnings)
+
+
+def _hardest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Row ids, ascending, of the `count` highest finite scores, or of all of them; ties as in strata."""
+    finite = np.isfinite(scores)
+    if count >= np.count_nonzero(finite):
+        return np.flatnonzero(finite)
+    return np.flatnonzero(stratify(scores, num_strata=1, dropped=count).labels == DROPPED)
 
 
 def _about_duplicates(left_out: int, found: int, keep: int) -> tuple[str, ...]:
