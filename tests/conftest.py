@@ -3,6 +3,19 @@
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """Skip the tests that need more GPUs than this machine has."""
+    needed = [(item, item.get_closest_marker("gpu")) for item in items]
+    needed = [(item, marker.args[0]) for item, marker in needed if marker is not None]
+    if needed:
+        import torch
+
+        there = torch.cuda.device_count()
+        for item, count in needed:
+            if count > there:
+                item.add_marker(pytest.mark.skip(reason=f"needs {count} GPUs, and this machine has {there}"))
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     """A data file and two tiny models, once for each module of tests."""

@@ -44,6 +44,11 @@ def plan_evaluation(source: Run, *, seed: int | None = None, **settings: Any) ->
         If a setting is wrong, a run is unfinished or on other data, or there is no held-out data.
     """
     plan = control.read_record(control.require_scores(source)).plan
+    if plan.shard_target:
+        raise PlanError(
+            f"the target of run {source.id} is divided over processes (shard_target), and an evaluation"
+            " fine-tunes a whole target in each of them"
+        )
     plan = plan if seed is None else plan.but(seed=seed)
     given = {name: value for name, value in settings.items() if value is not None}
     defaults = {"methods": DEFAULT_METHODS, "pruning_rates": (plan.pruning_rate,)}

@@ -2,7 +2,7 @@
 
 A batch is divided into a number of parts that does not depend on the number of processes, and the gradients
 of the parts are added in the order of the parts. So the trained weights are the same, bit for bit, however
-many processes do the work. A model with random layers (dropout) draws anew for each part.
+many processes do the work. Random layers (dropout) draw with a seed of their own for each part.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def leave() -> None:
     try:
         _team.store.set(f"call/{_team.calls}", NO_CALL)
     except RuntimeError:
-        log.warning("the other processes cannot be told that the run has ended")
+        log.warning("the other processes cannot be reached to end the run")
     _team = _Team()
 
 
@@ -446,10 +446,10 @@ def agree(answer: bool) -> bool:
     import torch
     from torch import distributed
 
-    told = torch.tensor([answer], dtype=torch.uint8)
+    shared = torch.tensor([answer], dtype=torch.uint8)
     with _others_can_be_lost(RuntimeError):
-        distributed.broadcast(told, src=0)
-    return bool(told.item())
+        distributed.broadcast(shared, src=0)
+    return bool(shared.item())
 
 
 @contextmanager

@@ -4,13 +4,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from staff_engine.models import adapters
 from staff_engine.models.divided import divided_step, own_parts
+from staff_engine.models.finetune import finetune
 from staff_engine.models.forward import pad, response_logits
 from staff_engine.system import team
-from tests.helpers.tiny import make_samples, make_scored_model
-from tests.models.test_finetune import run as train
+from tests.helpers.tiny import make_model, make_samples, make_scored_model
 
 BATCH = make_samples((5, 12, 9, 30, 2, 17, 8))
+
+
+SAMPLES = make_samples(tuple(range(6, 30)))
+
+
+def train(folder, on_step=lambda step: True, **changes):
+    model = adapters.add_lora(make_model(), rank=4, alpha=8, seed=5)
+    settings = {"pad_token_id": 0, "epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "seed": 5, **changes}
+    lengths = [len(sample.input_ids) for sample in SAMPLES]
+    return finetune(model, SAMPLES, lengths, folder, on_step=on_step, **settings)
 
 
 def model_and_loss(dtype=torch.float64):
