@@ -210,3 +210,17 @@ def test_a_run_of_an_older_version_says_nothing_of_trust(open_page, finished_run
     app = open_page("run", run=finished_run.id)
     assert not app.exception
     assert "Trust" not in texts(app)
+
+
+def test_a_machine_with_several_gpus_offers_all_of_them(planned, monkeypatch):
+    from pages.parts.run import form
+
+    assert not [each for each in planned.toggle if each.key == "plan_all_gpus"]
+    monkeypatch.setattr(form, "visible_gpus", lambda: 4)
+    planned.run()
+    planned.toggle(key="plan_all_gpus").set_value(True).run()
+    assert planned.number_input(key="plan_processes").value == 4
+    [command] = [code.value for code in planned.code if "staff_engine run" in code.value]
+    assert "--processes 4" in command
+    planned.number_input(key="plan_processes").set_value(2).run()
+    assert planned.toggle(key="plan_all_gpus").value is False

@@ -22,6 +22,7 @@ from staff_engine.pipelines.forecast import job
 from staff_engine.pipelines.forecast.extrapolation import advice
 from staff_engine.plan import Plan
 from staff_engine.runs.control import create_run, start
+from staff_engine.system.team import visible_gpus
 from staff_engine.system.words import duration, gigabytes, millions, saved_share
 
 IN_SIGHT = ("pruning_rate", "strata", "verify_per_stratum", "epochs")
@@ -54,6 +55,7 @@ def show() -> None:
         return
     if not from_file:
         _models()
+    _gpus()
     _settings(without=_not_asked(own) if from_file else ())
     data = {name: chosen.get(name) for name in DATA_FIELDS if name in chosen}
     settings = {**data, **plan_field.values(), **own}
@@ -114,6 +116,24 @@ def _models() -> None:
     chosen = known.get(st.session_state.plan_preset)
     if chosen:
         _say_pair(chosen)
+
+
+def _gpus() -> None:
+    """A switch for all GPUs of this machine, if there are several."""
+    count = visible_gpus()
+    if count < 2:
+        return
+    st.session_state.plan_all_gpus = st.session_state.plan_processes == count
+
+    def take() -> None:
+        st.session_state.plan_processes = count if st.session_state.plan_all_gpus else 1
+
+    st.toggle(
+        f"Use all {count} GPUs",
+        key="plan_all_gpus",
+        on_change=take,
+        help="One process per GPU. Scoring and fine-tuning are divided among them.",
+    )
 
 
 def _take_pair(known: dict[str, ModelPair]) -> None:
