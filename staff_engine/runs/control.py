@@ -178,7 +178,6 @@ def start(
         count = read_record(run).plan.processes if processes is None else processes
         command = [*(worker or worker_command(count)), str(run.folder)]
         try:
-            announce(run.folder)
             pid = start_in_background(command, log=run.log, environment=_threads(count))
         except OSError as error:
             raise RunError(f"the process of run {run.id} cannot be started: {error}") from error
@@ -238,6 +237,7 @@ def _starting(run: Run) -> Iterator[Status]:
         if _is_started(status):
             raise RunError(f"run {run.id} is already {status.state_and_place} (process {status.pid})")
         (run.folder / CANCEL_FILE).unlink(missing_ok=True)
+        announce(run.folder)
         yield status
 
 

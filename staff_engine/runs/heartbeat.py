@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Literal
 
 from staff_engine.errors import RunError
-from staff_engine.system.files import PRIVATE_FILE
+from staff_engine.system.files import PRIVATE_FILE, replaced
 from staff_engine.system.hosts import name_of, this_host
 
 HEARTBEAT_FILE = "heartbeat"
@@ -79,6 +79,7 @@ class Heart:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._successor: str | None = None
+        self._complained = False
         self._beat()
 
     def __enter__(self) -> Heart:
@@ -102,7 +103,6 @@ class Heart:
 
     def _go_on(self, in_main: bool) -> None:
         """Beat until the block ends, or until another process's heartbeat is found; then end the block."""
-        complained = False
         while not self._stopped.wait(BEAT_SECONDS):
             found = _owner_in(_read(self._path))
             if found not in (None, self._owner):
@@ -110,15 +110,15 @@ class Heart:
                 if in_main:
                     os.kill(os.getpid(), signal.SIGTERM)
                 return
-            try:
-                self._beat()
-            except OSError as error:
-                if not complained:
-                    log.warning("the heartbeat cannot be written: %s", error)
-                complained = True
+            self._beat()
 
     def _beat(self) -> None:
-        _write(self._path, self._owner)
+        try:
+            _write(self._path, self._owner)
+        except OSError as error:
+            if not self._complained:
+                log.warning("the heartbeat cannot be written: %s", error)
+            self._complained = True
 
 
 @contextmanager
@@ -225,7 +225,14 @@ def _read(path: Path) -> str | None:
 
 def _write(path: Path, owner: str) -> None:
     line = f"{owner} {datetime.now(UTC).isoformat(timespec='microseconds')}\n".encode()
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
+    try:
+        opened = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        # Not O_CREAT: it does not create the file where a cache still has one that another host removed.
+        with replaced(path, durable=False) as part:
+            part.write_bytes(line)
+            part.chmod(PRIVATE_FILE)
+        return
     try:
         os.write(opened, line)
         os.ftruncate(opened, len(line))  # the line of an earlier process can be longer

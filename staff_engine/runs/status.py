@@ -148,5 +148,16 @@ def save_status(folder: Path, status: Status, *, durable: bool = True) -> Status
 
 
 def cancel_asked(folder: Path) -> bool:
-    """Whether somebody asked the run to stop."""
-    return (folder / CANCEL_FILE).exists()
+    """Whether somebody asked the run to stop.
+
+    The flag file is opened: a network file system can answer from its cache whether a file exists, but
+    asks the server when one is opened.
+    """
+    path = folder / CANCEL_FILE
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return path.exists()
+    return True

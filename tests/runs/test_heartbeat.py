@@ -121,6 +121,20 @@ def test_a_file_that_cannot_be_read_is_silent_in_the_end(run, clock):
     assert not wait_for_sign(run.folder)
 
 
+def test_a_file_that_another_host_removed_is_written_anew_where_a_cache_still_has_it(run, monkeypatch):
+    real = os.open
+
+    def cached(path, flags, *rest, **options):
+        """As sshfs does it: the name is known, so nothing is created, and the server does not find it."""
+        if str(path).endswith(HEARTBEAT_FILE):
+            raise FileNotFoundError(path)
+        return real(path, flags, *rest, **options)
+
+    monkeypatch.setattr(heartbeat.os, "open", cached)
+    with only_heart(run.folder):
+        assert content(run.folder).startswith(f"{this_host()} {os.getpid()} ")
+
+
 def test_the_first_beat_comes_before_the_process(run, clock):
     announce(run.folder)
     assert look(run.folder) == "perhaps"
