@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from staff_engine.errors import RunError, StaffError
+from staff_engine.runs.alive.heartbeat import LOOK_SECONDS, announce
+from staff_engine.runs.alive.process import has_process, runs_elsewhere, settle
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.folders import (
     PLAN_FILE,
@@ -27,10 +29,8 @@ from staff_engine.runs.folders import (
     read_record,
     runs_of_all,
 )
-from staff_engine.runs.heartbeat import LOOK_SECONDS, announce
 from staff_engine.runs.integrity.check import Damage, damage_sentence, find_damage, missing_result
 from staff_engine.runs.kinds import KINDS, Kind
-from staff_engine.runs.process import has_process, runs_elsewhere, settle
 from staff_engine.runs.progress import TIMINGS_FILE
 from staff_engine.runs.status import (
     ACTIVE,
@@ -242,8 +242,11 @@ def _starting(run: Run) -> Iterator[Status]:
 
 
 def _save_start(run: Run, before: Status, pid: int, verify: dict[str, Any] | None) -> None:
-    process = {"pid": pid, "pid_started": start_time(pid), "host": this_host()}
-    save_status(run.folder, Status(**process, started=now(), stages=before.stages, verify=verify))
+    status = Status(
+        pid=pid, pid_started=start_time(pid), host=this_host(), started=now(), stages=before.stages,
+        verify=verify,
+    )  # fmt: skip
+    save_status(run.folder, status)
 
 
 def restart_queued() -> list[Run]:

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from staff_engine.errors import PlanError, RunError, StaffError
+from staff_engine.runs.alive.heartbeat import TakenOver, only_heart
 from staff_engine.runs.control import Run, launching, read_status, runs_of_all
-from staff_engine.runs.heartbeat import TakenOver, only_heart
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import WAITS, State, Status
 from staff_engine.system import team

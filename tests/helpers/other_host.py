@@ -2,12 +2,12 @@
 
 import socket
 
-from staff_engine.runs import heartbeat
+from staff_engine.runs.alive import heartbeat
 from staff_engine.runs.folders import Run
 from staff_engine.system.hosts import this_host
 from tests.helpers.fake_worker import FAKE_WORKER, fake_worker
 
-QUICK = f"from staff_engine.runs import heartbeat; heartbeat.BEAT_SECONDS = 0.05\n{FAKE_WORKER}"
+QUICK = f"from staff_engine.runs.alive import heartbeat; heartbeat.BEAT_SECONDS = 0.05\n{FAKE_WORKER}"
 
 GPU_07 = "gpu-07/a1b2c3d4/e5f6a7b8/4026531836"
 """The identity of a host that no test runs on."""

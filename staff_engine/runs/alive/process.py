@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from staff_engine.runs.alive.heartbeat import look, wait_for_sign
 from staff_engine.runs.folders import Run
-from staff_engine.runs.heartbeat import look, wait_for_sign
 from staff_engine.runs.status import ACTIVE, Status, load_status
 from staff_engine.system.hosts import has_restarted
 from staff_engine.system.processes import is_alive

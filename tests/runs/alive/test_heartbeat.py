@@ -5,9 +5,8 @@ import os
 import pytest
 
 from staff_engine.errors import RunError
-from staff_engine.runs import heartbeat
-from staff_engine.runs.folders import Run
-from staff_engine.runs.heartbeat import (
+from staff_engine.runs.alive import heartbeat
+from staff_engine.runs.alive.heartbeat import (
     HEARTBEAT_FILE,
     Heart,
     TakenOver,
@@ -16,6 +15,7 @@ from staff_engine.runs.heartbeat import (
     only_heart,
     wait_for_sign,
 )
+from staff_engine.runs.folders import Run
 from staff_engine.system.hosts import this_host
 from tests.helpers.fake_worker import wait_for
 from tests.helpers.other_host import GPU_07, beat_of

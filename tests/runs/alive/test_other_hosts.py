@@ -14,9 +14,10 @@ import pytest
 from staff_engine.cli.main import main
 from staff_engine.errors import RunError
 from staff_engine.plan import Plan
-from staff_engine.runs import control, heartbeat, process, worker
+from staff_engine.runs import control, worker
+from staff_engine.runs.alive import heartbeat, process
+from staff_engine.runs.alive.heartbeat import HEARTBEAT_FILE, TakenOver
 from staff_engine.runs.control import create_run, read_status, start
-from staff_engine.runs.heartbeat import HEARTBEAT_FILE, TakenOver
 from staff_engine.runs.status import CANCEL_FILE, Status, load_status, now, save_status
 from staff_engine.runs.worker import working
 from staff_engine.system import hosts

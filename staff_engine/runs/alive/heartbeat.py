@@ -8,7 +8,7 @@ A reader does not compare that time with its own: the clocks of hosts differ. No
 the file's time, which a network file system can have from either clock, or from its cache. It reads
 the line again until it changes. If it stays the same for `SILENCE_SECONDS` on the reader's own
 monotonic clock, the process is gone. Then the reader removes the file, so that nobody has to wait
-again. A process that was only suspended writes the file anew, and is alive again.
+again. A process that was only suspended writes the file again, and is alive again.
 
 The file is overwritten in place and always has the same length. So NFS clients, which check a file
 again whenever it is opened, read the new content, and a full disk does not stop the heart.
