@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +43,16 @@ Detach = Annotated[
 def scored(run: str) -> Run:
     """Find a run by its name. Raises RunError if it does not have all scores."""
     return control.require_scores(control.find_run(run, kind=Kind.CORESET))
+
+
+def settle(runs: Iterable[Run]) -> None:
+    """Wait until it is certain which runs on other hosts still work. A terminal shows that it waits."""
+    from staff_engine.cli.terminal import console
+
+    foreign = control.runs_elsewhere(runs)
+    if foreign:
+        with console(stderr=True).status("looking for signs of life on other hosts"):
+            control.settle(foreign)
 
 
 def see_through(found: Run, detach: bool = False, cancels: bool = True) -> None:

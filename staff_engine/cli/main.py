@@ -21,6 +21,7 @@ from staff_engine.cli.arguments import (
     say_json,
     scored,
     see_through,
+    settle,
 )
 from staff_engine.cli.compare import compare
 from staff_engine.cli.exporting import (
@@ -156,6 +157,7 @@ def resume(run: RunName, processes: Processes = None, detach: Detach = False) ->
     record = control.read_record(found)
     if record.delivery is not None:
         check_delivery(record.delivery, record.plan)
+    settle([found])
     if launched():
         _work(found, lambda: control.take_over(found))
         return
@@ -183,6 +185,7 @@ def status(
         return
     from staff_engine.cli.reports import report_of
 
+    settle([found])
     facts = control.describe(found)
     report = report_of(found)
     if as_json:
@@ -198,7 +201,9 @@ def status(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List all runs, newest first."""
-    listed = [control.describe(found) for found in control.list_runs()]
+    runs = control.list_runs()
+    settle(runs)
+    listed = [control.describe(found) for found in runs]
     if as_json:
         say_json([each.as_json() for each in listed])
     elif not listed:
@@ -218,6 +223,7 @@ def delete(
 ) -> None:
     """Delete runs and everything in their folders. Exported files are kept."""
     found = list(dict.fromkeys(map(control.find_run, run)))
+    settle(found)
     for each in found:
         if not yes and not confirm(f"Delete {each.folder} and everything in it?"):
             say(f"run {each.id} is kept")

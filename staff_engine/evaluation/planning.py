@@ -9,7 +9,7 @@ from typing import Any
 
 from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.locating import check_source
-from staff_engine.errors import PlanError, RunError, StaffError
+from staff_engine.errors import PlanError, StaffError
 from staff_engine.evaluation.cells import LONGEST_LABEL, RESERVED, check_arms, slug
 from staff_engine.evaluation.estimate import Estimate, estimate
 from staff_engine.evaluation.held_out import held_out_source
@@ -22,7 +22,6 @@ from staff_engine.runs import control
 from staff_engine.runs.folders import SUMMARY_FILE, Run, with_absolute_path
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.results import Results, open_results
-from staff_engine.runs.status import ACTIVE
 from staff_engine.selection.methods import DEFAULT_METHODS
 
 
@@ -168,9 +167,7 @@ def create(plan: Plan, evaluation: EvaluationPlan, *, name: str | None = None) -
 
 def add_to(run: Run, evaluation: EvaluationPlan) -> None:
     """Save the plan from `extended` for an evaluation. Raises RunError while a process is running it."""
-    status = control.read_status(run)
-    if status.state in ACTIVE and status.pid is not None:
-        raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+    control.require_no_process(run)
     control.update_record(run, evaluation=evaluation)
 
 

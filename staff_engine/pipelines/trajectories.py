@@ -21,7 +21,6 @@ from staff_engine.runs import control, stages
 from staff_engine.runs.folders import Run
 from staff_engine.runs.integrity.check import check_files
 from staff_engine.runs.results import open_results
-from staff_engine.runs.status import ACTIVE
 from staff_engine.scoring.parts import LossPartWriter, read_parts
 from staff_engine.scoring.trajectories import measured_folders, step_folders
 
@@ -51,9 +50,7 @@ def ask_for_trajectories(run: Run, checkpoints: int) -> bool:
         If the number is not allowed.
     """
     control.require_scores(run)
-    status = control.read_status(run)
-    if status.state in ACTIVE:
-        raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+    control.require_no_process(run)
     plan = open_results(run.folder).plan.but(checkpoints=checkpoints)
     control.update_record(run, plan=plan)
     return not measured_folders(run.folder, plan)

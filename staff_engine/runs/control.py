@@ -6,11 +6,14 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from staff_engine.errors import RunError, StaffError
+from staff_engine.runs.alive.heartbeat import LOOK_SECONDS, announce
+from staff_engine.runs.alive.process import has_process, runs_elsewhere, settle
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.folders import (
     PLAN_FILE,
@@ -43,13 +46,15 @@ from staff_engine.runs.status import (
 from staff_engine.runs.summary import load_summary, load_timings
 from staff_engine.system.files import write_checked
 from staff_engine.system.home import home, in_home
-from staff_engine.system.processes import is_alive, start_in_background, start_time, stop_process
+from staff_engine.system.hosts import this_host
+from staff_engine.system.processes import start_in_background, start_time, stop_process
 from staff_engine.system.sharing import check_active, check_disk
 
 __all__ = [
     "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
     "kind_of", "launching", "list_runs", "log_tail", "read_record", "read_status", "rename", "request_cancel",
-    "require_scores", "restart_queued", "resume", "runs_of_all", "start", "update_record",
+    "require_no_process", "require_scores", "restart_queued", "resume", "runs_elsewhere", "runs_of_all",
+    "settle", "start", "update_record",
 ]  # fmt: skip
 
 Source = TypeVar("Source")
@@ -60,6 +65,9 @@ log = logging.getLogger(__name__)
 LAUNCH_LOCK = ".launch.lock"
 LAUNCH_SECONDS = 60
 LOG_TAIL_BYTES = 20_000
+
+CANCEL_ELSEWHERE_SECONDS = 90.0
+"""How long a run on another host may take to stop. A network file system can hide the flag for a minute."""
 
 ASKED = ("name", "created", "kind", "plan", "similarity", "evaluation")
 """The fields that a description takes from a run's record."""
@@ -80,7 +88,7 @@ def read_status(run: Run) -> Status:
     except RunError as error:
         return Status(state="damaged", message=str(error))
     status = load_status(run.folder)
-    alive = is_alive(status.pid, status.pid_started)
+    alive = status.state in ACTIVE and has_process(run, status)
     if status.state in ACTIVE and not alive:
         status = load_status(run.folder)  # it may have finished between the two reads
     state = decide_state(
@@ -88,7 +96,7 @@ def read_status(run: Run) -> Status:
     )
     if state == status.state:
         return status
-    message = f"process {status.pid} is gone" if state == "interrupted" else "cancelled"
+    message = f"process {status.pid}{_on_host(status)} is gone" if state == "interrupted" else "cancelled"
     return status.model_copy(
         update={"state": state, "message": message, "exit_code": 1, "rate": None, "eta": None}
     )
@@ -158,12 +166,12 @@ def start(
     Raises
     ------
     RunError
-        If a process already works on the run, or none can be started.
+        If a process already works on the run, here or on another host, or none can be started.
     StaffError
         If the user's files or runs are too many.
     """
     check_disk()
-    check_active(sum(other != run and _is_started(other) for other in list_runs()))
+    check_active(sum(other != run and _is_started(read_status(other)) for other in list_runs()))
     with _starting(run) as status:
         if verify is not None:
             require_scores(run)
@@ -221,31 +229,35 @@ def _left_to_do(run: Run) -> dict[str, Any] | None:
 @contextmanager
 def _starting(run: Run) -> Iterator[Status]:
     """Lock a run that can be started, and withdraw an earlier request to cancel it."""
+    settle([run])
     with launching(run):
         status = read_status(run)
         if status.state == "damaged":
             raise RunError(f"run {run.id} is damaged and cannot be started: {status.message}")
-        if is_alive(status.pid, status.pid_started) and status.state in ACTIVE:
-            raise RunError(f"run {run.id} is already {status.state} (process {status.pid})")
+        if _is_started(status):
+            raise RunError(f"run {run.id} is already {status.state_and_place} (process {status.pid})")
         (run.folder / CANCEL_FILE).unlink(missing_ok=True)
+        announce(run.folder)
         yield status
 
 
 def _save_start(run: Run, before: Status, pid: int, verify: dict[str, Any] | None) -> None:
-    started = start_time(pid)
-    status = Status(pid=pid, pid_started=started, started=now(), stages=before.stages, verify=verify)
+    status = Status(
+        pid=pid, pid_started=start_time(pid), host=this_host(), started=now(), stages=before.stages,
+        verify=verify,
+    )  # fmt: skip
     save_status(run.folder, status)
 
 
 def restart_queued() -> list[Run]:
     """Start again the runs that waited in the queue when the machine or their process stopped, in order.
 
-    These are the runs of all users of this server.
+    These are the runs of all users of this server. Those that waited on another host are left to it.
     """
     waiting = []
     for run in runs_of_all():
         status = load_status(run.folder)
-        lost = status.state == "queued" and not is_alive(status.pid, status.pid_started)
+        lost = status.state == "queued" and not status.elsewhere and not has_process(run, status, wait=True)
         if lost and status.message.startswith(WAITS) and status.started and not cancel_asked(run.folder):
             waiting.append((status.started, run.id, run, status.verify))
     restarted = []
@@ -276,16 +288,20 @@ def cancel(run: Run, *, grace: float = 20.0) -> Status:
     ----------
     grace
         Seconds to wait for it to stop by itself. Then its processes get SIGTERM, and
-        finally SIGKILL.
+        finally SIGKILL. On another host, only the flag file reaches it: then it has
+        `CANCEL_ELSEWHERE_SECONDS`, or `grace` if that is more.
 
     Raises
     ------
     RunError
-        If it is neither queued nor running.
+        If it is neither queued nor running, or still is on another host after that time.
     """
     status = request_cancel(run)
     if status.pid is not None and status.pid_started is not None:
-        stop_process(status.pid, status.pid_started, grace=grace)
+        if status.is_here:
+            stop_process(status.pid, status.pid_started, grace=grace)
+        else:
+            _wait_until_stopped(run, max(grace, CANCEL_ELSEWHERE_SECONDS))
     return read_status(run)
 
 
@@ -305,10 +321,9 @@ def delete(run: Run) -> None:
         read_record(run)
     except RunError as error:
         raise RunError(f"{run.folder} may not be a run: {error}; remove the folder yourself") from None
+    settle([run])
     with launching(run):
-        status = read_status(run)
-        if status.state in ACTIVE and status.pid is not None:
-            raise RunError(f"run {run.id} is {status.state} (process {status.pid}); cancel it first")
+        require_no_process(run)
         trash = run.folder.with_name(f".{run.id}.deleted")
         try:
             run.folder.rename(trash)
@@ -330,10 +345,32 @@ def update_record(run: Run, **changes: Any) -> RunRecord:
     return record
 
 
-def _is_started(run: Run) -> bool:
-    """Whether a run waits for its turn or works; not if it was only created."""
+def require_no_process(run: Run) -> None:
+    """Raise RunError if a process works on a run, or waits for its turn."""
     status = read_status(run)
+    if _is_started(status):
+        raise RunError(f"run {run.id} is {status.state_and_place} (process {status.pid}); cancel it first")
+
+
+def _is_started(status: Status) -> bool:
+    """Whether a run waits for its turn or works; not if it was only created."""
     return status.state in ACTIVE and status.pid is not None
+
+
+def _on_host(status: Status) -> str:
+    return f" on {status.elsewhere}" if status.elsewhere else ""
+
+
+def _wait_until_stopped(run: Run, seconds: float) -> None:
+    """Wait for a run on another host to stop by itself. Raises RunError if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while (status := read_status(run)).state in ACTIVE:
+        if time.monotonic() >= deadline:
+            raise RunError(
+                f"run {run.id} was asked to stop but is still {status.state_and_place} after {seconds:.0f} s;"
+                " it stops as soon as it reads the request"
+            )
+        time.sleep(LOOK_SECONDS)
 
 
 def _or_none(read: Callable[[Source], Value], source: Source) -> Value | None:
@@ -358,6 +395,8 @@ def launching(run: Run) -> Iterator[None]:
         raise RunError(
             f"run {run.id} has been locked by another process for over {LAUNCH_SECONDS} s"
         ) from None
+    except OSError as error:
+        raise RunError(f"run {run.id} cannot be locked: {error}") from error
     try:
         yield
     finally:

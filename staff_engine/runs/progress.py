@@ -13,6 +13,7 @@ from staff_engine.runs.integrity.records import record_files
 from staff_engine.runs.stages import Stage
 from staff_engine.runs.status import StageStatus, State, cancel_asked, load_status, save_status
 from staff_engine.system.files import read_checked, write_checked
+from staff_engine.system.hosts import this_host
 from staff_engine.system.processes import start_time
 
 TIMINGS_FILE = "timings.json"
@@ -113,7 +114,10 @@ class Reporter:
         """Enter a state, and end the current stage."""
         self._end_stage()
         pid = os.getpid()
-        self._write(state=state, message=message, exit_code=exit_code, pid=pid, pid_started=start_time(pid))
+        self._write(
+            state=state, message=message, exit_code=exit_code, pid=pid, pid_started=start_time(pid),
+            host=this_host(),
+        )  # fmt: skip
 
     def _stop_if_asked(self) -> None:
         if self.cancelled:

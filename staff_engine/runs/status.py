@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from staff_engine.errors import RunError
 from staff_engine.system.files import read_model, write_checked
+from staff_engine.system.hosts import name_of, this_host
 
 State = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted", "damaged"]
 
@@ -55,12 +56,29 @@ class Status(BaseModel):
     eta: float | None = None  # seconds left in the stage at that rate
     pid: int | None = None
     pid_started: float | None = None  # seconds since the epoch
+    host: str | None = None  # `this_host` of the process; None in older runs: this host
     message: str = ""
     exit_code: int | None = None  # 0 finished, 2 wrong input, 1 anything else
     verify: dict[str, Any] | None = None  # settings whose missing samples are verified; None: the whole plan
     started: datetime | None = None  # when it was last queued
     updated: datetime | None = None
     stages: tuple[StageStatus, ...] = ()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its pid is one of this host."""
+        return self.host in (None, this_host())
+
+    @property
+    def elsewhere(self) -> str | None:
+        """The name of the host of its process, if it is another one."""
+        name = name_of(self.host or "")
+        return name if name not in ("", name_of(this_host())) else None
+
+    @property
+    def state_and_place(self) -> str:
+        """Its state and, while a process on another host works on it, where: "running on gpu-07"."""
+        return f"{self.state} on {self.elsewhere}" if self.elsewhere and self.state in ACTIVE else self.state
 
 
 def now() -> datetime:
@@ -130,5 +148,16 @@ def save_status(folder: Path, status: Status, *, durable: bool = True) -> Status
 
 
 def cancel_asked(folder: Path) -> bool:
-    """Whether somebody asked the run to stop."""
-    return (folder / CANCEL_FILE).exists()
+    """Whether somebody asked the run to stop.
+
+    The flag file is opened: a network file system can answer from its cache whether a file exists, but
+    asks the server when one is opened.
+    """
+    path = folder / CANCEL_FILE
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return path.exists()
+    return True

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from staff_engine.errors import PlanError, RunError, StaffError
+from staff_engine.runs.alive.heartbeat import TakenOver, only_heart
 from staff_engine.runs.control import Run, launching, read_status, runs_of_all
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import WAITS, State, Status
@@ -21,13 +22,13 @@ from staff_engine.system import team
 from staff_engine.system.disk import clear_parts, full_disk, reserved
 from staff_engine.system.files import private_files
 from staff_engine.system.home import common_home
-from staff_engine.system.processes import is_alive
+from staff_engine.system.hosts import name_of, this_host
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 WORKERS_VARIABLE = "STAFF_WORKERS"
-"""Environment variable: how many runs work at once on a server; 1 if it is not set."""
+"""Environment variable: how many runs work at once on a host; 1 if it is not set."""
 
 MOST_WORKERS = 64
 
@@ -57,17 +58,24 @@ def working(run: Run) -> Iterator[Reporter]:
     Raises
     ------
     RunError
-        If another process works on the run.
+        If another process works on the run, also on another host. `TakenOver` if one begins to: this one was
+        suspended, for example, and the run was resumed elsewhere. The block is ended and no state is written.
     """
-    with private_files(), _logging_to(run.log), _only_process_of(run), _sigterm_raises():
+    with (
+        private_files(), _logging_to(run.log), _only_process_of(run), _sigterm_raises(),
+        only_heart(run.folder) as heart,
+    ):  # fmt: skip
         with launching(run):  # whoever started this process has then written its pid
             clear_parts(run.folder)
             reporter = Reporter(run.folder)
         try:
-            with _cancelled_soon(reporter), _turn(run, reporter), reserved(run.folder):
+            with heart, _cancelled_soon(reporter), _turn(run, reporter), reserved(run.folder):
                 reporter.state("running")
                 log.info("run %s: process %d", run.id, os.getpid())
                 yield reporter
+        except TakenOver as error:
+            log.error("%s", error)
+            raise
         except BaseException as error:
             clear_parts(run.folder)
             ending = _ending(error, reporter, run.folder)
@@ -117,7 +125,7 @@ def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[Sta
 
 @contextmanager
 def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
-    """Wait until fewer than `most_workers` runs work on this server and none was queued earlier."""
+    """Wait until fewer than `most_workers` runs work on this host and none was queued on it earlier."""
     common_home().mkdir(parents=True, exist_ok=True)
     shown = None
     while True:
@@ -138,19 +146,24 @@ def _turn(run: Run, reporter: Reporter) -> Iterator[None]:
 
 
 def most_workers() -> int:
-    """How many runs work at once on a server. Raises PlanError if `STAFF_WORKERS` is no such number."""
+    """How many runs work at once on a host. Raises PlanError if `STAFF_WORKERS` is no such number."""
     text = os.environ.get(WORKERS_VARIABLE, "1")
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise PlanError(f"{WORKERS_VARIABLE} is {text!r}; allowed: 1 to {MOST_WORKERS}")
     return int(text)
 
 
+def place_file(number: int) -> Path:
+    """The lock of one of this host's places. Hosts that share a home have a queue each."""
+    return common_home() / f"work-{name_of(this_host())}-{number}.lock"
+
+
 def _free_place() -> FileLock | None:
-    """Lock one of the places for working runs; None if all are taken."""
+    """Lock one of this host's places for working runs; None if all are taken."""
     from filelock import FileLock, Timeout
 
     for number in range(most_workers()):
-        lock = FileLock(common_home() / ("work.lock" if number == 0 else f"work-{number}.lock"))
+        lock = FileLock(place_file(number))
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -187,7 +200,7 @@ def _cancelled_soon(reporter: Reporter) -> Iterator[None]:
 
 
 def _came_first(run: Run) -> list[Run]:
-    """Other runs whose processes were queued before this one's."""
+    """Other runs whose processes were queued on this host before this one's."""
     waiting = {run: _queued(run), **{other: _queued(other) for other in runs_of_all() if other != run}}
     own = waiting.pop(run)
     if own is None or own.started is None:
@@ -201,7 +214,7 @@ def _came_first(run: Run) -> list[Run]:
 
 def _queued(run: Run) -> Status | None:
     status = read_status(run)
-    return status if status.state == "queued" and is_alive(status.pid, status.pid_started) else None
+    return status if status.state == "queued" and status.pid is not None and not status.elsewhere else None
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from staff_engine.errors import RunError, StaffError
+from staff_engine.system.hosts import name_of, this_host
 from staff_engine.system.processes import is_alive, start_time
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def join() -> None:
     global _team
     _team = _Team(rank, size, distributed.PrefixStore("staff", store))
     pid = os.getpid()
-    member = {"host": socket.gethostname(), "pid": pid, "started": start_time(pid)}
+    member = {"host": this_host(), "pid": pid, "started": start_time(pid)}
     _team.store.set(f"member/{rank}", json.dumps(member))
     if rank:
         beating = distributed.PrefixStore("staff", store.clone())
@@ -342,7 +342,7 @@ def _wait_for(files: list[tuple[Path, tuple[int, int] | None]]) -> None:
         while _mark(path) != mark:
             if time.monotonic() > deadline:
                 raise RunError(
-                    f"{path} is not the same on {socket.gethostname()} as on the machine of the first"
+                    f"{path} is not the same on {name_of(this_host())} as on the machine of the first"
                     " process; all processes need the same STAFF_HOME"
                 )
             time.sleep(POLL)
@@ -403,7 +403,7 @@ def gone() -> str | None:
         for number in set(range(_team.size)) - {_team.rank}:
             if _team.store.check([f"member/{number}"]):
                 member = json.loads(_team.store.get(f"member/{number}"))
-                here = member["host"] == socket.gethostname()
+                here = member["host"] == this_host()
                 if here and not is_alive(member["pid"], member["started"]):
                     return f"{_name(number)} is gone"
     except RuntimeError:
@@ -413,7 +413,7 @@ def gone() -> str | None:
 
 def _name(number: int) -> str:
     member = json.loads(_team.store.get(f"member/{number}"))
-    return f"process {number} of the run ({member['pid']} on {member['host']})"
+    return f"process {number} of the run ({member['pid']} on {name_of(member['host'])})"
 
 
 def _report_failure(error: Exception) -> None:

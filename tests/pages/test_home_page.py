@@ -5,6 +5,7 @@ import pytest
 from staff_engine.runs import control
 from staff_engine.runs.status import Status, save_status
 from staff_engine.system.processes import start_time
+from tests.helpers.other_host import GPU_07, beat_of
 
 
 def texts(app):
@@ -103,3 +104,15 @@ def test_many_runs_are_listed_a_page_at_a_time(open_page, run_in_state):
     app = open_page("home")
     opening = [button for button in app.button if button.label == "Open"]
     assert len(opening) == 10
+
+
+def test_the_host_of_a_run_is_shown_if_it_is_another_one(open_page, run_in_state):
+    run = run_in_state("running", host=GPU_07)
+    run_in_state("running")
+    beat_of(run, f"{GPU_07} 7", "2026-01-01")
+    app = open_page("home")
+    assert not app.exception
+    assert texts(app).count("running on gpu") == 1
+    app = open_page("run", run=run.id)
+    assert not app.exception
+    assert texts(app).count("running on gpu") == 1

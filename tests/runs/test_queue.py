@@ -14,7 +14,6 @@ from staff_engine.runs import control, worker
 from staff_engine.runs.control import create_run, list_runs, read_status, start
 from staff_engine.runs.integrity.check import find_damage
 from staff_engine.runs.status import load_status
-from staff_engine.system.home import home
 from tests.helpers.fake_worker import fake_worker, kill_leftovers, wait_for, wait_for_state
 
 PATIENCE_WITH_MODELS = 240.0
@@ -55,7 +54,7 @@ def test_a_queued_run_can_be_cancelled_while_it_waits(plan):
     from filelock import FileLock
 
     run = create_run(plan)
-    with FileLock(home() / "work.lock"):
+    with FileLock(worker.place_file(0)):
         start(run, worker=fake_worker("finish"))
         wait_for(lambda: "waits" in read_status(run).message)
         assert control.cancel(run).state == "cancelled"

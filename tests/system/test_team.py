@@ -16,7 +16,7 @@ def two(monkeypatch):
     monkeypatch.setattr(team, "_team", joined)
     monkeypatch.setattr(team, "POLL", 0.001)
     started = team.start_time(os.getpid())
-    member = f'{{"host": "{team.socket.gethostname()}", "pid": {os.getpid()}, "started": {started}}}'
+    member = f'{{"host": "{team.this_host()}", "pid": {os.getpid()}, "started": {started}}}'
     joined.store.set("member/1", member)
     return joined.store
 
@@ -114,7 +114,7 @@ def test_a_helper_without_a_sign_of_life_is_lost(two, monkeypatch):
 
 def test_a_process_that_has_ended_is_named(two):
     assert team.gone() is None
-    two.set("member/1", f'{{"host": "{team.socket.gethostname()}", "pid": 999999999, "started": 1.0}}')
+    two.set("member/1", f'{{"host": "{team.this_host()}", "pid": 999999999, "started": 1.0}}')
     assert team.gone().startswith("process 1 of the run (999999999 on ")
     two.set("member/1", '{"host": "elsewhere", "pid": 999999999, "started": 1.0}')
     assert team.gone() is None  # nothing is known of a process on another machine

@@ -81,7 +81,7 @@ def _follow(run: Run, seen: str, cells: int) -> None:
     if status.state != seen or _cells(run) != cells:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        progress.state_badge(status.state)
+        progress.state_badge(status)
         if status.message:
             st.caption(plain(status.message), width="content")
     progress.failure(status)

@@ -69,7 +69,7 @@ def _show_run(run: Run, facts: RunDescription) -> None:
         with st.container(gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(f"**{plain(facts.name or run.id)}**", width="content")
-                progress.state_badge(status.state)
+                progress.state_badge(status)
             st.caption(_words(facts))
             if status.state == "running" and status.total:
                 progress.bar(status)

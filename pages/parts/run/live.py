@@ -74,7 +74,7 @@ def _follow(run: Run, seen: str) -> None:
 
 def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        progress.state_badge(facts.status.state)
+        progress.state_badge(facts.status)
         st.caption(_words(facts.plan), width="content")
     st.markdown(NEXT[facts.status.state])
     with st.container(horizontal=True), errors():

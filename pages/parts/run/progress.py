@@ -30,10 +30,10 @@ _BADGES = {
 }
 
 
-def state_badge(state: str) -> None:
-    """A run's state as a badge with colour and icon."""
-    color, icon = _BADGES[state]
-    st.badge(state, icon=icon, color=color)
+def state_badge(status: Status) -> None:
+    """A run's state as a badge with colour and icon, and its host while it works on another one."""
+    color, icon = _BADGES[status.state]
+    st.badge(plain(status.state_and_place), icon=icon, color=color)
 
 
 def stage_name(name: str) -> str:

@@ -41,7 +41,7 @@ def _follow(run: Run, seen: str) -> None:
     if status.state != seen:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        progress.state_badge(status.state)
+        progress.state_badge(status)
         st.caption(_what(facts), width="content")
     st.markdown(NEXT[status.state])
     progress.failure(status)

@@ -109,7 +109,7 @@ def status_table(facts: RunDescription) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     status = facts.status
-    state = status.state + (f": {status.message}" if status.message else "")
+    state = status.state_and_place + (f": {status.message}" if status.message else "")
     rows: list[tuple[str, object]] = [("run", facts.run_id), ("name", facts.name), ("state", state)]
     rows += [(name, getattr(facts.plan, name, None)) for name in ("dataset", "small", "target")]
     rows += [
@@ -135,5 +135,5 @@ def runs_table(runs: Iterable[RunDescription]) -> Table:
         own_name = facts.name if facts.name and facts.name not in facts.run_id else ""
         target = short_name(facts.plan.target) if facts.plan else ""
         size = "" if facts.summary is None else str(facts.summary.coreset_size)
-        table.add_row(*map(escape, (facts.run_id, facts.status.state, own_name, target, size)))
+        table.add_row(*map(escape, (facts.run_id, facts.status.state_and_place, own_name, target, size)))
     return table
