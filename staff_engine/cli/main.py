@@ -106,13 +106,13 @@ def run(
     with_scores: WithScores = False,
     overwrite: Overwrite = False,
     name: NewName = None,
-    start: Annotated[
+    no_start: Annotated[
         bool,
         typer.Option(
-            " /--no-start",
+            "--no-start",
             help="Only create the run, for torchrun or a job on other machines to work on with resume.",
         ),
-    ] = True,
+    ] = False,
     detach: Detach = False,
 ) -> None:
     """Fine-tune the small model, score all samples, verify some on the target and select the coreset."""
@@ -134,7 +134,7 @@ def run(
     created = control.create_run(plan, name=name, delivery=delivery)
     if plan.scores is None:
         keep_forecast(created)
-    if not start:
+    if no_start:
         say(created.id)
         return
     control.start(created)

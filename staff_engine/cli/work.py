@@ -16,7 +16,7 @@ from staff_engine.runs.kinds import Kind
 from staff_engine.runs.progress import Reporter
 from staff_engine.runs.results import open_results
 from staff_engine.runs.worker import help_with, working
-from staff_engine.system import team
+from staff_engine.system import calls, team
 from staff_engine.system.files import usual_files
 
 
@@ -45,7 +45,7 @@ def work_on(run: Run, begin: Callable[[], None] = lambda: None) -> None:
         with working(run) as reporter:
             do(run, reporter)
     finally:
-        team.leave()
+        calls.leave()
 
 
 def do(run: Run, reporter: Reporter) -> None:

@@ -64,8 +64,8 @@ from staff_engine.runs.score_tables import (
 from staff_engine.scoring.parts import PartWriter, read_parts
 from staff_engine.scoring.precision import read_precision
 from staff_engine.selection.methods import METHODS, OWN, ScoreTable
-from staff_engine.system import team
 from staff_engine.system.arrow import by_row, to_numpy
+from staff_engine.system.calls import Call
 from staff_engine.system.files import write_checked
 from staff_engine.system.memory import give_back
 
@@ -329,14 +329,14 @@ def _fill(run: Evaluation, bench: Bench, coresets: Coresets, kept_apart: Path, r
         _make(run.folder, bench, todo, call, reports)
 
 
-def _help_fill(call: team.Call, run: Evaluation, todo: list[_Todo], kept_apart: Path) -> None:
+def _help_fill(call: Call, run: Evaluation, todo: list[_Todo], kept_apart: Path) -> None:
     """Compute the cells that fall to a helper."""
     source, _ = open_sources(run.plan, run.evaluation)
     bench = _bench(run, source, open_tokens(run.folder / TOKENS_FILE), kept_apart)
     _make(run.folder, bench, todo, call, HelperReporter(call))
 
 
-def _make(folder: Path, bench: Bench, todo: list[_Todo], call: team.Call, reporter: Reporter) -> None:
+def _make(folder: Path, bench: Bench, todo: list[_Todo], call: Call, reporter: Reporter) -> None:
     for number in call.deal(len(todo)):
         asked, rows, seconds = todo[number]
         write_cell(folder, make_cell(bench, asked, rows, seconds, reporter))

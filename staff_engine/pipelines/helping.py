@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from staff_engine.runs.stages import Stage
-from staff_engine.system import team
+from staff_engine.system import calls
+from staff_engine.system.calls import Call
 
 
 class Reporter(Protocol):
@@ -22,9 +23,9 @@ class Reporter(Protocol):
 
 
 class HelperReporter:
-    """Counts the work of a helper, and raises `team.Stopped` if the leader stopped the step."""
+    """Counts the work of a helper, and raises `calls.Stopped` if the leader stopped the step."""
 
-    def __init__(self, call: team.Call) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
 
     def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None:
@@ -44,7 +45,7 @@ class HelperReporter:
 class LeaderReporter:
     """Passes on the progress of a step that all processes do, with what the helpers have done."""
 
-    def __init__(self, reporter: Reporter, call: team.Call) -> None:
+    def __init__(self, reporter: Reporter, call: Call) -> None:
         self._reporter, self._call = reporter, call
 
     def stage(self, stage: Stage, total: int = 0, done: int = 0) -> None:
@@ -68,12 +69,12 @@ def shared(
     reporter: Reporter,
     files: Iterable[Path | None] = (),
     collective: bool = False,
-) -> Iterator[tuple[team.Call, Reporter]]:
-    """Do a step in all processes, as `team.shared`; the block gets the call and a reporter for its own part.
+) -> Iterator[tuple[Call, Reporter]]:
+    """Do a step in all processes, as `calls.shared`; the block gets the call and a reporter for its own part.
 
     The stage must have begun. A run of one process does the block as it is.
     """
-    with team.shared(
+    with calls.shared(
         work, *arguments, on_progress=reporter.advance, files=files, collective=collective
     ) as call:
         yield call, LeaderReporter(reporter, call)

@@ -18,6 +18,7 @@ from staff_engine.scoring.losses import LossScorer, first_token
 from staff_engine.scoring.parts import LossPartWriter, PartWriter
 from staff_engine.scoring.scorer import Scorer, plan_batches
 from staff_engine.system import team
+from staff_engine.system.calls import Call, Stopped
 from staff_engine.system.files import read_checked, write_checked
 from staff_engine.system.memory import give_back
 
@@ -149,7 +150,7 @@ def _score(
         _score_batches(job, deal, writer, tokens, _numbers(job, deal, call, reports), reports)
 
 
-def _numbers(job: _Job, deal: _Deal, call: team.Call, reporter: Reporter) -> Iterator[int]:
+def _numbers(job: _Job, deal: _Deal, call: Call, reporter: Reporter) -> Iterator[int]:
     """The numbers of the batches that this process scores.
 
     A model that is divided over the processes is run by all of them, equally often: a number beyond the last
@@ -162,7 +163,7 @@ def _numbers(job: _Job, deal: _Deal, call: team.Call, reporter: Reporter) -> Ite
     for number in range(team.rank(), rounds * team.size(), team.size()):
         if not team.agree(not reporter.cancelled):
             reporter.advance(0)  # raises in the leader
-            raise team.Stopped
+            raise Stopped
         yield number
 
 
@@ -175,7 +176,7 @@ def _limits(folder: Path, tokens: TokenTable, batches: list[np.ndarray]) -> dict
     return {firsts[first]: limit for first, limit in stored.items()}
 
 
-def _help(call: team.Call, job: _Job, deal: _Deal, writer: PartWriter | LossPartWriter, path: Path) -> None:
+def _help(call: Call, job: _Job, deal: _Deal, writer: PartWriter | LossPartWriter, path: Path) -> None:
     """Score the batches that fall to a helper."""
     reports = HelperReporter(call)
     numbers = _numbers(job, deal, call, reports)

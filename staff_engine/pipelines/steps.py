@@ -34,7 +34,7 @@ from staff_engine.runs import stages
 from staff_engine.runs.integrity.mend import accept_import
 from staff_engine.runs.stages import Stage
 from staff_engine.scoring.precision import read_precision, settle
-from staff_engine.system import team
+from staff_engine.system.calls import Call
 from staff_engine.system.files import rename_flushed, write_checked
 from staff_engine.system.memory import give_back
 from staff_engine.system.words import counted
@@ -159,7 +159,7 @@ def _all_training(
         yield
 
 
-def _help_train(call: team.Call, plan: Plan, name: str, path: Path, resume_from: str | None) -> None:
+def _help_train(call: Call, plan: Plan, name: str, path: Path, resume_from: str | None) -> None:
     """Train with the leader; the weights are its own at the end."""
     tokens, settings = open_tokens(path), _settings(plan, name)
     how = {key: settings.pop(key) for key in ("epochs", "batch_size", "seed")}

@@ -49,6 +49,7 @@ from staff_engine.system.home import home, in_home
 from staff_engine.system.hosts import this_host
 from staff_engine.system.processes import start_in_background, start_time, stop_process
 from staff_engine.system.sharing import check_active, check_disk
+from staff_engine.system.team import several, threads_each
 
 __all__ = [
     "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
@@ -74,11 +75,6 @@ ASKED = ("name", "created", "kind", "plan", "similarity", "evaluation")
 
 WORKER = (sys.executable, "-m", "staff_engine", "work")
 """The command of a run's process; the run's folder is added as last argument."""
-
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-"""The command that starts several processes on this machine; the arguments of Python in `WORKER` follow."""
-
-THREADS = "OMP_NUM_THREADS"
 
 
 def read_status(run: Run) -> Status:
@@ -176,24 +172,12 @@ def start(
         if verify is not None:
             require_scores(run)
         count = read_record(run).plan.processes if processes is None else processes
-        command = [*(worker or worker_command(count)), str(run.folder)]
+        command = [*(worker or several(WORKER, count)), str(run.folder)]
         try:
-            pid = start_in_background(command, log=run.log, environment=_threads(count))
+            pid = start_in_background(command, log=run.log, environment=threads_each(count))
         except OSError as error:
             raise RunError(f"the process of run {run.id} cannot be started: {error}") from error
         _save_start(run, status, pid, verify)
-
-
-def worker_command(processes: int) -> tuple[str, ...]:
-    """The command of a run's process, or of torchrun for several; the run's folder comes after it."""
-    return WORKER if processes == 1 else (*TORCHRUN, f"--nproc-per-node={processes}", *WORKER[1:])
-
-
-def _threads(processes: int) -> dict[str, str]:
-    """The variable that divides the cores among the processes of a run, unless it is set already."""
-    if processes == 1 or THREADS in os.environ:
-        return {}
-    return {THREADS: str(max(1, (os.cpu_count() or 1) // processes))}
 
 
 def resume(run: Run, *, worker: Sequence[str] | None = None, processes: int | None = None) -> None:

@@ -18,7 +18,7 @@ from staff_engine.runs.alive.heartbeat import TakenOver, only_heart
 from staff_engine.runs.control import Run, launching, read_status, runs_of_all
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import WAITS, State, Status
-from staff_engine.system import team
+from staff_engine.system import calls, team
 from staff_engine.system.disk import clear_parts, full_disk, reserved
 from staff_engine.system.files import private_files
 from staff_engine.system.home import common_home
@@ -99,7 +99,7 @@ def help_with(run: Run) -> None:
         If the leader is gone.
     """
     with private_files(), _logging_to(run.log.with_name(f"log-r{team.rank():02d}.txt")), _sigterm_raises():
-        team.follow()
+        calls.follow()
 
 
 def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[State, str, int]:

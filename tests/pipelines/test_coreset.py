@@ -10,7 +10,7 @@ import pytest
 from staff_engine.errors import DatasetError, ModelError
 from staff_engine.models import devices, loading
 from staff_engine.pipelines import coreset as pipeline
-from staff_engine.pipelines import steps, summarize
+from staff_engine.pipelines import scoring, summarize
 from staff_engine.runs.results import open_results
 from staff_engine.runs.verification.drawing import to_verify
 from staff_engine.scoring import precision
@@ -61,7 +61,7 @@ def test_the_coreset_has_exactly_m_rows(finished):
 
 def test_the_target_scores_the_drawn_samples_and_no_more(finished, tmp_path, sources, monkeypatch):
     scored = []
-    score = steps.Scorer.score
+    score = scoring.Scorer.score
 
     def counting(self, samples):
         scored.extend([self.model.config.num_hidden_layers] * len(samples))
@@ -73,7 +73,7 @@ def test_the_target_scores_the_drawn_samples_and_no_more(finished, tmp_path, sou
             if stage.name == "fine-tune":
                 scored.clear()
 
-    monkeypatch.setattr(steps.Scorer, "score", counting)
+    monkeypatch.setattr(scoring.Scorer, "score", counting)
     folder = make_run(tmp_path / "run", sources, dtype="float32")
     pipeline.execute(folder, AfterTheCheck())
     results = open_results(folder)

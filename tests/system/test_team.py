@@ -6,15 +6,15 @@ import threading
 import pytest
 
 from staff_engine.errors import PlanError, RunError
-from staff_engine.system import team
+from staff_engine.system import calls, team
 
 
 @pytest.fixture
 def two(monkeypatch):
     """This process as the leader of two, with a helper that has joined and is alive."""
-    joined = team._Team(0, 2, team.OwnStore())
+    joined = team.Team(0, 2, team.OwnStore())
     monkeypatch.setattr(team, "_team", joined)
-    monkeypatch.setattr(team, "POLL", 0.001)
+    monkeypatch.setattr(calls, "POLL", 0.001)
     started = team.start_time(os.getpid())
     member = f'{{"host": "{team.this_host()}", "pid": {os.getpid()}, "started": {started}}}'
     joined.store.set("member/1", member)
@@ -23,7 +23,7 @@ def two(monkeypatch):
 
 def helper(store, work):
     """Start a thread that does the helper's part of the next step."""
-    call = team.Call(0, store)
+    call = calls.Call(0, store)
     thread = threading.Thread(target=work, args=(call,))
     thread.start()
     return thread
@@ -35,7 +35,7 @@ def unused(call):
 
 def test_a_step_in_one_process_is_its_block():
     seen = []
-    with team.shared(unused, on_progress=seen.append) as call:
+    with calls.shared(unused, on_progress=seen.append) as call:
         assert list(call.deal(3)) == [0, 1, 2] and call.counted() == 0
     assert seen == [] and (team.rank(), team.size()) == (0, 1)
 
@@ -47,7 +47,7 @@ def test_every_number_is_dealt_once(two):
         taken["helper"] += call.deal(200)
         call.leave()
 
-    with team.shared(unused, on_progress=lambda count: None) as call:
+    with calls.shared(unused, on_progress=lambda count: None) as call:
         thread = helper(two, work)
         taken["leader"] += call.deal(200)
         thread.join()
@@ -62,7 +62,7 @@ def test_the_leader_waits_for_the_helpers_and_counts_what_they_do(two):
             call.count(7)
         call.leave()
 
-    with team.shared(unused, on_progress=counts.append):
+    with calls.shared(unused, on_progress=counts.append):
         thread = helper(two, work)
     thread.join()
     assert sum(counts) == 35
@@ -72,13 +72,13 @@ def test_an_error_of_the_leader_stops_the_helpers_before_it_goes_on(two):
     ended = []
 
     def work(call):
-        with pytest.raises(team.Stopped):
+        with pytest.raises(calls.Stopped):
             while True:
                 call.count(1)
         ended.append(True)
         call.leave()
 
-    with pytest.raises(KeyError), team.shared(unused, on_progress=lambda count: None):
+    with pytest.raises(KeyError), calls.shared(unused, on_progress=lambda count: None):
         thread = helper(two, work)
         raise KeyError
     assert ended == [True]
@@ -94,20 +94,20 @@ def test_an_error_of_the_leader_stops_the_helpers_before_it_goes_on(two):
 )
 def test_the_failure_of_a_helper_reaches_the_leader_with_its_reason(two, monkeypatch, failure, raised, words):
     def work(call):
-        team._report_failure(failure)
+        calls._report_failure(failure)
 
-    with pytest.raises(raised, match=words), team.shared(unused, on_progress=lambda count: None):
+    with pytest.raises(raised, match=words), calls.shared(unused, on_progress=lambda count: None):
         monkeypatch.setattr(team._team, "rank", 1)
         helper(two, work).join()
         monkeypatch.setattr(team._team, "rank", 0)
 
 
 def test_a_helper_without_a_sign_of_life_is_lost(two, monkeypatch):
-    monkeypatch.setattr(team, "LOST_SECONDS", 0.02)
-    monkeypatch.setattr(team, "STOP_SECONDS", 0.02)
+    monkeypatch.setattr(calls, "LOST_SECONDS", 0.02)
+    monkeypatch.setattr(calls, "STOP_SECONDS", 0.02)
     with (
         pytest.raises(team.Lost, match=r"process 1 of the run .* has not answered"),
-        team.shared(unused, on_progress=lambda count: None),
+        calls.shared(unused, on_progress=lambda count: None),
     ):
         pass
 
@@ -121,20 +121,20 @@ def test_a_process_that_has_ended_is_named(two):
 
 
 def test_a_helper_waits_until_it_sees_the_files_of_the_leader(tmp_path, monkeypatch):
-    monkeypatch.setattr(team, "POLL", 0.001)
+    monkeypatch.setattr(calls, "POLL", 0.001)
     path = tmp_path / "tokens"
     path.write_text("new")
-    mark = team._mark(path)
+    mark = calls._mark(path)
     path.unlink()
     threading.Timer(0.05, lambda: (path.write_text("new"), os.utime(path, ns=(mark[1], mark[1])))).start()
-    team._wait_for([(path, mark)])
+    calls._wait_for([(path, mark)])
     assert path.read_text() == "new"
 
 
 def test_a_helper_that_never_sees_a_file_says_what_is_wrong(tmp_path, monkeypatch):
-    monkeypatch.setattr(team, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(calls, "LATE_SECONDS", 0.01)
     with pytest.raises(RunError, match="all processes need the same STAFF_HOME"):
-        team._wait_for([(tmp_path / "tokens", (3, 1))])
+        calls._wait_for([(tmp_path / "tokens", (3, 1))])
 
 
 @pytest.mark.parametrize(
