@@ -27,7 +27,7 @@ from staff_engine.system.files import write_json
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "measured" / "processes.json"
 COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.processes"
-SAMPLES, EPOCHS = 2_000, 1
+SAMPLES, EPOCHS = 1_000, 1
 STAGES = (stages.FINE_TUNE, stages.SPECULATE, stages.VERIFY)
 GOAL = 1.6
 """Times as fast as one process, in scoring."""
