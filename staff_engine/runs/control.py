@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from staff_engine.errors import RunError, StaffError
-from staff_engine.runs.alive.heartbeat import LOOK_SECONDS, announce
+from staff_engine.runs.alive.heartbeat import LOOK_SECONDS, announce, require_no_other_heart
 from staff_engine.runs.alive.process import has_process, runs_elsewhere, settle
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.folders import (
@@ -66,7 +66,6 @@ log = logging.getLogger(__name__)
 LAUNCH_LOCK = ".launch.lock"
 LAUNCH_SECONDS = 60
 LOG_TAIL_BYTES = 20_000
-
 CANCEL_ELSEWHERE_SECONDS = 90.0
 """How long a run on another host may take to stop. A network file system can hide the flag for a minute."""
 
@@ -92,7 +91,7 @@ def read_status(run: Run) -> Status:
     )
     if state == status.state:
         return status
-    message = f"process {status.pid}{_on_host(status)} is gone" if state == "interrupted" else "cancelled"
+    message = f"{status.process_and_place} is gone" if state == "interrupted" else "cancelled"
     return status.model_copy(
         update={"state": state, "message": message, "exit_code": 1, "rate": None, "eta": None}
     )
@@ -220,6 +219,7 @@ def _starting(run: Run) -> Iterator[Status]:
             raise RunError(f"run {run.id} is damaged and cannot be started: {status.message}")
         if _is_started(status):
             raise RunError(f"run {run.id} is already {status.state_and_place} (process {status.pid})")
+        require_no_other_heart(run.folder)
         (run.folder / CANCEL_FILE).unlink(missing_ok=True)
         announce(run.folder)
         yield status
@@ -308,6 +308,7 @@ def delete(run: Run) -> None:
     settle([run])
     with launching(run):
         require_no_process(run)
+        require_no_other_heart(run.folder)
         trash = run.folder.with_name(f".{run.id}.deleted")
         try:
             run.folder.rename(trash)
@@ -339,10 +340,6 @@ def require_no_process(run: Run) -> None:
 def _is_started(status: Status) -> bool:
     """Whether a run waits for its turn or works; not if it was only created."""
     return status.state in ACTIVE and status.pid is not None
-
-
-def _on_host(status: Status) -> str:
-    return f" on {status.elsewhere}" if status.elsewhere else ""
 
 
 def _wait_until_stopped(run: Run, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,9 @@ WAITS = "waits:"
 
 STATUS_FILE = "status.json"
 CANCEL_FILE = "cancel"
+
+SECOND_READ_SECONDS = 0.1
+"""Time until a status.json that could not be read is read again."""
 
 
 class StageStatus(BaseModel):
@@ -76,6 +80,11 @@ class Status(BaseModel):
         return name if name not in ("", name_of(this_host())) else None
 
     @property
+    def process_and_place(self) -> str:
+        """Its process and, if that is on another host, where: "process 5 on gpu-07"."""
+        return f"process {self.pid} on {self.elsewhere}" if self.elsewhere else f"process {self.pid}"
+
+    @property
     def state_and_place(self) -> str:
         """Its state and, while a process on another host works on it, where: "running on gpu-07"."""
         return f"{self.state} on {self.elsewhere}" if self.elsewhere and self.state in ACTIVE else self.state
@@ -117,13 +126,17 @@ def load_status(folder: Path) -> Status:
     """Read status.json as it was written.
 
     If it is missing or damaged, the run counts as interrupted: it can be resumed. A file that is empty
-    or all zero bytes was being replaced when the machine lost power.
+    or all zero bytes was being replaced when the machine lost power. A second read comes before that: on a
+    network file system, a read fails or is cut while another host replaces the file.
     """
     path = folder / STATUS_FILE
-    try:
-        return read_model(path, Status)
-    except RunError as error:
-        reason = str(error)
+    reason = ""
+    for pause in (0.0, SECOND_READ_SECONDS):
+        time.sleep(pause)
+        try:
+            return read_model(path, Status)
+        except RunError as error:
+            reason = str(error)
     try:
         if not path.read_bytes().strip(b"\0"):
             reason = "the machine lost power"

@@ -130,15 +130,20 @@ def only_heart(folder: Path) -> Iterator[Heart]:
     RunError
         If a worker on another host is alive. A silent one is waited for, `SILENCE_SECONDS` at most.
     """
-    owner = _owner_in(_read(folder / HEARTBEAT_FILE)) or ""
-    host, _, pid = owner.partition(" ")
-    if host not in ("", this_host()) and pid != str(NO_PID) and wait_for_sign(folder):
-        raise RunError(f"{_words(owner)} already works on run {folder.name}")
+    require_no_other_heart(folder)
     heart = Heart(folder)
     try:
         yield heart
     finally:
         heart.end()
+
+
+def require_no_other_heart(folder: Path) -> None:
+    """Raise RunError like `only_heart`, whatever status.json says: it can be out of date on another host."""
+    owner = _owner_in(_read(folder / HEARTBEAT_FILE)) or ""
+    host, _, pid = owner.partition(" ")
+    if host not in ("", this_host()) and pid != str(NO_PID) and wait_for_sign(folder):
+        raise RunError(f"{_words(owner)} already works on run {folder.name}")
 
 
 def announce(folder: Path) -> None:

@@ -18,7 +18,7 @@ from staff_engine.runs import control, worker
 from staff_engine.runs.alive import heartbeat, process
 from staff_engine.runs.alive.heartbeat import HEARTBEAT_FILE, TakenOver
 from staff_engine.runs.control import create_run, read_status, start
-from staff_engine.runs.status import CANCEL_FILE, Status, load_status, now, save_status
+from staff_engine.runs.status import CANCEL_FILE, STATUS_FILE, Status, load_status, now, save_status
 from staff_engine.runs.worker import working
 from staff_engine.system import hosts
 from staff_engine.system.hosts import this_host
@@ -86,6 +86,30 @@ def test_it_can_be_neither_started_nor_resumed_nor_deleted_here(elsewhere):
     with pytest.raises(RunError, match=rf"is running on {REAL_NAME} \(process {pid}\); cancel it first"):
         control.delete(elsewhere)
     assert read_status(elsewhere).state == "running"
+
+
+def test_a_beating_heart_refuses_whatever_the_status_says(elsewhere, monkeypatch):
+    """On a network file system, status.json can be out of date."""
+    pid = load_status(elsewhere.folder).pid
+    monkeypatch.setattr(control, "load_status", lambda folder: Status(state="interrupted"))
+    for action in (start, control.delete):
+        with pytest.raises(RunError, match=rf"process {pid} on {REAL_NAME} already works on run"):
+            action(elsewhere)
+    assert elsewhere.folder.exists()
+
+
+def test_a_status_that_was_being_replaced_is_read_again(run, monkeypatch):
+    save_status(run.folder, Status(state="finished"))
+    path = run.folder / STATUS_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+
+    def wait(seconds):
+        if seconds:
+            path.write_bytes(whole)
+
+    monkeypatch.setattr("staff_engine.runs.status.time.sleep", wait)
+    assert load_status(run.folder).state == "finished"
 
 
 def test_it_is_cancelled_by_the_flag_alone(elsewhere):
