@@ -37,7 +37,10 @@ def shard(model: PeftModel, device: str) -> PeftModel:
     inside = {parameter for block in blocks for parameter in block.parameters()} - lora
     _move(model, inside, torch.device(device))
     for block in blocks:
-        fully_shard(block, mesh=mesh, ignored_params=lora & set(block.parameters()))
+        # By default, FSDP keeps an outermost module whole after its forward pass, and each block is one.
+        fully_shard(
+            block, mesh=mesh, reshard_after_forward=True, ignored_params=lora & set(block.parameters())
+        )
     return model
 
 
