@@ -140,7 +140,9 @@ def _score(
     if not left:
         writer.flush()
         return
-    deal = _Deal(np.array(left, np.int32), _limits(writer.folder, tokens, batches))
+    # A divided model runs equally often in all processes: no batch of it is cut.
+    limits = {} if adapted.sharded else _limits(writer.folder, tokens, batches)
+    deal = _Deal(np.array(left, np.int32), limits)
     files = (tokens.path, adapted.weights)
     work = shared(
         _help, job, deal, writer.another(), tokens.path,

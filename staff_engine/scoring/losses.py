@@ -9,6 +9,7 @@ import numpy as np
 
 from staff_engine.data.tokens import EncodedSample
 from staff_engine.models.forward import pad, valid_padding
+from staff_engine.models.sharding import is_sharded
 from staff_engine.scoring.fitting import in_fitting_batches
 from staff_engine.scoring.head import Head
 from staff_engine.scoring.lora import SquaredGradients, WatchedLora
@@ -59,6 +60,7 @@ class LossScorer:
         self.model = model.eval()
         self.first, self.pad_token_id = first, valid_padding(model, pad_token_id)
         self.most_tokens: int | None = None
+        self._in_step = is_sharded(model)
         self._lora = WatchedLora(model, ())
         self._head = Head(model)
 
@@ -77,11 +79,13 @@ class LossScorer:
         Raises
         ------
         ModelError
-            If not even a single sample fits into memory.
+            If not even a single sample fits into memory, or a batch of a divided model does not.
         """
         if self.first is not None:
             samples = [response_alone(sample, self.first) for sample in samples]
-        parts, self.most_tokens = in_fitting_batches(self._score, samples, self.most_tokens)
+        parts, self.most_tokens = in_fitting_batches(
+            self._score, samples, self.most_tokens, in_step=self._in_step
+        )
         return np.concatenate(parts)
 
     def _score(self, samples: Sequence[EncodedSample]) -> np.ndarray:

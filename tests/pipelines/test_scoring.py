@@ -11,7 +11,7 @@ from staff_engine.pipelines.adapted import AdaptedModel
 from staff_engine.pipelines.scoring import SHRUNK_FILE, score_samples
 from staff_engine.scoring.head import Head
 from staff_engine.scoring.parts import PartWriter, read_parts
-from staff_engine.system.files import read_checked
+from staff_engine.system.files import read_checked, write_checked
 from tests.helpers.tiny import make_plan, make_scored_model, make_tokens
 
 LENGTHS = (20, 20, 19, 18, 10, 10, 10, 9, 9, 8, 8, 7, 7, 6, 5, 4)
@@ -97,3 +97,17 @@ def test_where_memory_suffices_nothing_is_noted(tmp_path):
     score(tmp_path / "scores", Watch())
     assert len(efforts(tmp_path / "scores")) == len(LENGTHS)
     assert not (tmp_path / "scores" / SHRUNK_FILE).exists()
+
+
+def test_a_divided_model_does_not_cut_the_batches_that_a_whole_one_had_to_cut(tmp_path, monkeypatch):
+    hidden_states, seen = Head.hidden_states, []
+    monkeypatch.setattr(
+        Head, "hidden_states", lambda self, ids: (seen.append(len(ids)), hidden_states(self, ids))[1]
+    )
+    for sharded in (False, True):
+        folder = tmp_path / str(sharded)
+        folder.mkdir()
+        write_checked(folder / SHRUNK_FILE, {"0": 40})
+        monkeypatch.setattr(AdaptedModel, "sharded", sharded)
+        score(folder, SimpleNamespace(advance=lambda count: None, cancelled=False))
+    assert seen == [2, 2, 4, 4, 4, *(4, 8, 4)]  # 16 samples each time

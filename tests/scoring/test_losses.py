@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from staff_engine.data.tokens import EncodedSample
 from staff_engine.errors import ModelError
+from staff_engine.scoring import losses as scoring_losses
 from staff_engine.scoring.losses import LossScorer, first_token, response_alone
 from tests.helpers.score_oracle import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, oracle, score
 from tests.helpers.tiny import ARCHITECTURES, VOCABULARY, make_samples, make_scored_model, make_tokenizer
@@ -95,6 +96,18 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(monkeypatch):
     assert seen == [(5, 11), (2, 11), (2, 9), (1, 7)]
     np.testing.assert_allclose(found, losses(model, samples), rtol=FLOAT64_TOLERANCE)
     assert scorer.most_tokens == 22
+
+
+def test_a_batch_of_a_divided_model_is_not_halved(monkeypatch):
+    monkeypatch.setattr(scoring_losses, "is_sharded", lambda model: True)
+    scorer = LossScorer(make_scored_model(), first=FIRST, pad_token_id=0)
+
+    def in_little_room(ids):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(scorer._head, "hidden_states", in_little_room)
+    with pytest.raises(ModelError, match="divided over processes cannot score it in parts"):
+        scorer.score(make_samples((20, 18)))
 
 
 def test_a_response_that_does_not_fit_is_an_error_with_its_length(monkeypatch):
