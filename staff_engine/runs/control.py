@@ -49,7 +49,7 @@ from staff_engine.system.home import home, in_home
 from staff_engine.system.hosts import this_host
 from staff_engine.system.processes import start_in_background, start_time, stop_process
 from staff_engine.system.sharing import check_active, check_disk
-from staff_engine.system.team import several, threads_each
+from staff_engine.system.team import several, size, threads_each
 
 __all__ = [
     "Delivery", "Run", "RunRecord", "Status", "cancel", "create_run", "delete", "describe", "find_run",
@@ -165,12 +165,11 @@ def start(
     StaffError
         If the user's files or runs are too many.
     """
-    check_disk()
-    check_active(sum(other != run and _is_started(read_status(other)) for other in list_runs()))
     with _starting(run) as status:
         if verify is not None:
             require_scores(run)
         count = read_record(run).plan.processes if processes is None else processes
+        _require_one_if_spread(run, count)
         command = [*(worker or several(WORKER, count)), str(run.folder)]
         try:
             pid = start_in_background(command, log=run.log, environment=threads_each(count))
@@ -193,9 +192,10 @@ def resume(run: Run, *, worker: Sequence[str] | None = None, processes: int | No
 
 
 def take_over(run: Run) -> None:
-    """Make this process the one of a run, as `resume` starts one. Raises RunError as `resume`."""
+    """Make this process the first one of a run, as `resume` starts one. Raises as `resume`."""
     verify = _left_to_do(run)
     with _starting(run) as status:
+        _require_one_if_spread(run, size())
         _save_start(run, status, os.getpid(), verify)
 
 
@@ -212,6 +212,8 @@ def _left_to_do(run: Run) -> dict[str, Any] | None:
 @contextmanager
 def _starting(run: Run) -> Iterator[Status]:
     """Lock a run that can be started, and withdraw an earlier request to cancel it."""
+    check_disk()
+    check_active(sum(other != run and _is_started(read_status(other)) for other in list_runs()))
     settle([run])
     with launching(run):
         status = read_status(run)
@@ -223,6 +225,15 @@ def _starting(run: Run) -> Iterator[Status]:
         (run.folder / CANCEL_FILE).unlink(missing_ok=True)
         announce(run.folder)
         yield status
+
+
+def _require_one_if_spread(run: Run, processes: int) -> None:
+    """Raise RunError if several processes, with a GPU each, are to share a target that is spread over GPUs."""
+    spread = read_record(run).plan.device_map
+    if processes > 1 and spread != "none":
+        raise RunError(
+            f"device_map of run {run.id} is {spread!r}, which is for one process; processes is {processes}"
+        )
 
 
 def _save_start(run: Run, before: Status, pid: int, verify: dict[str, Any] | None) -> None:

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from staff_engine.errors import PlanError, RunError
+from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.plan import Plan
 from staff_engine.runs import control, worker
 from staff_engine.runs.control import Run, create_run, find_run, list_runs, read_record, read_status, start
@@ -335,3 +335,25 @@ def test_a_worker_that_cannot_be_started_is_named(run):
     assert read_status(run).state == "queued"
     with pytest.raises(PlanError):
         read_record(run).plan.but(strata=0)
+
+
+def test_a_process_that_takes_over_a_run_is_refused_what_a_started_one_is(run, plan, monkeypatch):
+    monkeypatch.setenv("STAFF_QUOTA_RUNS", "1")
+    own = {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}
+    save_status(create_run(plan).folder, Status(state="running", **own))
+    with pytest.raises(StaffError, match="1 of your runs wait or work; allowed: 1 at once"):
+        control.take_over(run)
+    assert read_status(run).pid is None
+    monkeypatch.delenv("STAFF_QUOTA_RUNS")
+    control.take_over(run)
+    assert read_status(run).pid == os.getpid()
+
+
+def test_several_processes_do_not_share_a_target_that_is_spread_over_gpus(plan, monkeypatch):
+    run = create_run(plan.but(device_map="auto"))
+    with pytest.raises(RunError, match=r"device_map of run .* is 'auto', which is for one process.* is 2"):
+        start(run, processes=2)
+    monkeypatch.setattr(control, "size", lambda: 2)
+    with pytest.raises(RunError, match="which is for one process; processes is 2"):
+        control.take_over(run)
+    assert read_status(run).pid is None
