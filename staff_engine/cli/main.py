@@ -51,6 +51,9 @@ from staff_engine.system.home import home
 from staff_engine.system.processes import QUIET_LOG
 from staff_engine.system.team import launched
 
+STARTS = ("run", "verify", "compare", "trajectory", "similarity")
+"""Commands that start a run. Several processes that torchrun started would start one each."""
+
 app = typer.Typer(
     name=COMMAND,
     help=f"Select the part of a fine-tuning set that is worth training on. {SCRIPT} without a command opens "
@@ -91,6 +94,11 @@ def _every_command(
         open_app(port=port, browser=not no_browser)
     elif port is not None or no_browser:
         raise PlanError("--port and --no-browser are for the app and cannot be combined with a command")
+    elif context.invoked_subcommand in STARTS and launched():
+        raise PlanError(
+            "torchrun has started several processes, and each of them would start a run of its own; create the"
+            " run in one process (run --no-start), and start resume with torchrun"
+        )
 
 
 @app.command()

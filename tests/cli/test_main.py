@@ -161,3 +161,11 @@ def test_delete_asks_first(scored, monkeypatch, capsys):
     assert list_runs() == [scored]
     assert main(["delete", "scored", "--yes"]) == 0
     assert list_runs() == []
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "compare", "trajectory", "similarity"])
+def test_torchrun_does_not_start_a_run_in_each_of_its_processes(command, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    needed = ["--dataset", "builtin:docstrings", *NEEDED] if command == "run" else ["latest"]
+    assert_wrong_input([command, *needed], "start resume with torchrun", capsys)
