@@ -96,8 +96,8 @@ def _every_command(
         raise PlanError("--port and --no-browser are for the app and cannot be combined with a command")
     elif context.invoked_subcommand in STARTS and launched():
         raise PlanError(
-            "torchrun has started several processes, and each of them would start a run of its own; create the"
-            " run in one process (run --no-start), and start resume with torchrun"
+            "torchrun has started several processes, and each of them would start a run of its own; create"
+            " the run in one process (run --no-start), and start resume with torchrun"
         )
 
 

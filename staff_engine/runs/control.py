@@ -228,7 +228,7 @@ def _starting(run: Run) -> Iterator[Status]:
 
 
 def _require_one_if_spread(run: Run, processes: int) -> None:
-    """Raise RunError if several processes, with a GPU each, are to share a target that is spread over GPUs."""
+    """Raise RunError if several processes are to work with a target that one spreads over all GPUs."""
     spread = read_record(run).plan.device_map
     if processes > 1 and spread != "none":
         raise RunError(
