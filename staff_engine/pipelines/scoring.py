@@ -20,7 +20,6 @@ from staff_engine.scoring.scorer import Scorer, plan_batches
 from staff_engine.system import team
 from staff_engine.system.calls import Call, Stopped
 from staff_engine.system.files import read_checked, write_checked
-from staff_engine.system.memory import give_back
 
 _Out = TypeVar("_Out", covariant=True)
 _In = TypeVar("_In", contravariant=True)
@@ -183,8 +182,6 @@ def _help(call: Call, job: _Job, deal: _Deal, writer: PartWriter | LossPartWrite
     reports = HelperReporter(call)
     numbers = _numbers(job, deal, call, reports)
     _score_batches(job, deal, writer, open_tokens(path), numbers, reports)
-    del job
-    give_back()
 
 
 def _score_batches(

@@ -36,7 +36,6 @@ from staff_engine.runs.stages import Stage
 from staff_engine.scoring.precision import read_precision, settle
 from staff_engine.system.calls import Call
 from staff_engine.system.files import rename_flushed, write_checked
-from staff_engine.system.memory import give_back
 from staff_engine.system.words import counted
 
 FEWEST_ROWS = 2
@@ -168,7 +167,6 @@ def _help_train(call: Call, plan: Plan, name: str, path: Path, resume_from: str 
         fresh_lora(plan, name), tokens, order, **settings,
         batch_size=plan.batch_size, seed=plan.seed, resume_from=resume_from,
     )  # fmt: skip
-    give_back()
 
 
 def tokenize_rows(plan: Plan, name: str, folder: Path, ids: np.ndarray, path: Path) -> TokenTable:

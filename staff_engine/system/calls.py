@@ -18,6 +18,7 @@ from typing import Any
 from staff_engine.errors import RunError, StaffError
 from staff_engine.system import team
 from staff_engine.system.hosts import name_of, this_host
+from staff_engine.system.memory import give_back
 from staff_engine.system.team import Lost, Store, others_can_be_lost
 
 POLL = 0.05
@@ -58,18 +59,23 @@ def follow() -> None:
             message = store.get(key)
             if message == NO_CALL:
                 return
-            work, arguments, files = pickle.loads(message)  # from our own leader
             call = Call(team.current().calls, store)
             try:
-                _wait_for(files)
-                work(call, *arguments)
+                _carry_out(call, message)
             except Stopped:
                 pass
             except Exception as error:
                 _report_failure(error)
                 raise
+            give_back()  # a model of this step, before the next one is loaded
             call.leave()
             team.current().calls += 1
+
+
+def _carry_out(call: Call, message: bytes) -> None:
+    work, arguments, files = pickle.loads(message)  # from our own leader
+    _wait_for(files)
+    work(call, *arguments)
 
 
 def leave() -> None:

@@ -1,7 +1,9 @@
 """The processes of a run: how work is dealt, counted, stopped, and how one learns that another has failed."""
 
 import os
+import pickle
 import threading
+import weakref
 
 import pytest
 
@@ -110,6 +112,33 @@ def test_a_helper_without_a_sign_of_life_is_lost(two, monkeypatch):
         calls.shared(unused, on_progress=lambda count: None),
     ):
         pass
+
+
+MADE = []
+
+
+class Large:
+    """Refers to itself, as models do: only the garbage collector frees it."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        MADE.append(weakref.ref(self))
+
+
+def keep(call, *arguments):
+    """A step that leaves its arguments to the garbage collector."""
+
+
+def test_a_helper_frees_what_a_step_used_before_it_leaves_the_step(two, monkeypatch):
+    left = []
+    monkeypatch.setattr(calls.Call, "leave", lambda call: left.append(MADE[-1]() is None))
+    two.set("call/0", pickle.dumps((keep, (Large(),), [])))
+    two.set("call/1", calls.NO_CALL)
+    calls.follow()
+    assert left == [True]
 
 
 def test_a_process_that_has_ended_is_named(two):
