@@ -107,6 +107,8 @@ def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[Sta
     if isinstance(error, Cancelled | KeyboardInterrupt) or reporter.cancelled:
         log.info("cancelled")
         return "cancelled", "", 1
+    if isinstance(error, SystemExit):  # torchrun ends all processes when one has failed
+        error = calls.failure() or error
     if isinstance(error, SystemExit):
         log.info("interrupted by SIGTERM")
         return "interrupted", team.gone() or "the process was terminated (SIGTERM)", 1

@@ -30,6 +30,9 @@ LOST_SECONDS = 60.0
 STOP_SECONDS = 30.0
 """How long the leader waits for the helpers to write their results after it stopped a step."""
 
+END_SECONDS = 2.0
+"""How long a process may take to end after its connections broke."""
+
 LATE_SECONDS = 90.0
 """How long a change of a file may take to be seen on another machine; NFS keeps attributes for up to 60 s."""
 
@@ -186,9 +189,12 @@ def shared(
         try:
             yield call
             _wait(call, on_progress)
-        except BaseException:
-            if team.current().size > 1 and not collective:
-                _stop(call)
+        except BaseException as error:
+            if team.current().size > 1:
+                if collective:
+                    _raise_cause(error)
+                else:
+                    _stop(call)
             raise
 
 
@@ -200,6 +206,16 @@ def _wait(call: Call, on_progress: Callable[[int], None]) -> None:
         time.sleep(POLL)
     if new := call.counted():
         on_progress(new)
+
+
+def _raise_cause(error: BaseException) -> None:
+    """Raise why a helper has left a collective operation, if an error can be from that."""
+    deadline = time.monotonic() + END_SECONDS
+    while isinstance(error, RuntimeError | Lost) and time.monotonic() < deadline:
+        _raise_failure(team.current().store)
+        if ended := team.gone():
+            raise Lost(ended) from error
+        time.sleep(POLL)
 
 
 def _stop(call: Call) -> None:
@@ -258,6 +274,17 @@ def _report_failure(error: Exception) -> None:
     reason = line if known else f"{type(error).__name__}: {line}"[:500]
     text = f"{team.name_of_member(team.rank())} failed: {reason}"
     team.current().store.set("failure", json.dumps({"text": text, "known": known}))
+
+
+def failure() -> RunError | Lost | None:
+    """The failure that a helper has reported: RunError if the user can do something about it."""
+    try:
+        _raise_failure(team.current().store)
+    except (RunError, Lost) as error:
+        return error
+    except RuntimeError:
+        pass  # the store is gone
+    return None
 
 
 def _raise_failure(store: Store) -> None:

@@ -2,19 +2,22 @@
 
 import logging
 import os
+import signal
 import time
 import warnings
 
 import pytest
 
-from staff_engine.errors import DatasetError
+from staff_engine.errors import DatasetError, RunError
 from staff_engine.plan import Plan
 from staff_engine.runs import control, progress, stages
 from staff_engine.runs.control import create_run, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import StageStatus, Status, load_status, save_status
 from staff_engine.runs.worker import working
+from staff_engine.system import calls
 from staff_engine.system.files import read_checked
+from staff_engine.system.team import Lost
 
 PATIENCE = 60.0
 
@@ -145,3 +148,14 @@ def test_the_cancel_flag_stops_the_work_at_the_next_batch(run, where):
 
 def test_cancelled_passes_through_code_that_catches_exceptions():
     assert not issubclass(Cancelled, Exception)
+
+
+@pytest.mark.parametrize("failure", [RunError("process 1 failed: a cause"), Lost("process 1 failed")])
+def test_a_run_that_torchrun_ends_after_a_failure_of_another_process_says_why(run, monkeypatch, failure):
+    monkeypatch.setattr(calls, "failure", lambda: failure)
+    with pytest.raises(SystemExit), working(run):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
+    status = read_status(run)
+    state = ("failed", 2) if isinstance(failure, RunError) else ("interrupted", 1)
+    assert (status.state, status.exit_code, status.message) == (*state, str(failure))

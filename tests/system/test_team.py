@@ -104,6 +104,35 @@ def test_the_failure_of_a_helper_reaches_the_leader_with_its_reason(two, monkeyp
         monkeypatch.setattr(team._team, "rank", 0)
 
 
+@pytest.mark.parametrize(
+    ("failure", "raised", "words"),
+    [
+        (PlanError("lower tokens_per_batch"), RunError, "failed: lower tokens_per_batch"),
+        (None, team.Lost, "process 1 of the run .* is gone"),
+    ],
+)
+def test_a_broken_collective_step_says_why_the_helper_left(two, monkeypatch, failure, raised, words):
+    with (
+        pytest.raises(raised, match=words),
+        calls.shared(unused, on_progress=lambda count: None, collective=True),
+    ):
+        if failure is None:
+            two.set("member/1", f'{{"host": "{team.this_host()}", "pid": 999999999, "started": 1.0}}')
+        else:
+            monkeypatch.setattr(team._team, "rank", 1)
+            calls._report_failure(failure)
+        raise RuntimeError("Connection closed by peer")
+
+
+def test_an_error_of_the_leader_in_a_collective_step_stays_its_own(two, monkeypatch):
+    monkeypatch.setattr(calls, "END_SECONDS", 0.01)
+    with (
+        pytest.raises(RuntimeError, match="a fault"),
+        calls.shared(unused, on_progress=lambda count: None, collective=True),
+    ):
+        raise RuntimeError("a fault")
+
+
 def test_a_helper_without_a_sign_of_life_is_lost(two, monkeypatch):
     monkeypatch.setattr(calls, "LOST_SECONDS", 0.02)
     monkeypatch.setattr(calls, "STOP_SECONDS", 0.02)
