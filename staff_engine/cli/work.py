@@ -37,6 +37,8 @@ def work_on(run: Run, begin: Callable[[], None] = lambda: None) -> None:
     """
     if team.launched():
         team.join()
+    else:
+        team.hide_launcher()
     if team.rank():
         help_with(run)
         return

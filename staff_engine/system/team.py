@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
 """Variables that torchrun and `accelerate launch` set: number of the process and of all; on this machine."""
 
-HIDDEN = (RANK, SIZE, LOCAL_RANK, LOCAL_SIZE, "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
+HIDDEN = (
+    RANK, SIZE, LOCAL_RANK, LOCAL_SIZE, "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE",
+    "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE",
+)  # fmt: skip
 """Variables that are removed after joining: a Trainer would divide the work a second time."""
+
+OF_ACCELERATE = "ACCELERATE_"
+"""How variables of `accelerate launch` begin. They are removed too: a Trainer would train in the number
+format of the user's configuration of accelerate, not in that of the plan."""
 
 VISIBLE, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
 
@@ -140,8 +147,10 @@ def join() -> None:
         If the others do not join in time.
     """
     rank, size = int(os.environ[RANK]), int(os.environ[SIZE])
-    own_card = visible_gpus() >= int(os.environ.get(LOCAL_SIZE, size))  # NCCL refuses two processes on a GPU
-    os.environ[VISIBLE] = own_gpu(os.environ.get(VISIBLE), int(os.environ.get(LOCAL_RANK, rank)))
+    gpus = visible_gpus()
+    own_card = gpus >= int(os.environ.get(LOCAL_SIZE, size))  # NCCL refuses two processes on a GPU
+    number = int(os.environ.get(LOCAL_RANK, rank))
+    os.environ[VISIBLE] = own_gpu(os.environ.get(VISIBLE), number, gpus)
     import torch
     from torch import distributed
 
@@ -156,8 +165,7 @@ def join() -> None:
             world_size=size,
             timeout=patience,
         )
-    for name in HIDDEN:
-        os.environ.pop(name, None)
+    hide_launcher()
     # It says that the team's processes do not train as a Trainer expects, which is so on purpose.
     logging.getLogger("transformers.training_args").setLevel(logging.ERROR)
     global _team
@@ -170,6 +178,13 @@ def join() -> None:
         threading.Thread(target=_beat, args=(beating, rank), name="beat", daemon=True).start()
 
 
+def hide_launcher() -> None:
+    """Remove the variables by which a Trainer would know that this process is one of several."""
+    for name in list(os.environ):
+        if name in HIDDEN or name.startswith(OF_ACCELERATE):
+            del os.environ[name]
+
+
 def visible_gpus() -> int:
     """The number of NVIDIA GPUs that this process may use, found without CUDA."""
     if VISIBLE in os.environ:
@@ -177,14 +192,16 @@ def visible_gpus() -> int:
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-def own_gpu(visible: str | None, number: int) -> str:
+def own_gpu(visible: str | None, number: int, gpus: int) -> str:
     """The value of CUDA_VISIBLE_DEVICES for a process, from that of its machine and its number there.
 
-    >>> own_gpu("4,5", 1), own_gpu(None, 1), own_gpu("", 1)
-    ('5', '1', '')
+    Processes share GPUs if there are more processes than GPUs.
+
+    >>> own_gpu("4,5", 1, 2), own_gpu(None, 1, 8), own_gpu(None, 3, 2), own_gpu("", 1, 0)
+    ('5', '1', '1', '')
     """
     if visible is None:
-        return str(number)
+        return str(number % gpus if gpus else number)
     cards = visible.split(",")
     return cards[number % len(cards)]
 

@@ -1,5 +1,7 @@
 """The process of a run: what it carries out, and its exit code."""
 
+import os
+
 import pytest
 
 from staff_engine.cli.main import main
@@ -49,3 +51,14 @@ def test_work_that_is_cancelled_ends_with_1(scored, monkeypatch):
     monkeypatch.setattr(pipeline, "execute", ask)
     assert main(["work", str(scored.folder)]) == 1
     assert read_status(scored).state == "cancelled"
+
+
+def test_work_of_one_process_does_not_see_what_started_it(scored, monkeypatch):
+    """`accelerate launch` of one process starts `work` in the background, with its variables."""
+    seen = []
+    started = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "ACCELERATE_MIXED_PRECISION": "bf16"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(pipeline, "execute", lambda folder, reporter: seen.append(set(os.environ)))
+    assert main(["work", str(scored.folder)]) == 0
+    assert not seen[0] & started.keys()

@@ -196,8 +196,26 @@ def test_a_helper_that_never_sees_a_file_says_what_is_wrong(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("visible", "number", "own"),
-    [("4,5", 1, "5"), (None, 3, "3"), ("", 1, ""), ("GPU-8932f937", 0, "GPU-8932f937")],
+    ("visible", "number", "gpus", "own"),
+    [
+        ("4,5", 1, 2, "5"),
+        ("4,5", 2, 2, "4"),
+        (None, 3, 8, "3"),
+        (None, 3, 2, "1"),
+        (None, 1, 0, "1"),
+        ("", 1, 0, ""),
+        ("GPU-8932f937", 0, 1, "GPU-8932f937"),
+    ],
 )
-def test_each_process_sees_its_own_gpu(visible, number, own):
-    assert team.own_gpu(visible, number) == own
+def test_each_process_sees_its_own_gpu(visible, number, gpus, own):
+    assert team.own_gpu(visible, number, gpus) == own
+
+
+def test_a_trainer_does_not_see_the_launcher_nor_the_configuration_of_accelerate(monkeypatch):
+    hidden = {"RANK": "1", "LOCAL_RANK": "1", "PMI_SIZE": "2", "ACCELERATE_MIXED_PRECISION": "bf16"}
+    for name, value in hidden.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    team.hide_launcher()
+    assert not hidden.keys() & os.environ.keys()
+    assert os.environ["OMP_NUM_THREADS"] == "1"
