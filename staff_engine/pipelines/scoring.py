@@ -195,6 +195,7 @@ def _score_batches(
     scorer, batches = job.scorer(), job.batches(tokens)
     path = writer.folder / (f"batches-r{team.rank():02d}.json" if team.rank() else SHRUNK_FILE)
     shrunk: dict[str, int] = read_checked(path) if path.exists() else {}
+    keeps = True
     try:
         for number in numbers:
             batch = batches[deal.left[min(number, len(deal.left) - 1)]]
@@ -208,5 +209,9 @@ def _score_batches(
                 write_checked(path, shrunk)
             writer.add(tokens, batch, scores, time.perf_counter() - start)
             reporter.advance(len(batch))
+    except team.Lost:
+        keeps = team.rank() == 0  # without its leader, the run may have been resumed elsewhere
+        raise
     finally:
-        writer.flush()
+        if keeps:
+            writer.flush()

@@ -25,7 +25,7 @@ POLL = 0.05
 """Seconds between two looks at the store."""
 
 LOST_SECONDS = 60.0
-"""A helper that has given no sign of life for so long is lost."""
+"""A process that has given no sign of life for so long is lost."""
 
 STOP_SECONDS = 30.0
 """How long the leader waits for the helpers to write their results after it stopped a step."""
@@ -37,6 +37,7 @@ LATE_SECONDS = 90.0
 """How long a change of a file may take to be seen on another machine; NFS keeps attributes for up to 60 s."""
 
 NO_CALL = b"-"
+LEADER = (0,)
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ def follow() -> None:
     store = team.current().store
     with others_can_be_lost():
         while True:
-            key = f"call/{team.current().calls}"
+            key, watch = f"call/{team.current().calls}", _Watch(LEADER)
             while not store.check([key]):
+                watch.look()
                 time.sleep(POLL)
             message = store.get(key)
             if message == NO_CALL:
@@ -99,20 +101,23 @@ class Call:
     def __init__(self, number: int, store: Store) -> None:
         self._store, self._name = store, f"call/{number}"
         self._seen = 0
+        self._watch = _Watch(LEADER if team.rank() else ())
 
     def deal(self, count: int) -> Iterator[int]:
         """The numbers 0 to count − 1 that fall to this process, in order. Each is given to one process only.
 
-        A fast process gets more of them. Raises Stopped if the leader has stopped the step.
+        A fast process gets more of them.
         """
         while (number := self._store.add(f"{self._name}/next", 1) - 1) < count:
             yield number
 
     def count(self, amount: int) -> None:
-        """Tell the leader that this helper has done an amount of work. Raises Stopped."""
-        self._store.add(f"{self._name}/done", amount)
-        if self.stopped:
-            raise Stopped
+        """Tell the leader that this helper has done an amount of work. Raises Stopped, or Lost."""
+        with others_can_be_lost():
+            self._watch.look()
+            self._store.add(f"{self._name}/done", amount)
+            if self.stopped:
+                raise Stopped
 
     def counted(self) -> int:
         """What the helpers have done since the last look. For the leader.
@@ -199,7 +204,7 @@ def shared(
 
 
 def _wait(call: Call, on_progress: Callable[[int], None]) -> None:
-    watch = _Watch()
+    watch = _Watch(range(1, team.current().size))
     while not call.alone:
         on_progress(call.counted())
         watch.look()
@@ -231,19 +236,19 @@ def _stop(call: Call) -> None:
 
 
 class _Watch:
-    """Notices helpers that give no sign of life."""
+    """Notices processes that give no sign of life."""
 
-    def __init__(self) -> None:
-        self._known = dict.fromkeys(range(1, team.current().size), (-1, time.monotonic()))
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._known = dict.fromkeys(numbers, (-1, time.monotonic()))
 
     def look(self) -> None:
         moment = time.monotonic()
-        for helper, (beats, since) in self._known.items():
-            now = team.current().store.add(f"beat/{helper}", 0)
+        for number, (beats, since) in self._known.items():
+            now = team.current().store.add(f"beat/{number}", 0)
             if now != beats:
-                self._known[helper] = now, moment
+                self._known[number] = now, moment
             elif moment - since > LOST_SECONDS:
-                raise Lost(f"{team.name_of_member(helper)} has not answered for {LOST_SECONDS:g} s")
+                raise Lost(f"{team.name_of_member(number)} has not answered for {LOST_SECONDS:g} s")
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

@@ -173,9 +173,8 @@ def join() -> None:
     pid = os.getpid()
     member = {"host": this_host(), "pid": pid, "started": start_time(pid)}
     _team.store.set(f"member/{rank}", json.dumps(member))
-    if rank:
-        beating = distributed.PrefixStore("staff", store.clone())
-        threading.Thread(target=_beat, args=(beating, rank), name="beat", daemon=True).start()
+    beating = distributed.PrefixStore("staff", store.clone())
+    threading.Thread(target=_beat, args=(beating, rank), name="beat", daemon=True).start()
 
 
 def hide_launcher() -> None:
@@ -206,10 +205,10 @@ def own_gpu(visible: str | None, number: int, gpus: int) -> str:
     return cards[number % len(cards)]
 
 
-def _beat(store: Store, helper: int) -> None:
+def _beat(store: Store, number: int) -> None:
     while True:
         try:
-            store.add(f"beat/{helper}", 1)
+            store.add(f"beat/{number}", 1)
         except RuntimeError:
             return  # the store is gone, and the process ends at its next use of it
         time.sleep(BEAT_SECONDS)

@@ -11,6 +11,7 @@ from staff_engine.pipelines.adapted import AdaptedModel
 from staff_engine.pipelines.scoring import SHRUNK_FILE, score_samples
 from staff_engine.scoring.head import Head
 from staff_engine.scoring.parts import PartWriter, read_parts
+from staff_engine.system import team
 from staff_engine.system.files import read_checked, write_checked
 from tests.helpers.tiny import make_plan, make_scored_model, make_tokens
 
@@ -111,3 +112,19 @@ def test_a_divided_model_does_not_cut_the_batches_that_a_whole_one_had_to_cut(tm
         monkeypatch.setattr(AdaptedModel, "sharded", sharded)
         score(folder, SimpleNamespace(advance=lambda count: None, cancelled=False))
     assert seen == [2, 2, 4, 4, 4, *(4, 8, 4)]  # 16 samples each time
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_helper_that_has_lost_its_leader_writes_nothing_more(tmp_path, monkeypatch, rank):
+    monkeypatch.setattr(team, "rank", lambda: rank)
+    adapted = AdaptedModel(make_plan(tokens_per_batch=80), "tiny")
+    vars(adapted)["model"] = make_scored_model()
+
+    def lose(count):
+        raise team.Lost
+
+    with pytest.raises(team.Lost):
+        score_samples(
+            adapted, TOKENS, set(), PartWriter(tmp_path), SimpleNamespace(advance=lose, cancelled=False)
+        )
+    assert len(efforts(tmp_path)) == (4 if rank == 0 else 0)

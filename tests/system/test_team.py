@@ -143,6 +143,27 @@ def test_a_helper_without_a_sign_of_life_is_lost(two, monkeypatch):
         pass
 
 
+@pytest.fixture
+def silent_leader(two, monkeypatch):
+    """This process as the helper of a leader that has joined and gives no sign of life any more."""
+    two.set("member/0", two.get("member/1"))
+    monkeypatch.setattr(team._team, "rank", 1)
+    monkeypatch.setattr(calls, "LOST_SECONDS", 0.02)
+    return two
+
+
+def test_a_helper_that_waits_notices_that_its_leader_is_lost(silent_leader):
+    with pytest.raises(team.Lost, match=r"process 0 of the run .* has not answered"):
+        calls.follow()
+
+
+def test_a_helper_that_works_notices_that_its_leader_is_lost(silent_leader):
+    call = calls.Call(0, silent_leader)
+    with pytest.raises(team.Lost, match=r"process 0 of the run .* has not answered"):
+        while True:
+            call.count(1)
+
+
 MADE = []
 
 
