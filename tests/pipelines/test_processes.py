@@ -11,6 +11,7 @@ import pytest
 
 from staff_engine.cli import main
 from staff_engine.evaluation.report import open_evaluation
+from staff_engine.pipelines.similarity.report import open_similarity
 from staff_engine.runs import control
 from staff_engine.runs.results import open_results
 from staff_engine.system.processes import PROJECT_FOLDER
@@ -141,6 +142,22 @@ def test_the_processes_divide_the_cells_of_an_evaluation(by_one):
         found.append({cell.asked.key: cell.losses for cell in open_evaluation(run.folder).cells})
     assert found[0].items() <= found[1].items()
     assert len(found[1]) > len(found[0]) >= 4
+
+
+def test_two_processes_measure_the_similarity_that_one_measures(home):
+    found = []
+    for processes in (1, 2):
+        assert main.main(["similarity", *words(SIMILARITY), *TWO, "--detach"]) == 0
+        run = control.find_run("latest")
+        if processes == 1:
+            control.cancel(run)
+            control.resume(run, processes=1)
+        assert wait_for(run, (), 1.0) == "finished"
+        found.append(open_similarity(run.folder))
+    one, two = (each.report for each in found)
+    assert one == two
+    assert list(found[1].folder.glob("models/*/*/part-r01-*"))
+    assert not list(found[0].folder.glob("models/*/*/part-r01-*"))
 
 
 def test_torchrun_on_two_machines_does_what_one_process_does(by_one, home):
