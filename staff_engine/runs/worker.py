@@ -104,6 +104,8 @@ def help_with(run: Run) -> None:
 
 def _ending(error: BaseException, reporter: Reporter, folder: Path) -> tuple[State, str, int]:
     """State, message and exit code of a run that ended with this exception; a failure is logged."""
+    if isinstance(error, SystemExit):  # torchrun ends all processes when one has failed
+        error = calls.failure() or error
     if isinstance(error, Cancelled | KeyboardInterrupt) or reporter.cancelled:
         log.info("cancelled")
         return "cancelled", "", 1

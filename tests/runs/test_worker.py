@@ -7,13 +7,14 @@ import warnings
 
 import pytest
 
-from staff_engine.errors import DatasetError
+from staff_engine.errors import DatasetError, RunError
 from staff_engine.plan import Plan
 from staff_engine.runs import control, progress, stages
 from staff_engine.runs.control import create_run, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import StageStatus, Status, load_status, save_status
 from staff_engine.runs.worker import working
+from staff_engine.system import calls, team
 from staff_engine.system.files import read_checked
 
 PATIENCE = 60.0
@@ -145,3 +146,34 @@ def test_the_cancel_flag_stops_the_work_at_the_next_batch(run, where):
 
 def test_cancelled_passes_through_code_that_catches_exceptions():
     assert not issubclass(Cancelled, Exception)
+
+
+@pytest.mark.parametrize(
+    ("failed", "state", "message", "code"),
+    [
+        (
+            RunError("process 1 of the run failed: a sample does not fit"),
+            "failed",
+            "a sample does not fit",
+            2,
+        ),
+        (calls.HelperFailed("process 1 of the run failed: ValueError: x"), "failed", "ValueError: x", 1),
+        (None, "interrupted", "SIGTERM", 1),
+    ],
+)
+def test_when_torchrun_ends_the_processes_the_state_says_what_a_helper_failed_of(
+    run, monkeypatch, failed, state, message, code
+):
+    monkeypatch.setattr(calls, "failure", lambda: failed)
+    with pytest.raises(SystemExit), working(run):
+        raise SystemExit(143)
+    status = read_status(run)
+    assert (status.state, status.exit_code) == (state, code)
+    assert message in status.message
+
+
+def test_a_lost_process_interrupts_the_run(run):
+    with pytest.raises(team.Lost), working(run):
+        raise team.Lost("process 1 of the run (7 on gpu-07) is gone")
+    status = read_status(run)
+    assert (status.state, status.message) == ("interrupted", "process 1 of the run (7 on gpu-07) is gone")
