@@ -84,9 +84,11 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
         cells=there, planned=grid.cells,
         missing="" if there >= grid.cells else " The same command computes the missing ones.",
     )  # fmt: skip
-    parts = [head, _in_short(table), _primary(table), _secondary(table)]
+    several = len({each.task for each in grid.data}) > 1  # the endpoints are those of several tasks
+    parts = [head, _in_short(table, grid.pruning_rate)]
+    parts += [_primary(table), _secondary(table)] if several else []
     parts += [_data(table, data) for data in table["data"].unique()]
-    parts += [_power(table), sections(content.get("scores", {})), _others()]
+    parts += [_power(table), sections(content.get("scores", {})), *([_others()] if several else [])]
     return "\n".join(parts)
 
 
@@ -112,10 +114,10 @@ def _repeated(table: pd.DataFrame, arm: str, faulty: bool) -> list[str]:
     return [name for name in names if min(len(losses(table, name, each)) for each in (arm, REFERENCE)) > 1]
 
 
-def _in_short(table: pd.DataFrame) -> str:
+def _in_short(table: pd.DataFrame, pruning_rate: float) -> str:
     return (
-        "## In short\n\nThe held-out loss of the target after fine-tuning on a tenth of the data, minus"
-        f" that of random samples, with\nits 95 % interval:\n\n{headline(table)}\n"
+        f"## In short\n\nThe held-out loss of the target after fine-tuning on {1 - pruning_rate:.0%} of the"
+        f" data, minus that of random samples, with\nits 95 % interval:\n\n{headline(table)}\n"
     )
 
 
@@ -183,7 +185,11 @@ def _data(table: pd.DataFrame, data: str) -> str:
         "arm", "seeds", "held-out loss, nats", "difference from random", "the same over tokens", "swapped",
         "repeated",
     )  # fmt: skip
-    return "\n".join([f"## {data.capitalize()}", "", markdown(heading, rows), ""])
+    beside = difference(table, OURS, FULL, [data])
+    words = [] if beside is None else [
+        f"Studio minus the full data: {_signed(beside.value)} nats ({_interval(beside)}).", ""
+    ]  # fmt: skip
+    return "\n".join([f"## {data.capitalize()}", "", markdown(heading, rows), "", *words])
 
 
 def _beside(table: pd.DataFrame, data: str, arm: str, column: str) -> str:

@@ -18,7 +18,8 @@ from staff_engine.system.background import switch
 FIRST = ("dataset", "small", "target")
 
 COMPARED_BY = (
-    *PANELS["Data"], "chat_template", "device", "dtype", "attn_implementation", *PANELS["Fine-tuning"],
+    *PANELS["Data"], "chat_template", "device", "dtype", "processes", "shard_target", "attn_implementation",
+    *PANELS["Fine-tuning"],
     "tokens_per_batch", "seed",
 )  # fmt: skip
 """The settings of a plan that `similarity` takes."""

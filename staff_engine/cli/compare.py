@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.cli.arguments import AsJson, Detach, Processes, RunName, say_json, scored, see_through
 from staff_engine.cli.terminal import console, say
 from staff_engine.errors import PlanError
 from staff_engine.evaluation_plan import PILOT_MINUTES, EvaluationPlan
@@ -142,6 +142,7 @@ def compare(
             "--estimate", help="Only estimate how long it will take.", rich_help_panel="With --evaluate"
         ),
     ] = False,
+    processes: Processes = None,
     detach: Detach = False,
 ) -> None:
     """Compare the coresets that STAFF and other methods select from a run; no model is run.
@@ -161,17 +162,23 @@ def compare(
     }  # fmt: skip
     if pilot:
         _pilot(run, asked, also, minutes, refused={"--evaluate": evaluate, "--out": out, "--json": as_json,
-               "--seed": seed is not None}, name=name, estimate_only=estimate, detach=detach)  # fmt: skip
+               "--seed": seed is not None}, name=name, estimate_only=estimate,
+               processes=processes, detach=detach)  # fmt: skip
         return
     if minutes is not None:
         raise PlanError("--minutes needs --pilot")
     if evaluate:
         if out is not None or as_json:
             raise PlanError("--out and --json do not work with --evaluate; use status RUN --json instead")
-        _evaluate(run, asked, also or [], seed=seed, name=name, estimate_only=estimate, detach=detach)
+        _evaluate(
+            run, asked, also or [], seed=seed, name=name, estimate_only=estimate, processes=processes,
+            detach=detach,
+        )  # fmt: skip
         return
     given = [name for name in EVALUATE_ONLY if asked[name] is not None]
-    others = {"also": also, "name": name, "estimate": estimate, "detach": detach}
+    others = {
+        "also": also, "name": name, "estimate": estimate, "processes": processes, "detach": detach,
+    }  # fmt: skip
     given += [word for word, value in others.items() if value]
     if given:
         raise PlanError(f"--{given[0].replace('_', '-')} needs --evaluate")
@@ -217,6 +224,7 @@ def _pilot(
     refused: dict[str, Any],
     name: str | None,
     estimate_only: bool,
+    processes: int | None,
     detach: bool,
 ) -> None:
     """Start a pilot of a run's coreset. It chooses all settings but the held-out file and the time."""
@@ -240,7 +248,7 @@ def _pilot(
     say(made.words)
     if not estimate_only:
         known = planning.create(made.plan, made.evaluation, name=name or f"pilot of {found.id}")
-        control.start(known)
+        control.start(known, processes=processes)
         see_through(known, detach)
 
 
@@ -252,6 +260,7 @@ def _evaluate(
     seed: int | None,
     name: str | None,
     estimate_only: bool,
+    processes: int | None,
     detach: bool,
 ) -> None:
     """Start an evaluation of a run's coresets, or add to an existing one."""
@@ -276,5 +285,5 @@ def _evaluate(
         known = planning.create(plan, evaluation, name=name)
     else:
         planning.add_to(known, evaluation)
-    control.start(known)
+    control.start(known, processes=processes)
     see_through(known, detach)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from staff_engine.cli.arguments import AsJson, Detach, RunName, say_json, scored, see_through
+from staff_engine.cli.arguments import AsJson, Detach, Processes, RunName, say_json, scored, see_through
 from staff_engine.cli.exporting import (
     FormatOfSelect,
     Out,
@@ -83,7 +83,9 @@ def select(
 
 
 @takes_settings(VERIFY_FIELDS, default="as in the run's plan")
-def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> None:
+def verify(
+    run: RunName, settings: dict[str, str], processes: Processes = None, detach: Detach = False
+) -> None:
     """Score on the target the samples that these settings still need, at once or in rounds (--adaptive).
 
     With --score ifd, also score the responses without their prompts on both models, if the run has not.
@@ -106,7 +108,7 @@ def verify(run: RunName, settings: dict[str, str], detach: Detach = False) -> No
             say("no samples left to verify")
             return
         say(f"{missing:,} samples to verify{' in the next round' if plan.adaptive else ''}")
-    control.start(found, verify=wanted)
+    control.start(found, verify=wanted, processes=processes)
     see_through(found, detach)
 
 

@@ -73,7 +73,7 @@ def estimate(
     if speeds is None:
         return None
     tokens, samples = _size(source)
-    speeds = _refined(speeds, done, tokens / samples * plan.batch_size)
+    speeds = _refined(speeds, done, tokens / samples * plan.batch_size, plan.processes)
     finished = {cell.asked for cell in done}
     todo = [asked for asked in cells_of(plan, evaluation) if asked not in finished]
     trained = sum(_share(asked, source, samples) for asked in todo) * plan.epochs * tokens
@@ -112,8 +112,8 @@ def _size(source: Results) -> tuple[float, int]:
     return float((scores["prompt_tokens"] + scores["response_tokens"]).sum()), len(scores)
 
 
-def _refined(speeds: Speeds, done: Sequence[Cell], tokens_a_step: float) -> Speeds:
-    """The speeds measured in finished cells, if any of them was trained."""
+def _refined(speeds: Speeds, done: Sequence[Cell], tokens_a_step: float, processes: int) -> Speeds:
+    """The speeds measured in finished cells, if any of them was trained; processes divide the cells."""
     trained = [cell for cell in done if cell.steps]
     if not trained:
         return speeds
@@ -121,8 +121,8 @@ def _refined(speeds: Speeds, done: Sequence[Cell], tokens_a_step: float) -> Spee
     seconds = sum(max(cell.seconds["train"] - CELL_SECONDS, 0.0) for cell in trained)
     return replace(
         speeds,
-        train_token=seconds / (steps * tokens_a_step),
-        evaluate=statistics.mean(cell.seconds["evaluate"] for cell in done),
+        train_token=seconds / (steps * tokens_a_step) / processes,
+        evaluate=statistics.mean(cell.seconds["evaluate"] for cell in done) / processes,
         basis=f"{len(done):,} finished cells",
     )
 

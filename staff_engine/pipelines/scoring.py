@@ -207,7 +207,8 @@ def _score_batches(
             if scorer.most_tokens is not None and scorer.most_tokens != before:
                 shrunk[str(tokens.row_ids[batch[0]])] = scorer.most_tokens
                 write_checked(path, shrunk)
-            writer.add(tokens, batch, scores, time.perf_counter() - start)
+            # The processes score at the same time, so the seconds of all samples are those of the stage.
+            writer.add(tokens, batch, scores, (time.perf_counter() - start) / team.size())
             reporter.advance(len(batch))
     except team.Lost:
         keeps = team.rank() == 0  # without its leader, the run may have been resumed elsewhere

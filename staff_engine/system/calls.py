@@ -46,6 +46,10 @@ class Stopped(BaseException):
     """The leader stopped the step. Not an `Exception`, so that no library handles it as its own error."""
 
 
+class HelperFailed(Exception):
+    """A helper has failed, and the user can probably do nothing about it."""
+
+
 def follow() -> None:
     """Carry out what the leader shares, until it leaves. For helpers.
 
@@ -124,12 +128,10 @@ class Call:
 
         Raises
         ------
-        RunError
-            If a helper has failed for a reason that the user can do something about.
-        Lost
-            If a helper has failed otherwise.
+        RunError, HelperFailed
+            If a helper has failed, as `failure` returns it.
         """
-        _raise_failure(self._store)
+        _raise_failure()
         total = self._store.add(f"{self._name}/done", 0)
         new, self._seen = total - self._seen, total
         return new
@@ -182,8 +184,10 @@ def shared(
 
     Raises
     ------
-    RunError, Lost
-        As `Call.counted`, or if a helper has given no sign of life for `LOST_SECONDS`.
+    RunError, HelperFailed
+        As `Call.counted`.
+    Lost
+        If another process is gone, or if a helper has given no sign of life for `LOST_SECONDS`.
     """
     call = Call(team.current().calls, team.current().store)
     with others_can_be_lost():
@@ -217,7 +221,7 @@ def _raise_cause(error: BaseException) -> None:
     """Raise why a helper has left a collective operation, if an error can be from that."""
     deadline = time.monotonic() + END_SECONDS
     while isinstance(error, RuntimeError | Lost) and time.monotonic() < deadline:
-        _raise_failure(team.current().store)
+        _raise_failure()
         if ended := team.gone():
             raise Lost(ended) from error
         time.sleep(POLL)
@@ -229,9 +233,9 @@ def _stop(call: Call) -> None:
         call.stop()
         deadline = time.monotonic() + STOP_SECONDS
         while not call.alone and time.monotonic() < deadline and team.gone() is None:
-            _raise_failure(team.current().store)
+            _raise_failure()
             time.sleep(POLL)
-    except (RuntimeError, StaffError, Lost) as error:
+    except (RuntimeError, StaffError, HelperFailed) as error:
         log.warning("the other processes could not be stopped: %s", error)
 
 
@@ -281,18 +285,19 @@ def _report_failure(error: Exception) -> None:
     team.current().store.set("failure", json.dumps({"text": text, "known": known}))
 
 
-def failure() -> RunError | Lost | None:
-    """The failure that a helper has reported: RunError if the user can do something about it."""
+def failure() -> RunError | HelperFailed | None:
+    """Why a helper has failed: a RunError if the user can do something about it. None if none has."""
+    store = team.current().store
     try:
-        _raise_failure(team.current().store)
-    except (RunError, Lost) as error:
-        return error
-    except RuntimeError:
-        pass  # the store is gone
-    return None
+        if not store.check(["failure"]):
+            return None
+        found = json.loads(store.get("failure"))
+    except RuntimeError:  # the store is gone, and with it the answer
+        return None
+    return RunError(found["text"]) if found["known"] else HelperFailed(found["text"])
 
 
-def _raise_failure(store: Store) -> None:
-    if store.check(["failure"]):
-        failure = json.loads(store.get("failure"))
-        raise (RunError if failure["known"] else Lost)(failure["text"])
+def _raise_failure() -> None:
+    failed = failure()
+    if failed is not None:
+        raise failed

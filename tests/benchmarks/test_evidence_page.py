@@ -61,6 +61,14 @@ def test_one_task_has_no_interval():
     assert "Only one task has cells, so there is no interval yet." in text(made(tasks=("a",)))
 
 
+def test_an_experiment_with_one_task_compares_with_the_full_data_and_has_no_endpoints():
+    grid = read_grid(GRID.with_name("light.toml"))
+    shown = evidence_page.page({**MACHINE, "grid": grid.model_dump(mode="json")}, made(tasks=("a",)))
+    assert "after fine-tuning on 80% of the data" in shown
+    assert "Studio minus the full data: +0.900 nats (+0.900 to +0.900)." in shown
+    assert "endpoint" not in shown
+
+
 def test_secondary_endpoints_are_paired_and_corrected():
     found = {each.words: each for each in results.secondary(made())}
     faulty = found["Studio and random, data with faults"]

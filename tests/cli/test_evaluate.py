@@ -37,7 +37,7 @@ def held_out(tmp_path):
 @pytest.fixture
 def started(monkeypatch):
     found = []
-    monkeypatch.setattr(control, "start", found.append)
+    monkeypatch.setattr(control, "start", lambda run, **_: found.append(run))
     return found
 
 

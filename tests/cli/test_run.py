@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,15 +100,14 @@ def test_detached_it_returns_at_once_and_can_be_watched_cancelled_and_resumed(da
 
 def test_ctrl_c_cancels_kindly_and_says_how_to_go_on(data, monkeypatch, capsys):
     use_worker(monkeypatch, "endless")
-    sleep = progress.time.sleep
 
     def interrupt_while_running(seconds: float) -> None:
         if read_status(only_run()).stage == "verify":
-            monkeypatch.setattr(progress.time, "sleep", sleep)
             raise KeyboardInterrupt
-        sleep(seconds)
+        time.sleep(seconds)
 
-    monkeypatch.setattr(progress.time, "sleep", interrupt_while_running)
+    clock = SimpleNamespace(sleep=interrupt_while_running, monotonic=time.monotonic)
+    monkeypatch.setattr(progress, "time", clock)
     assert main(["run", "--dataset", str(data), *NEEDED]) == 1
     run = only_run()
     assert read_status(run).state == "cancelled"

@@ -74,7 +74,7 @@ def make_report():
 
 def test_it_starts_a_run_of_its_own_kind(command, data, monkeypatch, capsys):
     started = []
-    monkeypatch.setattr(control, "start", started.append)
+    monkeypatch.setattr(control, "start", lambda run, **_: started.append(run))
     more = ["--small", "builtin:llama-mini", "--sample", "15", "--strata", "4", "--epochs", "1"]
     assert main([*command, *more, "--tune-target", "5", "--detach"]) == 0
     (run,) = started

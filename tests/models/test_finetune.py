@@ -140,3 +140,17 @@ def test_training_without_checkpoints_stops_when_it_is_told(tmp_path, monkeypatc
     assert not train(model, SAMPLES, list(range(24)), on_step=on_step, **how)
     assert steps == [1, 2, 3, 4]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_with_several_gpus_trains_on_one_in_one_process(tmp_path, monkeypatch):
+    """Trainer would put a batch on each of them, so that a step would have several."""
+    from transformers import Trainer, TrainingArguments
+
+    seen = []
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: self._n_gpu if self._n_gpu else 4))
+    begin = Trainer.train
+    monkeypatch.setattr(
+        Trainer, "train", lambda self, **how: (seen.append(self.args.train_batch_size), begin(self, **how))[1]
+    )
+    assert run(tmp_path / "adapter")
+    assert seen == [SETTINGS["batch_size"]]

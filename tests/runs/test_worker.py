@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import time
 import warnings
 
@@ -15,9 +14,8 @@ from staff_engine.runs.control import create_run, read_status
 from staff_engine.runs.progress import Cancelled, Reporter
 from staff_engine.runs.status import StageStatus, Status, load_status, save_status
 from staff_engine.runs.worker import working
-from staff_engine.system import calls
+from staff_engine.system import calls, team
 from staff_engine.system.files import read_checked
-from staff_engine.system.team import Lost
 
 PATIENCE = 60.0
 
@@ -150,12 +148,32 @@ def test_cancelled_passes_through_code_that_catches_exceptions():
     assert not issubclass(Cancelled, Exception)
 
 
-@pytest.mark.parametrize("failure", [RunError("process 1 failed: a cause"), Lost("process 1 failed")])
-def test_a_run_that_torchrun_ends_after_a_failure_of_another_process_says_why(run, monkeypatch, failure):
-    monkeypatch.setattr(calls, "failure", lambda: failure)
+@pytest.mark.parametrize(
+    ("failed", "state", "message", "code"),
+    [
+        (
+            RunError("process 1 of the run failed: a sample does not fit"),
+            "failed",
+            "a sample does not fit",
+            2,
+        ),
+        (calls.HelperFailed("process 1 of the run failed: ValueError: x"), "failed", "ValueError: x", 1),
+        (None, "interrupted", "SIGTERM", 1),
+    ],
+)
+def test_when_torchrun_ends_the_processes_the_state_says_what_a_helper_failed_of(
+    run, monkeypatch, failed, state, message, code
+):
+    monkeypatch.setattr(calls, "failure", lambda: failed)
     with pytest.raises(SystemExit), working(run):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(PATIENCE)
+        raise SystemExit(143)
     status = read_status(run)
-    state = ("failed", 2) if isinstance(failure, RunError) else ("interrupted", 1)
-    assert (status.state, status.exit_code, status.message) == (*state, str(failure))
+    assert (status.state, status.exit_code) == (state, code)
+    assert message in status.message
+
+
+def test_a_lost_process_interrupts_the_run(run):
+    with pytest.raises(team.Lost), working(run):
+        raise team.Lost("process 1 of the run (7 on gpu-07) is gone")
+    status = read_status(run)
+    assert (status.state, status.message) == ("interrupted", "process 1 of the run (7 on gpu-07) is gone")

@@ -91,7 +91,7 @@ def test_an_error_of_the_leader_stops_the_helpers_before_it_goes_on(two):
     ("failure", "raised", "words"),
     [
         (PlanError("lower max_length"), RunError, "failed: lower max_length"),
-        (ValueError("a fault"), team.Lost, "failed: ValueError: a fault"),
+        (ValueError("a fault"), calls.HelperFailed, "failed: ValueError: a fault"),
     ],
 )
 def test_the_failure_of_a_helper_reaches_the_leader_with_its_reason(two, monkeypatch, failure, raised, words):

@@ -36,13 +36,13 @@ LABELS = {
     "quantize": "Quantize the target",
     "device_map": "Spread the target over GPUs",
     "processes": "Processes (GPUs)",
-    "shard_target": "Divide the target over the processes",
+    "shard_target": "Shard the target (FSDP)",
     "attn_implementation": "Attention implementation",
     "tune_target": "Tune the target on (samples)",
     "scored_parameters": "Scored parameters",
     "tokens_per_batch": "Scoring batch (tokens)",
     "adaptive": "Verify in rounds",
-    "ifd": "Score responses without prompts (IFD)",
+    "ifd": "Also score IFD",
     "dtype": "Number format",
 }
 

@@ -241,3 +241,15 @@ def test_every_checkpoint_but_the_last_adds_a_forward_pass_over_all_samples():
 def test_equal_ratios_verify_nothing():
     forecast = extrapolate(PLAN.but(ratio="equal"), make_measured())
     assert (forecast.verified, forecast.verified_at_most, forecast.stages["verify"]) == (0, 0, 0.0)
+
+
+def test_several_processes_divide_the_batches_but_not_the_loading():
+    step = Speed(batch=0.0, token=1e-3, pair=0.0)
+    training = Training(start=1.0, step=step, checkpoint=0.0)
+    measured = make_measured().model_copy(update={"finetuning": training})
+    one, four = (extrapolate(PLAN.but(processes=count), measured) for count in (1, 4))
+    assert four.full_target_seconds == pytest.approx(one.full_target_seconds / 4)
+    for stage, start in (("speculate", measured.small.load), ("fine-tune", training.start)):
+        seconds = [each.stages[stage] - start for each in (one, four)]
+        assert seconds[1] == pytest.approx(seconds[0] / 4, rel=0.02)  # a last batch can be short
+    assert four.stages["import"] == one.stages["import"]
