@@ -345,6 +345,8 @@ class Plan(BaseModel):
             raise ValueError(
                 f"device_map is {self.device_map!r}, which is for one process; processes is {self.processes}"
             )
+        if self.processes > 1 and ":" in self.device:
+            raise ValueError(f"device is {self.device!r}, but processes is {self.processes}; allowed: cuda")
         if self.shard_target and self.processes == 1:
             raise ValueError("shard_target needs several processes, but processes is 1")
         if self.shard_target and self.quantize != "none":

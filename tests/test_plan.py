@@ -49,3 +49,17 @@ def test_the_array_functions_have_the_same_defaults_as_the_plan():
             if name in parameters and parameters[name].default not in (inspect.Parameter.empty, None)
         ]
         assert len(compared) >= 4 and all(mine == plan for mine, plan in compared)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"processes": 2, "device_map": "auto"}, "device_map is 'auto', which is for one process"),
+        ({"processes": 2, "device": "cuda:1"}, "device is 'cuda:1', but processes is 2"),
+        ({"shard_target": True}, "shard_target needs several processes"),
+        ({"processes": 2, "shard_target": True, "quantize": "4bit"}, "shard_target is for whole weights"),
+    ],
+)
+def test_settings_of_several_processes_that_exclude_each_other_are_refused(settings, words):
+    with pytest.raises(PlanError, match=words):
+        Plan.make(dataset="d", small="s", target="t", **settings)

@@ -7,6 +7,7 @@ model. All processes must run the model equally often, at the same time.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from staff_engine.models.layers import decoder_blocks
@@ -15,6 +16,7 @@ from staff_engine.system import team
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def shard(model: PeftModel, device: str) -> PeftModel:
@@ -28,10 +30,9 @@ def shard(model: PeftModel, device: str) -> PeftModel:
         Where this process computes.
     """
     import torch
-    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(torch.device(device).type, (team.size(),))
+    mesh = _mesh(torch.device(device).type)
     blocks = decoder_blocks(model)
     lora = {parameter for name, parameter in model.named_parameters() if "lora_" in name}
     inside = {parameter for block in blocks for parameter in block.parameters()} - lora
@@ -42,6 +43,14 @@ def shard(model: PeftModel, device: str) -> PeftModel:
             block, mesh=mesh, reshard_after_forward=True, ignored_params=lora & set(block.parameters())
         )
     return model
+
+
+@cache
+def _mesh(kind: str) -> DeviceMesh:
+    """All processes, in one line. Made once: each mesh has process groups, which count in every process."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    return init_device_mesh(kind, (team.size(),))
 
 
 def is_sharded(model: torch.nn.Module) -> bool:

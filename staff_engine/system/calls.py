@@ -256,12 +256,15 @@ class _Watch:
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """What tells one version of a file from another: its size and time; None if it does not exist."""
+    """What tells one version of a file from another: its size and second; None if it does not exist.
+
+    Network file systems can round times.
+    """
     try:
         facts = path.stat()
     except OSError:
         return None
-    return facts.st_size, facts.st_mtime_ns
+    return facts.st_size, int(facts.st_mtime)
 
 
 def _wait_for(files: list[tuple[Path, tuple[int, int] | None]]) -> None:

@@ -44,7 +44,10 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
 
 BEAT_SECONDS = 5.0
 JOIN_MINUTES = 10
-"""How long a process waits for the others at the start, and in a collective operation."""
+"""How long a process waits for the others at the start."""
+
+COLLECTIVE_MINUTES = 120
+"""How long it waits for them in a collective operation: one can still load a large model."""
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +166,7 @@ def join() -> None:
             store=distributed.PrefixStore("torch", store),
             rank=rank,
             world_size=size,
-            timeout=patience,
+            timeout=timedelta(minutes=COLLECTIVE_MINUTES),
         )
     hide_launcher()
     # It says that the team's processes do not train as a Trainer expects, which is so on purpose.

@@ -205,7 +205,7 @@ def test_a_helper_waits_until_it_sees_the_files_of_the_leader(tmp_path, monkeypa
     path.write_text("new")
     mark = calls._mark(path)
     path.unlink()
-    threading.Timer(0.05, lambda: (path.write_text("new"), os.utime(path, ns=(mark[1], mark[1])))).start()
+    threading.Timer(0.05, lambda: (path.write_text("new"), os.utime(path, (mark[1], mark[1])))).start()
     calls._wait_for([(path, mark)])
     assert path.read_text() == "new"
 
