@@ -325,7 +325,8 @@ def _fill(run: Evaluation, bench: Bench, coresets: Coresets, kept_apart: Path, r
     reporter.stage(stages.EVALUATE, len(coresets), done=len(coresets) - len(todo))
     if not todo:
         return
-    with shared(_help_fill, run, todo, kept_apart, reporter=reporter) as (call, reports):
+    files = (run.folder / TOKENS_FILE,)
+    with shared(_help_fill, run, todo, kept_apart, reporter=reporter, files=files) as (call, reports):
         _make(run.folder, bench, todo, call, reports)
 
 
