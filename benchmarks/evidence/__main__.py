@@ -170,7 +170,8 @@ def _part(grid: Grid, data: list[str] | None, arms: list[str] | None) -> Grid:
 
 
 def _facts(grid: Grid) -> dict[str, Any]:
-    return {**facts("python -m benchmarks.evidence"), "grid": grid.model_dump(mode="json")}
+    other = "" if grid.page == read_grid().page else f" --grid benchmarks/evidence/{grid.file}"
+    return {**facts(f"python -m benchmarks.evidence{other}"), "grid": grid.model_dump(mode="json")}
 
 
 def _small(grid: Grid) -> Grid:

@@ -61,6 +61,11 @@ class Grid(_Frozen):
     variants: tuple[Variant, ...] = ()
 
     @property
+    def file(self) -> str:
+        """The name of its own file beside this module."""
+        return f"{self.page.removeprefix('evidence_')}.toml"
+
+    @property
     def table(self) -> Path:
         """The file of its cells."""
         return FOLDER / f"{self.page}.parquet"
