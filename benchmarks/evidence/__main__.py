@@ -99,7 +99,8 @@ def measure(data: Data, grid: Grid, *, seeds: int) -> Measured:
     cells = _evaluated(data, grid, source, others, seeds=seeds)
     runs = {data.name: source, **{f"{data.name}: {arm}": run for arm, run in others.items()}}
     return Measured(
-        rows_of(data, cells), {name: score_facts(open_results(run.folder)) for name, run in runs.items()}
+        rows_of(data, cells, target=grid.target),
+        {name: score_facts(open_results(run.folder)) for name, run in runs.items()},
     )
 
 

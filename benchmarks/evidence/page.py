@@ -28,6 +28,7 @@ from benchmarks.machine import written_by
 from staff_engine.data.builtin.tasks import PREFIX
 from staff_engine.evaluation.cells import FULL, NOTHING
 from staff_engine.evaluation.report import paired_difference
+from staff_engine.system.words import listed
 
 HEAD = """# Evidence: how coresets train
 
@@ -37,7 +38,8 @@ beforehand.
 
 {written}
 The small model is {small}, the target {target}.
-{cells} of {planned} cells are complete.{missing} Differences are paired by seed; below 0 is better than
+{cells} of {planned} cells are complete.{missing} Cells of earlier runs of the command are kept; they can be
+from another machine. Differences are paired by seed; below 0 is better than
 random. A value in brackets is half the width of its 95 % interval over the seeds (Student's t).
 """
 
@@ -101,7 +103,7 @@ def headline(table: pd.DataFrame) -> str:
             names = _repeated(table, arm, faulty)
             estimate = difference(table, arm, REFERENCE, names)
             if estimate is not None:
-                tasks = " and ".join(dict.fromkeys(name.partition(",")[0] for name in names))
+                tasks = listed(list(dict.fromkeys(name.partition(",")[0] for name in names)))
                 found.append(f"{_signed(estimate.value)} nats ({_interval(estimate)}) on {tasks} {words}")
         if found:
             sentences.append(f"{label_of(arm)}: {' and '.join(found)}.")

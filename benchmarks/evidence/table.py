@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ from staff_engine.system.files import replaced
 KEY = ["data", "arm", "seed", "budget"]
 
 
-def rows_of(data: Data, evaluation: Evaluation) -> list[dict[str, Any]]:
+def rows_of(data: Data, evaluation: Evaluation, *, target: str) -> list[dict[str, Any]]:
     """One row for each finished cell of an evaluation.
+
+    Parameters
+    ----------
+    target
+        The target as the grid names it: the table has no paths of this machine.
 
     Returns
     -------
@@ -36,7 +42,8 @@ def rows_of(data: Data, evaluation: Evaluation) -> list[dict[str, Any]]:
             **cell.model_dump(exclude={"metric", "answers", "scores", "beta"}),
             "budget": cell.budget or "epochs",
             "scores": cell.scores, "beta": cell.beta,
-            "seconds": json.dumps(cell.seconds), "made_with": json.dumps(cell.made_with, sort_keys=True),
+            "seconds": json.dumps(cell.seconds),
+            "made_with": json.dumps({**cell.made_with, "target": target}, sort_keys=True),
             "token_loss": facts.token_mean(cell.losses),
             **{kind: shares.get(kind, float("nan")) for kind in (SWAPPED, DUPLICATE, RARE)},
             "selection_seconds": facts.selection_seconds.get(cell.scores or cell.arm),
@@ -72,10 +79,12 @@ def _cell(row: dict[str, Any]) -> Cell:
     for name in ("pruning_rate", "scores", "budget", "beta"):
         if pd.isna(known[name]) or (name == "budget" and pd.isna(row["pruning_rate"])):
             known[name] = None
+    made_with = json.loads(row["made_with"])
     return Cell(
         **{
             **known,
             "metric": None, "answers": (), "losses": tuple(row["losses"]),
-            "seconds": json.loads(row["seconds"]), "made_with": json.loads(row["made_with"]),
+            "seconds": json.loads(row["seconds"]),
+            "made_with": {**made_with, "target": os.path.expandvars(made_with["target"])},
         }
     )  # fmt: skip

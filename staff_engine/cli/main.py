@@ -49,7 +49,7 @@ from staff_engine.runs.folders import Run
 from staff_engine.system.disk import full_disk
 from staff_engine.system.home import home
 from staff_engine.system.processes import QUIET_LOG
-from staff_engine.system.team import launched
+from staff_engine.system.team import launched, size
 
 STARTS = ("run", "verify", "compare", "trajectory", "similarity")
 """Commands that start a run. Several processes that torchrun started would start one each."""
@@ -167,10 +167,16 @@ def resume(run: RunName, processes: Processes = None, detach: Detach = False) ->
         check_delivery(record.delivery, record.plan)
     settle([found])
     if launched():
-        _work(found, lambda: control.take_over(found))
+        os.environ.update(QUIET_LOG)  # read when the libraries are loaded
+        _work(found, lambda: _take_over(found))
         return
     control.resume(found, processes=processes)
     see_through(found, detach)
+
+
+def _take_over(run: Run) -> None:
+    control.take_over(run)
+    say(f"run {run.id}: {size()} processes work on it; to watch it: {COMMAND} status {run.id} --follow")
 
 
 @app.command()

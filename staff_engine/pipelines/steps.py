@@ -117,6 +117,7 @@ def train_adapter(
             tokens,
             tokens.lengths,
             part,
+            epochs=plan.epochs,
             **_settings(plan, name),
             on_step=on_step,
             on_loss=lambda history: write_checked(
@@ -134,7 +135,6 @@ def _settings(plan: Plan, name: str) -> dict[str, Any]:
     """The settings of a fine-tuning, which all processes share."""
     return {
         "pad_token_id": loading.load_tokenizer(name).pad_token_id,
-        "epochs": plan.epochs,
         "batch_size": plan.batch_size,
         "learning_rate": plan.learning_rate or loading.default_learning_rate(name),
         "seed": plan.seed,
@@ -160,13 +160,9 @@ def _all_training(
 
 def _help_train(call: Call, plan: Plan, name: str, path: Path, resume_from: str | None) -> None:
     """Train with the leader; the weights are its own at the end."""
-    tokens, settings = open_tokens(path), _settings(plan, name)
-    how = {key: settings.pop(key) for key in ("epochs", "batch_size", "seed")}
-    order = training_order(tokens.lengths, **how)
-    train(
-        fresh_lora(plan, name), tokens, order, **settings,
-        batch_size=plan.batch_size, seed=plan.seed, resume_from=resume_from,
-    )  # fmt: skip
+    tokens = open_tokens(path)
+    order = training_order(tokens.lengths, epochs=plan.epochs, batch_size=plan.batch_size, seed=plan.seed)
+    train(fresh_lora(plan, name), tokens, order, **_settings(plan, name), resume_from=resume_from)
 
 
 def tokenize_rows(plan: Plan, name: str, folder: Path, ids: np.ndarray, path: Path) -> TokenTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -130,13 +131,13 @@ def load_status(folder: Path) -> Status:
     network file system, a read fails or is cut while another host replaces the file.
     """
     path = folder / STATUS_FILE
-    reason = ""
-    for pause in (0.0, SECOND_READ_SECONDS):
-        time.sleep(pause)
-        try:
-            return read_model(path, Status)
-        except RunError as error:
-            reason = str(error)
+    with suppress(RunError):
+        return read_model(path, Status)
+    time.sleep(SECOND_READ_SECONDS)
+    try:
+        return read_model(path, Status)
+    except RunError as error:
+        reason = str(error)
     try:
         if not path.read_bytes().strip(b"\0"):
             reason = "the machine lost power"

@@ -37,6 +37,8 @@ LATE_SECONDS = 90.0
 """How long a change of a file may take to be seen on another machine; NFS keeps attributes for up to 60 s."""
 
 NO_CALL = b"-"
+SECOND = 10**9
+"""Nanoseconds."""
 LEADER = (0,)
 
 log = logging.getLogger(__name__)
@@ -256,22 +258,27 @@ class _Watch:
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """What tells one version of a file from another: its size and second; None if it does not exist.
-
-    Network file systems can round times.
-    """
+    """What tells one version of a file from another: its size and time, ns; None if it does not exist."""
     try:
         facts = path.stat()
     except OSError:
         return None
-    return facts.st_size, int(facts.st_mtime)
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _same(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:
+    """Whether two marks are of one version. A network file system can round times to seconds."""
+    if one is None or other is None or one == other:
+        return one == other
+    (seconds, rest), (other_seconds, other_rest) = divmod(one[1], SECOND), divmod(other[1], SECOND)
+    return one[0] == other[0] and seconds == other_seconds and 0 in (rest, other_rest)
 
 
 def _wait_for(files: list[tuple[Path, tuple[int, int] | None]]) -> None:
     """Wait until this process sees files as the leader does: a network file system shows changes late."""
     deadline = time.monotonic() + LATE_SECONDS
     for path, mark in files:
-        while _mark(path) != mark:
+        while not _same(_mark(path), mark):
             if time.monotonic() > deadline:
                 raise RunError(
                     f"{path} is not the same on {name_of(this_host())} as on the machine of the first"

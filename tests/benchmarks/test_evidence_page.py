@@ -1,5 +1,7 @@
 """What the page of evidence says of made-up cells."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from benchmarks.evidence import page as evidence_page
 from benchmarks.evidence import results
 from benchmarks.evidence.__main__ import _part, _varied
 from benchmarks.evidence.grid import GRID, read_grid
+from benchmarks.evidence.table import known_rows
 from staff_engine.data.locating import check_source
 from staff_engine.plan import Plan
 from staff_engine.selection.methods import method_named
@@ -159,3 +162,12 @@ def test_every_data_set_and_method_of_the_grid_exists():
         assert data.faulty == ("swapped=0.25" in data.source)
     assert [method_named(name).name for name in grid.methods] == list(grid.methods)
     assert {"random", "staff-studio", "staff-paper"} <= set(grid.methods)
+
+
+def test_the_table_has_the_name_of_the_target_and_no_path_of_this_machine(monkeypatch):
+    monkeypatch.setenv("SMOLLM2", "/somewhere/model.gguf")
+    grid = read_grid(GRID.with_name("smollm2.toml"))
+    assert grid.table.exists()
+    (data,) = grid.data
+    assert {cell.made_with["target"] for cell in known_rows(grid.table, data)} == {"/somewhere/model.gguf"}
+    assert {json.loads(each)["target"] for each in pd.read_parquet(grid.table)["made_with"]} == {"$SMOLLM2"}

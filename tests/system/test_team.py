@@ -205,7 +205,7 @@ def test_a_helper_waits_until_it_sees_the_files_of_the_leader(tmp_path, monkeypa
     path.write_text("new")
     mark = calls._mark(path)
     path.unlink()
-    threading.Timer(0.05, lambda: (path.write_text("new"), os.utime(path, (mark[1], mark[1])))).start()
+    threading.Timer(0.05, lambda: (path.write_text("new"), os.utime(path, ns=(mark[1], mark[1])))).start()
     calls._wait_for([(path, mark)])
     assert path.read_text() == "new"
 
@@ -240,3 +240,19 @@ def test_a_trainer_does_not_see_the_launcher_nor_the_configuration_of_accelerate
     team.hide_launcher()
     assert not hidden.keys() & os.environ.keys()
     assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ((3, 5_000_000_007), (3, 5_000_000_007), True),
+        ((3, 5_000_000_007), (3, 5_000_000_008), False),
+        ((3, 5_000_000_007), (3, 5_000_000_000), True),  # a file system that rounds to seconds
+        ((3, 5_000_000_007), (3, 6_000_000_000), False),
+        ((3, 5_000_000_007), (4, 5_000_000_007), False),
+        ((3, 5_000_000_007), None, False),
+        (None, None, True),
+    ],
+)
+def test_versions_of_a_file_differ_by_size_or_time(one, other, same):
+    assert calls._same(one, other) is calls._same(other, one) is same
