@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
+import pickle  # opens only what the leader has signed  # nosec B403
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from staff_engine.errors import RunError, StaffError
 from staff_engine.system import team
 from staff_engine.system.hosts import name_of, this_host
 from staff_engine.system.memory import give_back
+from staff_engine.system.signing import LATE_SECONDS, checked, leaders_key, own_key, signed
 from staff_engine.system.team import Lost, Store, others_can_be_lost
 
 POLL = 0.05
@@ -32,9 +33,6 @@ STOP_SECONDS = 30.0
 
 END_SECONDS = 2.0
 """How long a process may take to end after its connections broke."""
-
-LATE_SECONDS = 90.0
-"""How long a change of a file may take to be seen on another machine; NFS keeps attributes for up to 60 s."""
 
 NO_CALL = b"-"
 SECOND = 10**9
@@ -63,15 +61,15 @@ def follow() -> None:
     store = team.current().store
     with others_can_be_lost():
         while True:
-            key, watch = f"call/{team.current().calls}", _Watch(LEADER)
-            while not store.check([key]):
+            place, watch = _place(), _Watch(LEADER)
+            while not store.check([place]):
                 watch.look()
                 time.sleep(POLL)
-            message = store.get(key)
-            if message == NO_CALL:
-                return
             call = Call(team.current().calls, store)
             try:
+                message = checked(leaders_key(), place, store.get(place))
+                if message == NO_CALL:
+                    return
                 _carry_out(call, message)
             except Stopped:
                 pass
@@ -83,8 +81,17 @@ def follow() -> None:
             team.current().calls += 1
 
 
+def _place() -> str:
+    """The key in the store of the message of the next step."""
+    return f"call/{team.current().calls}"
+
+
+def _send(message: bytes) -> None:
+    team.current().store.set(_place(), signed(own_key(), _place(), message))
+
+
 def _carry_out(call: Call, message: bytes) -> None:
-    work, arguments, files = pickle.loads(message)  # from our own leader
+    work, arguments, files = pickle.loads(message)  # signed by the leader  # nosec B301
     _wait_for(files)
     work(call, *arguments)
 
@@ -95,8 +102,8 @@ def leave() -> None:
     if joined.size == 1 or joined.rank:
         return
     try:
-        joined.store.set(f"call/{joined.calls}", NO_CALL)
-    except RuntimeError:
+        _send(NO_CALL)
+    except (RuntimeError, OSError):
         log.warning("the other processes cannot be reached to end the run")
     team.end()
 
@@ -195,7 +202,7 @@ def shared(
     with others_can_be_lost():
         if team.current().size > 1:
             marks = [(path, _mark(path)) for path in files if path is not None]
-            team.current().store.set(f"call/{team.current().calls}", pickle.dumps((work, arguments, marks)))
+            _send(pickle.dumps((work, arguments, marks)))
         team.current().calls += 1
         try:
             yield call

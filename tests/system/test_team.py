@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from staff_engine.errors import PlanError, RunError
-from staff_engine.system import calls, team
+from staff_engine.system import calls, signing, team
 
 
 @pytest.fixture
@@ -164,6 +164,11 @@ def test_a_helper_that_works_notices_that_its_leader_is_lost(silent_leader):
             call.count(1)
 
 
+def send(store, place, message):
+    """Leave a message as the leader does."""
+    store.set(place, signing.signed(signing.own_key(), place, message))
+
+
 MADE = []
 
 
@@ -185,10 +190,43 @@ def keep(call, *arguments):
 def test_a_helper_frees_what_a_step_used_before_it_leaves_the_step(two, monkeypatch):
     left = []
     monkeypatch.setattr(calls.Call, "leave", lambda call: left.append(MADE[-1]() is None))
-    two.set("call/0", pickle.dumps((keep, (Large(),), [])))
-    two.set("call/1", calls.NO_CALL)
+    send(two, "call/0", pickle.dumps((keep, (Large(),), [])))
+    send(two, "call/1", calls.NO_CALL)
     calls.follow()
     assert left == [True]
+
+
+CARRIED_OUT = []
+
+
+def carry_out(call):
+    CARRIED_OUT.append(call)
+
+
+def test_a_message_that_the_leader_has_not_signed_is_not_opened(two):
+    CARRIED_OUT.clear()
+    two.set("member/0", two.get("member/1"))
+    message = pickle.dumps((carry_out, (), []))
+    forged = signing.signed(b"another key" * 3, "call/0", message)
+    for sent in (message, forged, signing.signed(signing.own_key(), "call/1", message)):
+        two.set("call/0", sent)
+        with pytest.raises(RunError, match="'call/0' does not come from the first process"):
+            calls.follow()
+    assert CARRIED_OUT == [] and "does not come from the first process" in str(calls.failure())
+    send(two, "call/0", message)
+    send(two, "call/1", calls.NO_CALL)
+    calls.follow()
+    assert len(CARRIED_OUT) == 1
+
+
+def test_the_leader_signs_its_messages(two):
+    with calls.shared(carry_out, on_progress=lambda count: None) as call:
+        call.leave()
+    calls.leave()
+    key = signing.leaders_key()
+    work, arguments, files = pickle.loads(signing.checked(key, "call/0", two.get("call/0")))
+    assert (work, arguments, files) == (carry_out, (), [])
+    assert signing.checked(key, "call/1", two.get("call/1")) == calls.NO_CALL
 
 
 def test_a_process_that_has_ended_is_named(two):
