@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from staff_engine.evaluation.cells import Budget
 
 ORACLE = "oracle"
 GRID = Path(__file__).with_name("grid.toml")
@@ -46,6 +48,7 @@ class Grid(_Frozen):
 
     page: str = "evidence"
     """The name of its table and page in docs/measured."""
+    title: str = "how coresets train"
     small: str
     target: str
     """The models, as in a plan; $NAME is an environment variable."""
@@ -59,6 +62,19 @@ class Grid(_Frozen):
     methods: tuple[str, ...]
     data: tuple[Data, ...]
     variants: tuple[Variant, ...] = ()
+
+    @field_validator("evaluation")
+    @classmethod
+    def _one_budget(cls, evaluation: dict[str, Any]) -> dict[str, Any]:
+        budget = evaluation.get("budget", "epochs")
+        if budget not in get_args(Budget):
+            raise ValueError(f"budget {budget!r}; allowed: {', '.join(get_args(Budget))}")
+        return evaluation
+
+    @property
+    def budget(self) -> Budget:
+        """What coresets are trained for: the epochs of the full data, or its steps."""
+        return self.evaluation.get("budget", "epochs")
 
     @property
     def file(self) -> str:

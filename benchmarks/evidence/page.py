@@ -30,7 +30,7 @@ from staff_engine.evaluation.cells import FULL, NOTHING
 from staff_engine.evaluation.report import paired_difference
 from staff_engine.system.words import listed
 
-HEAD = """# Evidence: how coresets train
+HEAD = """# Evidence: {title}
 
 After reading this page, you know how the coresets of each method train, on data with and without faults,
 and how sure that is. [How we test](../understand/evidence.md) says what a cell is and what was fixed
@@ -42,6 +42,12 @@ The small model is {small}, the target {target}.
 from another machine. Differences are paired by seed; below 0 is better than
 random. A value in brackets is half the width of its 95 % interval over the seeds (Student's t).
 """
+
+TRAINED = {
+    "epochs": "after fine-tuning on {share} of the data",
+    "steps": "after fine-tuning on {share} of the data for as many steps as on all of it",
+}
+"""How the coresets were trained, by `Grid.budget`."""
 
 PAPER_TABLE = """## The figures of others
 
@@ -81,16 +87,18 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
     table = pd.read_parquet(grid.table) if table is None else table
     there = int((table["arm"] != NOTHING).sum())
     head = HEAD.format(
+        title=grid.title,
         written=written_by(content, grid.table.name),
         small=grid.small.removeprefix(PREFIX), target=grid.target.removeprefix(PREFIX),
         cells=there, planned=grid.cells,
         missing="" if there >= grid.cells else " The same command computes the missing ones.",
     )  # fmt: skip
-    several = len({each.task for each in grid.data}) > 1  # the endpoints are those of several tasks
-    parts = [head, _in_short(table, grid.pruning_rate)]
-    parts += [_primary(table), _secondary(table)] if several else []
+    # The endpoints are those of several tasks and of equal epochs.
+    judged = len({each.task for each in grid.data}) > 1 and grid.budget == "epochs"
+    parts = [head, _in_short(table, grid)]
+    parts += [_primary(table), _secondary(table)] if judged else []
     parts += [_data(table, data) for data in table["data"].unique()]
-    parts += [_power(table), sections(content.get("scores", {})), *([_others()] if several else [])]
+    parts += [_power(table), sections(content.get("scores", {})), *([_others()] if judged else [])]
     return "\n".join(parts)
 
 
@@ -116,10 +124,11 @@ def _repeated(table: pd.DataFrame, arm: str, faulty: bool) -> list[str]:
     return [name for name in names if min(len(losses(table, name, each)) for each in (arm, REFERENCE)) > 1]
 
 
-def _in_short(table: pd.DataFrame, pruning_rate: float) -> str:
+def _in_short(table: pd.DataFrame, grid: Grid) -> str:
+    trained = TRAINED[grid.budget].format(share=f"{1 - grid.pruning_rate:.0%}")
     return (
-        f"## In short\n\nThe held-out loss of the target after fine-tuning on {1 - pruning_rate:.0%} of the"
-        f" data, minus that of random samples, with\nits 95 % interval:\n\n{headline(table)}\n"
+        f"## In short\n\nThe held-out loss of the target {trained}, minus that of random samples, with"
+        f"\nits 95 % interval:\n\n{headline(table)}\n"
     )
 
 
@@ -171,7 +180,7 @@ def _data(table: pd.DataFrame, data: str) -> str:
         by_loss = losses(table, data, arm)
         if not len(by_loss):
             continue
-        cells = table[(table["data"] == data) & (table["arm"] == arm) & (table["budget"] == "epochs")]
+        cells = table[(table["data"] == data) & (table["arm"] == arm)]
         compared = arm not in (REFERENCE, FULL)
         rows.append(
             (

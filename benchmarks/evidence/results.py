@@ -31,7 +31,7 @@ class Gap:
 
 def losses(table: pd.DataFrame, data: str, arm: str, column: str = "loss") -> pd.Series:
     """A figure of an arm on a data set, by seed; empty if it has no cell."""
-    chosen = table[(table["data"] == data) & (table["arm"] == arm) & (table["budget"] == "epochs")]
+    chosen = table[(table["data"] == data) & (table["arm"] == arm)]
     return chosen.set_index("seed")[column].sort_index()
 
 
@@ -103,8 +103,7 @@ def _in_words(table: pd.DataFrame, arm: str) -> str:
 
 def _tasks_with_seeds(table: pd.DataFrame, arm: str) -> set[str]:
     """The tasks with a data set that has at least two seeds of an arm."""
-    cells = table[(table["arm"] == arm) & (table["budget"] == "epochs")]
-    counts = cells.groupby(["task", "data"])["seed"].nunique()
+    counts = table[table["arm"] == arm].groupby(["task", "data"])["seed"].nunique()
     return set(counts[counts > 1].index.get_level_values("task"))
 
 

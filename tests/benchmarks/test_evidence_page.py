@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from pydantic import ValidationError
 
 from benchmarks.evidence import page as evidence_page
 from benchmarks.evidence import results
 from benchmarks.evidence.__main__ import _part, _varied
-from benchmarks.evidence.grid import GRID, read_grid
+from benchmarks.evidence.grid import GRID, Grid, read_grid
 from benchmarks.evidence.table import known_rows
 from staff_engine.data.locating import check_source
 from staff_engine.plan import Plan
@@ -70,6 +71,22 @@ def test_an_experiment_with_one_task_compares_with_the_full_data_and_has_no_endp
     assert "after fine-tuning on 80% of the data" in shown
     assert "Studio minus the full data: +0.900 nats (+0.900 to +0.900)." in shown
     assert "endpoint" not in shown
+
+
+def test_an_experiment_at_equal_steps_says_so_and_has_no_endpoints():
+    grid = read_grid(GRID.with_name("steps.toml"))
+    table = made().assign(budget=lambda table: np.where(table["arm"] == "full", "epochs", "steps"))
+    shown = evidence_page.page({**MACHINE, "grid": grid.model_dump(mode="json")}, table)
+    assert shown.startswith("# Evidence: equal steps\n")
+    assert "on 10% of the data for as many steps as on all of it" in shown
+    assert "STAFF (Studio): -0.099 nats" in shown and "endpoint" not in shown
+
+
+def test_an_experiment_has_one_budget():
+    changed = read_grid().model_dump(mode="json")
+    changed["evaluation"]["budget"] = "both"
+    with pytest.raises(ValidationError, match="budget 'both'; allowed: epochs, steps"):
+        Grid(**changed)
 
 
 def test_secondary_endpoints_are_paired_and_corrected():
