@@ -17,6 +17,8 @@ from typing import Any
 
 from staff_engine.errors import RunError, StaffError
 from staff_engine.system import team
+from staff_engine.system.disk import full_disk
+from staff_engine.system.home import home
 from staff_engine.system.hosts import name_of, this_host
 from staff_engine.system.memory import give_back
 from staff_engine.system.signing import LATE_SECONDS, checked, leaders_key, own_key, signed
@@ -296,8 +298,9 @@ def _wait_for(files: list[tuple[Path, tuple[int, int] | None]]) -> None:
 
 def _report_failure(error: Exception) -> None:
     line = " ".join(str(error).split())
-    known = isinstance(error, StaffError)
-    reason = line if known else f"{type(error).__name__}: {line}"[:500]
+    full = full_disk(error, home())
+    known = isinstance(error, StaffError) or full is not None
+    reason = full or (line if known else f"{type(error).__name__}: {line}"[:500])
     text = f"{team.name_of_member(team.rank())} failed: {reason}"
     team.current().store.set("failure", json.dumps({"text": text, "known": known}))
 

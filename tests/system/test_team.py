@@ -1,5 +1,6 @@
 """The processes of a run: how work is dealt, counted, stopped, and how one learns that another has failed."""
 
+import errno
 import os
 import pickle
 import threading
@@ -91,6 +92,11 @@ def test_an_error_of_the_leader_stops_the_helpers_before_it_goes_on(two):
     ("failure", "raised", "words"),
     [
         (PlanError("lower max_length"), RunError, "failed: lower max_length"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            RunError,
+            "failed: no space left in .* free some space",
+        ),
         (ValueError("a fault"), calls.HelperFailed, "failed: ValueError: a fault"),
     ],
 )
