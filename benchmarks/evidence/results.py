@@ -36,10 +36,16 @@ def losses(table: pd.DataFrame, data: str, arm: str, column: str = "loss") -> pd
 
 
 def gaps(table: pd.DataFrame, arm: str = OURS) -> list[Gap]:
-    """The share of the gap that an arm closes on each data set that has it, random and the full data."""
+    """The share of the gap that an arm closes on each data set that has it, random and the full data.
+
+    On data without faults, the oracle is random.
+    """
     found = []
     for data, rows in table.groupby("data", sort=False):
-        ours, random = _paired(losses(table, data, arm), losses(table, data, REFERENCE))
+        same = arm == ORACLE and not rows["faulty"].any()
+        ours, random = _paired(
+            losses(table, data, REFERENCE if same else arm), losses(table, data, REFERENCE)
+        )
         full = losses(table, data, FULL)
         if len(ours) and len(full):
             closed = analysis.gap_closed(ours.to_numpy(), random.to_numpy(), full.to_numpy())
@@ -47,10 +53,10 @@ def gaps(table: pd.DataFrame, arm: str = OURS) -> list[Gap]:
     return found
 
 
-def primary(table: pd.DataFrame) -> Estimate | None:
-    """The primary endpoint; None before two tasks have cells."""
+def primary(table: pd.DataFrame, arm: str = OURS) -> Estimate | None:
+    """The primary endpoint, or the same of another arm; None before two tasks have cells."""
     by_task: dict[str, list[float]] = {}
-    for gap in gaps(table):
+    for gap in gaps(table, arm):
         by_task.setdefault(gap.task, []).append(gap.closed)
     return analysis.over_tasks(by_task) if len(by_task) > 1 else None
 

@@ -60,6 +60,30 @@ def test_worse_than_random_fails():
     )
 
 
+def with_oracle(shift, tasks=("a", "b")):
+    """The table with an oracle that differs from random by a constant on the data with faults."""
+    table = made(tasks)
+    rows = table[(table["arm"] == "random") & table["faulty"]]
+    rows = rows.assign(arm="oracle", loss=rows["loss"] + shift, losses=rows["losses"] + shift)
+    return pd.concat([table, rows], ignore_index=True)
+
+
+def test_the_oracle_is_random_without_faults():
+    found = {gap.data: gap.closed for gap in results.gaps(with_oracle(-0.2), "oracle")}
+    assert found == pytest.approx({"a": 0.0, "a, faulty": 0.2, "b": 0.0, "b, faulty": 0.2}, abs=0.01)
+    shown = text(with_oracle(-0.2))
+    assert "The oracle closes +10% (" in shown and "not have been enough" not in shown
+    assert "oracle closes" not in text(made())
+
+
+def test_an_endpoint_that_the_oracle_misses_is_said_to_be_out_of_reach():
+    table = with_oracle(-0.2)
+    found = (table["task"] == "a") & (table["arm"] == "oracle")
+    table.loc[found, "loss"] += 0.2
+    assert "The oracle closes +5% (-59% to +69%)" in text(table)
+    assert "wrong and repeated rows would not have been enough on these data sets" in text(table)
+
+
 def test_one_task_has_no_interval():
     assert results.primary(made(tasks=("a",))) is None
     assert "Only one task has cells, so there is no interval yet." in text(made(tasks=("a",)))
