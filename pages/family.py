@@ -15,6 +15,7 @@ from pages.parts.similarity import form, live
 from pages.parts.words import plain, sentence
 from staff_engine.charts import similarity as charts
 from staff_engine.cli.command_lines import similarity_command
+from staff_engine.data.sources import shown_source
 from staff_engine.errors import StaffError
 from staff_engine.models.sources import short_name
 from staff_engine.pipelines.similarity import wording as words
@@ -32,7 +33,6 @@ from staff_engine.runs.control import Run
 from staff_engine.runs.kinds import Kind
 from staff_engine.runs.summary import load_timings
 from staff_engine.selection.trust import FAIR, HIGH, HIGH_AT_LEAST, Trust
-from staff_engine.system.hub import with_short_commits
 from staff_engine.system.words import counted, duration, number
 
 SCORE_NAMES: dict[str, tuple[Score, str]] = {
@@ -144,7 +144,7 @@ def _made_from(similarity: Similarity) -> str:
     plan, report = similarity.plan, similarity.report
     tuned = counted(plan.epochs, "epoch")
     limit = f", the first {plan.limit:,} rows" if plan.limit else ""
-    data = plain(with_short_commits(plan.dataset))
+    data = plain(shown_source(plan.dataset))
     return f"{report.samples:,} samples of {data}{limit}; the small models were fine-tuned for {tuned}."
 
 

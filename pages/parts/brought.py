@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
 from pages.parts.words import plain
 from staff_engine.brought_scores import NO_MODEL, OWN
+from staff_engine.data.sources import shown_file
 from staff_engine.plan import Plan
 
 
@@ -17,7 +16,7 @@ def say(plan: Plan) -> None:
         return
     target = " There is no target either, so no sample is verified." if plan.target == NO_MODEL else ""
     st.info(
-        f"The scores of this run are from {plain(Path(plan.scores).name)}. It has no small model: where a"
+        f"The scores of this run are from {plain(shown_file(plan.scores))}. It has no small model: where a"
         f" page says small model, it shows {plain(plan.score.removeprefix(OWN))}. Effort, loss, embeddings"
         f" and the loss of each token are not known.{target}",
         icon=":material/upload_file:",

@@ -15,11 +15,14 @@ from staff_engine.data.locating import HubData, check_source, files_of, names_a_
 from staff_engine.errors import DatasetError
 from staff_engine.system.files import PRIVATE_FILE, private_folder, replaced
 from staff_engine.system.home import home
-from staff_engine.system.hub import at_commit
+from staff_engine.system.hub import at_commit, with_short_commits
 from staff_engine.system.sharing import UPLOADS, check_disk
 from staff_engine.system.words import size_in_words
 
 HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(/.*)?")
+
+_UPLOAD = re.compile(r"[0-9a-f]{12}-.+")
+"""Names of uploads: the beginning of the content's sha256, then the file's own name."""
 
 NEAR = 5
 """Maximum number of names that an error suggests."""
@@ -120,9 +123,26 @@ def keep_upload(name: str, content: bytes) -> Path:
     return path
 
 
-def upload_name(path: Path) -> str:
-    """The original name of an upload."""
-    return path.name.partition("-")[2]
+def is_upload(source: str) -> bool:
+    """Whether a data set is a file that `keep_upload` saved, here or in another home."""
+    path = Path(source)
+    return path.parent.name == UPLOADS and _UPLOAD.fullmatch(path.name) is not None
+
+
+def shown_source(source: str) -> str:
+    """The name of a data set for people: an upload has its own name, and a commit seven characters.
+
+    >>> shown_source("/home/ann/uploads/0123456789ab-train.csv"), shown_source("builtin:chat")
+    ('train.csv', 'builtin:chat')
+    """
+    if is_upload(source):
+        return Path(source).name.partition("-")[2]
+    return with_short_commits(source)
+
+
+def shown_file(path: str) -> str:
+    """The name of a file for people, without its folder."""
+    return Path(shown_source(path)).name
 
 
 def is_on_hub(source: str) -> bool:

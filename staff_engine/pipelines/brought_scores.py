@@ -10,6 +10,7 @@ import numpy as np
 
 from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.dataset import open_imported
+from staff_engine.data.sources import shown_file
 from staff_engine.data.tokens import TokenTable
 from staff_engine.models.sources import builtin_models
 from staff_engine.pipelines.helping import Reporter
@@ -86,7 +87,7 @@ def notes_on_scores(results: Results) -> list[str]:
     plan = results.plan
     if plan.scores is None:
         return []
-    notes = [f"The scores are from {Path(plan.scores).name}. The run has no small model."]
+    notes = [f"The scores are from {shown_file(plan.scores)}. The run has no small model."]
     if plan.target == NO_MODEL:
         return [*notes, f"Lengths are in tokens of {tokenizer_of(plan)}."]
     agreement = rank_agreement(

@@ -21,6 +21,7 @@ import staff_engine
 from staff_engine.brought_scores import NO_MODEL
 from staff_engine.data.formats import FORMATS
 from staff_engine.data.locating import absolute_source
+from staff_engine.data.sources import shown_source
 from staff_engine.errors import PlanError, RunError
 from staff_engine.evaluation_plan import EvaluationPlan
 from staff_engine.plan import Plan
@@ -146,9 +147,9 @@ def create_run(
         if similarity
         else Kind.EVALUATION
         if evaluation
-        else _slug(plan.scores or plan.small, 16)
+        else _slug(shown_source(plan.scores or plan.small), 16)
     )
-    slug = f"{_slug(plan.dataset, 24)}-{what}"
+    slug = f"{_slug(shown_source(plan.dataset), 24)}-{what}"
     record = RunRecord(
         name=name or slug, created=now(), plan=plan, versions=_versions(), delivery=delivery,
         similarity=similarity, evaluation=evaluation,

@@ -9,7 +9,7 @@ from staff_engine.data import first_rows as module
 from staff_engine.data.files import json_arrays
 from staff_engine.data.first_rows import FIRST, first_rows
 from staff_engine.data.reading import Mapping, Reading
-from staff_engine.data.sources import find_file, in_words, is_on_hub, keep_upload, upload_name
+from staff_engine.data.sources import find_file, in_words, is_on_hub, is_upload, keep_upload, shown_source
 from staff_engine.errors import DatasetError
 
 PAIR = {"question": "q", "answer": "a"}
@@ -193,6 +193,6 @@ def test_an_upload_is_kept_once_under_a_name_that_harms_nothing(tmp_path, monkey
     path = keep_upload("../../my data*.jsonl", b"{}")
     assert path == keep_upload("../../my data*.jsonl", b"{}")
     assert path.parent == tmp_path / "uploads"
-    assert upload_name(path) == "my-data-.jsonl"
+    assert is_upload(str(path)) and shown_source(str(path)) == "my-data-.jsonl"
     assert path.read_bytes() == b"{}"
     assert keep_upload("my data*.jsonl", b"{ }") != path

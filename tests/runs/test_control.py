@@ -9,6 +9,7 @@ import sys
 import psutil
 import pytest
 
+from staff_engine.data.sources import keep_upload
 from staff_engine.errors import PlanError, RunError, StaffError
 from staff_engine.plan import Plan
 from staff_engine.runs import control, worker
@@ -221,6 +222,13 @@ def test_the_home_is_the_users_data_folder_unless_said_otherwise(monkeypatch, st
     assert home() == staff_home
     monkeypatch.delenv("STAFF_HOME")
     assert home().name == "staff-studio"
+
+
+def test_a_run_of_an_upload_is_named_after_its_file(plan):
+    upload = keep_upload("Train set.jsonl", b"{}")
+    record = control.read_record(create_run(plan.but(dataset=str(upload))))
+    assert record.name == "train-set-llama-nano"
+    assert record.plan.dataset == str(upload)
 
 
 def test_a_run_can_be_renamed(run):

@@ -10,12 +10,18 @@ from pages.parts.page import errors
 from pages.parts.words import plain, sentence
 from staff_engine.data.builtin.split import SPLITS
 from staff_engine.data.builtin.tasks import TASKS, is_task
-from staff_engine.data.files.addresses import is_address
 from staff_engine.data.files.compression import COMPRESSED
 from staff_engine.data.files.kinds import ALL_SUFFIXES
 from staff_engine.data.formats import BY_HAND
 from staff_engine.data.reading import Reading
-from staff_engine.data.sources import find_file, find_source, is_on_hub, keep_upload, upload_name
+from staff_engine.data.sources import (
+    find_file,
+    find_source,
+    is_on_hub,
+    is_upload,
+    keep_upload,
+    shown_source,
+)
 from staff_engine.errors import StaffError
 from staff_engine.system.sharing import check_place, is_shared
 
@@ -77,8 +83,16 @@ def begin() -> None:
     if (plan.get("response_column") and not plan.get("format")) or plan.get("conversation_column"):
         begun["data_format"] = BY_HAND
     if is_task(dataset):
-        begun |= {"data_kind": "builtin", "data_task": dataset.removeprefix("builtin:")}
-    elif dataset.startswith(("/", "~", ".")) or is_address(dataset):
+        task = dataset.removeprefix("builtin:")
+        begun["data_kind"] = "builtin"
+        if task.partition("?")[0] in TASKS:
+            begun["data_task"] = task
+    elif is_upload(dataset):
+        begun |= {"data_kind": "upload", "data_upload": dataset}
+    elif dataset and is_on_hub(dataset):
+        name, _, config = dataset.partition(":")
+        begun |= {"data_kind": "hub", "data_hub": name, "data_config": config}
+    else:
         begun["data_path"] = dataset
     st.session_state.update(begun)
 
@@ -144,7 +158,7 @@ def _upload() -> str | None:
     with errors():
         path = find_file(kept)
     if st.session_state.get("data_uploader") is None:
-        st.caption(f"Uploaded earlier: {plain(upload_name(path))}")
+        st.caption(f"Uploaded earlier: {plain(shown_source(str(path)))}")
     return str(path)
 
 
@@ -163,8 +177,9 @@ def _take_upload() -> None:
 def _builtin() -> str:
     task = st.selectbox(
         "Data set",
-        list(TASKS),
-        format_func=lambda name: f"{name.capitalize()}: {TASKS[name].sentence}",
+        # A plan can have a task with options, as the demo with faults.
+        dict.fromkeys([*TASKS, st.session_state.data_task]),
+        format_func=_task_words,
         key="data_task",
         help="Created on this machine from installed packages, so you can try the app offline.",
         persist_state="session",
@@ -180,6 +195,13 @@ def _builtin() -> str:
         persist_state="session",
     )
     return f"builtin:{task}"
+
+
+def _task_words(task: str) -> str:
+    name, _, faults = task.partition("?")
+    if faults:
+        return f"{name.capitalize()} with faults ({faults})"
+    return f"{name.capitalize()}: {TASKS[name].sentence}"
 
 
 def split_of(source: str) -> str:

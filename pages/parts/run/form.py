@@ -15,6 +15,7 @@ from staff_engine.brought_scores import NO_MODEL
 from staff_engine.cli.command_lines import run_command
 from staff_engine.cli.options import PANELS
 from staff_engine.data.locating import check_source
+from staff_engine.data.sources import shown_source
 from staff_engine.errors import StaffError
 from staff_engine.models.presets import ModelPair, model_pairs
 from staff_engine.models.sources import find_model
@@ -79,7 +80,7 @@ def _data(chosen: dict[str, Any]) -> bool:
                 st.session_state.new_plan = {**chosen, "dataset": "builtin:docstrings", "limit": 600}
                 st.rerun()
         return False
-    words = [plain(str(chosen["dataset"]))]
+    words = [plain(shown_source(chosen["dataset"]))]
     if chosen.get("format"):
         words.append(plain(f"read as {chosen['format']}"))
     if chosen.get("prompt_column"):

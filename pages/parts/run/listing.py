@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
 from pages.parts.navigation import (
@@ -17,6 +15,7 @@ from pages.parts.navigation import (
 from pages.parts.page import errors
 from pages.parts.run import progress
 from pages.parts.words import plain
+from staff_engine.data.sources import shown_file, shown_source
 from staff_engine.models.sources import short_name
 from staff_engine.plan import Plan
 from staff_engine.runs import control
@@ -158,7 +157,7 @@ def _words(facts: RunDescription) -> str:
     """Data, models, result and age of a run, in one line."""
     parts = []
     if facts.plan is not None:
-        parts.append(plain(short_name(facts.plan.dataset)))
+        parts.append(plain(short_name(shown_source(facts.plan.dataset))))
         parts.append(plain(_models(facts, facts.plan)))
     if facts.summary is not None:
         parts.append(f"{facts.summary.coreset_size:,} of {facts.summary.samples:,} samples")
@@ -180,7 +179,7 @@ def _models(facts: RunDescription, plan: Plan) -> str:
         arms = [METHODS[name].label for name in chosen.methods if name in METHODS] + list(chosen.also)
         return f"evaluates {', '.join(arms)} on {short_name(plan.target)}"
     if plan.scores is not None:
-        return f"{plan.score} of {Path(plan.scores).name} for {short_name(plan.target)}"
+        return f"{plan.score} of {shown_file(plan.scores)} for {short_name(plan.target)}"
     smalls, targets = (compared.smalls, compared.targets) if compared else ((plan.small,), (plan.target,))
     words = f"{', '.join(map(short_name, smalls))} for {', '.join(map(short_name, targets))}"
     return f"compares {words} on {compared.sample:,} samples" if compared else words

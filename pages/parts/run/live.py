@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import streamlit as st
 
@@ -15,6 +14,7 @@ from pages.parts.run import progress
 from pages.parts.words import plain, sentence
 from staff_engine.charts import progress as charts
 from staff_engine.charts.style import clipped
+from staff_engine.data.sources import shown_file, shown_source
 from staff_engine.pipelines.coreset import stages_of
 from staff_engine.plan import Plan
 from staff_engine.runs import control
@@ -89,9 +89,11 @@ def _head(run: Run, facts: RunDescription, *, resumable: bool) -> None:
 def _words(plan: Plan | None) -> str:
     if plan is None:
         return ""
+    data = shown_source(plan.dataset)
     if plan.scores is not None:
-        return plain(f"{plan.dataset} · {plan.score} of {Path(plan.scores).name} for {plan.target}")
-    return plain(with_short_commits(f"{plan.dataset} · {plan.small} for {plan.target}"))
+        of = shown_file(plan.scores)
+        return plain(with_short_commits(f"{data} · {plan.score} of {of} for {plan.target}"))
+    return plain(with_short_commits(f"{data} · {plan.small} for {plan.target}"))
 
 
 def _finished(summary: Summary, timings: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from pages.parts.run import plan_field
 from pages.parts.words import plain, sentence
 from staff_engine.brought_scores import NO_MODEL
-from staff_engine.data.sources import keep_upload, upload_name
+from staff_engine.data.sources import keep_upload, shown_file
 from staff_engine.errors import StaffError
 from staff_engine.plan import Plan
 from staff_engine.scoring.own_scores import scores_in
@@ -78,7 +78,7 @@ def choose() -> dict[str, Any] | None:
         st.error(sentence(error))
         return None
     if file is None:
-        st.caption(f"The file is {plain(upload_name(Path(path)))}.")
+        st.caption(f"The file is {plain(shown_file(path))}.")
     return {**NOT_NEEDED, **_target()}
 
 

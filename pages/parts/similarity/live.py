@@ -7,6 +7,7 @@ import streamlit as st
 from pages.parts.page import errors
 from pages.parts.run import progress
 from pages.parts.words import plain
+from staff_engine.data.sources import shown_source
 from staff_engine.models.sources import short_name
 from staff_engine.pipelines.similarity.report import open_similarity
 from staff_engine.pipelines.similarity.run import stages_of
@@ -14,7 +15,6 @@ from staff_engine.runs import control
 from staff_engine.runs.control import Run
 from staff_engine.runs.description import RunDescription
 from staff_engine.runs.status import ACTIVE
-from staff_engine.system.hub import with_short_commits
 
 NEXT = {
     "queued": "Another run is in progress. This one starts when that run ends.",
@@ -63,5 +63,5 @@ def _what(facts: RunDescription) -> str:
     if facts.plan is None or compared is None:
         return ""
     smalls, targets = (", ".join(map(short_name, names)) for names in (compared.smalls, compared.targets))
-    data = with_short_commits(facts.plan.dataset)
+    data = shown_source(facts.plan.dataset)
     return plain(f"{data} · {smalls} for {targets} · {compared.sample:,} samples")
