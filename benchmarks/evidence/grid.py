@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from staff_engine.evaluation.cells import Budget
+from staff_engine.evaluation.cells import FULL, Budget
 
 ORACLE = "oracle"
 GRID = Path(__file__).with_name("grid.toml")
@@ -94,9 +94,12 @@ class Grid(_Frozen):
     @property
     def cells(self) -> int:
         """Number of cells of the whole experiment, without the untouched target."""
-        arms = sum(len(self.methods_on(each)) for each in self.data)
-        arms += sum(len(each.data) for each in self.variants)
-        return arms * self.seeds + len(self.data) * self.full_seeds
+        return sum(sum(self.arms_on(each).values()) for each in self.data)
+
+    def arms_on(self, data: Data) -> dict[str, int]:
+        """The arms on a data set, with the number of seeds of each."""
+        variants = [each.arm for each in self.variants if data.name in each.data]
+        return {FULL: self.full_seeds, **dict.fromkeys([*self.methods_on(data), *variants], self.seeds)}
 
     def methods_on(self, data: Data) -> tuple[str, ...]:
         """The methods on a data set. Without faults, the oracle is the same as random and is left out."""

@@ -28,7 +28,7 @@ from benchmarks.machine import written_by
 from staff_engine.data.builtin.tasks import PREFIX
 from staff_engine.evaluation.cells import FULL, NOTHING
 from staff_engine.evaluation.report import paired_difference
-from staff_engine.system.words import listed
+from staff_engine.system.words import counted, listed
 
 HEAD = """# Evidence: {title}
 
@@ -99,6 +99,7 @@ def page(content: dict[str, Any], table: pd.DataFrame | None = None) -> str:
     parts += [_primary(table), _secondary(table)] if judged else []
     parts += [_data(table, data) for data in table["data"].unique()]
     parts += [_power(table), sections(content.get("scores", {})), *([_others()] if judged else [])]
+    parts += [_missing(table, grid)] if there < grid.cells else []
     return "\n".join(parts)
 
 
@@ -247,6 +248,27 @@ def _power(table: pd.DataFrame) -> str:
     )
     heading = ("task", "standard deviation", "3 seeds", "5 seeds", "10 seeds")
     return "\n".join([words, markdown(heading, rows), ""])
+
+
+def _missing(table: pd.DataFrame, grid: Grid) -> str:
+    """The arms that lack seeds, by data set."""
+    lines = [
+        "## What is missing",
+        "",
+        f"The grid has {grid.seeds} seeds of each arm, and {grid.full_seeds} of the full data. Fewer have:",
+        "",
+    ]
+    for data in grid.data:
+        by_seeds: dict[int, list[str]] = {}
+        for arm, planned in grid.arms_on(data).items():
+            seeds = len(losses(table, data.name, arm))
+            if seeds < planned:
+                by_seeds.setdefault(seeds, []).append(label_of(arm))
+        lines += [
+            f"- {data.name}, {counted(seeds, 'seed')}: {'; '.join(arms)}"
+            for seeds, arms in sorted(by_seeds.items())
+        ]
+    return "\n".join([*lines, ""])
 
 
 def _others() -> str:

@@ -113,6 +113,17 @@ def test_an_experiment_has_one_budget():
         Grid(**changed)
 
 
+def test_the_page_says_which_arms_lack_seeds():
+    grid = read_grid(GRID.with_name("light.toml"))
+    table = made(tasks=("kazakh",))
+    content = {**MACHINE, "grid": grid.model_dump(mode="json")}
+    assert "What is missing" not in evidence_page.page(content, table[table["faulty"]])
+    shown = evidence_page.page(content, table[table["faulty"] & (table["seed"] < 2)].query("arm != 'random'"))
+    missing = shown.partition("## What is missing")[2]
+    assert "- kazakh, faulty, 0 seeds: Random\n" in missing
+    assert "- kazakh, faulty, 2 seeds: full data; STAFF (Studio)\n" in missing
+
+
 def test_secondary_endpoints_are_paired_and_corrected():
     found = {each.words: each for each in results.secondary(made())}
     faulty = found["Studio and random, data with faults"]
