@@ -19,6 +19,7 @@ MODULES = {
     "baselines": "baselines",
     "diverse": "diverse",
     "evidence": "evidence.page",
+    "evidence_light": "evidence.page",
     "evidence_smollm2": "evidence.page",
     "load": "load",
     "inspection": "inspection",
