@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -38,6 +39,18 @@ Processes = Annotated[
 Detach = Annotated[
     bool, typer.Option("--detach", help="Return immediately; the run continues in the background.")
 ]
+
+
+def in_words(error: typer.TyperException) -> str:
+    """What is wrong with a command. If it has an argument too many, also where the data belongs."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", message)
+    if extra is None or context is None:
+        return message
+    takes_data = any(parameter.name == "dataset" for parameter in context.command.params)
+    advice = "give the data with --dataset" if takes_data else f"see {context.command_path} --help"
+    return f"unexpected argument {extra[1]!r}; {advice}"
 
 
 def scored(run: str) -> Run:

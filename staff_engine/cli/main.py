@@ -18,6 +18,7 @@ from staff_engine.cli.arguments import (
     NewName,
     Processes,
     RunName,
+    in_words,
     say_json,
     scored,
     see_through,
@@ -371,7 +372,7 @@ def main(arguments: Sequence[str] | None = None, *, default: Sequence[str] = ("-
     except (StaffError, typer.TyperException) as error:
         if debug:
             raise
-        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        message = in_words(error) if isinstance(error, typer.TyperException) else str(error)
         say(f"error: {' '.join(message.split())}", err=True)
         return 2
     except typer.Abort:

@@ -82,6 +82,18 @@ def test_a_wrong_setting_is_refused_in_one_line_before_anything_is_written(argum
     assert_wrong_input(["run", "--dataset", str(data), *NEEDED, *arguments], line, capsys)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["inspect", "a.jsonl"], "unexpected argument 'a.jsonl'; give the data with --dataset"),
+        (["run", "a.jsonl"], "unexpected argument 'a.jsonl'; give the data with --dataset"),
+        (["list", "mine"], "unexpected argument 'mine'; see python -m staff_engine list --help"),
+    ],
+)
+def test_an_argument_too_many_says_what_to_do(arguments, line, capsys):
+    assert_wrong_input(arguments, line, capsys)
+
+
 def test_missing_settings_are_named(capsys):
     assert_wrong_input(["run"], "dataset is missing; small is missing; target is missing", capsys)
 
