@@ -14,6 +14,8 @@ from benchmarks.evidence.results import (
     OURS,
     PAPER,
     REFERENCE,
+    TIME,
+    data_of,
     deviations,
     difference,
     gaps,
@@ -112,25 +114,50 @@ def headline(table: pd.DataFrame) -> str:
             names = _repeated(table, arm, faulty)
             estimate = difference(table, arm, REFERENCE, names)
             if estimate is not None:
-                tasks = listed(list(dict.fromkeys(name.partition(",")[0] for name in names)))
-                found.append(f"{_signed(estimate.value)} nats ({_interval(estimate)}) on {tasks} {words}")
+                found.append(
+                    f"{_signed(estimate.value)} nats ({_interval(estimate)}) on {_tasks(names)} {words}"
+                )
         if found:
             sentences.append(f"{label_of(arm)}: {' and '.join(found)}.")
     return " ".join(sentences) or "No method has seeds to compare yet."
 
 
+def at_equal_time(table: pd.DataFrame) -> str:
+    """Studio beside random samples that take as much time in all; README repeats it. Empty without seeds."""
+    names = [name for each in data_of(table) for name in each if _seeds(table, name, OURS, TIME) > 1]
+    estimate = difference(table, OURS, TIME, names)
+    if estimate is None:
+        return ""
+    rows = [[losses(table, name, arm, "rows").mean() for name in names] for arm in (TIME, OURS)]
+    more = np.mean(np.divide(*rows))
+    return (
+        f"Studio minus random at equal total time: {_signed(estimate.value)} nats ({_interval(estimate)}) on"
+        f" {_tasks(names)}. In that time, the target trains on {more:.1f} times as many random samples."
+    )
+
+
 def _repeated(table: pd.DataFrame, arm: str, faulty: bool) -> list[str]:
     """The data sets, with or without faults, on which an arm and random have at least two seeds."""
     names = table.loc[table["faulty"] == faulty, "data"].unique()
-    return [name for name in names if min(len(losses(table, name, each)) for each in (arm, REFERENCE)) > 1]
+    return [name for name in names if _seeds(table, name, arm, REFERENCE) > 1]
+
+
+def _seeds(table: pd.DataFrame, data: str, *arms: str) -> int:
+    return min(len(losses(table, data, arm)) for arm in arms)
+
+
+def _tasks(names: list[str]) -> str:
+    """The tasks of data sets, in words."""
+    return listed(list(dict.fromkeys(name.partition(",")[0] for name in names)))
 
 
 def _in_short(table: pd.DataFrame, grid: Grid) -> str:
     trained = TRAINED[grid.budget].format(share=f"{1 - grid.pruning_rate:.0%}")
-    return (
-        f"## In short\n\nThe held-out loss of the target {trained}, minus that of random samples, with"
-        f"\nits 95 % interval:\n\n{headline(table)}\n"
+    words = (
+        f"The held-out loss of the target {trained}, minus that of random samples, with\nits 95 % interval:"
     )
+    found = filter(None, (headline(table), at_equal_time(table)))
+    return "\n\n".join(["## In short", words, *found]) + "\n"
 
 
 def _primary(table: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from staff_engine.evaluation.cells import FULL
 from staff_engine.selection.methods import METHODS
 
 REFERENCE, OURS, PAPER = "random", "staff-studio", "staff-paper"
+TIME = "random-time"
 NO_RIVALS = (OURS, REFERENCE, ORACLE)
 """Methods that Studio is not compared with as one of the other methods."""
 
@@ -82,8 +83,7 @@ class Endpoint:
 
 def secondary(table: pd.DataFrame) -> list[Endpoint]:
     """The secondary endpoints that have cells, in the order of the protocol."""
-    faulty = sorted(set(table.loc[table["faulty"], "data"]))
-    clean = sorted(set(table.loc[~table["faulty"], "data"]))
+    faulty, clean = data_of(table)
     asked = [
         ("Studio and random, data with faults", REFERENCE, faulty),
         ("Studio and random, data without faults", REFERENCE, clean),
@@ -111,6 +111,12 @@ def _tasks_with_seeds(table: pd.DataFrame, arm: str) -> set[str]:
     """The tasks with a data set that has at least two seeds of an arm."""
     counts = table[table["arm"] == arm].groupby(["task", "data"])["seed"].nunique()
     return set(counts[counts > 1].index.get_level_values("task"))
+
+
+def data_of(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The data sets with faults, and those without. Intervals depend a little on their order."""
+    faulty = set(table.loc[table["faulty"], "data"])
+    return sorted(faulty), sorted(set(table["data"]) - faulty)
 
 
 def deviations(table: pd.DataFrame) -> dict[str, tuple[float, int]]:

@@ -1,6 +1,7 @@
 """What the page of evidence says of made-up cells."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,19 @@ def test_an_endpoint_that_the_oracle_misses_is_said_to_be_out_of_reach():
     table.loc[found, "loss"] += 0.2
     assert "The oracle closes +5% (-59% to +69%)" in text(table)
     assert "wrong and repeated rows would not have been enough on these data sets" in text(table)
+
+
+def test_random_samples_that_take_as_much_time_are_compared_with_studio():
+    table = made().assign(rows=10)
+    assert results.TIME in read_grid().methods
+    assert evidence_page.at_equal_time(table) == ""
+    cells = table[(table["arm"] == "random") & (table["task"] == "a")]
+    cells = cells.assign(arm=results.TIME, rows=35, losses=cells["losses"] - 0.5)
+    table = pd.concat([table, cells], ignore_index=True)
+    said = evidence_page.at_equal_time(table)
+    assert re.match(r"Studio minus random at equal total time: \+0\.(39|40). nats", said)
+    assert said.endswith(" on a. In that time, the target trains on 3.5 times as many random samples.")
+    assert said in text(table)
 
 
 def test_one_task_has_no_interval():
