@@ -21,6 +21,7 @@ MODULES = {
     "evidence": "evidence.page",
     "evidence_light": "evidence.page",
     "evidence_smollm2": "evidence.page",
+    "evidence_steps": "evidence.page",
     "load": "load",
     "inspection": "inspection",
     "overhead": "overhead",

@@ -223,12 +223,12 @@ def _secondary(table: pd.DataFrame) -> str:
 
 def _data(table: pd.DataFrame, data: str) -> str:
     rows = []
-    for arm in [arm for arm in table["arm"].unique() if arm != NOTHING]:
+    for arm in sorted(table["arm"].unique(), key=lambda arm: arm != NOTHING):  # the untouched target first
         by_loss = losses(table, data, arm)
         if not len(by_loss):
             continue
         cells = table[(table["data"] == data) & (table["arm"] == arm)]
-        compared = arm not in (REFERENCE, FULL)
+        compared = arm not in (REFERENCE, FULL, NOTHING)
         rows.append(
             (
                 label_of(arm),
