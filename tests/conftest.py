@@ -16,6 +16,14 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=f"needs {count} GPUs, and this machine has {there}"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_home_of_a_user(tmp_path_factory):
+    """Keep tests that set no home of their own out of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STAFF_HOME", str(tmp_path_factory.mktemp("no-home")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     """A data file and two tiny models, once for each module of tests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -12,10 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from staff_engine.errors import RunError
 from staff_engine.models import adapters, devices, loading
 from staff_engine.plan import Plan
 from staff_engine.scoring.scorer import Scorer, plan_batches
-from staff_engine.system.files import read_model, write_checked
+from staff_engine.system.background import key_of
+from staff_engine.system.files import private_folder, read_model, write_checked
+from staff_engine.system.home import home
+from staff_engine.system.hosts import name_of, this_host
 
 if TYPE_CHECKING:
     from staff_engine.data.tokens import TokenTable
@@ -38,6 +43,12 @@ ALIKE = 0.999
 
 FASTER = 1.3
 """Minimum speed-up of bfloat16. Smaller ones can be noise on a busy machine."""
+
+REPEATS = 3
+"""Number of times that each batch is timed. The shortest time counts: other load only makes times longer."""
+
+ROOM = "number-formats"
+"""The folder of the home with the choices so far."""
 
 
 class Precision(BaseModel):
@@ -95,8 +106,10 @@ def choose_precision(
 ) -> Precision:
     """Score a few short samples in float32 and bfloat16 with the small model before fine-tuning; compare.
 
-    This takes a few seconds. The choice is float32 without a measurement if the device does not compute
-    in bfloat16 natively, or if there are fewer than 50 samples in the first 1,000 rows.
+    This takes a few seconds. The choice is kept in the home, because a second measurement could come to
+    another one: so the same run again, and its forecast, use the same format. It is float32 without a
+    measurement if the device does not compute in bfloat16 natively, or if there are fewer than 50 samples in
+    the first 1,000 rows.
     """
     device = devices.choose_device(plan.device)
     if not devices.has_bfloat16(device):
@@ -105,8 +118,31 @@ def choose_precision(
     if len(chosen) < FEWEST:
         few = f"{len(chosen)} samples are too few to test whether bfloat16 ranks samples the same"
         return Precision(dtype="float32", reason=few)
+    path = home() / ROOM / f"{_key(plan, name, device, tokens, chosen)}.json"
+    if path.exists():
+        try:
+            return read_model(path, Precision)
+        except RunError as error:
+            log.warning("%s; the number format is chosen again", error)
     seconds, efforts = _measure(plan, name, tokens, chosen, clock)
-    return _decide(len(chosen), seconds[0] / seconds[1], _spearman(*efforts))
+    made = _decide(len(chosen), seconds[0] / seconds[1], _spearman(*efforts))
+    write_checked(private_folder(path.parent) / path.name, made.model_dump())
+    return made
+
+
+def _key(plan: Plan, name: str, device: str, tokens: TokenTable, chosen: np.ndarray) -> str:
+    """The key of a choice: the machine, the model, the settings of the measurement, and the samples."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if device.startswith("cuda") else ""
+    samples = hashlib.sha256()
+    for index in chosen:
+        sample = tokens[index]
+        samples.update(np.asarray(sample.input_ids, np.int64).tobytes())
+        samples.update(np.packbits(np.asarray(sample.response_mask, np.bool_)).tobytes())
+    machine = (name_of(this_host()), device, gpu, torch.__version__, torch.get_num_threads())
+    adapter = (plan.lora_rank, plan.lora_alpha, plan.lora_names, plan.scored_parameters)
+    return key_of([machine, name, adapter, plan.tokens_per_batch, samples.hexdigest()])
 
 
 def _decide(samples: int, speedup: float, spearman: float) -> Precision:
@@ -136,7 +172,7 @@ def _short(tokens: TokenTable) -> np.ndarray:
 def _measure(
     plan: Plan, name: str, tokens: TokenTable, chosen: np.ndarray, clock: Callable[[], float]
 ) -> tuple[list[float], list[np.ndarray]]:
-    """Seconds and efforts in both formats, alternating by batch, so that other load affects both equally."""
+    """Seconds and efforts in both formats, which alternate, so that other load affects both equally."""
     scorers = [_scorer(plan, name, dtype) for dtype in ("float32", "bfloat16")]
     batches = plan_batches(tokens.lengths[chosen], tokens=min(plan.tokens_per_batch, MOST_TOKENS // 4))
     for scorer in scorers:
@@ -145,10 +181,13 @@ def _measure(
     efforts = [np.empty(len(chosen)), np.empty(len(chosen))]
     for batch in batches:
         samples = [tokens[index] for index in chosen[batch]]
-        for turn, scorer in enumerate(scorers):
-            begun = clock()
-            efforts[turn][batch] = scorer.score(samples).effort
-            seconds[turn] += clock() - begun
+        times: tuple[list[float], list[float]] = [], []
+        for _ in range(REPEATS):
+            for turn, scorer in enumerate(scorers):
+                begun = clock()
+                efforts[turn][batch] = scorer.score(samples).effort
+                times[turn].append(clock() - begun)
+        seconds = [total + min(new) for total, new in zip(seconds, times, strict=True)]
     del scorers, scorer
     gc.collect()  # PEFT's models have reference cycles
     return seconds, efforts

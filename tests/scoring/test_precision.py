@@ -17,12 +17,19 @@ from staff_engine.scoring.precision import (
     read_precision,
     settle,
 )
+from staff_engine.system.files import read_model
 from tests.helpers.tiny import make_plan, make_tokens, save_model
 
 
 @pytest.fixture(scope="module")
 def name(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAFF_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 TOKENS = make_tokens(tuple(range(4, 64)))
@@ -90,6 +97,36 @@ def test_it_is_decided_once_in_a_run_said_and_kept(name, bfloat16, monkeypatch, 
     assert json.loads((tmp_path / "dtype.json").read_text())["samples"] == 60
     monkeypatch.setattr(loading, "load_model", lambda *a, **k: pytest.fail("it was measured again"))
     assert settle(make_plan(), tmp_path, name, TOKENS).dtype == known.dtype
+
+
+def test_another_run_on_the_same_samples_takes_the_same_format_without_a_measurement(
+    name, bfloat16, monkeypatch, own_home
+):
+    monkeypatch.setattr(precision, "ALIKE", 0.9)
+    found = choose_precision(make_plan(), name, TOKENS, clock=clock(single=2, half=1))
+    [kept] = (own_home / "number-formats").iterdir()
+    slow = clock(single=1, half=1)
+    assert choose_precision(make_plan(seed=5), name, TOKENS, clock=slow) == found
+    for plan, tokens in (
+        (make_plan(lora_rank=2), TOKENS),
+        (make_plan(), make_tokens(tuple(range(5, 65)))),
+    ):
+        assert choose_precision(plan, name, tokens, clock=clock(single=1, half=1)).dtype == "float32"
+    kept.write_text("{")
+    assert choose_precision(make_plan(), name, TOKENS, clock=clock(single=1, half=1)).dtype == "float32"
+    assert read_model(kept, Precision).dtype == "float32"
+
+
+def test_other_load_during_a_measurement_does_not_count(name, bfloat16, monkeypatch):
+    monkeypatch.setattr(precision, "ALIKE", 0.9)
+    steady, looks = clock(single=2, half=2), []
+
+    def disturbed():
+        looks.append(steady() + sum(9.0 for n in range(1, len(looks) + 1) if n % 12 == 1))
+        return looks[-1]
+
+    found = choose_precision(make_plan(), name, TOKENS, clock=disturbed)
+    assert (found.dtype, found.speedup) == ("float32", 1.0)
 
 
 def test_a_format_that_is_asked_for_is_taken_as_it_is(tmp_path):
