@@ -106,10 +106,10 @@ def choose_precision(
 ) -> Precision:
     """Score a few short samples in float32 and bfloat16 with the small model before fine-tuning; compare.
 
-    This takes a few seconds. The choice is kept in the home, because a second measurement could come to
-    another one: so the same run again, and its forecast, use the same format. It is float32 without a
-    measurement if the device does not compute in bfloat16 natively, or if there are fewer than 50 samples in
-    the first 1,000 rows.
+    This takes a few seconds. The choice is kept in the home, because a second measurement could give another
+    one: so the same run again, and its forecast, use the same format. It is float32 without a measurement if
+    the device does not compute in bfloat16 natively, or if there are fewer than 50 samples in the first 1,000
+    rows.
     """
     device = devices.choose_device(plan.device)
     if not devices.has_bfloat16(device):
