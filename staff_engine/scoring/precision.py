@@ -131,7 +131,10 @@ def choose_precision(
 
 
 def _key(plan: Plan, name: str, device: str, tokens: TokenTable, chosen: np.ndarray) -> str:
-    """The key of a choice: the machine, the model, the settings of the measurement, and the samples."""
+    """The key of a choice: the machine, the model, the settings of the measurement, and the samples.
+
+    Not the number of threads, which is another one if several processes do the same run.
+    """
     import torch
 
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else ""
@@ -140,7 +143,7 @@ def _key(plan: Plan, name: str, device: str, tokens: TokenTable, chosen: np.ndar
         sample = tokens[index]
         samples.update(np.asarray(sample.input_ids, np.int64).tobytes())
         samples.update(np.packbits(np.asarray(sample.response_mask, np.bool_)).tobytes())
-    machine = (name_of(this_host()), device, gpu, torch.__version__, torch.get_num_threads())
+    machine = (name_of(this_host()), device, gpu, torch.__version__)
     adapter = (plan.lora_rank, plan.lora_alpha, plan.lora_names, plan.scored_parameters)
     return key_of([machine, name, adapter, plan.tokens_per_batch, samples.hexdigest()])
 
