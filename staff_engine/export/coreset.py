@@ -12,7 +12,12 @@ from staff_engine.export.formats import DEFAULT_FORMAT, find_format
 from staff_engine.export.manifest import describe, describe_file, write_manifest
 from staff_engine.export.recipes.registry import RECIPES, find_recipe
 from staff_engine.export.rows import Rows
-from staff_engine.export.targets import refuse_foreign_files, refuse_run_files, source_files
+from staff_engine.export.targets import (
+    refuse_foreign_files,
+    refuse_run_files,
+    refuse_shared_files,
+    source_files,
+)
 from staff_engine.samples.decisions import decide
 from staff_engine.system.files import replaced
 
@@ -120,6 +125,8 @@ def export_coreset(
             describe_file(decisions_part, decisions_path.name, results.num_rows),
             *([describe_file(recipe_part, recipe_path.name, 0)] if tool else []),
         ]
+        if not overwrite:
+            refuse_shared_files(out, manifest["files"])
         write_manifest(manifest_part, manifest)
     return manifest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,31 @@ def refuse_foreign_files(targets: Sequence[Path]) -> None:
             raise StaffError(
                 f"{target} exists and is not from an earlier export; choose another file, or use --overwrite"
             )
+
+
+def refuse_shared_files(out: Path, files: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse to change a file that belongs to the export of another name beside `out`, too.
+
+    Parameters
+    ----------
+    files
+        The new files as a manifest describes them: name and sha256.
+
+    Raises
+    ------
+    StaffError
+        With the file and the other export.
+    """
+    new = {file["name"]: file["sha256"] for file in files}
+    for manifest in sorted(out.parent.glob(f"{glob.escape(out.stem)}.*.manifest.json")):
+        other = manifest.name.removesuffix(".manifest.json")
+        for file in _manifest(manifest).get("files", ()) if other != out.name else ():
+            name = file["name"]
+            if name in new and file["sha256"] != new[name] and out.with_name(name).exists():
+                raise StaffError(
+                    f"{out.with_name(name)} belongs to the export {other}, which is of another selection;"
+                    " choose another file name, or use --overwrite"
+                )
 
 
 def source_files(plan: Plan) -> list[Path]:

@@ -52,7 +52,7 @@ def leaders_key() -> bytes:
     deadline = time.monotonic() + LATE_SECONDS
     while len(key := path.read_bytes() if path.exists() else b"") != KEY_BYTES:
         if time.monotonic() > deadline:
-            if key:
+            if path.exists():
                 raise RunError(f"{path} has {len(key)} bytes, not {KEY_BYTES}; delete it, and run again")
             raise RunError(
                 f"{path} is missing on {name_of(this_host())}; all processes need the same STAFF_HOME"

@@ -242,6 +242,19 @@ def test_a_failed_export_leaves_the_files_of_the_last_one_as_they_were(pairs, tm
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
+def test_exports_of_one_name_share_the_decisions_only_of_the_same_selection(pairs, tmp_path):
+    export(pairs[0], tmp_path / "out.jsonl")
+    decisions = (tmp_path / "out.decisions.parquet").read_bytes()
+    export(pairs[0], tmp_path / "out.csv", format="csv")
+    assert (tmp_path / "out.decisions.parquet").read_bytes() == decisions
+    with pytest.raises(StaffError, match=r"out.decisions.parquet belongs to the export out.csv"):
+        export(pairs[0], tmp_path / "out.json", format="json", seed=2, pruning_rate=0.5)
+    assert (tmp_path / "out.decisions.parquet").read_bytes() == decisions
+    assert not list(tmp_path.glob("out.json*.part")) and not (tmp_path / "out.json").exists()
+    export(pairs[0], tmp_path / "out.json", format="json", seed=2, pruning_rate=0.5, overwrite=True)
+    assert (tmp_path / "out.decisions.parquet").read_bytes() != decisions
+
+
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "alpaca"])
 def test_an_import_that_lost_rows_is_not_exported_short(pairs, tmp_path, format):
     path = pairs[0].imported.folder / "rows.arrow"

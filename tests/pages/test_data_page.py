@@ -12,7 +12,6 @@ from staff_engine.data.builtin.tasks import TASKS
 from staff_engine.data.inspection import job
 from staff_engine.data.inspection.findings import DataChoice
 from staff_engine.data.inspection.job import Inspection, inspect_here, key_of, read_inspection
-from staff_engine.data.sources import keep_upload
 from staff_engine.system.processes import start_time
 
 ROWS = [{"question": f"what is {i}?", "answer": f"it is **{i}**"} for i in range(20)]
@@ -118,15 +117,6 @@ def test_this_data_goes_into_the_new_plan_and_on_to_the_run_page(write, look_at)
     }  # fmt: skip
     assert "prompt_column" not in plan
     assert app.session_state["run"] is None
-
-
-def test_a_plan_that_is_being_made_is_where_the_page_begins(write, open_page):
-    path = write(ROWS)
-    app = open_page("home")
-    app.session_state["new_plan"] = {"dataset": str(path), "limit": 7}
-    app.switch_page("pages/data.py").run()
-    assert app.text_input(key="data_path").value == str(path)
-    assert figures(app)["Rows"] == "7"
 
 
 def test_what_was_chosen_stays_while_other_pages_are_visited(write, look_at):
@@ -259,16 +249,6 @@ def test_the_held_out_part_of_a_task_is_shown_used_and_found_again(built_in):
     assert "split held\\_out" in said(app.markdown)
 
 
-def test_a_plan_on_a_task_is_where_the_page_begins(open_page):
-    app = open_page("home")
-    app.session_state["new_plan"] = {"dataset": "builtin:kazakh", "split": "held_out"}
-    app.switch_page("pages/data.py").run()
-    assert app.selectbox(key="data_task").value == "kazakh"
-    assert app.segmented_control(key="data_side").value == "held_out"
-    app.segmented_control(key="data_kind").set_value("hub").run()
-    assert app.text_input(key="data_split").value == "train"
-
-
 def test_a_task_whose_package_is_missing_says_so(built_in, monkeypatch):
     monkeypatch.setitem(sys.modules, "babel", None)
     app = built_in("kazakh")
@@ -376,57 +356,3 @@ def test_a_folder_of_files_is_one_data_set(tmp_path, look_at):
     assert figures(app)["Rows"] == "40"
     assert "2 files: JSON lines" in said(app.caption)
     assert said(app.code).startswith("part-2.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("plan", "kind", "shown"),
-    [
-        (
-            {"dataset": "some/data:main", "split": "test"},
-            "hub",
-            {"data_hub": "some/data", "data_config": "main"},
-        ),
-        ({"dataset": "some/data@v1.0"}, "hub", {"data_hub": "some/data@v1.0", "data_config": ""}),
-        ({"dataset": "s3://bucket/a.jsonl"}, "file", {"data_path": "s3://bucket/a.jsonl"}),
-        ({"dataset": "/nowhere/a.jsonl"}, "file", {"data_path": "/nowhere/a.jsonl"}),
-    ],
-)
-def test_a_plan_is_where_the_page_begins(open_page, plan, kind, shown):
-    app = open_page("home")
-    app.session_state["new_plan"] = plan
-    app.switch_page("pages/data.py").run()
-    assert app.segmented_control(key="data_kind").value == kind
-    assert {name: app.text_input(key=name).value for name in shown} == shown
-    if kind == "hub":
-        assert app.text_input(key="data_split").value == plan.get("split", "train")
-
-
-def test_a_plan_on_a_task_with_faults_is_where_the_page_begins(open_page):
-    source = "builtin:chat?swapped=0.25&duplicates=0.05"
-    app = open_page("home")
-    app.session_state["new_plan"] = {"dataset": source}
-    app.switch_page("pages/data.py").run()
-    assert not app.exception
-    assert "Chat with faults (swapped=0.25&duplicates=0.05)" in app.selectbox(key="data_task").options
-    button(app, "Use this data").click().run()
-    assert app.session_state["new_plan"]["dataset"] == source
-
-
-def test_a_plan_on_an_unknown_task_begins_with_another(open_page):
-    app = open_page("home")
-    app.session_state["new_plan"] = {"dataset": "builtin:poems"}
-    app.switch_page("pages/data.py").run()
-    assert not app.exception
-    assert app.selectbox(key="data_task").value == next(iter(TASKS))
-
-
-def test_an_upload_has_its_own_name_everywhere(home, open_page, write):
-    path = keep_upload("my rows.jsonl", write(ROWS).read_bytes())
-    app = open_page("home")
-    app.session_state["new_plan"] = {"dataset": str(path)}
-    app.switch_page("pages/data.py").run()
-    assert app.segmented_control(key="data_kind").value == "upload"
-    assert "Uploaded earlier: my-rows.jsonl" in said(app.caption)
-    app.switch_page("pages/run.py").run()
-    assert "**my-rows.jsonl**" in said(app.markdown)
-    assert str(home) not in said(app.markdown)

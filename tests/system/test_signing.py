@@ -53,10 +53,11 @@ def test_a_helper_waits_for_the_key_of_the_leader(tmp_path, monkeypatch):
             signing.leaders_key()
 
 
-def test_a_damaged_key_is_not_used(tmp_path, monkeypatch):
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_a_damaged_key_is_not_used(tmp_path, monkeypatch, content):
     monkeypatch.setattr(signing, "LATE_SECONDS", 0.01)
-    (tmp_path / signing.KEY_FILE).write_bytes(b"short")
-    with in_home(tmp_path), pytest.raises(RunError, match="has 5 bytes, not 32; delete it"):
+    (tmp_path / signing.KEY_FILE).write_bytes(content)
+    with in_home(tmp_path), pytest.raises(RunError, match=f"has {len(content)} bytes, not 32; delete it"):
         signing.own_key()
 
 
