@@ -30,7 +30,7 @@ from staff_engine.program import COMMAND
 from staff_engine.runs.control import Run
 from staff_engine.runs.coverage import MethodCoverage, clusters_of, coverage_of_coresets, missing_among
 from staff_engine.runs.results import Results
-from staff_engine.runs.score_tables import HOW_TO_GET, choose, settings_of, small_scores
+from staff_engine.runs.score_tables import HOW_TO_GET, choose, how_to_get, settings_of, small_scores
 from staff_engine.selection.baselines.ccs import CCS_STRATA
 from staff_engine.selection.methods import (
     DEFAULT_METHODS,
@@ -95,11 +95,11 @@ def _choose_methods(results: Results, table: ScoreTable) -> list[str]:
 
 def _say_what_is_missing(results: Results, table: ScoreTable) -> None:
     """The methods that the run has no data for, by the data, and a button that measures some."""
-    for column, command in HOW_TO_GET.items():
+    for column in HOW_TO_GET:
         if not table.has(column):
             without = labels_where(lambda method, column=column: column in method.reads)
-            how = plain(command.format(run=results.folder.name))
-            st.caption(f"Not available, because this run has no {OPTIONAL_COLUMNS[column]}{how}: {without}.")
+            lacks = plain(f"this run has no {OPTIONAL_COLUMNS[column]}{how_to_get(results, column)}")
+            st.caption(f"Not available, because {lacks}: {without}.")
     if results.plan.scores is None:
         verifying.offer_trajectories(Run(results.folder.name, results.folder), results)
 

@@ -93,10 +93,17 @@ def check_measured(name: str, results: Results) -> None:
         raise RunError(_has_none(method, "ifd", results))
 
 
+def how_to_get(results: Results, column: str) -> str:
+    """How to get a column that a run lacks, in brackets after a space; empty if the run cannot have it."""
+    if results.plan.scores is not None:  # a command needs the small model
+        return ""
+    return HOW_TO_GET.get(column, "").format(run=results.folder.name)
+
+
 def _has_none(method: Method, column: str, results: Results) -> str:
-    how_to_get = HOW_TO_GET.get(column, "").format(run=results.folder.name)
     return (
-        f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has none{how_to_get}"
+        f"{method.label} reads {OPTIONAL_COLUMNS[column]}, and run {results.folder.name} has"
+        f" none{how_to_get(results, column)}"
     )
 
 

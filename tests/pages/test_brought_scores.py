@@ -4,6 +4,7 @@ import pytest
 
 from staff_engine.runs import control
 from tests.helpers.brought_scores import ROWS, WITHOUT, make_scores_run, write_sources
+from tests.helpers.seen import unescaped
 
 
 @pytest.fixture
@@ -29,6 +30,12 @@ def test_every_comparison_shows_what_can_be_compared(brought, open_page, view):
     app = open_page("compare", run=brought.id, compare_view=view)
     assert not app.exception
     assert not app.error
+
+
+def test_no_command_is_advised_that_needs_a_small_model(brought, open_page):
+    app = open_page("compare", run=brought.id, compare_view="methods")
+    assert "this run has no losses at checkpoints: S2L" in unescaped(said(app))
+    assert "to measure them" not in said(app) and "to compute it" not in said(app)
 
 
 def test_a_sample_is_shown_with_its_score_and_without_what_a_model_measures(brought, open_page):

@@ -229,6 +229,7 @@ def test_without_embeddings_the_methods_that_read_none_are_left(methods, finishe
     assert app.pills(key="_compare_methods").value == ["staff", "random", "grand", "el2n", "ccs"]
     assert "because this run has no embeddings: D2, Moderate, K-means and Facility location." in texts(app)
     assert f"trajectory {finished_run.id} --checkpoints 10): S2L." in texts(app)
+    assert "this run has no losses at checkpoints (to measure them: " in unescaped(texts(app))
     assert "clusters" not in app.get("plotly_chart")[1].proto.alt
 
 
